@@ -1,0 +1,36 @@
+"""The control of `reward_moves_policy.py`: the structure reward, shuffled inside each group.
+
+Group mean and spread stay what they are; which completion gets which reward is chance. Load it
+beside the plugin: `--external_plugins rlkd_plugin/register.py benchmarks/shuffled_reward.py`.
+"""
+
+import random
+from collections import defaultdict
+from typing import Any
+
+from swift.rewards import orms
+
+from rlkd_plugin.swift_hooks.reward import RlkdGsrm
+
+
+class RlkdGsrmShuffled(RlkdGsrm):
+    """`rlkd_gsrm` with the rewards of each prompt's group in a random order."""
+
+    def __init__(self, args: Any = None, **kwargs: Any) -> None:
+        super().__init__(args, **kwargs)
+        self.random = random.Random(0)
+
+    async def __call__(self, completions: list[str], **columns: Any) -> list[float | None]:
+        rewards = await super().__call__(completions, **columns)
+        groups = defaultdict(list)
+        for index, prompt in enumerate(columns["prompt_id"]):
+            groups[prompt].append(index)
+        shuffled = list(rewards)
+        for indices in groups.values():
+            order = self.random.sample(indices, len(indices))
+            for index, source in zip(indices, order, strict=True):
+                shuffled[index] = rewards[source]
+        return shuffled
+
+
+orms["rlkd_gsrm_shuffled"] = RlkdGsrmShuffled

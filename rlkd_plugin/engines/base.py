@@ -1,0 +1,84 @@
+"""The interface between the reward and whatever decomposes paths and matches texts."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Protocol
+
+from rlkd_plugin.gsrm import Field, Structure
+
+Source = Literal["rule", "logprob", "choice", "text", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decomposition:
+    """What became of one reasoning path.
+
+    `structure` is None if and only if `status` is not "ok": "undecomposable" (no structure came,
+    also when asked once more) or "refused" (the engine does not take this text). `clipped` says
+    that the path lost its end because it was too long for the GSRM.
+    """
+
+    structure: Structure | None
+    status: Literal["ok", "undecomposable", "refused"] = "ok"
+    clipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one Match; `probability` of yes against no, where it is known.
+
+    `source` says how it was read: by a text rule, from log-probabilities, from a constrained
+    choice, from free text, or not at all ("refused", which counts as not matched).
+    """
+
+    matched: bool
+    source: Source
+    probability: float | None = None
+
+
+@dataclass(slots=True)
+class Usage:
+    """What an engine used since it was opened; tokens as the server counts them."""
+
+    requests: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Engine(Protocol):
+    """Decomposes reasoning paths and matches texts.
+
+    An engine is entered with `async with` for each batch, so that nothing outlives the event
+    loop it belongs to, and may be entered again in another loop. Its methods are called
+    concurrently; it bounds its own concurrency. They raise `EndpointError` only for what ends a
+    run, and return a status for what is tied to one text.
+    """
+
+    name: str
+    usage: Usage
+
+    async def __aenter__(self) -> "Engine": ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
+        """Return the structure S of the reasoning path R to a problem."""
+        ...
+
+    async def match(self, field: Field, teacher: str, student: str) -> Verdict:
+        """Say whether two texts match, for a field of a step."""
+        ...
+
+
+class TeacherCache(Protocol):
+    """Keeps teacher structures between batches, ranks and runs."""
+
+    def get(self, problem: str, domain: str, path: str) -> Structure | None: ...
+
+    def put(self, problem: str, domain: str, path: str, structure: Structure) -> None: ...

@@ -1,0 +1,139 @@
+"""Scores a batch: every request that can be in flight is, and nothing is asked twice.
+
+One walk of Algorithm 1 a completion, started as soon as its own two structures are there.
+Identical paths are decomposed once and identical questions judged once. Not here: what a failure
+is worth (`tally`), and how many requests run at once (the engine's business).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from rlkd_plugin.engines.base import Decomposition, Engine, TeacherCache, Verdict
+from rlkd_plugin.gsrm import FormatError, Question, StructuredReward, parse_structure, walk
+from rlkd_plugin.gsrm.texts import has_reasoning, obvious_verdict, reasoning_path
+
+T = TypeVar("T")
+
+_NONE = Decomposition(None, "undecomposable")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One completion to be scored against its teacher; texts as they came.
+
+    `teacher_structure` is the teacher's structure text where it was computed ahead; then
+    `teacher_reasoning` may be empty.
+    """
+
+    completion: str
+    problem: str
+    domain: str
+    teacher_reasoning: str
+    teacher_structure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What came of one sample; `reward` is None where a side has no structure."""
+
+    teacher: Decomposition
+    student: Decomposition
+    reward: StructuredReward | None = None
+    verdicts: list[tuple[Question, Verdict]] = field(default_factory=list)
+
+
+async def score_batch(
+    samples: Sequence[Sample], engine: Engine, cache: TeacherCache | None = None
+) -> list[Score]:
+    """Score every sample, in their order.
+
+    Args:
+        samples: any number; completions of one problem share the teacher's decomposition.
+        engine: open (entered) in the running event loop.
+        cache: where teacher structures are looked up and kept.
+
+    Raises:
+        EndpointError: what the engine raises; everything still in flight is cancelled first.
+    """
+    batch = _Batch(engine, cache)
+    tasks = [asyncio.ensure_future(batch.score(sample)) for sample in samples]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await _cancel([*tasks, *batch.tasks.values()])
+
+
+class _Batch:
+    """The tasks of one batch, each shared by all who ask for the same."""
+
+    def __init__(self, engine: Engine, cache: TeacherCache | None) -> None:
+        self.engine = engine
+        self.cache = cache
+        self.tasks: dict[Hashable, asyncio.Future[Any]] = {}
+
+    async def score(self, sample: Sample) -> Score:
+        path = reasoning_path(sample.completion)
+        teacher, student = await asyncio.gather(
+            self.once(
+                ("teacher", sample.problem, sample.teacher_reasoning, sample.teacher_structure),
+                lambda: self.teacher(sample),
+            ),
+            self.once(
+                ("student", sample.problem, sample.domain, path),
+                lambda: self.decompose(sample, path),
+            ),
+        )
+        if teacher.structure is None or student.structure is None:
+            return Score(teacher, student)
+        verdicts: list[tuple[Question, Verdict]] = []
+        steps = walk(teacher.structure, student.structure)
+        questions = next(steps)
+        while True:
+            answers = await asyncio.gather(*map(self.verdict, questions))
+            verdicts += zip(questions, answers, strict=True)
+            try:
+                questions = steps.send([answer.matched for answer in answers])
+            except StopIteration as end:
+                return Score(teacher, student, end.value, verdicts)
+
+    async def teacher(self, sample: Sample) -> Decomposition:
+        if sample.teacher_structure:
+            try:
+                return Decomposition(parse_structure(sample.teacher_structure))
+            except FormatError:
+                return _NONE
+        path = reasoning_path(sample.teacher_reasoning)
+        key = (sample.problem, sample.domain, path)
+        structure = self.cache.get(*key) if self.cache else None
+        if structure is not None:
+            return Decomposition(structure)
+        result = await self.decompose(sample, path)
+        if self.cache and result.structure is not None:
+            self.cache.put(*key, result.structure)
+        return result
+
+    async def decompose(self, sample: Sample, path: str) -> Decomposition:
+        if not has_reasoning(path):
+            return _NONE
+        return await self.engine.decompose(sample.problem, sample.domain, path)
+
+    async def verdict(self, question: Question) -> Verdict:
+        texts = (question.field, question.teacher, question.student)
+        obvious = obvious_verdict(*texts)
+        if obvious is not None:
+            return Verdict(obvious, "rule")
+        return await self.once(("verdict", *texts), lambda: self.engine.match(*texts))
+
+    def once(self, key: Hashable, ask: Callable[[], Awaitable[T]]) -> "asyncio.Future[T]":
+        """Return the shared result for a key; it is asked for at the first call."""
+        if key not in self.tasks:
+            self.tasks[key] = asyncio.ensure_future(ask())
+        return self.tasks[key]
+
+
+async def _cancel(tasks: list["asyncio.Future[Any]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,111 @@
+"""What a batch of scores is worth: rewards, when the run has to stop, and the numbers to log.
+
+The one place where failures become rewards.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rlkd_plugin.engines.scoring import Score
+from rlkd_plugin.gsrm import FIELDS, EndpointError, RlkdError
+
+MAX_REFUSED = 0.05
+"""The share of a batch's questions (decompositions and verdicts) that may be refused."""
+MAX_WITHOUT_TEACHER = 0.10
+"""The share of the run's prompts whose teacher may have no structure."""
+
+
+def reward_of(
+    score: Score, cut_off: bool, scale: Literal["steps", "teacher"], truncated: Literal["score", "zero"]
+) -> float | None:
+    """Return the reward of one completion; None where its prompt's teacher has no structure.
+
+    Args:
+        score: the completion's score.
+        cut_off: whether its generation ended at the length limit.
+        scale: "steps" for the paper's r, in [0, n]; "teacher" for r / n, in [0, 1].
+        truncated: "zero" gives a cut-off completion 0, "score" what was decomposed.
+    """
+    if score.teacher.structure is None:
+        return None
+    if score.reward is None or (cut_off and truncated == "zero"):
+        return 0.0
+    return score.reward.total / (len(score.teacher.structure.steps) if scale == "teacher" else 1)
+
+
+@dataclass
+class TeacherRecord:
+    """Which prompts of the run have a teacher structure; stops a run where too many have none."""
+
+    known: dict[tuple[str, str], bool] = field(default_factory=dict)
+
+    def check(self, prompts: Sequence[tuple[str, str]], scores: Sequence[Score]) -> None:
+        """Note each prompt, given as (problem, teacher), and stop the run if need be.
+
+        One prompt alone never stops a run, however small the batch.
+
+        Raises:
+            RlkdError: if more than `MAX_WITHOUT_TEACHER` of the prompts seen have no structure.
+        """
+        for prompt, score in zip(prompts, scores, strict=True):
+            self.known[prompt] = score.teacher.structure is not None
+        missing = [problem for (problem, _), has_one in self.known.items() if not has_one]
+        if len(missing) > max(1, MAX_WITHOUT_TEACHER * len(self.known)):
+            raise RlkdError(
+                f"{len(missing)} of {len(self.known)} prompts have no teacher structure (more than "
+                f"{MAX_WITHOUT_TEACHER:.0%}), the last one for the problem {missing[-1][:200]!r}; "
+                "check the column teacher_reasoning and the GSRM (`rlkd check`)"
+            )
+
+
+def check_refused(scores: Sequence[Score]) -> None:
+    """Stop the run if the engine refuses too much of a batch; one refusal alone never does.
+
+    Raises:
+        EndpointError: if more than `MAX_REFUSED` of the questions asked were refused.
+    """
+    refused = [is_refused for score in scores for is_refused in _refusals(score)]
+    if sum(refused) > max(1, MAX_REFUSED * len(refused)):
+        raise EndpointError(
+            f"{sum(refused)} of {len(refused)} questions of a batch were refused by the GSRM or "
+            f"the judge, or had an unreadable verdict (more than {MAX_REFUSED:.0%}); run "
+            "`rlkd check`, and see the trace for the texts"
+        )
+
+
+def metrics_of(
+    scores: Sequence[Score], rewards: Sequence[float | None], cut_off: Sequence[bool]
+) -> dict[str, list[float]]:
+    """Return the numbers to log, each as the list of values whose mean is logged.
+
+    Rewards, depth and the statuses are means over completions; the three matched shares are
+    means over the steps reached, so that sub-problem and answer count only where the
+    meta-reasoning matched. Every key is there in every batch.
+    """
+    reached: dict[str, list[float]] = {name: [] for name in FIELDS}
+    for score in scores:
+        if score.reward is None:
+            continue
+        matched = {(q.field, q.number) for q, verdict in score.verdicts if verdict.matched}
+        for number in range(1, len(score.reward.steps) + 1):
+            for name in FIELDS:
+                reached[name].append(float((name, number) in matched))
+    valued = [reward for reward in rewards if reward is not None]
+    return {
+        "rlkd/structure_reward": valued or [0.0],
+        "rlkd/matched_depth": [float(s.reward.depth if s.reward else 0) for s in scores],
+        **{f"rlkd/matched_{name}": values or [0.0] for name, values in reached.items()},
+        "rlkd/undecomposable": [float(s.student.status == "undecomposable") for s in scores],
+        "rlkd/no_teacher": [float(s.teacher.structure is None) for s in scores],
+        "rlkd/refused": [float(any(_refusals(s))) for s in scores],
+        "rlkd/clipped": [float(s.student.clipped) for s in scores],
+        "rlkd/cut_off": [float(is_cut_off) for is_cut_off in cut_off],
+    }
+
+
+def _refusals(score: Score) -> list[bool]:
+    return [
+        score.student.status == "refused",
+        *(verdict.source == "refused" for _, verdict in score.verdicts),
+    ]

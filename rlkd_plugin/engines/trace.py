@@ -1,0 +1,76 @@
+"""The trace: one JSON line a completion, with all that is needed to compute its reward again."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlkd_plugin.engines.base import Decomposition
+from rlkd_plugin.engines.scoring import Score
+from rlkd_plugin.gsrm import Field, Step, Structure, StructuredReward, structured_reward
+
+VERSION = 1
+
+
+def trace_row(score: Score, reward: float | None, **about: Any) -> dict[str, Any]:
+    """Return the trace line of one completion; `about` says which completion it is."""
+    return {
+        "version": VERSION,
+        **about,
+        "teacher": _side(score.teacher),
+        "student": _side(score.student),
+        "verdicts": [
+            {
+                "number": question.number,
+                "field": question.field,
+                "matched": verdict.matched,
+                "probability": verdict.probability,
+                "source": verdict.source,
+            }
+            for question, verdict in score.verdicts
+        ],
+        "step_scores": list(score.reward.steps) if score.reward else [],
+        "total": score.reward.total if score.reward else 0.0,
+        "reward": reward,
+    }
+
+
+def replay(row: Mapping[str, Any]) -> StructuredReward | None:
+    """Compute a trace line's reward again, by Algorithm 1 from its structures and verdicts.
+
+    Returns:
+        The reward, or None where a side had no structure.
+    """
+    sides = [row[side]["steps"] for side in ("teacher", "student")]
+    if not all(sides):
+        return None
+    teacher, student = (Structure(tuple(Step(*step) for step in steps)) for steps in sides)
+    verdicts = iter(row["verdicts"])
+
+    def match(field: Field, teacher_text: str, student_text: str) -> bool:
+        verdict = next(verdicts)
+        if verdict["field"] != field:
+            raise ValueError(f"the trace has a verdict on {verdict['field']} instead of {field}")
+        return bool(verdict["matched"])
+
+    return structured_reward(teacher, student, match)
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append whole lines to a trace in one write, so that a killed run leaves it readable."""
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write(lines.encode("utf-8", errors="replace"))
+
+
+def _side(decomposition: Decomposition) -> dict[str, Any]:
+    structure = decomposition.structure
+    return {
+        "status": decomposition.status,
+        "clipped": decomposition.clipped,
+        "steps": [[s.meta_reasoning, s.sub_problem, s.answer] for s in structure.steps]
+        if structure
+        else [],
+        "final_answer": structure.final_answer if structure else "",
+    }

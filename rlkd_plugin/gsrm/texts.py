@@ -1,0 +1,80 @@
+"""Pure text rules: which part of a completion is reasoning, what is equal, what is made harmless.
+
+All are linear in the text's length.
+"""
+
+import re
+import unicodedata
+
+from rlkd_plugin.gsrm.tags import Field, escape_tags
+
+FENCES = ("\u27e6", "\u27e7")
+"""The delimiters that fence a content in a prompt; no content keeps them (`neutralise`)."""
+
+_FENCES_TO_ASCII = str.maketrans({FENCES[0]: "[", FENCES[1]: "]", "\0": "\ufffd"})
+_SURROGATES = re.compile("[\ud800-\udfff]")
+# <|im_end|>, <｜end▁of▁sentence｜>, <start_of_turn>, <s>, </s>, <think>, [INST], <<SYS>>, <eos> ...
+_CONTROL = re.compile(
+    r"<(?=[|\uff5c])|(?<=[|\uff5c])>|<(?=<?/?(?:s|bos|eos|pad|unk|sys|think|tool_call|"
+    r"start_of_turn|end_of_turn|system|user|assistant)\b)|\[(?=/?(?:INST|SYSTEM_PROMPT)\])",
+    re.IGNORECASE,
+)
+
+
+def reasoning_path(completion: str) -> str:
+    """Return the reasoning path R of a completion.
+
+    It is what stands before the first `</think>`; where there is none, before `<answer>`; else
+    the whole text. An opening `<think>` may be missing, as R1 templates write it for the model.
+    """
+    path, closed, _ = completion.partition("</think>")
+    if not closed:
+        path = completion.partition("<answer>")[0]
+    return path.strip().removeprefix("<think>").strip()
+
+
+def neutralise(text: str) -> str:
+    """Return `text` as a content that a fenced prompt can hold and that commands nothing.
+
+    Structure tags lose their brackets, chat-control tokens are broken by a space, fence
+    characters become plain brackets, and what UTF-8 or a tokenizer cannot take (lone surrogates,
+    NUL) becomes the replacement character.
+    """
+    text = _SURROGATES.sub("\ufffd", text).translate(_FENCES_TO_ASCII)
+    return escape_tags(_CONTROL.sub(lambda m: f"{m[0]} " if m[0] != ">" else " >", text))
+
+
+def same_text(one: str, other: str) -> bool:
+    """Say whether two texts are equal after Unicode (NFC) and white-space normalisation.
+
+    NFC and not NFKC: the latter makes `x²` equal to `x2`.
+    """
+    if one == other:
+        return True
+    return _plain(one) == _plain(other)
+
+
+def obvious_verdict(field: Field, teacher: str, student: str) -> bool | None:
+    """Return the verdict that needs no judge, or None where a judge has to be asked.
+
+    An empty text matches nothing, a meta-reasoning or sub-problem without a letter or digit
+    neither; two equal texts match.
+    """
+    if not teacher.strip() or not student.strip():
+        return False
+    if field != "answer" and not (_has_word(teacher) and _has_word(student)):
+        return False
+    return True if same_text(teacher, student) else None
+
+
+def has_reasoning(path: str) -> bool:
+    """Say whether there is anything in a path that could be decomposed."""
+    return _has_word(path)
+
+
+def _has_word(text: str) -> bool:
+    return any(map(str.isalnum, text))
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())

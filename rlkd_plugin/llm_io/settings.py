@@ -1,0 +1,142 @@
+"""Every option of the plugin, read from the environment in one place.
+
+A YAML's `ENV:` block, which ms-swift puts into the environment, may hold them.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from rlkd_plugin.gsrm import RlkdError
+
+PREFIX = "RLKD_"
+
+Urls = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """The options; each is the environment variable `RLKD_` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
+
+    engine: Literal["server", "rules"] = Field(
+        "server",
+        description="who decomposes and judges: `server` is the paper's set-up, `rules` a stand-in "
+        "that needs no model",
+    )
+    gsrm_base_url: Urls = Field(
+        (), description="the GSRM's servers, comma-separated, with /v1: http://host:8001/v1"
+    )
+    gsrm_model: str = Field("", description="the name under which they serve the GSRM")
+    gsrm_prompt: Literal["gsrm", "construct"] = Field(
+        "gsrm",
+        description="`gsrm` for a trained GSRM; `construct`, with worked examples, for any other "
+        "model",
+    )
+    gsrm_regex: bool = Field(
+        False,
+        description="hold the GSRM to the structure's form by the server's regex constraint "
+        "(`structured_outputs`, vLLM); for untrained models",
+    )
+    gsrm_max_tokens: PositiveInt = Field(
+        4096, description="most tokens of a structure; the budget of a short path is smaller"
+    )
+    gsrm_max_chars: PositiveInt = Field(
+        60_000, description="a longer reasoning path keeps its beginning and loses its end"
+    )
+    gsrm_api_key_env: str = Field(
+        "RLKD_GSRM_API_KEY", description="the name of the variable that holds the GSRM's API key"
+    )
+    judge_base_url: Urls = Field((), description="the judge's servers, comma-separated, with /v1")
+    judge_model: str = Field("", description="the name under which they serve the judge")
+    judge_max_tokens: PositiveInt = Field(
+        1, description="tokens of a verdict; a judge that thinks before it answers needs room"
+    )
+    judge_threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="texts match from this probability of yes against no on"
+    )
+    judge_api_key_env: str = Field(
+        "RLKD_JUDGE_API_KEY", description="the name of the variable that holds the judge's API key"
+    )
+    concurrency: PositiveInt = Field(
+        64, description="requests in flight of the whole run; each rank takes its share"
+    )
+    request_timeout: PositiveFloat = Field(
+        300.0, description="seconds after which one request is given up and sent again"
+    )
+    patience: NonNegativeFloat = Field(
+        600.0, description="seconds for which a failing request is sent again before the run stops"
+    )
+    startup_patience: NonNegativeFloat = Field(
+        30.0, description="the same before the first success: the server may still be loading"
+    )
+    reward_scale: Literal["steps", "teacher"] = Field(
+        "steps",
+        description="`steps`: the sum of Algorithm 1, in [0, n]; `teacher`: divided by the "
+        "teacher's n steps, in [0, 1]",
+    )
+    truncated: Literal["score", "zero"] = Field(
+        "score",
+        description="a completion cut off at its length limit: `score` what was decomposed, or 0",
+    )
+    cache_dir: Path = Field(
+        Path("~/.cache/rlkd_plugin"), description="where teacher structures are kept between runs"
+    )
+    trace_dir: Path | None = Field(
+        None, description="where the trace is written; else in the run's output folder"
+    )
+
+    @field_validator("gsrm_base_url", "judge_base_url", mode="before")
+    @classmethod
+    def _split_urls(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        urls = tuple(url.strip().rstrip("/") for url in value.split(",") if url.strip())
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("each URL must look like http://host:port/v1")
+            if parts.username or parts.password:
+                raise ValueError("a URL must not hold a key; name a variable in ..._API_KEY_ENV")
+        return urls
+
+    @field_validator("cache_dir", "trace_dir")
+    @classmethod
+    def _expand_home(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value else None
+
+    @property
+    def rank_concurrency(self) -> int:
+        """This rank's share of `concurrency`, at least 1."""
+        return max(1, self.concurrency // int(os.environ.get("WORLD_SIZE") or 1))
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        RlkdError: if a value is not allowed; the message names the variable, and the value unless
+            it may hold a secret.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = PREFIX + str(problem["loc"][0]).upper()
+            value = "" if name.endswith("_BASE_URL") else f"={problem['input']!r}"
+            lines.append(f"{name}{value}: {problem['msg']}")
+        raise RlkdError("wrong setting: " + "; ".join(lines)) from None
+
+
+def unknown_variables() -> list[str]:
+    """Return the `RLKD_` variables that are set and that nothing reads: typing errors, mostly."""
+    settings = Settings.model_fields
+    known = {PREFIX + name.upper() for name in settings}
+    known |= {os.environ.get(n, settings[n[5:].lower()].default) for n in known if n.endswith("_ENV")}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

@@ -1,0 +1,1 @@
+"""Everything that touches ms-swift or torch: the reward, its metrics, datasets and registration."""

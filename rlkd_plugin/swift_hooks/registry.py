@@ -1,0 +1,30 @@
+"""The one registration table: everything that the plugin adds to ms-swift."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from swift.callbacks import callbacks_map
+from swift.rewards import orms
+
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.swift_hooks.metrics import RlkdMetrics
+from rlkd_plugin.swift_hooks.reward import RlkdGsrm
+from rlkd_plugin.swift_hooks.rows import register_rows
+
+TABLE: tuple[tuple[MutableMapping[str, Any], str, Any], ...] = (
+    (orms, "rlkd_gsrm", RlkdGsrm),
+    (callbacks_map, "rlkd_metrics", RlkdMetrics),
+)
+
+
+def register_all() -> None:
+    """Register everything with ms-swift; doing so again changes nothing.
+
+    Raises:
+        RlkdError: if one of our names is taken by another object.
+    """
+    for mapping, name, entry in TABLE:
+        taken_by = mapping.setdefault(name, entry)
+        if taken_by is not entry:
+            raise RlkdError(f"ms-swift has another {name!r} already: {taken_by!r}, not {entry!r}")
+    register_rows()
