@@ -38,7 +38,10 @@ def train(out: Path, run: str, steps: int) -> None:
         *[str(ROOT / "benchmarks" / "shuffled_reward.py")],
         *["--model", str(MODEL), "--model_type", "llama", "--template", "chatml"],
         *["--check_model", "false", "--torch_dtype", "bfloat16", "--use_cpu", "true"],
-        *["--system", "Solve the problem in short steps. Write one sentence with one equation a step."],
+        *[
+            "--system",
+            "Solve the problem in short steps. Write one sentence with one equation a step.",
+        ],
         *["--dataset", f"rlkd/jsonl:{rows}", "--reward_funcs", reward],
         *["--callbacks", "rlkd_metrics", "--num_generations", "8"],
         *["--per_device_train_batch_size", "16", "--gradient_accumulation_steps", "1"],
@@ -68,7 +71,7 @@ def curve(folder: Path) -> list[float]:
 
 
 def quarters(values: list[float]) -> tuple[float, float, float]:
-    """Return the means of the first and last quarter, and the standard error of their difference."""
+    """Return the first and the last quarter's mean, and their difference's standard error."""
     n = max(2, len(values) // 4)
     first, last = values[:n], values[-n:]
     error = ((stdev(first) ** 2 + stdev(last) ** 2) / n) ** 0.5
@@ -110,10 +113,13 @@ def main() -> None:
     for run in options.runs:
         train(out, run, options.steps)
     curves = {run: values for run in RUNS if len(values := curve(out / run)) >= 8}
-    print(f"{'run':<10}{'steps':>6}{'first quarter':>15}{'last quarter':>14}{'difference':>12}{'s.e.':>8}")
+    print(
+        f"{'run':<10}{'steps':>6}{'first':>8}{'last':>8}{'difference':>12}{'s.e.':>8}  (quarters)"
+    )
     for run, values in curves.items():
         first, last, error = quarters(values)
-        print(f"{run:<10}{len(values):>6}{first:>15.3f}{last:>14.3f}{last - first:>12.3f}{error:>8.3f}")
+        figures = f"{first:>8.3f}{last:>8.3f}{last - first:>12.3f}{error:>8.3f}"
+        print(f"{run:<10}{len(values):>6}{figures}")
     draw(curves, out / "reward_moves_policy.png")
 
 

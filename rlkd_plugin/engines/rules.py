@@ -10,7 +10,7 @@ from fractions import Fraction
 from types import TracebackType
 
 from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
-from rlkd_plugin.gsrm import Field, FormatError, Step, Structure
+from rlkd_plugin.gsrm import Field, Step, Structure
 from rlkd_plugin.gsrm.texts import neutralise
 
 MAX_STEPS = 64
@@ -25,7 +25,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
 _ITEM = re.compile(r"^(?:step )?\d{1,2}[.):] *|^[-*\u2022] +", re.IGNORECASE)
 _OPERAND = r"[-(]?\d[\d,]*(?:\.\d+)?%?\)?(?: [a-z]{1,12})?"
 _EQUATION = re.compile(
-    rf"(?P<left>{_OPERAND}(?: ?[-+*/x\u00d7\u00f7] {{0,2}}{_OPERAND}){{1,12}}) ?= {{0,3}}"
+    rf"(?<![\d,])(?P<left>{_OPERAND}(?: ?[-+*/x\u00d7\u00f7] {{0,2}}{_OPERAND}){{1,12}}) ?= {{0,3}}"
     r"(?:[-+*/\d., x()]{1,80}= {0,3})?(?P<right>-?\d[\d,]*(?:\.\d+)?)"
 )
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -39,11 +39,11 @@ _OPERATIONS = {
     "\u00f7": "division",
 }
 _STOP_WORDS = frozenset(
-    "the an and or of to in on at for with by from as is are was were be been has have had he she it "
-    "they we you his her its their our this that these those there then so now first next finally "
-    "therefore thus hence since because which what how many much find need let us calculate compute "
-    "determine number total answer step will can do does did not no if when each per get gets got out "
-    "up all also".split()
+    "the an and or of to in on at for with by from as is are was were be been has have had he she "
+    "it they we you his her its their our this that these those there then so now first next "
+    "finally therefore thus hence since because which what how many much find need let us "
+    "calculate compute determine number total answer step will can do does did not no if when each "
+    "per get gets got out up all also".split()
 )
 
 
@@ -85,7 +85,8 @@ class RulesEngine:
 
 def _steps(path: str) -> list[Step]:
     sentences = [_ITEM.sub("", s.strip()) for s in _SENTENCE_END.split(_plain_arithmetic(path))]
-    sentences = [s[:MAX_STEP_CHARS] for s in sentences if _WORD.search(s) or _EQUATION.search(s)]
+    sentences = [s[:MAX_STEP_CHARS] for s in sentences]
+    sentences = [s for s in sentences if _WORD.search(s) or _EQUATION.search(s)]
     equations = [_EQUATION.search(s) for s in sentences]
     by_equation = any(equations)
     steps: list[Step] = []
@@ -107,12 +108,16 @@ def _computed_step(sentence: str, equation: re.Match[str], lead_in: str) -> Step
     left = equation["left"]
     operations = dict.fromkeys(_OPERATIONS[c] for c in left[1:] if c in _OPERATIONS)
     goal = sentence if len(_content_words(_goal(sentence))) >= 2 else f"{lead_in} {sentence}"
-    return Step(f"{_goal(goal)} (by {' and '.join(operations)})", f"What is {left}?", equation["right"])
+    return Step(
+        f"{_goal(goal)} (by {' and '.join(operations)})", f"What is {left}?", equation["right"]
+    )
 
 
 def _goal(text: str) -> str:
     """Return what a sentence is about: the words without numbers and equations."""
-    return " ".join(_NUMBER.sub(" ", _EQUATION.sub(" ", text)).split()).strip(" .,:;=-+*/()") or text
+    return (
+        " ".join(_NUMBER.sub(" ", _EQUATION.sub(" ", text)).split()).strip(" .,:;=-+*/()") or text
+    )
 
 
 def _plain_arithmetic(path: str) -> str:

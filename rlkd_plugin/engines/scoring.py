@@ -106,11 +106,11 @@ class _Batch:
                 return _NONE
         path = reasoning_path(sample.teacher_reasoning)
         key = (sample.problem, sample.domain, path)
-        structure = self.cache.get(*key) if self.cache else None
+        structure = self.cache.get(*key) if self.cache is not None else None
         if structure is not None:
             return Decomposition(structure)
         result = await self.decompose(sample, path)
-        if self.cache and result.structure is not None:
+        if self.cache is not None and result.structure is not None:
             self.cache.put(*key, result.structure)
         return result
 

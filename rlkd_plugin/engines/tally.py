@@ -17,7 +17,10 @@ MAX_WITHOUT_TEACHER = 0.10
 
 
 def reward_of(
-    score: Score, cut_off: bool, scale: Literal["steps", "teacher"], truncated: Literal["score", "zero"]
+    score: Score,
+    cut_off: bool,
+    scale: Literal["steps", "teacher"],
+    truncated: Literal["score", "zero"],
 ) -> float | None:
     """Return the reward of one completion; None where its prompt's teacher has no structure.
 

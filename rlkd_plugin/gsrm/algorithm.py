@@ -1,6 +1,6 @@
 """Algorithm 1 of the paper, the Structured Reward Mechanism.
 
-Not here: who answers Match (`engines`), and in which order many pairs are asked (`engines.scoring`).
+Not here: who answers Match (`engines`), and how many pairs are asked at once (`engines.scoring`).
 """
 
 from collections.abc import Callable, Generator, Sequence

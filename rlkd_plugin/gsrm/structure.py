@@ -107,6 +107,23 @@ def render_structure(structure: Structure) -> str:
     return "\n\n".join(paragraphs)
 
 
+def structure_regex(most_steps: int) -> str:
+    """Return a regular expression for a server's constrained decoding of `render_structure`.
+
+    Numbers that count up have to be written out, so it allows at most `most_steps` steps. One
+    line a field; plain syntax that every grammar engine reads.
+    """
+    line = r" [^\n]+"
+    rest = ""
+    for number in range(most_steps, 0, -1):
+        tags = (
+            tag(field, number).translate({ord("["): r"\[", ord("]"): r"\]"}) for field in FIELDS
+        )
+        step = r"\n".join(opening + line for opening in tags) + r"\n\n"
+        rest = f"{step}({rest})?" if rest else step
+    return rest + FINAL_ANSWER + line
+
+
 def _contents(body: str) -> tuple[list[str], bool]:
     """Return the fields' raw texts in reading order, and whether the body has no break."""
     contents: list[str] = []
@@ -136,8 +153,8 @@ def _is_mention(body: str, match: re.Match[str]) -> bool:
 
 def _field_text(field: Field, text: str) -> str:
     """Return `text` as a structure text can hold it; doing so twice changes nothing more."""
-    text = FINAL.sub(lambda m: f"({m.group().strip(_SPACES + '*#>-')})", escape_tags(text))
-    text = text.strip(_SPACES)
+    text = escape_tags(text).strip(_SPACES)  # before FINAL: what is stripped may hide a line start
+    text = FINAL.sub(lambda m: f"({m.group().strip(_SPACES + '*#>-')})", text)
     bare = text.rstrip("-" + _SPACES)
     dash_follows = text[len(bare) :].startswith("-")
     if field == "answer" and dash_follows and _CHARGED.search(bare, max(0, len(bare) - 12)):

@@ -36,7 +36,7 @@ FINAL_ANSWER = "So the final answer is:"
 TAG = re.compile(
     r"\*{0,3}\[ {0,3}(?P<name>" + "|".join(map(re.escape, ALIASES)) + r") {0,3}"
     r"(?P<number>[0-9]{1,4}) {0,3}\](?:\*{0,3} {0,3}(?P<colon>[:\uff1a])\*{0,3}|\*{0,3})",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,  # ASCII: else a long s matches s, and no alias has one
 )
 FINAL = re.compile(
     r"^[ \t*#>-]{0,8}so,? {1,3}the {1,3}final {1,3}answer {1,3}is\*{0,3} {0,3}[:\uff1a]?\*{0,3}",

@@ -8,8 +8,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
-from pydantic import field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from rlkd_plugin.gsrm import RlkdError
@@ -138,5 +144,7 @@ def unknown_variables() -> list[str]:
     """Return the `RLKD_` variables that are set and that nothing reads: typing errors, mostly."""
     settings = Settings.model_fields
     known = {PREFIX + name.upper() for name in settings}
-    known |= {os.environ.get(n, settings[n[5:].lower()].default) for n in known if n.endswith("_ENV")}
+    known |= {
+        os.environ.get(n, settings[n[5:].lower()].default) for n in known if n.endswith("_ENV")
+    }
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

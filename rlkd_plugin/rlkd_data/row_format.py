@@ -13,8 +13,7 @@ from typing import Any
 from math_verify import parse, verify
 
 from rlkd_plugin.gsrm import FormatError
-
-DOMAINS = ("math", "science", "code", "puzzle")
+from rlkd_plugin.gsrm.prompts import DOMAINS
 
 Row = dict[str, Any]
 RowFunction = Callable[[Mapping[str, Any]], Row]

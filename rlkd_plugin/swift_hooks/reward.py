@@ -17,11 +17,10 @@ from rlkd_plugin.engines.scoring import Sample, Score, score_batch
 from rlkd_plugin.engines.tally import TeacherRecord, check_refused, metrics_of, reward_of
 from rlkd_plugin.engines.trace import append_rows, trace_row
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.gsrm.prompts import DOMAINS
 from rlkd_plugin.llm_io.engine_choice import choose_engine
 from rlkd_plugin.llm_io.settings import load_settings, unknown_variables
 from rlkd_plugin.swift_hooks.metrics import publish
-
-DOMAINS = ("math", "science", "code", "puzzle")
 
 logger = get_logger()
 
@@ -98,7 +97,9 @@ class RlkdGsrm(AsyncORM):
             }
         )
         if not published:
-            logger.info_once("rlkd: add `--callbacks rlkd_metrics` to see the reward's numbers in the logs")
+            logger.info_once(
+                "rlkd: add `--callbacks rlkd_metrics` to see the reward's numbers in the logs"
+            )
         check_refused(scores)
         self.teachers.check([(s.problem, s.teacher_reasoning) for s in samples], scores)
         return rewards
@@ -119,7 +120,12 @@ class RlkdGsrm(AsyncORM):
             self.trace,
             (
                 trace_row(
-                    score, reward, step=step, prompt_id=prompt, request_id=request, cut_off=bool(cut)
+                    score,
+                    reward,
+                    step=step,
+                    prompt_id=prompt,
+                    request_id=request,
+                    cut_off=bool(cut),
                 )
                 for score, reward, cut, prompt, request in zip(
                     scores, rewards, cut_off, *ids, strict=True
@@ -180,5 +186,7 @@ def _column(
         )
     if not optional and any(not isinstance(value, str) for value in values):
         row = next(i for i, value in enumerate(values) if not isinstance(value, str))
-        raise RlkdError(f"the column {name} has no text but {values[row]!r} in row {row} of a batch")
+        raise RlkdError(
+            f"the column {name} has no text but {values[row]!r} in row {row} of a batch"
+        )
     return values

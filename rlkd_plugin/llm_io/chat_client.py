@@ -1,0 +1,286 @@
+"""One chat client for every OpenAI-compatible server: what is retried, and what ends a run.
+
+It speaks to `vllm serve`, `swift deploy`, SGLang and vllm-ascend. Not here: what is asked and how
+a reply is read (`server_engine`, `verdicts`).
+"""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from rlkd_plugin.engines.base import Usage
+from rlkd_plugin.gsrm import EndpointError
+
+RETRIED = frozenset({408, 425, 429, *range(500, 600)})
+"""HTTP statuses that may pass; 400, 413 and 422 are tied to the text, any other ends the run."""
+BACK_OFF = wait_random_exponential(multiplier=0.5, max=20)
+"""Jittered, so that the requests of a batch do not come back to a server all at once."""
+WARN_EVERY = 10.0
+"""Seconds between two warnings of a client that retries."""
+
+Message = dict[str, str]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A group of servers with one model, and the settings that name them.
+
+    `role` is "GSRM" or "judge"; the variables are `RLKD_<ROLE>_BASE_URL` and so on.
+    """
+
+    role: str
+    urls: tuple[str, ...]
+    model: str
+    api_key_env: str
+
+    def variable(self, option: str) -> str:
+        """Return the name of one of this endpoint's settings."""
+        return f"RLKD_{self.role.upper()}_{option}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One completion.
+
+    `tokens` holds, for each generated token, the token and its alternatives with their
+    log-probabilities; it is empty where the server gave none.
+    """
+
+    text: str
+    finish_reason: str | None = None
+    tokens: Sequence[tuple[str, Mapping[str, float]]] = field(default=())
+
+
+class _PassingError(Exception):
+    """A failure that may pass; `wait` is the server's Retry-After in seconds."""
+
+    def __init__(self, reason: str, wait: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+class ChatClient:
+    """Sends chat requests to one endpoint; entered with `async with` in each event loop.
+
+    Only plain facts survive from one loop to the next: whether the endpoint ever answered.
+
+    Args:
+        endpoint: where to.
+        request_timeout: seconds for one try.
+        patience: seconds, from its first failure on, for which a request is tried again.
+        startup_patience: the same until the endpoint has answered once.
+        usage: counts requests, retries and tokens.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        request_timeout: float,
+        patience: float,
+        startup_patience: float,
+        usage: Usage,
+    ) -> None:
+        self.endpoint = endpoint
+        self.request_timeout = request_timeout
+        self.patience = patience
+        self.startup_patience = startup_patience
+        self.usage = usage
+        self.answered = False
+        self._next_url = 0
+        self._warned = float("-inf")
+
+    async def __aenter__(self) -> "ChatClient":
+        key = os.environ.get(self.endpoint.api_key_env)
+        self._key = key or None
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),  # the engine bounds what is in flight
+            timeout=aiohttp.ClientTimeout(total=self.request_timeout, sock_connect=10),
+            headers={
+                "Content-Type": "application/json",
+                **({"Authorization": f"Bearer {key}"} if key else {}),
+            },
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    async def probe(self) -> None:
+        """Send each server one short request.
+
+        Raises:
+            EndpointError: if one cannot be used.
+        """
+        for _ in self.endpoint.urls:
+            messages = [{"role": "user", "content": "Is 1 + 1 = 2? Answer yes or no."}]
+            await self.complete(messages, may_be_empty=True, max_tokens=1, temperature=0)
+
+    async def complete(
+        self, messages: Sequence[Message], *, may_be_empty: bool = False, **options: Any
+    ) -> Reply:
+        """Return the first choice of a completion.
+
+        Args:
+            messages: the chat.
+            may_be_empty: whether a reply without any text is one.
+            **options: further keys of the request body: `max_tokens`, `temperature` ...
+
+        Raises:
+            EndpointError: if the endpoint refuses the request (`status` says how), is unknown, or
+                fails for longer than the patience.
+        """
+        body = json.dumps({"model": self.endpoint.model, "messages": messages, **options}).encode()
+        first_url = self._next_url
+        self._next_url += 1  # servers take turns
+        failing_since = 0.0
+
+        def give_up(state: RetryCallState) -> bool:
+            nonlocal failing_since
+            failing_since = failing_since or time.monotonic()
+            patience = self.patience if self.answered else self.startup_patience
+            return time.monotonic() + state.upcoming_sleep - failing_since > patience
+
+        def wait(state: RetryCallState) -> float:
+            failure = state.outcome.exception() if state.outcome else None
+            asked_for = failure.wait if isinstance(failure, _PassingError) else 0.0
+            if state.attempt_number < len(self.endpoint.urls):
+                return 0.0  # the next server first
+            return max(asked_for, BACK_OFF(state))
+
+        tries = AsyncRetrying(
+            retry=retry_if_exception_type(_PassingError), wait=wait, stop=give_up, reraise=True
+        )
+        url = ""
+        try:
+            async for attempt in tries:
+                with attempt:
+                    number = attempt.retry_state.attempt_number
+                    url = self.endpoint.urls[(first_url + number - 1) % len(self.endpoint.urls)]
+                    self.usage.retries += number > 1
+                    reply = await self._post(url, body, may_be_empty)
+                    self.answered = True
+                    return reply
+        except _PassingError as failure:
+            patience = "PATIENCE" if self.answered else "STARTUP_PATIENCE"
+            seconds = time.monotonic() - failing_since
+            raise EndpointError(
+                f"the {self.endpoint.role} at {url} has failed for {seconds:.0f} s, longer than "
+                f"RLKD_{patience} allows: {failure}. Is the server of "
+                f"{self.endpoint.variable('BASE_URL')} up, and done loading?"
+            ) from None
+        raise AssertionError("unreachable: the loop returns or raises")
+
+    async def _post(self, url: str, body: bytes, may_be_empty: bool) -> Reply:
+        """Send one request once."""
+        self.usage.requests += 1
+        try:
+            async with self._session.post(f"{url}/chat/completions", data=body) as response:
+                payload = await response.read()
+                status, headers = response.status, response.headers
+        except aiohttp.ClientConnectorDNSError as error:
+            if not self.answered or getattr(error.os_error, "errno", None) == socket.EAI_NONAME:
+                raise EndpointError(
+                    f"the host of {url} is unknown; correct {self.endpoint.variable('BASE_URL')}"
+                ) from None
+            raise self._passing(url, f"host not found, {error.os_error}") from None
+        except asyncio.TimeoutError:
+            raise self._passing(
+                url, f"no answer in {self.request_timeout:g} s (RLKD_REQUEST_TIMEOUT)"
+            ) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._passing(url, f"{type(error).__name__}: {error}") from None
+        if status in RETRIED:
+            raise self._passing(
+                url,
+                f"HTTP {status}: {self._words(payload)}",
+                _retry_after(headers.get("Retry-After")),
+            )
+        if status != 200:
+            raise EndpointError(self._refusal(url, status, payload), status)
+        return self._read(url, payload, may_be_empty)
+
+    def _read(self, url: str, payload: bytes, may_be_empty: bool) -> Reply:
+        try:
+            reply = json.loads(payload)
+            choice = reply["choices"][0]
+            message = choice["message"]
+            text = message.get("content") or ""
+            entries = (choice.get("logprobs") or {}).get("content") or ()
+            tokens = tuple(
+                (
+                    entry["token"],
+                    {t["token"]: t["logprob"] for t in entry.get("top_logprobs") or ()},
+                )
+                for entry in entries
+            )
+            thinks = message.get("reasoning_content") or message.get("reasoning")
+            usage = reply.get("usage") or {}
+            self.usage.prompt_tokens += usage.get("prompt_tokens") or 0
+            self.usage.completion_tokens += usage.get("completion_tokens") or 0
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            raise self._passing(
+                url, f"a reply that is no completion: {self._words(payload)}"
+            ) from None
+        if not (text or tokens or thinks or may_be_empty):
+            raise self._passing(url, "an empty completion")
+        return Reply(text, choice.get("finish_reason"), tokens)
+
+    def _passing(self, url: str, reason: str, wait: float = 0.0) -> _PassingError:
+        if time.monotonic() - self._warned > WARN_EVERY:
+            self._warned = time.monotonic()
+            logger.warning("rlkd: the %s at %s: %s; trying again", self.endpoint.role, url, reason)
+        return _PassingError(reason, wait)
+
+    def _refusal(self, url: str, status: int, payload: bytes) -> str:
+        remedy = {
+            401: f"the API key is read from the variable that {self._named_key()} names",
+            402: f"the account behind the key that {self._named_key()} names cannot pay",
+            403: f"the API key is read from the variable that {self._named_key()} names",
+            404: f"correct {self.endpoint.variable('MODEL')}={self.endpoint.model!r} or "
+            f"{self.endpoint.variable('BASE_URL')} (it ends in /v1)",
+        }.get(status, f"see {self.endpoint.variable('BASE_URL')} and the server's log")
+        words = self._words(payload)
+        return f"the {self.endpoint.role} at {url} answers HTTP {status}: {words}; {remedy}"
+
+    def _named_key(self) -> str:
+        return f"{self.endpoint.variable('API_KEY_ENV')}={self.endpoint.api_key_env}"
+
+    def _words(self, payload: bytes) -> str:
+        """Return what the server said, short and without the key."""
+        words = " ".join(payload[:2000].decode("utf-8", errors="replace").split())
+        return (words.replace(self._key, "***") if self._key else words)[:300] or "(nothing)"
+
+
+def _retry_after(value: str | None) -> float:
+    """Return a Retry-After header, seconds or a date, in seconds; 0 where it says nothing."""
+    if not value:
+        return 0.0
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return 0.0
+    return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())

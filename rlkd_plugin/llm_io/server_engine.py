@@ -1,0 +1,161 @@
+"""The paper's engine: a GSRM and a judge behind OpenAI-compatible servers."""
+
+import asyncio
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any
+
+from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
+from rlkd_plugin.gsrm import EndpointError, Field, FormatError, RlkdError, parse_structure
+from rlkd_plugin.gsrm.prompts import END, decompose_prompt, judge_prompt, prompt_identity
+from rlkd_plugin.gsrm.structure import structure_regex
+from rlkd_plugin.gsrm.texts import neutralise
+from rlkd_plugin.llm_io.chat_client import ChatClient, Endpoint, Reply
+from rlkd_plugin.llm_io.settings import Settings
+from rlkd_plugin.llm_io.verdicts import read_verdict
+
+MOST_STEPS = 16
+"""Steps that the regex constraint allows."""
+
+
+class ServerEngine:
+    """Decomposes with the GSRM and matches with the judge that the settings name.
+
+    Raises:
+        RlkdError: if a setting is missing.
+    """
+
+    name = "server"
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.usage = Usage()
+        self.gsrm = self._client(
+            "GSRM", settings.gsrm_base_url, settings.gsrm_model, settings.gsrm_api_key_env
+        )
+        self.judge = self._client(
+            "judge", settings.judge_base_url, settings.judge_model, settings.judge_api_key_env
+        )
+        self._logprobs = True  # until the judge's server shows that it gives none
+
+    def _client(self, role: str, urls: tuple[str, ...], model: str, key: str) -> ChatClient:
+        for option, value in (("BASE_URL", urls), ("MODEL", model)):
+            if not value:
+                raise RlkdError(
+                    f"RLKD_ENGINE=server needs RLKD_{role.upper()}_{option}; for a try-out without "
+                    "servers set RLKD_ENGINE=rules"
+                )
+        return ChatClient(
+            Endpoint(role, urls, model, key),
+            request_timeout=self.settings.request_timeout,
+            patience=self.settings.patience,
+            startup_patience=self.settings.startup_patience,
+            usage=self.usage,
+        )
+
+    @property
+    def identity(self) -> str:
+        """What this engine's structures depend on, beside the path."""
+        s = self.settings
+        prompt = prompt_identity(s.gsrm_prompt)
+        options = f"{s.gsrm_regex} {s.gsrm_max_chars} {s.gsrm_max_tokens}"
+        return f"{s.gsrm_model} {hashlib.sha256((prompt + options).encode()).hexdigest()[:16]}"
+
+    async def __aenter__(self) -> "ServerEngine":
+        for name in Usage.__slots__:
+            setattr(self.usage, name, 0)
+        self._in_flight = asyncio.Semaphore(self.settings.rank_concurrency)
+        self._stack = AsyncExitStack()
+        await self._stack.enter_async_context(self.gsrm)
+        await self._stack.enter_async_context(self.judge)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def probe(self) -> None:
+        """Send each server one short request; raises EndpointError where one cannot be used."""
+        await asyncio.gather(self.gsrm.probe(), self.judge.probe())
+
+    async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
+        """Return the structure that the GSRM gives a path; asked once more where it gives none."""
+        settings = self.settings
+        clipped = len(path) > settings.gsrm_max_chars
+        path = neutralise(path[: settings.gsrm_max_chars])
+        prompt = decompose_prompt(settings.gsrm_prompt, domain, neutralise(problem), path)
+        options: dict[str, Any] = {
+            # a structure says each step three times over, but briefly; 2 characters a token
+            "max_tokens": min(settings.gsrm_max_tokens, 512 + len(path) // 2),
+            "stop": [END],
+        }
+        if settings.gsrm_regex:
+            options["structured_outputs"] = {"regex": structure_regex(MOST_STEPS)}
+        for temperature in (0.0, 0.7):  # the second ask must be able to say something else
+            try:
+                reply = await self._ask(self.gsrm, prompt, temperature=temperature, **options)
+                return Decomposition(parse_structure(_after_thinking(reply.text)), clipped=clipped)
+            except FormatError:
+                continue
+            except EndpointError as error:
+                if not error.refuses_text:
+                    raise
+                return Decomposition(None, "refused", clipped)
+        return Decomposition(None, "undecomposable", clipped)
+
+    async def match(self, field: Field, teacher: str, student: str) -> Verdict:
+        """Return the judge's verdict; asked once more with a constrained choice if unreadable."""
+        prompt = judge_prompt(field, neutralise(teacher), neutralise(student))
+        tokens = self.settings.judge_max_tokens
+        free = {
+            "max_tokens": tokens,
+            "logprobs": True,
+            "top_logprobs": 20 if tokens == 1 else 5,
+        }
+        choice = {
+            "max_tokens": max(8, tokens),
+            "structured_outputs": {"choice": ["yes", "no"]},
+        }
+        try:
+            if self._logprobs:
+                reply = await self._ask(self.judge, prompt, temperature=0.0, **free)
+                self._logprobs = bool(reply.tokens)
+                verdict = read_verdict(reply, self.settings.judge_threshold)
+                if verdict:
+                    return verdict
+            reply = await self._ask(self.judge, prompt, temperature=0.0, **choice)
+            verdict = read_verdict(reply, self.settings.judge_threshold, constrained=True)
+        except EndpointError as error:
+            if not error.refuses_text:
+                raise
+            verdict = None
+        return verdict or Verdict(False, "refused")
+
+    async def _ask(self, client: ChatClient, prompt: str, **options: Any) -> Reply:
+        async with self._in_flight:
+            return await client.complete([{"role": "user", "content": prompt}], **options)
+
+
+def probe_now(engine: ServerEngine) -> None:
+    """Probe an engine's servers from synchronous code, also where an event loop runs already.
+
+    Raises:
+        EndpointError: if a server cannot be used.
+    """
+
+    async def probe() -> None:
+        async with engine:
+            await engine.probe()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, probe()).result()
+
+
+def _after_thinking(text: str) -> str:
+    return text.rpartition("</think>")[2]

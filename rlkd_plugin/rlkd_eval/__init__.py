@@ -1,0 +1,1 @@
+"""What a run has done: its curves, read from ms-swift's own log."""

@@ -1,0 +1,122 @@
+"""Reads what ms-swift logged of a GRPO run: one record a step, from `logging.jsonl`."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlkd_plugin.gsrm import RlkdError
+
+LOG = "logging.jsonl"
+
+COLUMNS = {
+    "reward": "reward",
+    "structure": "rlkd/structure_reward",
+    "depth": "rlkd/matched_depth",
+    "accuracy": "rewards/MathAccuracy/mean",
+    "zero_spread": "frac_reward_zero_std",
+    "seconds": "step_time",
+}
+"""The values of a step, and the keys under which ms-swift logs them."""
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One logged step; None where the log has no number. `spread` is the share of groups with
+    unequal rewards: the others teach nothing."""
+
+    step: int
+    reward: float | None
+    structure: float | None
+    depth: float | None
+    accuracy: float | None
+    spread: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, its steps in order, its traces, and remarks on what the log lacks."""
+
+    folder: Path
+    steps: tuple[StepRecord, ...]
+    traces: tuple[Path, ...]
+    remarks: tuple[str, ...]
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run's folder, or the newest `v*-*` run in it.
+
+    Raises:
+        RlkdError: if there is no log, or no step of a GRPO run in it.
+    """
+    folder = run_folder(folder)
+    log = folder / LOG
+    steps, remarks = parse_log(log.read_text("utf-8", errors="replace"))
+    if not steps:
+        raise RlkdError(f"{log} has no step with a reward; is the run younger than one step?")
+    return Run(folder, steps, tuple(sorted(folder.glob("rlkd_trace_rank*.jsonl"))), remarks)
+
+
+def run_folder(folder: Path) -> Path:
+    """Return the folder that holds the log: this one, or its newest `v*-*` sub-folder.
+
+    Raises:
+        RlkdError: if there is none, or the newest one has no log.
+    """
+    if not folder.is_dir():
+        raise RlkdError(f"there is no folder {folder}")
+    if (folder / LOG).is_file():
+        return folder
+    # ms-swift counts the runs of an output_dir: v0-DATE, v1-DATE, ... v10-DATE
+    runs = [(int(m[1]), p) for p in folder.glob("v*-*") if (m := re.match(r"v(\d+)-", p.name))]
+    if not runs:
+        raise RlkdError(f"{folder} has neither a {LOG} nor a run v*-* with one")
+    newest = max(runs)[1]
+    if not (newest / LOG).is_file():
+        raise RlkdError(f"{newest}, the newest run, has no {LOG}: it logged no step")
+    return newest
+
+
+def parse_log(text: str) -> tuple[tuple[StepRecord, ...], tuple[str, ...]]:
+    """Return a log's steps in order, and remarks on skipped lines and missing values.
+
+    A step that was logged twice (a run that was resumed) counts as it was logged last.
+    """
+    steps: dict[int, StepRecord] = {}
+    broken: list[str] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            entry = json.loads(line) if line.strip() else {}
+        except ValueError:
+            broken.append(str(number))
+            continue
+        if isinstance(entry, dict) and "reward" in entry and (step := _step(entry)) is not None:
+            steps[step] = _record(step, entry)
+    remarks = []
+    if broken:
+        remarks.append(f"not whole JSON, skipped: line {', '.join(broken)}")
+    for name, key in COLUMNS.items():
+        column = "spread" if name == "zero_spread" else name
+        if steps and all(getattr(record, column) is None for record in steps.values()):
+            hint = " (add `--callbacks rlkd_metrics`)" if key.startswith("rlkd/") else ""
+            remarks.append(f"the log has no {key}{hint}")
+    return tuple(steps[step] for step in sorted(steps)), tuple(remarks)
+
+
+def _step(entry: Mapping[str, Any]) -> int | None:
+    step = str(entry.get("global_step/max_steps", "")).partition("/")[0]
+    return int(step) if step.isdecimal() else None
+
+
+def _record(step: int, entry: Mapping[str, Any]) -> StepRecord:
+    values = {name: _number(entry.get(key)) for name, key in COLUMNS.items()}
+    zero_spread = values.pop("zero_spread")
+    return StepRecord(step, spread=None if zero_spread is None else 1 - zero_spread, **values)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

@@ -1,0 +1,77 @@
+"""What the package is called, what it needs, and why.
+
+Neither torch nor transformers is pinned, and torch is not even listed: which build is right (CPU,
+CUDA, Ascend) depends on the device, so it is installed first and left alone here.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+VERSION = re.search(
+    r'^__version__ = "(.+)"$',
+    Path(__file__).with_name("rlkd_plugin").joinpath("__init__.py").read_text("utf-8"),
+    re.MULTILINE,
+)[1]
+
+REQUIRES = [
+    "ms-swift>=4.5.3,<4.7",  # the trainer; up to 4.5.2 it loads plugin files in another way
+    "msgspec",  # ms-swift 4.6.0 imports it for GRPO and does not declare it
+    "math_verify",  # the same for its reward `accuracy`; it also checks our gold answers
+    "pydantic-settings",  # the options, read from RLKD_ variables and validated
+    "aiohttp",  # requests to the GSRM and the judge, many in flight at once
+    "tenacity",  # the one retry policy of these requests
+    "typer",  # the `rlkd` command
+    "rich",  # its tables
+    "matplotlib",  # the chart of `rlkd curves`
+    "datasets",  # reads training data; ms-swift bounds its version
+    "modelscope",  # fetches models and data sets from ModelScope
+    "transformers",  # models and tokenizers; ms-swift bounds its version
+]
+
+EXTRAS = {
+    "cuda": [
+        "vllm",  # rollouts of the student, and serving the GSRM and the judge
+        "deepspeed",  # ZeRO-2 and ZeRO-3, for training on several GPUs
+    ],
+    # On Ascend pip alone does not resolve this set: torch, torch_npu, CANN, vLLM and vllm-ascend
+    # have to match. Install them in the vendor's order first; then this extra changes nothing.
+    "npu": [
+        "torch_npu",  # the Ascend backend of torch
+        "vllm-ascend",  # the Ascend backend of vLLM
+        "deepspeed",  # ZeRO-2 and ZeRO-3, for training on several NPUs
+    ],
+    "dev": [
+        "pytest",  # the tests
+        "pytest-timeout",  # a test that hangs fails instead
+        "hypothesis",  # round trips and hostile texts for the structure parser
+        "fastapi",  # the tests' loopback model server; its client, aiohttp, is here already
+        "uvicorn",  # runs it
+        "gguf",  # reads the demo model where no model hub can be reached
+        "ruff",  # lint and format
+    ],
+}
+
+setup(
+    name="rlkd_plugin",
+    version=VERSION,
+    description="RLKD for ms-swift: distil a teacher's reasoning structure into a student by GRPO",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["rlkd_plugin*"]),
+    package_data={
+        "rlkd_plugin.gsrm": ["prompts/*.txt"],
+        "rlkd_plugin.rlkd_data": ["samples/*.jsonl"],
+    },
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["rlkd = rlkd_plugin.rlkd_cli:app"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
