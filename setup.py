@@ -62,7 +62,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["rlkd_plugin*"]),
     package_data={
-        "rlkd_plugin.gsrm": ["prompts/*.txt"],
+        "rlkd_plugin.gsrm.prompts": ["*.txt"],
         "rlkd_plugin.rlkd_data": ["samples/*.jsonl"],
     },
     install_requires=REQUIRES,

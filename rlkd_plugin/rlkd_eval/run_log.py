@@ -88,7 +88,7 @@ def parse_log(text: str) -> tuple[tuple[StepRecord, ...], tuple[str, ...]]:
     """
     steps: dict[int, StepRecord] = {}
     broken: list[str] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         try:
             entry = json.loads(line) if line.strip() else {}
         except ValueError:

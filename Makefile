@@ -1,0 +1,88 @@
+# `make demo` and `make test` do all their set-up on a machine that has Python 3.10+ and make.
+#
+#   make demo                                     the built-in problems
+#   make demo DATA=gsm8k.jsonl                    your copy of GSM8K's rows
+#   make demo ARGS="--max_steps 3"                options for `swift rlhf`
+#   make test PYTEST_ARGS="-k structure"          options for pytest
+#   make test TORCH="torch==2.13.0 -f WHEELS"     another build of torch (options for pip)
+
+SHELL  := bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+TORCH  ?= torch==2.13.0
+DATA   ?=
+ARGS   ?=
+PYTEST_ARGS ?=
+
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+MODEL  := models/SmolLM2-135M-Instruct
+CONFIG := swift_configs/demo_grpo_cpu.yaml
+DEMO   := output/demo
+CODE   := setup.py benchmarks rlkd_plugin register.py tests tools
+
+# A stamp is touched when its step is through, so a failed step is done again, a done one is not.
+VENV_MADE   := $(VENV)/.made-venv
+TORCH_MADE  := $(VENV)/.made-torch
+PLUGIN_MADE := $(VENV)/.made-plugin
+MODEL_MADE  := $(MODEL)/model.safetensors
+
+.PHONY: help setup demo test lint format clean
+
+help:  ## Show this list
+	@sed -nE 's/^([a-z]+):.*## (.+)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 15
+
+setup: $(PLUGIN_MADE) $(MODEL_MADE)  ## Make .venv, install everything, fetch the small model
+
+demo: setup  ## Real GRPO of a small model on the CPU, then its table and chart
+	@mkdir -p $(DEMO)
+ifneq ($(DATA),)
+	@$(BIN)/rlkd prepare gsm8k "$(DATA)" output/demo_rows.jsonl
+endif
+	@echo "== training; all output goes to $(DEMO)/console.log"
+	@PYTHONUNBUFFERED=1 $(BIN)/swift rlhf $(CONFIG) \
+	    $(if $(DATA),--dataset rlkd/jsonl:output/demo_rows.jsonl) $(ARGS) 2>&1 \
+	    | $(BIN)/python tools/show_progress.py $(DEMO)/console.log; \
+	status=$${PIPESTATUS[0]}; \
+	if [ $$status -ne 0 ]; then \
+	    echo "== swift rlhf failed with exit code $$status; the end of $(DEMO)/console.log:"; \
+	    tail -n 40 $(DEMO)/console.log; \
+	fi; \
+	exit $$status
+	@$(BIN)/rlkd curves $(DEMO)
+
+test: setup  ## Run the tests
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(PLUGIN_MADE)  ## Check the code's rules and format
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+
+format: $(PLUGIN_MADE)  ## Bring the code into form
+	@$(BIN)/ruff check --fix-only $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+clean:  ## Remove .venv, caches and build leftovers; models/ and output/ stay
+	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find rlkd_plugin tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV_MADE):
+	@echo "== 1/4 virtual environment in $(VENV)"
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	    || { echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+$(TORCH_MADE): $(VENV_MADE)
+	@echo "== 2/4 installing $(TORCH)"
+	@$(PIP) $(TORCH)
+	@touch $@
+
+$(PLUGIN_MADE): $(TORCH_MADE) setup.py tests/constraints.txt
+	@echo "== 3/4 installing the plugin, ms-swift and the development tools"
+	@$(PIP) -e '.[dev]' -c tests/constraints.txt
+	@touch $@
+
+$(MODEL_MADE): | $(PLUGIN_MADE)
+	@echo "== 4/4 the demo's model"
+	@$(BIN)/python tools/fetch_demo_model.py $(MODEL)

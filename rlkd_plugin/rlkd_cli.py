@@ -1,0 +1,81 @@
+"""The `rlkd` command: what a user does beside `swift`.
+
+A command imports what it needs when it runs, so that `rlkd path` inside another command line
+costs milliseconds.
+"""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from rlkd_plugin.gsrm import RlkdError
+
+
+class Commands(TyperGroup):
+    """The commands; what is wrong with the user's files or settings ends as one line."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run a command, and end with exit code 1 where it raises an error of ours."""
+        try:
+            return super().invoke(ctx)
+        except (RlkdError, OSError) as error:
+            typer.echo(f"rlkd: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="RLKD for ms-swift: distil a teacher's reasoning structure into a student.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def main() -> None:
+    """Send warnings to standard error."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+
+
+@app.command()
+def path() -> None:
+    """Print the plugin file's path, for `swift rlhf --external_plugins $(rlkd path)`."""
+    typer.echo(Path(__file__).resolve().with_name("register.py"))
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="Format of SRC: gsm8k, or jsonl for our own.")],
+    src: Annotated[Path, typer.Argument(help="File to read, one JSON object a line.")],
+    out: Annotated[Path, typer.Argument(help="File to write, for --dataset rlkd/jsonl:OUT.")],
+) -> None:
+    """Turn a data set's rows into rows for training, and say which were refused."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from rlkd_plugin.rlkd_data.prepare import prepare as run
+
+    summary = run(name, src, out)
+    table = Table("rows", "", title=f"{src.name} -> {out.name}", title_justify="left")
+    table.columns[0].justify = "right"
+    table.add_row(str(summary.kept), "kept")
+    for reason, count in summary.refused.items():
+        table.add_row(str(count), f"refused: {reason}")
+    Console(markup=False, highlight=False).print(table)
+    typer.echo(f"written to {out}")
+
+
+@app.command()
+def curves(
+    run: Annotated[Path, typer.Argument(help="output_dir of a run, or one of its v*-* folders.")],
+) -> None:
+    """Show a run's rewards step by step, and draw them into the run's folder."""
+    from rich.console import Console
+
+    from rlkd_plugin.rlkd_eval.run_curves import show
+
+    show(run, Console(markup=False, highlight=False))
