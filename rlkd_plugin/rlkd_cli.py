@@ -79,3 +79,29 @@ def curves(
     from rlkd_plugin.rlkd_eval.run_curves import show
 
     show(run, Console(markup=False, highlight=False))
+
+
+@app.command()
+def check() -> None:
+    """Ask the GSRM and the judge that the RLKD_ variables name, and say which to change."""
+    import asyncio
+
+    from rlkd_plugin.llm_io.check import check_servers
+    from rlkd_plugin.llm_io.settings import load_settings, unknown_variables
+
+    settings = load_settings()
+    for name in unknown_variables():
+        typer.echo(f"look   {name} is set, but no setting has this name")
+    if settings.engine == "rules":
+        typer.echo("ok     RLKD_ENGINE=rules needs no server (a stand-in for a GSRM and a judge)")
+        return
+
+    async def findings() -> list[str]:
+        verdicts = []
+        async for finding in check_servers(settings):
+            typer.echo(f"{finding.verdict:<6} {finding.text}")
+            verdicts.append(finding.verdict)
+        return verdicts
+
+    if "wrong" in asyncio.run(findings()):
+        raise typer.Exit(1)

@@ -25,8 +25,10 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One logged step; None where the log has no number. `spread` is the share of groups with
-    unequal rewards: the others teach nothing."""
+    """One logged step; None where the log has no number.
+
+    `spread` is the share of groups whose completions differ in reward: the others teach nothing.
+    """
 
     step: int
     reward: float | None
@@ -79,6 +81,12 @@ def run_folder(folder: Path) -> Path:
     if not (newest / LOG).is_file():
         raise RlkdError(f"{newest}, the newest run, has no {LOG}: it logged no step")
     return newest
+
+
+def series(run: Run, value: str) -> list[tuple[int, float]]:
+    """Return (step, number) for each step whose record has this value."""
+    pairs = ((record.step, getattr(record, value)) for record in run.steps)
+    return [(step, number) for step, number in pairs if number is not None]
 
 
 def parse_log(text: str) -> tuple[tuple[StepRecord, ...], tuple[str, ...]]:

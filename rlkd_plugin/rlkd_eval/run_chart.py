@@ -1,0 +1,96 @@
+"""The chart of a run: rewards, matched depth and accuracy over the steps, one under the other."""
+
+from statistics import fmean
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from rlkd_plugin.rlkd_eval.run_log import Run, series
+
+SMOOTH_FROM = 30  # steps; a longer run's noise stands pale behind its running mean
+WINDOW = 10  # steps of the running mean
+INK = "#333333"
+
+# From Okabe and Ito's palette, which colour-blind readers tell apart; line and marker differ too.
+# The total's rings are wide, so that they show also where the structure reward is all of it.
+TOTAL = {
+    **{"color": "#0072B2", "marker": "o", "linestyle": "-"},
+    **{"markersize": 11, "markerfacecolor": "white", "markeredgewidth": 2},
+}
+STRUCTURE = {"color": "#D55E00", "marker": "s", "linestyle": "--"}
+DEPTH = {"color": "#009E73", "marker": "^", "linestyle": "-"}
+ACCURACY = {"color": "#A3508B", "marker": "D", "linestyle": "-"}
+
+# A panel: its label, and its curves as (name, value of the step, style).
+PANELS = (
+    ("mean reward", (("total", "reward", TOTAL), ("structure", "structure", STRUCTURE))),
+    ("matched depth", (("matched depth, in steps of the teacher", "depth", DEPTH),)),
+    ("accuracy", (("share of right answers", "accuracy", ACCURACY),)),
+)
+
+
+def draw(run: Run) -> Figure:
+    """Draw a run; a value that the log lacks leaves its curve out, or its panel empty."""
+    figure = Figure(figsize=(8, 8), facecolor="white", layout="constrained")
+    panels = figure.subplots(len(PANELS), 1, sharex=True, height_ratios=(3, 2, 2))
+    for axes, (label, curves) in zip(panels, PANELS, strict=True):
+        _dress(axes, label)
+        drawn = [
+            _curve(axes, series(run, value), name, style)
+            for name, value, style in curves
+            if series(run, value)
+        ]
+        if drawn:
+            # from 0, and never so close that the noise of a flat curve looks like a trend
+            axes.set_ylim(0, max(0.25, 1.15 * max(drawn)))
+            axes.legend(
+                frameon=False,
+                fontsize=10,
+                labelcolor=INK,
+                ncols=2,
+                loc="lower left",
+                bbox_to_anchor=(-0.015, 0.98),
+                handlelength=3,
+            )
+        else:
+            axes.set_yticks([])
+            axes.text(0.5, 0.5, "not in the log", transform=axes.transAxes, ha="center", color=INK)
+    panels[-1].set_xlabel("step", color=INK, fontsize=11)
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    figure.align_ylabels()
+    figure.suptitle(
+        f"{run.folder.name}   {len(run.steps)} steps", x=0.015, ha="left", fontsize=13, color=INK
+    )
+    return figure
+
+
+def _curve(axes: Axes, points: list[tuple[int, float]], name: str, style: dict[str, Any]) -> float:
+    """Draw one curve and return its highest value."""
+    steps, values = [list(part) for part in zip(*points, strict=True)]
+    if len(points) < SMOOTH_FROM:
+        axes.plot(steps, values, label=name, linewidth=2, clip_on=False, zorder=3, **style)
+        return max(values)
+    axes.plot(steps, values, color=style["color"], linewidth=1, alpha=0.3)
+    means = [fmean(values[max(0, i + 1 - WINDOW) : i + 1]) for i in range(len(values))]
+    axes.plot(
+        steps,
+        means,
+        label=f"{name} (bold: mean of {WINDOW} steps)",
+        linewidth=2.2,
+        markevery=max(1, len(steps) // 12),
+        zorder=3,
+        **style,
+    )
+    return max(values)
+
+
+def _dress(axes: Axes, label: str) -> None:
+    axes.set_ylabel(label, color=INK, fontsize=11)
+    axes.tick_params(colors=INK, labelsize=10)
+    axes.grid(color="#DDDDDD", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#999999")
