@@ -15,7 +15,7 @@ ARGS   ?=
 PYTEST_ARGS ?=
 
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 MODEL  := models/SmolLM2-135M-Instruct
 CONFIG := swift_configs/demo_grpo_cpu.yaml
 DEMO   := output/demo

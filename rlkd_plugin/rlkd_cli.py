@@ -105,3 +105,7 @@ def check() -> None:
 
     if "wrong" in asyncio.run(findings()):
         raise typer.Exit(1)
+
+
+if __name__ == "__main__":  # for a clone that is not installed: python -m rlkd_plugin.rlkd_cli
+    app()

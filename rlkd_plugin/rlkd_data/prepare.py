@@ -72,6 +72,7 @@ def convert(
 ) -> Iterator[tuple[int, bytes | FormatError]]:
     """Yield for each line that is not blank its number, and its row or why it has none."""
     for number, line in enumerate(lines, start=1):
+        line = line.rstrip(b"\r\n")
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if not line.strip():
@@ -88,7 +89,7 @@ def _object(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise FormatError(f"not UTF-8: byte {error.start + 1} of the line") from None
     except json.JSONDecodeError as error:
-        raise FormatError(f"broken JSON: {error.msg} at character {error.pos + 1}") from None
+        raise FormatError(f"broken JSON: {error.msg}, character {error.pos + 1}") from None
     except (RecursionError, ValueError) as error:  # nested too deep; a number of 4301 digits
         raise FormatError(f"JSON that Python does not read: {error}") from None
     if not isinstance(value, dict):

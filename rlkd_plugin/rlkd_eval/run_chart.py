@@ -37,14 +37,14 @@ def draw(run: Run) -> Figure:
     panels = figure.subplots(len(PANELS), 1, sharex=True, height_ratios=(3, 2, 2))
     for axes, (label, curves) in zip(panels, PANELS, strict=True):
         _dress(axes, label)
-        drawn = [
-            _curve(axes, series(run, value), name, style)
-            for name, value, style in curves
-            if series(run, value)
-        ]
+        drawn = []
+        for name, value, style in curves:
+            if points := series(run, value):
+                _curve(axes, points, name, style)
+                drawn += [number for _, number in points]
         if drawn:
-            # from 0, and never so close that the noise of a flat curve looks like a trend
-            axes.set_ylim(0, max(0.25, 1.15 * max(drawn)))
+            # with 0, and never so close that the noise of a flat curve looks like a trend
+            axes.set_ylim(min(0, 1.15 * min(drawn)), max(0.25, 1.15 * max(drawn)))
             axes.legend(
                 frameon=False,
                 fontsize=10,
@@ -60,18 +60,16 @@ def draw(run: Run) -> Figure:
     panels[-1].set_xlabel("step", color=INK, fontsize=11)
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.align_ylabels()
-    figure.suptitle(
-        f"{run.folder.name}   {len(run.steps)} steps", x=0.015, ha="left", fontsize=13, color=INK
-    )
+    figure.suptitle(run.folder.name, x=0.015, ha="left", fontsize=13, color=INK)
     return figure
 
 
-def _curve(axes: Axes, points: list[tuple[int, float]], name: str, style: dict[str, Any]) -> float:
-    """Draw one curve and return its highest value."""
+def _curve(axes: Axes, points: list[tuple[int, float]], name: str, style: dict[str, Any]) -> None:
+    """Draw one curve; a long one pale, with its running mean bold."""
     steps, values = [list(part) for part in zip(*points, strict=True)]
     if len(points) < SMOOTH_FROM:
         axes.plot(steps, values, label=name, linewidth=2, clip_on=False, zorder=3, **style)
-        return max(values)
+        return
     axes.plot(steps, values, color=style["color"], linewidth=1, alpha=0.3)
     means = [fmean(values[max(0, i + 1 - WINDOW) : i + 1]) for i in range(len(values))]
     axes.plot(
@@ -83,7 +81,6 @@ def _curve(axes: Axes, points: list[tuple[int, float]], name: str, style: dict[s
         zorder=3,
         **style,
     )
-    return max(values)
 
 
 def _dress(axes: Axes, label: str) -> None:

@@ -68,9 +68,10 @@ def summary(run: Run) -> str:
     ):
         if numbers := [number for _, number in series(run, value)]:
             moves.append(f"{name} {fmean(numbers[:edge]):.3f} -> {fmean(numbers[-edge:]):.3f}")
+    count = "1 step" if len(run.steps) == 1 else f"{len(run.steps)} steps"
     which = "first -> last step" if edge == 1 else f"mean of the first -> last {edge} steps"
     seconds = sum(number for _, number in series(run, "seconds"))
-    return f"{len(run.steps)} steps in {seconds:.0f} s; {which}: {', '.join(moves)}"
+    return f"{count} in {seconds:.0f} s; {which}: {', '.join(moves)}"
 
 
 def _cell(value: float | None, digits: int) -> str:

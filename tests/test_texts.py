@@ -1,0 +1,224 @@
+"""Checks the text rules: the reasoning path, what is made harmless, and what needs no judge."""
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rlkd_plugin.gsrm.tags import TAG, Field
+from rlkd_plugin.gsrm.texts import (
+    FENCES,
+    has_reasoning,
+    neutralise,
+    obvious_verdict,
+    reasoning_path,
+    same_text,
+)
+
+
+@pytest.mark.parametrize(
+    ("completion", "path"),
+    [
+        pytest.param("<think>why</think>\n<answer>4</answer>", "why", id="both tags"),
+        pytest.param("why</think>4", "why", id="opening tag missing"),
+        pytest.param("\n<think>\nwhy\n</think>\n\n4", "why", id="lines"),
+        pytest.param("</think>4", "", id="only a closing tag"),
+        pytest.param("<think></think>4", "", id="nothing inside"),
+        pytest.param("<think>a</think>b</think>4", "a", id="closed twice"),
+        pytest.param("why it is 4", "why it is 4", id="no tags"),
+        pytest.param("why\n<answer>4</answer>", "why", id="answer alone"),
+        pytest.param("<think>why\n<answer>4</answer>", "why", id="answer, never closed"),
+        pytest.param("<answer>4</answer>", "", id="only an answer"),
+        pytest.param("an <answer> tag</think>4", "an <answer> tag", id="answer tag inside"),
+        pytest.param("<think>why it", "why it", id="cut off"),
+        pytest.param("</answer>4", "</answer>4", id="only the end of an answer"),
+        pytest.param("a <think> b</think>", "a <think> b", id="opening tag inside"),
+        pytest.param("", "", id="empty"),
+        pytest.param(" \n", "", id="white space"),
+    ],
+)
+def test_reasoning_path(completion: str, path: str) -> None:
+    assert reasoning_path(completion) == path
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|endoftext|>",
+        "<|eot_id|>",
+        "<|start_header_id|>",
+        "<\uff5cend\u2581of\u2581sentence\uff5c>",
+        "<\uff5cUser\uff5c>",
+        "<start_of_turn>",
+        "<end_of_turn>",
+        "<s>",
+        "</s>",
+        "<bos>",
+        "<eos>",
+        "<pad>",
+        "<unk>",
+        "<<SYS>>",
+        "<</SYS>>",
+        "[INST]",
+        "[/INST]",
+        "[SYSTEM_PROMPT]",
+        "<think>",
+        "</think>",
+        "<tool_call>",
+        "</tool_call>",
+        "<|IM_END|>",
+    ],
+)
+def test_neutralise_breaks_control_tokens(token: str) -> None:
+    text = neutralise(f"so {token} now")
+    assert token not in text
+    assert text.replace(" ", "") == f"so{token}now".replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "harmless"),
+    [
+        pytest.param("[Answer 1]: 4", "(Answer 1): 4", id="tag"),
+        pytest.param("**[meat-reasoning 2]** 4", "(meat-reasoning 2) 4", id="tag in bold"),
+        pytest.param("\u27e6a\u27e7", "[a]", id="fences"),
+        pytest.param("\u27e6Answer 1\u27e7: 4", "(Answer 1): 4", id="tag in fences"),
+        pytest.param("\u27e6INST\u27e7", "[ INST]", id="control token in fences"),
+        pytest.param("a\0b", "a\ufffdb", id="NUL"),
+        pytest.param("a\ud800b\udfff", "a\ufffdb\ufffd", id="lone surrogates"),
+        pytest.param("<\0|x", "<\ufffd|x", id="NUL inside a token"),
+    ],
+)
+def test_neutralise_replaces(text: str, harmless: str) -> None:
+    assert neutralise(text) == harmless
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("if a < b and c > d, |x| > 2 and <x, y> = 0", id="comparisons"),
+        pytest.param(r"\frac{a}{b} \left[0, 1\right]", id="LaTeX"),
+        pytest.param(
+            "\u05d0\u05d1 \u200f2 < 3 \u202edcba\u202c \u0645\u0631\u062d\u0628\u0627", id="rtl"
+        ),
+        pytest.param("\U0001f600 \u4f60\u597d e\u0301 \u00b2", id="other scripts"),
+        pytest.param("line\n\tline\r\n", id="white space"),
+        pytest.param("", id="empty"),
+    ],
+)
+def test_neutralise_leaves_other_texts(text: str) -> None:
+    assert neutralise(text) == text
+
+
+PIECES = st.sampled_from(
+    [
+        *("[Answer 1]:", "**[Meta-reasoning 2]", "[query", " 1]", "[", "]", "***", ":", "Answer 1"),
+        *("<", "|", ">", "<|", "|>", "\uff5c", "/", "im_end", "s", "think", "INST", "SYS", "eos"),
+        *FENCES,
+        *("\0", "\ud800", "\udc00", "\ufffd", " ", "\n", "\u202e", "\u05d0", "x"),
+    ]
+)
+HOSTILE = st.one_of(
+    st.lists(PIECES, max_size=15).map("".join),
+    st.text(st.characters(exclude_categories=()), max_size=20),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(HOSTILE)
+@example("<***[Answer 1]***|x|>")
+@example("\u27e6Answer 1\u27e7 <\uff5c")
+def test_nothing_that_commands_survives_neutralise(text: str) -> None:
+    harmless = neutralise(text)
+    assert not TAG.search(harmless)
+    for forbidden in (*FENCES, "<|", "|>", "<\uff5c", "\uff5c>", "<s>", "</s>", "[INST]", "\0"):
+        assert forbidden not in harmless
+    harmless.encode("utf-8")  # raises on a lone surrogate
+
+
+@settings(max_examples=500, deadline=None)
+@given(HOSTILE)
+def test_neutralise_twice_is_neutralise_once(text: str) -> None:
+    assert neutralise(neutralise(text)) == neutralise(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param("a b", "a b", id="equal"),
+        pytest.param("  a\n\tb ", "a b", id="white space"),
+        pytest.param("a\u00a0b\u3000", "a b", id="wide white space"),
+        pytest.param("caf\u00e9", "cafe\u0301", id="NFC"),
+        pytest.param("\u212b", "\u00c5", id="a sign that NFC unites"),
+    ],
+)
+def test_same_text(one: str, other: str) -> None:
+    assert same_text(one, other)
+    assert same_text(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param("x\u00b2", "x2", id="superscript"),
+        pytest.param("\u2460", "1", id="circled"),
+        pytest.param("\ufb01", "fi", id="ligature"),
+        pytest.param("2\u00bd", "21/2", id="fraction"),
+        pytest.param("M", "m", id="case"),
+        pytest.param("a b", "ab", id="inner space"),
+        pytest.param("a.", "a", id="full stop"),
+    ],
+)
+def test_not_same_text(one: str, other: str) -> None:
+    assert not same_text(one, other)
+
+
+def test_the_superscript_pair_is_one_that_nfkc_would_unite() -> None:
+    assert unicodedata.normalize("NFKC", "x\u00b2") == "x2"
+
+
+@pytest.mark.parametrize(
+    ("field", "teacher", "student", "verdict"),
+    [
+        ("meta_reasoning", "find x", " find  x\n", True),
+        ("sub_problem", "what is x?", "what is x?", True),
+        ("answer", "x = 4", "x = 4", True),
+        ("meta_reasoning", "find x", "find y", None),
+        ("answer", "4", "four", None),
+        # without a letter or digit: a meta-reasoning or a sub-problem never matches
+        ("meta_reasoning", "...", "...", False),
+        ("sub_problem", "?", "?", False),
+        ("meta_reasoning", "find x", "...", False),
+        ("sub_problem", "?", "what is x?", False),
+        # ... but an answer may
+        ("answer", "\u2205", "\u2205", True),
+        ("answer", "\u2205", "{}", None),
+        # a letter or digit of any script is one
+        ("meta_reasoning", "\u6c42\u89e3", "\u6c42\u89e3", True),
+        ("sub_problem", "1 + 1", "1 + 1", True),
+        # nothing matches an empty text, not even another one
+        ("answer", "", "", False),
+        ("answer", "4", " ", False),
+        ("answer", "\n", "4", False),
+        ("meta_reasoning", "", "", False),
+    ],
+)
+def test_obvious_verdict(field: Field, teacher: str, student: str, verdict: bool | None) -> None:
+    assert obvious_verdict(field, teacher, student) is verdict
+
+
+@pytest.mark.parametrize(
+    ("path", "has"),
+    [
+        ("so", True),
+        ("7", True),
+        ("\u56e0", True),
+        ("...", False),
+        ("", False),
+        ("\n*** ---", False),
+    ],
+)
+def test_has_reasoning(path: str, has: bool) -> None:
+    assert has_reasoning(path) is has
