@@ -46,7 +46,7 @@ endif
 	status=$${PIPESTATUS[0]}; \
 	if [ $$status -ne 0 ]; then \
 	    echo "== swift rlhf failed with exit code $$status; the end of $(DEMO)/console.log:"; \
-	    tail -n 40 $(DEMO)/console.log; \
+	    tr '\r' '\n' < $(DEMO)/console.log | tail -n 40; \
 	fi; \
 	exit $$status
 	@$(BIN)/rlkd curves $(DEMO)

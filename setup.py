@@ -9,10 +9,9 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+ROOT = Path(__file__).parent
 VERSION = re.search(
-    r'^__version__ = "(.+)"$',
-    Path(__file__).with_name("rlkd_plugin").joinpath("__init__.py").read_text("utf-8"),
-    re.MULTILINE,
+    r'^__version__ = "(.+)"$', (ROOT / "rlkd_plugin/__init__.py").read_text("utf-8"), re.MULTILINE
 )[1]
 
 REQUIRES = [
@@ -57,7 +56,9 @@ setup(
     name="rlkd_plugin",
     version=VERSION,
     description="RLKD for ms-swift: distil a teacher's reasoning structure into a student by GRPO",
-    license="Apache-2.0",
+    long_description=(ROOT / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["rlkd_plugin*"]),

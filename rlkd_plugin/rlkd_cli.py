@@ -60,7 +60,7 @@ def prepare(
     from rlkd_plugin.rlkd_data.prepare import prepare as run
 
     summary = run(name, src, out)
-    table = Table("rows", "", title=f"{src.name} -> {out.name}", title_justify="left")
+    table = Table("rows", "")
     table.columns[0].justify = "right"
     table.add_row(str(summary.kept), "kept")
     for reason, count in summary.refused.items():

@@ -123,7 +123,7 @@ def test_by_hand(n: int, m: int, verdicts: str, steps: tuple[float, ...], total:
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "depth"), [("0", 0), ("1000", 1), ("1000", 1), ("100100100", 3), ("1111110", 2)]
+    ("verdicts", "depth"), [("0", 0), ("1000", 1), ("100100100", 3), ("1111110", 2)]
 )
 def test_depth_counts_the_matched_meta_reasonings(verdicts: str, depth: int) -> None:
     reward = structured_reward(structure("t", 3), structure("s", 3), answering(verdicts))

@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any, TypeVar
@@ -276,12 +276,12 @@ def test_retry_after_in_seconds_is_waited_for(loopback: Loopback) -> None:
 @pytest.mark.parametrize("zone", ["GMT", "-0000", ""])
 def test_retry_after_as_a_date_is_waited_for(loopback: Loopback, zone: str) -> None:
     """A date counts from now, with or without a time zone."""
-    date = datetime.now(timezone.utc) + timedelta(seconds=2)
+    date = datetime.now(timezone.utc) + timedelta(seconds=1.3)  # a date has whole seconds
     text = format_datetime(date, usegmt=True).replace("GMT", zone).strip()
     loopback.then("judge", status(429, Retry_After=text), said("fine"))
     started = time.monotonic()
     assert entered(make_client(loopback.url, startup_patience=20), say).text == "fine"
-    assert time.monotonic() - started >= 0.9  # a date has whole seconds
+    assert time.monotonic() - started >= 0.2
 
 
 @pytest.mark.parametrize("value", ["soon", "-3", "nan", "", "Wed, 99 Foo 2015 07:28:00 GMT"])
@@ -463,10 +463,8 @@ def test_nothing_is_left_open(loopback: Loopback, answer: Answer) -> None:
     async def act(client: ChatClient) -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: loop_errors.append(context))
-        try:
+        with suppress(EndpointError, asyncio.TimeoutError):
             await asyncio.wait_for(say(client), 0.3)
-        except (EndpointError, asyncio.TimeoutError):
-            pass
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -476,9 +474,7 @@ def test_nothing_is_left_open(loopback: Loopback, answer: Answer) -> None:
     assert loop_errors == []
 
 
-def test_retries_warn_once_in_a_while(
-    loopback: Loopback, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_retries_warn_once_in_a_while(loopback: Loopback, caplog: pytest.LogCaptureFixture) -> None:
     """A batch of failing requests makes one warning, not one for each try."""
     loopback.always("judge", status(500))
     with caplog.at_level(logging.WARNING):

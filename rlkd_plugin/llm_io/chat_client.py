@@ -211,7 +211,10 @@ class ChatClient:
                 payload = await response.read()
                 status, headers = response.status, response.headers
         except aiohttp.ClientConnectorDNSError as error:
-            if url not in self._answered or getattr(error.os_error, "errno", None) == socket.EAI_NONAME:
+            if (
+                url not in self._answered
+                or getattr(error.os_error, "errno", None) == socket.EAI_NONAME
+            ):
                 raise EndpointError(
                     f"the host of {url} is unknown; correct {self.endpoint.variable('BASE_URL')}"
                 ) from None

@@ -84,4 +84,6 @@ async def _verdicts(engine: ServerEngine) -> Finding:
         )
     wrong = [field for (field, same), v in verdicts.items() if v.matched is not same]
     text = f"verdicts by {', '.join(sources)}; {6 - len(wrong)} of 6 as expected"
-    return Finding("look" if wrong else "ok", text + (f", not: {', '.join(wrong)}" if wrong else ""))
+    return Finding(
+        "look" if wrong else "ok", text + (f", not: {', '.join(wrong)}" if wrong else "")
+    )

@@ -4,6 +4,7 @@ A YAML's `ENV:` block, which ms-swift puts into the environment, may hold them.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -105,11 +106,23 @@ class Settings(BaseSettings):
         urls = tuple(url.strip().rstrip("/") for url in value.split(",") if url.strip())
         for url in urls:
             parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("each URL must look like http://host:port/v1")
-            if parts.username or parts.password:
+            if "@" in parts.netloc or parts.query:
                 raise ValueError("a URL must not hold a key; name a variable in ..._API_KEY_ENV")
+            port = parts.netloc.rpartition("]")[2].partition(":")[2]
+            if not (
+                parts.scheme in ("http", "https")
+                and parts.hostname
+                and (not port or (port.isdecimal() and int(port) < 65536))
+            ):
+                raise ValueError("each URL must look like http://host:port/v1")
         return urls
+
+    @field_validator("gsrm_api_key_env", "judge_api_key_env")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+            raise ValueError("it holds the name of the variable with the key, not the key itself")
+        return value
 
     @field_validator("cache_dir", "trace_dir")
     @classmethod
@@ -135,7 +148,8 @@ def load_settings() -> Settings:
         lines = []
         for problem in error.errors():
             name = PREFIX + str(problem["loc"][0]).upper()
-            value = "" if name.endswith("_BASE_URL") else f"={problem['input']!r}"
+            secret = name.endswith(("_BASE_URL", "_API_KEY_ENV"))
+            value = "" if secret else f"={problem['input']!r}"
             lines.append(f"{name}{value}: {problem['msg']}")
         raise RlkdError("wrong setting: " + "; ".join(lines)) from None
 
@@ -145,6 +159,16 @@ def unknown_variables() -> list[str]:
     settings = Settings.model_fields
     known = {PREFIX + name.upper() for name in settings}
     known |= {
-        os.environ.get(n, settings[n[5:].lower()].default) for n in known if n.endswith("_ENV")
+        os.environ.get(n) or settings[n[5:].lower()].default for n in known if n.endswith("_ENV")
     }
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+
+
+def settings_table() -> str:
+    """Return the settings as the Markdown table of the README."""
+    lines = ["| variable | default | what |", "| --- | --- | --- |"]
+    for name, option in Settings.model_fields.items():
+        default = option.default
+        shown = f"`{default}`" if default not in ((), "", None) else ""
+        lines.append(f"| `{PREFIX}{name.upper()}` | {shown} | {option.description} |")
+    return "\n".join(lines)

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from rlkd_plugin.gsrm import FormatError, Structure, parse_structure, render_structure
@@ -59,6 +60,8 @@ class DiskCache:
             os.replace(temporary, file)
         except OSError as error:
             logger.warning("rlkd: RLKD_CACHE_DIR=%s cannot be written: %s", self.folder, error)
+            with suppress(OSError):
+                temporary.unlink()
 
     def _file(self, problem: str, domain: str, path: str) -> Path:
         key = json.dumps([VERSION, self.identity, problem, domain, path])

@@ -50,8 +50,9 @@ def yes_or_no(text: str) -> bool | None:
 
 def _probability(reply: Reply, word: bool | None) -> float | None:
     """Return P(yes) / (P(yes) + P(no)) at the token that answers, where that is known."""
-    answering = [top for token, top in reply.tokens if _plain(token) in ("yes", "no")]
-    if word is not None and answering:
+    said = {True: "yes", False: "no"}.get(word)  # the other of the two may stand in the thinking
+    answering = [top for token, top in reply.tokens if _plain(token) == said]
+    if answering:
         return _yes_share(answering[-1])
     if len(reply.tokens) == 1:
         return _yes_share(reply.tokens[0][1])
@@ -62,7 +63,7 @@ def _yes_share(alternatives: Mapping[str, float]) -> float | None:
     mass = {"yes": 0.0, "no": 0.0}
     for token, logprob in alternatives.items():
         if (word := _plain(token)) in mass:
-            mass[word] += math.exp(min(0.0, logprob))
+            mass[word] += math.exp(min(logprob, 0.0))  # NaN stays NaN, and is no answer
     total = mass["yes"] + mass["no"]
     return mass["yes"] / total if total >= MIN_MASS else None
 
