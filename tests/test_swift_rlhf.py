@@ -115,7 +115,8 @@ for file in sys.argv[2:]:
 import rlkd_plugin
 from swift.rewards import orms
 from swift.dataset import DATASET_MAPPING
-print("RESULT", rlkd_plugin.__file__, orms["rlkd_gsrm"].__name__, "rlkd/gsm8k" in DATASET_MAPPING, opened)
+registered = orms["rlkd_gsrm"].__name__, "rlkd/gsm8k" in DATASET_MAPPING
+print("RESULT", rlkd_plugin.__file__, *registered, opened)
 """
 
 
