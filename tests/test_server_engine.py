@@ -1,6 +1,7 @@
 """The server engine: what it asks, how it reads the replies, and what each failure becomes."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -452,12 +453,16 @@ def test_a_server_that_comes_back_costs_no_score(servers: Loopback, options: Set
     assert score(samples, engine) == undisturbed
 
 
-def test_a_failing_judge_ends_the_batch(servers: Loopback, options: SetOptions) -> None:
-    """Everything else in flight is cancelled, and the error is the judge's."""
+def test_a_failing_judge_ends_the_batch(
+    servers: Loopback, options: SetOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Everything else in flight is cancelled and waited for; the error is the judge's."""
     options(startup_patience=0.1)
     servers.always("judge", status(503))
     with pytest.raises(EndpointError, match="judge"):
         score(group(*(f"count {n}" for n in range(8))))
+    gc.collect()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_one_refused_text_is_worth_nothing_and_stops_nothing(servers: Loopback) -> None:
@@ -533,13 +538,17 @@ def test_the_probe_works_inside_a_running_event_loop(servers: Loopback) -> None:
 
 
 @pytest.mark.parametrize(("role", "name"), [("gsrm", "RLKD_GSRM_MODEL"), ("judge", "RLKD_JUDGE")])
-def test_the_probe_finds_a_wrong_model(servers: Loopback, role: Any, name: str) -> None:
-    """It ends at once while the other server still hangs."""
+def test_the_probe_finds_a_wrong_model(
+    servers: Loopback, role: Any, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends at once while the other server still hangs, and leaves nothing behind."""
     servers.always("gsrm", hang)
     servers.always("judge", hang)
     servers.always(role, status(404, "no such model"))
     with pytest.raises(EndpointError, match=name):
         probe_now(ServerEngine(load_settings()))
+    gc.collect()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_url_that_is_none_is_refused(options: SetOptions, url: str) -> None:
 def test_a_url_with_a_key_is_refused_and_not_repeated(options: SetOptions, url: str) -> None:
     """URLs stand in logs and errors, so no secret may stand in a URL, and not in this error."""
     options(gsrm_base_url=url)
-    with pytest.raises(RlkdError, match="RLKD_GSRM_BASE_URL.*API_KEY_ENV") as caught:
+    with pytest.raises(RlkdError, match=r"RLKD_GSRM_BASE_URL.*API_KEY_ENV") as caught:
         load_settings()
     assert "s3cret" not in str(caught.value) + repr(caught.value)
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
@@ -95,7 +95,7 @@ def test_a_key_in_place_of_its_variables_name_is_refused_and_not_repeated(
 ) -> None:
     """The likeliest mistake with these options does not bring the key into a log."""
     options(judge_api_key_env="sk-s3cret")
-    with pytest.raises(RlkdError, match="RLKD_JUDGE_API_KEY_ENV.*name of the variable") as caught:
+    with pytest.raises(RlkdError, match=r"RLKD_JUDGE_API_KEY_ENV.*name of the variable") as caught:
         load_settings()
     assert "s3cret" not in str(caught.value)
 
@@ -134,7 +134,7 @@ def test_a_wrong_value_is_named_with_its_variable(
 def test_every_wrong_value_is_named_at_once(options: SetOptions) -> None:
     """Two mistakes take one run to find, not two."""
     options(engine="vllm", concurrency="none")
-    with pytest.raises(RlkdError, match="RLKD_ENGINE.*RLKD_CONCURRENCY"):
+    with pytest.raises(RlkdError, match=r"RLKD_ENGINE.*RLKD_CONCURRENCY"):
         load_settings()
 
 

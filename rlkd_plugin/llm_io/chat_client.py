@@ -125,6 +125,10 @@ class ChatClient:
     ) -> None:
         await self._session.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what belongs to an event loop, and the key."""
+        return {k: v for k, v in vars(self).items() if k not in ("_session", "_key")}
+
     async def probe(self) -> None:
         """Send each server one short request.
 

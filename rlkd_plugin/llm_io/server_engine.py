@@ -80,6 +80,10 @@ class ServerEngine:
     ) -> None:
         await self._stack.aclose()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what belongs to an event loop."""
+        return {k: v for k, v in vars(self).items() if k not in ("_in_flight", "_stack")}
+
     async def probe(self) -> None:
         """Send each server one short request; raises EndpointError where one cannot be used."""
         await asyncio.gather(self.gsrm.probe(), self.judge.probe())

@@ -79,7 +79,7 @@ class RlkdGsrm(AsyncORM):
         """
         started = time.monotonic()
         samples = _samples(completions, problem, domain, teacher_reasoning, teacher_structure)
-        cut_off = _column("is_truncated", is_truncated, completions, optional=True)
+        cut_off = _column("is_truncated", is_truncated, completions, optional=True, of=object)
         async with self.engine as engine:
             scores = await score_batch(samples, engine, self.cache)
             usage = engine.usage
@@ -171,9 +171,13 @@ def _samples(
 
 
 def _column(
-    name: str, values: Sequence[Any] | None, completions: Sequence[str], optional: bool = False
+    name: str,
+    values: Sequence[Any] | None,
+    completions: Sequence[str],
+    optional: bool = False,
+    of: type = str,
 ) -> Sequence[Any]:
-    """Return a column after checking that it is there and as long as the batch."""
+    """Return a column after checking that it is there, as long as the batch, and of this type."""
     if values is None:
         if not optional:
             raise RlkdError(
@@ -184,9 +188,9 @@ def _column(
         raise RlkdError(
             f"the column {name} has {len(values)} values for {len(completions)} completions"
         )
-    if not optional and any(not isinstance(value, str) for value in values):
-        row = next(i for i, value in enumerate(values) if not isinstance(value, str))
-        raise RlkdError(
-            f"the column {name} has no text but {values[row]!r} in row {row} of a batch"
-        )
+    for row, value in enumerate(values):
+        if not (isinstance(value, of) or (optional and value is None)):
+            raise RlkdError(
+                f"the column {name} has no text but {repr(value)[:200]} in row {row} of a batch"
+            )
     return values
