@@ -213,7 +213,8 @@ class Loopback:
 
     def start(self) -> None:
         """Listen; returns when the server answers."""
-        listener = socket.socket()
+        # asyncio answers without Nagle's delay where the protocol is named
+        listener = socket.socket(proto=socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self._port))
         self._port = listener.getsockname()[1]

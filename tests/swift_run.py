@@ -58,7 +58,7 @@ def grpo(plugin: str, out: Path, *options: str, steps: int = 2, **run: Any) -> s
 
 def rows(file: Path) -> list[dict[str, Any]]:
     """Return the rows of a JSONL file."""
-    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    return [json.loads(line) for line in file.open(encoding="utf-8")]
 
 
 def steps_logged(out: Path) -> list[dict[str, Any]]:

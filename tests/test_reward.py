@@ -269,6 +269,17 @@ def test_a_teacher_that_the_gsrm_refuses_is_missing(servers: Loopback) -> None:
     assert rewards("count 1", "count 2") == [None, None]
 
 
+def test_a_teacher_that_gives_only_prose_is_missing(servers: Loopback, tmp_path: Path) -> None:
+    """It is asked about twice in a batch, and nothing is kept of it."""
+    reward = RlkdGsrm()
+    servers.asked.clear()
+    servers.then("gsrm", *[said("prose")] * 4)
+    assert rewards("count 1", reward=reward) == [None]
+    assert len(servers.asked) == 4  # teacher and student, twice each; no verdict
+    assert not (tmp_path / "cache").exists()
+    assert rewards("count 1", reward=reward) == [0.0]
+
+
 @pytest.mark.usefixtures("rules")
 def test_a_structure_computed_ahead_is_used() -> None:
     """The teacher's path is then not needed."""

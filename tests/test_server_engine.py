@@ -405,8 +405,8 @@ def test_hanging_judge_is_asked_again(servers: Loopback, options: SetOptions) ->
 def test_the_teacher_is_asked_for_once(servers: Loopback) -> None:
     """A group shares its teacher, equal students share theirs, equal texts need no judge."""
     scores = score(group(PATH, PATH, "other 1", "other 1"))
-    # teacher and student tasks are kept apart, so PATH is sent twice: once for each
-    assert len(servers.of("gsrm")) == 3
+    # PATH, the teacher's and two students', and "other 1"
+    assert len(servers.of("gsrm")) == 2
     # "plan to other 1" against "plan to count ..." is the one question
     assert len(servers.of("judge")) == 1
     assert [s.reward.total if s.reward else None for s in scores] == [2.0, 2.0, 0.0, 0.0]

@@ -107,6 +107,11 @@ class TestForms:
         text = f"[Meta-reasoning 1]: m1\n[Sub-problem 1]: q1\n[Answer 1]: {ion}"
         assert parse_structure(text).steps[0].answer == ion
 
+    def test_a_sub_problem_keeps_no_dash(self) -> None:
+        text = ONE.replace("q1", "what is NO3-").replace("m1", "look at e^-")
+        step = parse_structure(text).steps[0]
+        assert (step.meta_reasoning, step.sub_problem) == ("look at e^", "what is NO3")
+
     def test_text_before_the_first_tag_is_skipped(self) -> None:
         preamble = "Sure, here it is.\nSo the final answer is: 9\n\n"
         assert parse_structure(preamble + ONE).steps == (STEP_1,)
@@ -147,8 +152,9 @@ class TestMentions:
         text = TWO.replace("m2", "as [Answer 1]: says")
         assert parse_structure(text).steps == (STEP_1,)
 
-    def test_at_the_start_of_a_line_it_is_a_tag(self) -> None:
-        text = TWO.replace("m2", "we know\n[Answer 1] well")
+    @pytest.mark.parametrize("mark", ["", "  ", "- ", "### ", "> ", "* "])
+    def test_at_the_start_of_a_line_it_is_a_tag(self, mark: str) -> None:
+        text = TWO.replace("m2", f"we know\n{mark}[Answer 1] well")
         assert parse_structure(text).steps == (STEP_1,)
 
 
@@ -253,7 +259,9 @@ class TestFinalAnswer:
         ],
     )
     def test_is_read(self, rest: str, final: str) -> None:
-        assert parse_structure(ONE + rest) == Structure((STEP_1,), final)
+        structure = parse_structure(ONE + rest)
+        assert structure.steps == (STEP_1,)
+        assert structure.final_answer == final
 
     def test_ends_the_last_answer(self) -> None:
         structure = parse_structure(TWO + "\nSo the final answer is: 7")

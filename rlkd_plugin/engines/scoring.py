@@ -80,10 +80,7 @@ class _Batch:
                 ("teacher", sample.problem, sample.teacher_reasoning, sample.teacher_structure),
                 lambda: self.teacher(sample),
             ),
-            self.once(
-                ("student", sample.problem, sample.domain, path),
-                lambda: self.decompose(sample, path),
-            ),
+            self.decompose(sample, path),
         )
         if teacher.structure is None or student.structure is None:
             return Score(teacher, student)
@@ -117,7 +114,8 @@ class _Batch:
     async def decompose(self, sample: Sample, path: str) -> Decomposition:
         if not has_reasoning(path):
             return _NONE
-        return await self.engine.decompose(sample.problem, sample.domain, path)
+        asked = (sample.problem, sample.domain, path)
+        return await self.once(("path", *asked), lambda: self.engine.decompose(*asked))
 
     async def verdict(self, question: Question) -> Verdict:
         texts = (question.field, question.teacher, question.student)

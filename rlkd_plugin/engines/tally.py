@@ -73,7 +73,7 @@ def check_refused(scores: Sequence[Score]) -> None:
         raise EndpointError(
             f"{sum(refused)} of {len(refused)} questions of a batch were refused by the GSRM or "
             f"the judge, or had an unreadable verdict (more than {MAX_REFUSED:.0%}); run "
-            "`rlkd check`, and see the trace for the texts"
+            "`rlkd check`, and look into the servers' logs"
         )
 
 

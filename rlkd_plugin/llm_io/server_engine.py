@@ -162,4 +162,6 @@ def probe_now(engine: ServerEngine) -> None:
 
 
 def _after_thinking(text: str) -> str:
-    return text.rpartition("</think>")[2]
+    """Return what a GSRM says after its thinking; nothing while it still thinks."""
+    said = text.rpartition("</think>")[2]
+    return "" if "<think>" in said else said

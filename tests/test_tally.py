@@ -1,0 +1,280 @@
+"""Checks what a batch of scores is worth, when it stops the run, and what is logged."""
+
+from typing import Literal
+
+import pytest
+
+from rlkd_plugin.engines.base import Decomposition, Verdict
+from rlkd_plugin.engines.scoring import Score
+from rlkd_plugin.engines.tally import TeacherRecord, check_refused, metrics_of, reward_of
+from rlkd_plugin.gsrm import (
+    FIELDS,
+    EndpointError,
+    Question,
+    RlkdError,
+    Step,
+    Structure,
+    StructuredReward,
+)
+
+OK = Decomposition(Structure((Step("m", "q", "a"),)))
+TWO_STEPS = Decomposition(Structure((Step("m", "q", "a"), Step("m2", "q2", "a2"))))
+UNDECOMPOSABLE = Decomposition(None, "undecomposable")
+REFUSED = Decomposition(None, "refused")
+YES, NO, UNREAD = Verdict(True, "text"), Verdict(False, "text"), Verdict(False, "refused")
+
+
+def judged(*steps: tuple[Verdict, ...], teacher: Decomposition = TWO_STEPS) -> Score:
+    """A score with the verdicts of each step: the meta-reasoning's, then its two others'."""
+    verdicts = [
+        (Question(number, field, "t", "s"), verdict)
+        for number, step in enumerate(steps, start=1)
+        for field, verdict in zip(FIELDS, step, strict=False)
+    ]
+    scores = tuple(_step_score(step) for step in steps)
+    return Score(teacher, OK, StructuredReward(sum(scores), scores), verdicts)
+
+
+def _step_score(step: tuple[Verdict, ...]) -> float:
+    meta, *others = step
+    return 0.5 ** sum(not verdict.matched for verdict in others) if meta.matched else 0.0
+
+
+# step 1: 1 * 0.5 for the answer; step 2: 0, and the walk ends: 0.5 of at most 2
+HALF = judged((YES, YES, NO), (NO,))
+# step 1: 1; step 2: 1: 2 of at most 2
+WHOLE = judged((YES, YES, YES), (YES, YES, YES))
+
+
+@pytest.mark.parametrize(
+    ("scale", "reward"),
+    [
+        ("steps", 0.5),
+        # 0.5 / 2 steps of the teacher
+        ("teacher", 0.25),
+    ],
+)
+def test_reward_of_a_scored_completion(scale: Literal["steps", "teacher"], reward: float) -> None:
+    assert reward_of(HALF, False, scale, "score") == reward
+
+
+def test_the_teacher_scale_ends_at_1() -> None:
+    # 2 / 2 steps of the teacher
+    assert reward_of(WHOLE, False, "teacher", "score") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("truncated", "reward"),
+    [
+        # what was decomposed: 1 + 1
+        ("score", 2.0),
+        ("zero", 0.0),
+    ],
+)
+def test_reward_of_a_cut_off_completion(truncated: Literal["score", "zero"], reward: float) -> None:
+    assert reward_of(WHOLE, True, "steps", truncated) == reward
+
+
+def test_a_whole_completion_is_not_worth_less_where_cut_off_ones_are_worth_nothing() -> None:
+    # not cut off: 1 + 1
+    assert reward_of(WHOLE, False, "steps", "zero") == 2.0
+
+
+@pytest.mark.parametrize("student", [UNDECOMPOSABLE, REFUSED])
+@pytest.mark.parametrize("scale", ["steps", "teacher"])
+def test_reward_of_a_student_without_structure(
+    student: Decomposition, scale: Literal["steps", "teacher"]
+) -> None:
+    assert reward_of(Score(OK, student), False, scale, "score") == 0.0
+
+
+@pytest.mark.parametrize("teacher", [UNDECOMPOSABLE, REFUSED])
+@pytest.mark.parametrize("student", [OK, UNDECOMPOSABLE, REFUSED])
+@pytest.mark.parametrize("cut_off", [True, False])
+def test_without_a_teacher_there_is_no_reward(
+    teacher: Decomposition, student: Decomposition, cut_off: bool
+) -> None:
+    assert reward_of(Score(teacher, student), cut_off, "teacher", "zero") is None
+
+
+def prompts(count: int, missing: int, name: str = "p") -> tuple[list[tuple[str, str]], list[Score]]:
+    """Prompts with their scores; the last `missing` of them have no teacher structure."""
+    teachers = [OK] * (count - missing) + [UNDECOMPOSABLE] * missing
+    return [(f"{name}{i}", "t") for i in range(count)], [Score(t, OK) for t in teachers]
+
+
+class TestTeacherRecord:
+    """Too many prompts without a teacher structure stop the run."""
+
+    @pytest.mark.parametrize(
+        ("count", "missing"),
+        [
+            pytest.param(1, 1, id="one of one"),
+            pytest.param(2, 1, id="one of two"),
+            pytest.param(20, 2, id="a tenth"),
+            pytest.param(8, 0, id="none"),
+        ],
+    )
+    def test_lets_the_run_go_on(self, count: int, missing: int) -> None:
+        record = TeacherRecord()
+        record.check(*prompts(count, missing))
+        assert len(record.known) == count
+
+    @pytest.mark.parametrize(("count", "missing"), [(2, 2), (19, 2), (20, 3)])
+    def test_stops_the_run_over_a_tenth(self, count: int, missing: int) -> None:
+        with pytest.raises(RlkdError, match=f"{missing} of {count} prompts"):
+            TeacherRecord().check(*prompts(count, missing))
+
+    def test_names_the_problem_and_the_column(self) -> None:
+        with pytest.raises(RlkdError) as error:
+            TeacherRecord().check(
+                [("fine", "t"), ("how many?", "u"), ("how long?", "u")],
+                [Score(OK, OK), *[Score(UNDECOMPOSABLE, OK)] * 2],
+            )
+        assert "'how long?'" in str(error.value)
+        assert "teacher_reasoning" in str(error.value)
+
+    def test_counts_a_prompt_once_however_often_it_comes(self) -> None:
+        record = TeacherRecord()
+        for _ in range(3):
+            record.check([("p", "t")] * 8, [Score(UNDECOMPOSABLE, OK)] * 8)
+        assert record.known == {("p", "t"): False}
+
+    def test_counts_over_all_batches(self) -> None:
+        record = TeacherRecord()
+        record.check(*prompts(4, 1, "a"))
+        with pytest.raises(RlkdError, match="2 of 8 prompts"):
+            record.check(*prompts(4, 1, "b"))
+
+    def test_knows_a_prompt_that_has_a_structure_in_the_end(self) -> None:
+        record = TeacherRecord()
+        record.check([("p", "t")], [Score(UNDECOMPOSABLE, OK)])
+        record.check([("p", "t")], [Score(OK, OK)])
+        assert record.known == {("p", "t"): True}
+
+    def test_a_refused_teacher_is_missing_too(self) -> None:
+        with pytest.raises(RlkdError):
+            TeacherRecord().check([("a", "t"), ("b", "t")], [Score(REFUSED, OK)] * 2)
+
+    def test_wants_a_score_for_each_prompt(self) -> None:
+        with pytest.raises(ValueError, match="zip"):
+            TeacherRecord().check([("p", "t")], [])
+
+
+def refused_verdicts(refused: int, count: int) -> Score:
+    """A score with `count` verdicts, of which `refused` could not be had."""
+    question = Question(1, "answer", "t", "s")
+    verdicts = [(question, UNREAD)] * refused + [(question, YES)] * (count - refused)
+    return Score(OK, OK, StructuredReward(1.0, (1.0,)), verdicts)
+
+
+class TestCheckRefused:
+    """An engine that refuses more than a twentieth of a batch stops the run."""
+
+    @pytest.mark.parametrize(
+        "scores",
+        [
+            pytest.param([], id="empty batch"),
+            pytest.param([Score(OK, REFUSED)], id="one decomposition alone"),
+            pytest.param([Score(OK, REFUSED), Score(OK, UNDECOMPOSABLE)], id="one of two"),
+            pytest.param([refused_verdicts(1, 1)], id="one verdict alone"),
+            # 2 of 40 questions: 39 verdicts and 1 decomposition
+            pytest.param([refused_verdicts(2, 39)], id="a twentieth"),
+            pytest.param([Score(OK, UNDECOMPOSABLE)] * 9, id="undecomposable is no refusal"),
+        ],
+    )
+    def test_lets_the_run_go_on(self, scores: list[Score]) -> None:
+        check_refused(scores)
+
+    @pytest.mark.parametrize(
+        ("scores", "shares"),
+        [
+            pytest.param([Score(OK, REFUSED)] * 2, "2 of 2", id="all decompositions"),
+            # 2 of 39 questions: 38 verdicts and 1 decomposition
+            pytest.param([refused_verdicts(2, 38)], "2 of 39", id="verdicts"),
+            # 2 of 20: 1 verdict of 18 and its decomposition, 1 decomposition
+            pytest.param([refused_verdicts(1, 18), Score(OK, REFUSED)], "2 of 20", id="both"),
+        ],
+    )
+    def test_stops_the_run_over_a_twentieth(self, scores: list[Score], shares: str) -> None:
+        with pytest.raises(EndpointError, match=f"{shares} questions"):
+            check_refused(scores)
+
+
+BATCHES: dict[str, list[Score]] = {
+    "one of each": [HALF, WHOLE, Score(OK, UNDECOMPOSABLE), Score(UNDECOMPOSABLE, OK)],
+    "no structure": [Score(UNDECOMPOSABLE, UNDECOMPOSABLE)],
+    "nothing matched": [judged((NO,))],
+    "refused": [Score(OK, REFUSED)],
+}
+
+
+def means(scores: list[Score], cut_off: list[bool] | None = None) -> dict[str, float]:
+    rewards = [reward_of(score, False, "steps", "score") for score in scores]
+    metrics = metrics_of(scores, rewards, cut_off or [False] * len(scores))
+    return {key: sum(values) / len(values) for key, values in metrics.items()}
+
+
+class TestMetrics:
+    """The numbers to log: the same keys always, and means that can be worked out by hand."""
+
+    @pytest.mark.parametrize("name", BATCHES)
+    def test_have_the_same_keys_in_every_batch(self, name: str) -> None:
+        assert list(means(BATCHES[name])) == [
+            "rlkd/structure_reward",
+            "rlkd/matched_depth",
+            "rlkd/matched_meta_reasoning",
+            "rlkd/matched_sub_problem",
+            "rlkd/matched_answer",
+            "rlkd/undecomposable",
+            "rlkd/no_teacher",
+            "rlkd/refused",
+            "rlkd/clipped",
+            "rlkd/cut_off",
+        ]
+
+    def test_hold_a_list_of_numbers_for_every_key(self) -> None:
+        metrics = metrics_of(BATCHES["no structure"], [None], [False])
+        assert all(len(values) >= 1 for values in metrics.values())
+        assert all(type(value) is float for values in metrics.values() for value in values)
+
+    def test_reward_is_a_mean_over_the_completions_that_have_one(self) -> None:
+        # 0.5, 2, 0 for the undecomposable one, and none for the one without a teacher
+        assert means(BATCHES["one of each"])["rlkd/structure_reward"] == 2.5 / 3
+
+    def test_reward_is_0_where_no_completion_has_one(self) -> None:
+        assert means(BATCHES["no structure"])["rlkd/structure_reward"] == 0.0
+
+    def test_depth_is_a_mean_over_all_completions(self) -> None:
+        # 1 step of the half one, 2 of the whole one, 0 and 0
+        assert means(BATCHES["one of each"])["rlkd/matched_depth"] == 3 / 4
+
+    @pytest.mark.parametrize(
+        ("field", "share"),
+        [
+            # four steps reached: half 1, half 2 (where the walk ended), whole 1, whole 2
+            ("meta_reasoning", 3 / 4),
+            ("sub_problem", 3 / 4),
+            ("answer", 2 / 4),
+        ],
+    )
+    def test_matched_shares_are_means_over_the_steps_reached(
+        self, field: str, share: float
+    ) -> None:
+        assert means(BATCHES["one of each"])[f"rlkd/matched_{field}"] == share
+
+    def test_statuses_are_shares_of_the_completions(self) -> None:
+        clipped = Score(OK, Decomposition(OK.structure, clipped=True))
+        scores = [
+            *BATCHES["one of each"],
+            Score(OK, REFUSED),
+            refused_verdicts(3, 5),
+            clipped,
+            WHOLE,
+        ]
+        shares = means(scores, cut_off=[True, True, True, *[False] * 5])
+        assert shares["rlkd/undecomposable"] == 1 / 8
+        assert shares["rlkd/no_teacher"] == 1 / 8
+        assert shares["rlkd/refused"] == 2 / 8  # however many of one's verdicts were refused
+        assert shares["rlkd/clipped"] == 1 / 8
+        assert shares["rlkd/cut_off"] == 3 / 8

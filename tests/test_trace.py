@@ -1,0 +1,169 @@
+"""Checks the trace: what is written can be read, and gives every reward back."""
+
+import asyncio
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
+from rlkd_plugin.engines.rules import RulesEngine
+from rlkd_plugin.engines.scoring import Sample, Score, score_batch
+from rlkd_plugin.engines.trace import append_rows, replay, trace_row
+from rlkd_plugin.gsrm import Field, Question, Step, Structure, StructuredReward
+
+OK = Decomposition(Structure((Step("m", "q", "a"),), "a"))
+UNDECOMPOSABLE = Decomposition(None, "undecomposable")
+PATH = (
+    "Find the price of 3 apples: 3 * 2 = 6 dollars.\n"
+    "Add the price of the bread: 6 + 4 = 10 dollars.\n"
+    "Take it from the money: 20 - 10 = 10 dollars."
+)
+
+
+class CoinEngine(RulesEngine):
+    """The rules engine with a coin for a judge."""
+
+    name = "coin"
+
+    def __init__(self, seed: int) -> None:
+        self.usage = Usage()
+        self.coin = random.Random(seed)
+
+    async def match(self, field: Field, teacher: str, student: str) -> Verdict:
+        return Verdict(self.coin.random() < 0.8, "logprob", 0.5)
+
+
+def scores(seed: int) -> list[Score]:
+    lines = PATH.split("\n")
+    completions = [PATH, lines[0], "\n".join(lines[:2]), "", "...", PATH.replace("price", "cost")]
+    samples = [Sample(c, "How many?", "math", PATH.upper()) for c in completions]
+    return asyncio.run(score_batch(samples, CoinEngine(seed)))
+
+
+def through_json(row: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(row))
+
+
+def written(tmp_path: Path, *rows: dict[str, Any]) -> list[dict[str, Any]]:
+    """Write rows to a trace, and read its lines."""
+    file = tmp_path / "trace.jsonl"
+    append_rows(file, rows)
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_batch_replays_to_its_rewards(seed: int, tmp_path: Path) -> None:
+    batch = scores(seed)
+    rows = written(tmp_path, *(trace_row(score, 0.0) for score in batch))
+    assert [replay(row) for row in rows] == [score.reward for score in batch]
+    assert [row["total"] for row in rows] == [
+        score.reward.total if score.reward else 0.0 for score in batch
+    ]
+
+
+def test_the_batches_have_rewards_of_all_kinds() -> None:
+    rewards = [score.reward for seed in range(20) for score in scores(seed)]
+    assert None in rewards
+    assert {0.0, 1.0, 3.0} < {reward.total for reward in rewards if reward}
+
+
+def test_a_row_says_how_the_reward_came_about() -> None:
+    verdicts = [
+        (Question(1, "meta_reasoning", "m", "sm"), Verdict(True, "logprob", 0.9)),
+        (Question(1, "sub_problem", "q", "sq"), Verdict(False, "refused")),
+        (Question(1, "answer", "a", "a"), Verdict(True, "rule")),
+    ]
+    student = Decomposition(Structure((Step("sm", "sq", "a"), Step("x", "y", "z"))), clipped=True)
+    # one step: 1 * 0.5 for the sub-problem; over 1 step of the teacher
+    score = Score(OK, student, StructuredReward(0.5, (0.5,)), verdicts)
+    assert through_json(trace_row(score, 0.5, step=7, prompt_id="p7")) == {
+        "version": 1,
+        "step": 7,
+        "prompt_id": "p7",
+        "teacher": {
+            "status": "ok",
+            "clipped": False,
+            "steps": [["m", "q", "a"]],
+            "final_answer": "a",
+        },
+        "student": {
+            "status": "ok",
+            "clipped": True,
+            "steps": [["sm", "sq", "a"], ["x", "y", "z"]],
+            "final_answer": "",
+        },
+        "verdicts": [
+            {
+                "number": 1,
+                "field": "meta_reasoning",
+                "matched": True,
+                "probability": 0.9,
+                "source": "logprob",
+            },
+            {
+                "number": 1,
+                "field": "sub_problem",
+                "matched": False,
+                "probability": None,
+                "source": "refused",
+            },
+            {
+                "number": 1,
+                "field": "answer",
+                "matched": True,
+                "probability": None,
+                "source": "rule",
+            },
+        ],
+        "step_scores": [0.5],
+        "total": 0.5,
+        "reward": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    "score", [Score(OK, UNDECOMPOSABLE), Score(UNDECOMPOSABLE, OK), Score(*[UNDECOMPOSABLE] * 2)]
+)
+def test_a_side_without_structure_replays_to_none(score: Score) -> None:
+    row = through_json(trace_row(score, None))
+    assert replay(row) is None
+    assert (row["total"], row["step_scores"], row["verdicts"]) == (0.0, [], [])
+
+
+def test_verdicts_in_another_order_are_an_error() -> None:
+    (score, *_) = scores(0)
+    row = trace_row(score, None)
+    row["verdicts"][0]["field"] = "answer"
+    with pytest.raises(ValueError, match="answer instead of meta_reasoning"):
+        replay(row)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        pytest.param("a\ud800b", "a?b", id="lone surrogate"),
+        pytest.param("\udfff", "?", id="nothing but a surrogate"),
+        pytest.param("\U0001f600 \u05d0", "\U0001f600 \u05d0", id="other scripts"),
+        pytest.param("a\0b", "a\0b", id="NUL"),
+        pytest.param("a\u2028b\nc\x85d", "a\u2028b\nc\x85d", id="line separators"),
+    ],
+)
+def test_any_text_can_be_written(text: str, read: str, tmp_path: Path) -> None:
+    student = Decomposition(Structure((Step(text, text, text),)))
+    verdict = (Question(1, "meta_reasoning", "m", text), Verdict(False, "text"))
+    score = Score(OK, student, StructuredReward(0.0, (0.0,)), [verdict])
+    (row,) = written(tmp_path, trace_row(score, 0.0, request_id=text))
+    assert row["student"]["steps"] == [[read, read, read]]
+    assert row["request_id"] == read
+    assert replay(row) == score.reward
+
+
+def test_rows_are_appended(tmp_path: Path) -> None:
+    file = tmp_path / "a" / "folder" / "trace.jsonl"
+    append_rows(file, [{"step": 1}, {"step": 2}])
+    append_rows(file, [{"step": 3}])
+    append_rows(file, [])
+    assert file.read_bytes() == b'{"step": 1}\n{"step": 2}\n{"step": 3}\n'
