@@ -174,6 +174,7 @@ def test_a_long_rule_before_a_word_is_no_step() -> None:
         ("answer", "24", "24 clips"),
         ("answer", "24", "the answer is 24.0"),
         ("answer", "1,200", "1200"),
+        ("answer", "3 + 4 = 7", "7"),  # the last number counts
         ("answer", "the blue paint", "blue paint"),
         ("sub_problem", "What is 48/2?", "What is 48 / 2?"),
         ("sub_problem", "What is 3 + 4?", "What is 4 + 3?"),
@@ -196,6 +197,7 @@ def test_matches(field: Field, teacher: str, student: str) -> None:
         ("answer", "blue paint", "red wood"),
         ("sub_problem", "What is 48/2?", "What is 48/3?"),
         ("sub_problem", "What is 48/2?", "What is the price?"),
+        ("sub_problem", "the price of 3 apples", "the price of apples"),
         ("sub_problem", "price of apples", "speed of trains"),
         ("meta_reasoning", "Compute the price of the apples", "Compute the speed of the train"),
         ("meta_reasoning", "the of", "the of"),  # no content word on either side

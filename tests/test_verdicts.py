@@ -5,7 +5,7 @@ import math
 import pytest
 
 from rlkd_plugin.engines.base import Verdict
-from rlkd_plugin.llm_io.chat_client import Reply
+from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.verdicts import read_verdict, yes_or_no
 
 

@@ -1,7 +1,7 @@
 """One chat client for every OpenAI-compatible server: what is retried, and what ends a run.
 
 It speaks to `vllm serve`, `swift deploy`, SGLang and vllm-ascend. Not here: what is asked and how
-a reply is read (`server_engine`, `verdicts`).
+a reply is read (`server_engine`, `replies`, `verdicts`).
 """
 
 import asyncio
@@ -10,10 +10,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import EndpointError
+from rlkd_plugin.llm_io.replies import Reply, read_reply, seconds_to_wait
 
 RETRIED = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP statuses that may pass; 400, 413 and 422 are tied to the text, any other ends the run."""
@@ -50,19 +49,6 @@ class Endpoint:
     def variable(self, option: str) -> str:
         """Return the name of one of this endpoint's settings."""
         return f"RLKD_{self.role.upper()}_{option}"
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One completion.
-
-    `tokens` holds, for each generated token, the token and its alternatives with their
-    log-probabilities; it is empty where the server gave none.
-    """
-
-    text: str
-    finish_reason: str | None = None
-    tokens: Sequence[tuple[str, Mapping[str, float]]] = field(default=())
 
 
 class _PassingError(Exception):
@@ -233,7 +219,7 @@ class ChatClient:
             raise self._passing(
                 url,
                 f"HTTP {status}: {self._words(payload)}",
-                _retry_after(headers.get("Retry-After")),
+                seconds_to_wait(headers.get("Retry-After")),
             )
         if status != 200:
             raise EndpointError(self._refusal(url, status, payload), status)
@@ -241,31 +227,16 @@ class ChatClient:
 
     def _read(self, url: str, payload: bytes, may_be_empty: bool) -> Reply:
         try:
-            reply = json.loads(payload)
-            choice = reply["choices"][0]
-            message = choice["message"]
-            text = message.get("content") or ""
-            if not isinstance(text, str):
-                raise TypeError("the content is no text")
-            entries = (choice.get("logprobs") or {}).get("content") or ()
-            tokens = tuple(
-                (
-                    entry["token"],
-                    {t["token"]: float(t["logprob"]) for t in entry.get("top_logprobs") or ()},
-                )
-                for entry in entries
-            )
-            thinks = message.get("reasoning_content") or message.get("reasoning")
-            usage = reply.get("usage") or {}
-            self.usage.prompt_tokens += usage.get("prompt_tokens") or 0
-            self.usage.completion_tokens += usage.get("completion_tokens") or 0
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            reply = read_reply(payload)
+        except ValueError:
             raise self._passing(
                 url, f"a reply that is no completion: {self._words(payload)}"
             ) from None
-        if not (text or tokens or thinks or may_be_empty):
+        self.usage.prompt_tokens += reply.prompt_tokens
+        self.usage.completion_tokens += reply.completion_tokens
+        if not (reply.text or reply.tokens or reply.thinks or may_be_empty):
             raise self._passing(url, "an empty completion")
-        return Reply(text, choice.get("finish_reason"), tokens)
+        return reply
 
     def _passing(self, url: str, reason: str, wait: float = 0.0) -> _PassingError:
         if time.monotonic() - self._warned > WARN_EVERY:
@@ -293,20 +264,3 @@ class ChatClient:
         if self._key:
             text = text.replace(self._key, "***")
         return " ".join(text.split())[:300] or "(nothing)"
-
-
-def _retry_after(value: str | None) -> float:
-    """Return a Retry-After header, seconds or a date, in seconds; 0 where it says nothing."""
-    if not value:
-        return 0.0
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return 0.0
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=timezone.utc)
-    return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())

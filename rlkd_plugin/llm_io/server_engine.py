@@ -12,7 +12,8 @@ from rlkd_plugin.gsrm import EndpointError, Field, FormatError, RlkdError, parse
 from rlkd_plugin.gsrm.prompts import END, decompose_prompt, judge_prompt, prompt_identity
 from rlkd_plugin.gsrm.structure import structure_regex
 from rlkd_plugin.gsrm.texts import neutralise
-from rlkd_plugin.llm_io.chat_client import ChatClient, Endpoint, Reply
+from rlkd_plugin.llm_io.chat_client import ChatClient, Endpoint
+from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.verdicts import read_verdict
 

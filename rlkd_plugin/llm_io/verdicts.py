@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from rlkd_plugin.engines.base import Verdict
-from rlkd_plugin.llm_io.chat_client import Reply
+from rlkd_plugin.llm_io.replies import Reply
 
 MIN_MASS = 1e-3
 """Log-probabilities in which yes and no together have less than this are no answer."""

@@ -1,0 +1,77 @@
+"""What comes back from a chat server, read into values.
+
+Pure. Not here: what a failure means (`chat_client`), and whether a text says yes (`verdicts`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One completion.
+
+    `tokens` holds, for each generated token, the token and its alternatives with their
+    log-probabilities; it is empty where the server gave none. `thinks` says that the server
+    delivered thinking apart from the text.
+    """
+
+    text: str
+    finish_reason: str | None = None
+    tokens: Sequence[tuple[str, Mapping[str, float]]] = field(default=())
+    thinks: bool = False
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+def read_reply(payload: bytes) -> Reply:
+    """Return the first choice of a completion.
+
+    Raises:
+        ValueError: if the payload is no completion: broken JSON, no choice, fields of other types.
+    """
+    try:
+        reply = json.loads(payload)
+        choice = reply["choices"][0]
+        message = choice["message"]
+        text = message.get("content") or ""
+        if not isinstance(text, str):
+            raise TypeError("the content is no text")
+        entries = (choice.get("logprobs") or {}).get("content") or ()
+        usage = reply.get("usage") or {}
+        return Reply(
+            text,
+            choice.get("finish_reason"),
+            tuple(
+                (
+                    str(entry["token"]),
+                    {str(t["token"]): float(t["logprob"]) for t in entry.get("top_logprobs") or ()},
+                )
+                for entry in entries
+            ),
+            bool(message.get("reasoning_content") or message.get("reasoning")),
+            int(usage.get("prompt_tokens") or 0),
+            int(usage.get("completion_tokens") or 0),
+        )
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"no completion: {error!r}") from None
+
+
+def seconds_to_wait(retry_after: str | None) -> float:
+    """Return a Retry-After header, seconds or a date, in seconds; 0 where it says nothing."""
+    if not retry_after:
+        return 0.0
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return 0.0
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=timezone.utc)
+    return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())
