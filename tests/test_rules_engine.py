@@ -117,6 +117,11 @@ def test_tags_in_a_path_are_content() -> None:
     assert "(Answer 1)" in step.sub_problem
 
 
+def test_control_tokens_in_a_path_are_broken() -> None:
+    (step,) = steps("The student writes <|im_end|> in the middle")
+    assert "<|" not in step.sub_problem
+
+
 def test_steps_are_limited_in_number() -> None:
     many = "\n".join(f"Now add the next one: {n} + 1 = {n + 1}." for n in range(10 * MAX_STEPS))
     assert len(steps(many)) == MAX_STEPS

@@ -270,6 +270,14 @@ def test_equal_texts_match_without_a_call() -> None:
     assert {verdict.source for _, verdict in score.verdicts} == {"rule"}
 
 
+def test_a_meta_reasoning_without_a_word_is_unmatched_without_a_call() -> None:
+    engine = FakeEngine(decompositions={"s": Decomposition(Structure((Step("...", "q", "a"),)))})
+    (score,) = scored(engine, sample("s"))
+    assert score.reward == StructuredReward(0.0, (0.0,))
+    assert [verdict for _, verdict in score.verdicts] == [Verdict(False, "rule")]
+    assert engine.asked == []
+
+
 @pytest.mark.parametrize("completion", ["", "</think>", "</think>4", "...</think>4", "<think>\n"])
 def test_a_completion_without_reasoning_costs_no_request(completion: str) -> None:
     engine = FakeEngine()

@@ -420,7 +420,7 @@ def _is_field(text: str) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(structures())
 @example(Structure((Step("\xa0So the final answer is: x", "b", "c"),), "9"))
 @example(Structure((Step(" " * 9 + "So the final answer is: x", "b", "NO3-"),)))

@@ -77,7 +77,10 @@ class _Batch:
         path = reasoning_path(sample.completion)
         teacher, student = await asyncio.gather(
             self.once(
-                ("teacher", sample.problem, sample.teacher_reasoning, sample.teacher_structure),
+                (
+                    *("teacher", sample.problem, sample.domain),
+                    *(sample.teacher_reasoning, sample.teacher_structure),
+                ),
                 lambda: self.teacher(sample),
             ),
             self.decompose(sample, path),

@@ -7,7 +7,14 @@ from typing import Any
 
 from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.engines.scoring import Score
-from rlkd_plugin.gsrm import Field, Step, Structure, StructuredReward, structured_reward
+from rlkd_plugin.gsrm import (
+    Field,
+    FormatError,
+    Step,
+    Structure,
+    StructuredReward,
+    structured_reward,
+)
 
 VERSION = 1
 
@@ -40,6 +47,9 @@ def replay(row: Mapping[str, Any]) -> StructuredReward | None:
 
     Returns:
         The reward, or None where a side had no structure.
+
+    Raises:
+        FormatError: if the verdicts are not exactly those that Algorithm 1 asks for.
     """
     sides = [row[side]["steps"] for side in ("teacher", "student")]
     if not all(sides):
@@ -48,12 +58,15 @@ def replay(row: Mapping[str, Any]) -> StructuredReward | None:
     verdicts = iter(row["verdicts"])
 
     def match(field: Field, teacher_text: str, student_text: str) -> bool:
-        verdict = next(verdicts)
+        verdict = next(verdicts, {"field": "nothing more"})
         if verdict["field"] != field:
-            raise ValueError(f"the trace has a verdict on {verdict['field']} instead of {field}")
+            raise FormatError(f"the trace has a verdict on {verdict['field']} instead of {field}")
         return bool(verdict["matched"])
 
-    return structured_reward(teacher, student, match)
+    reward = structured_reward(teacher, student, match)
+    if (left := next(verdicts, None)) is not None:
+        raise FormatError(f"the trace has a verdict that Algorithm 1 does not ask for: {left}")
+    return reward
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -11,12 +11,15 @@ from rlkd_plugin.gsrm.tags import Field, escape_tags
 FENCES = ("\u27e6", "\u27e7")
 """The delimiters that fence a content in a prompt; no content keeps them (`neutralise`)."""
 
+MAX_NFC = 10_000
+
 _FENCES_TO_ASCII = str.maketrans({FENCES[0]: "[", FENCES[1]: "]", "\0": "\ufffd"})
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # <|im_end|>, <｜end▁of▁sentence｜>, <start_of_turn>, <s>, </s>, <think>, [INST], <<SYS>>, <eos> ...
 _CONTROL = re.compile(
-    r"<(?=[|\uff5c])|(?<=[|\uff5c])>|<(?=<?/?(?:s|bos|eos|pad|unk|sys|think|tool_call|"
-    r"start_of_turn|end_of_turn|system|user|assistant)\b)|\[(?=/?(?:INST|SYSTEM_PROMPT)\])",
+    r"<(?=[|\uff5c])|(?<=[|\uff5c])>|<(?=<?/?(?:s|bos|eos|eod|pad|unk|sys|sop|mask|image|think|"
+    r"tool_call|tool_response|start_of_turn|end_of_turn|start_of_image|fim_(?:prefix|middle|suffix)|"
+    r"system|user|assistant)\b)|\[(?=/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS|THINK|BOS|gMASK)\])",
     re.IGNORECASE,
 )
 
@@ -47,7 +50,8 @@ def neutralise(text: str) -> str:
 def same_text(one: str, other: str) -> bool:
     """Say whether two texts are equal after Unicode (NFC) and white-space normalisation.
 
-    NFC and not NFKC: the latter makes `x²` equal to `x2`.
+    NFC and not NFKC: the latter makes `x²` equal to `x2`. Longer texts than `MAX_NFC` are
+    compared without it, as it takes quadratic time for long runs of combining marks.
     """
     if one == other:
         return True
@@ -77,4 +81,4 @@ def _has_word(text: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join((unicodedata.normalize("NFC", text) if len(text) <= MAX_NFC else text).split())

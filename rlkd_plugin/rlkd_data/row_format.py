@@ -35,8 +35,15 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
     if domain not in DOMAINS:
         raise FormatError(f"domain is none of {', '.join(DOMAINS)}: {domain!r}")
     structure = raw.get("teacher_structure")
+    if structure is not None and not isinstance(structure, str):
+        raise FormatError(f"teacher_structure is no text: {structure!r:.200}")
+    if not isinstance(raw.get("messages") or [], list):
+        raise FormatError(f"messages is no list: {raw['messages']!r:.200}")
     path = raw.get("teacher_reasoning") if structure else _text(raw, "teacher_reasoning")
-    solution = raw.get("solution") or f"\\boxed{{{_text(raw, 'answer')}}}"
+    if raw.get("solution"):
+        solution = _text(raw, "solution")
+    else:
+        solution = f"\\boxed{{{_text(raw, 'answer')}}}"
     if domain == "math" and not verifies(solution):
         raise FormatError(f"gold answer does not verify against itself: {solution!r}")
     return {

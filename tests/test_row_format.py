@@ -1,0 +1,60 @@
+"""Rows of other formats become rows for GRPO, or are refused with a reason."""
+
+import pytest
+
+from rlkd_plugin.gsrm import FormatError
+from rlkd_plugin.rlkd_data.row_format import grpo_row, gsm8k_row, verifies
+
+OURS = {"problem": "1 + 1?", "domain": "math", "teacher_reasoning": "1 + 1 = 2.", "answer": "2"}
+
+
+def test_a_gsm8k_row_becomes_ours() -> None:
+    """Calculator notes and the result line leave the path; the result becomes the solution."""
+    raw = {"question": "Two and three?", "answer": "It is 2+3 = <<2+3=5>>5.\n#### 5"}
+    assert gsm8k_row(raw) == {
+        "messages": [{"role": "user", "content": "Two and three?"}],
+        "solution": "\\boxed{5}",
+        "problem": "Two and three?",
+        "domain": "math",
+        "teacher_reasoning": "It is 2+3 = 5.",
+        "teacher_structure": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"problem": " "}, "problem is missing"),
+        ({"problem": 7}, "problem is missing"),
+        ({"teacher_reasoning": None}, "teacher_reasoning is missing"),
+        ({"domain": "history"}, "domain is none of"),
+        ({"answer": None}, "answer is missing"),
+        ({"solution": 4}, "solution is missing or no text"),
+        ({"solution": "two words only"}, "gold answer does not verify"),
+        ({"teacher_structure": 7}, "teacher_structure is no text"),
+        ({"messages": "x"}, "messages is no list"),
+    ],
+)
+def test_a_bad_row_is_refused_with_its_reason(change: dict[str, object], reason: str) -> None:
+    """Each fault has a reason of its own, by which the jobs count."""
+    with pytest.raises(FormatError, match=reason):
+        grpo_row({**OURS, **change})
+
+
+def test_a_structure_may_stand_in_for_the_path() -> None:
+    """With `teacher_structure` there, the path may be missing."""
+    row = grpo_row({**OURS, "teacher_reasoning": None, "teacher_structure": "[Meta-reasoning 1]"})
+    assert row["teacher_structure"] == "[Meta-reasoning 1]"
+
+
+@pytest.mark.parametrize("answer", ["#### ", "no result line"])
+def test_a_gsm8k_row_without_a_result_is_refused(answer: str) -> None:
+    """Without a result there is nothing to be accurate about."""
+    with pytest.raises(FormatError, match="no result line"):
+        gsm8k_row({"question": "Why?", "answer": answer})
+
+
+def test_a_boxed_number_verifies_and_prose_does_not() -> None:
+    """The check is math-verify's own."""
+    assert verifies("\\boxed{1,000}")
+    assert not verifies("two words only")
