@@ -42,9 +42,11 @@ class RlkdRows(RowPreprocessor):
 
     def __call__(self, dataset: Any, **kwargs: Any) -> Any:
         self.dropped.clear()
+        if kwargs.get("num_proc") == 1:
+            kwargs["num_proc"] = None  # `datasets` starts a worker even for 1, and it would count
         kept = super().__call__(dataset, **kwargs)
         if hasattr(kept, "__len__"):
-            # with several workers (--dataset_num_proc) their counts by reason stay with them
+            # with --dataset_num_proc above 1 the counts by reason stay with the workers
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
             logger.info(
                 f"rlkd: {self.name}: {len(kept)} of {len(dataset)} rows kept"
