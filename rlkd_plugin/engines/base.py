@@ -1,7 +1,6 @@
 """The interface between the reward and whatever decomposes paths and matches texts."""
 
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Literal, Protocol
 
 from rlkd_plugin.gsrm import Field, Structure
@@ -60,12 +59,7 @@ class Engine(Protocol):
 
     async def __aenter__(self) -> "Engine": ...
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    async def __aexit__(self, *error: object) -> None: ...
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         """Return the structure S of the reasoning path R to a problem."""

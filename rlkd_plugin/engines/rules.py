@@ -7,7 +7,6 @@ paper's GSRM, and nothing measured with it says how well that works.
 
 import re
 from fractions import Fraction
-from types import TracebackType
 
 from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
 from rlkd_plugin.gsrm import Field, Step, Structure
@@ -58,12 +57,7 @@ class RulesEngine:
     async def __aenter__(self) -> "RulesEngine":
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         return None
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:

@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import aiohttp
@@ -103,12 +102,7 @@ class ChatClient:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._session.close()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -183,15 +177,19 @@ class ChatClient:
                     self._answered.add(url)
                     return reply
         except _PassingError as failure:
-            patience = "STARTUP_PATIENCE" if self._answered.isdisjoint(urls) else "PATIENCE"
-            seconds = time.monotonic() - failing_since
-            asks = f" (its Retry-After asks for {failure.wait:.0f} s)" if failure.wait else ""
-            raise EndpointError(
-                f"the {self.endpoint.role} at {url} has failed for {seconds:.0f} s{asks}, longer "
-                f"than RLKD_{patience} allows: {failure}. Is the server of "
-                f"{self.endpoint.variable('BASE_URL')} up, and done loading?"
-            ) from None
+            raise self._gave_up(url, urls, failure, time.monotonic() - failing_since) from None
         raise AssertionError("unreachable: the loop returns or raises")
+
+    def _gave_up(
+        self, url: str, urls: Sequence[str], failure: _PassingError, seconds: float
+    ) -> EndpointError:
+        patience = "STARTUP_PATIENCE" if self._answered.isdisjoint(urls) else "PATIENCE"
+        asks = f" (its Retry-After asks for {failure.wait:.0f} s)" if failure.wait else ""
+        return EndpointError(
+            f"the {self.endpoint.role} at {url} has failed for {seconds:.0f} s{asks}, longer "
+            f"than RLKD_{patience} allows: {failure}. Is the server of "
+            f"{self.endpoint.variable('BASE_URL')} up, and done loading?"
+        )
 
     async def _post(self, url: str, body: bytes, may_be_empty: bool) -> Reply:
         """Send one request once."""

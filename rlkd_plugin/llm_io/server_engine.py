@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from types import TracebackType
 from typing import Any
 
 from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
@@ -73,12 +72,7 @@ class ServerEngine:
         await self._stack.enter_async_context(self.judge)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
 
     def __getstate__(self) -> dict[str, Any]:
