@@ -49,21 +49,40 @@ def path() -> None:
 
 @app.command()
 def prepare(
-    name: Annotated[str, typer.Argument(help="Format of SRC: gsm8k, or jsonl for our own.")],
-    src: Annotated[Path, typer.Argument(help="File to read, one JSON object a line.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Format of SRC: gsm8k, openr1-math, openr1-math-sft, openthoughts, gsrm-sft, "
+            "or jsonl for our own."
+        ),
+    ],
+    src: Annotated[
+        Path, typer.Argument(help="File to read, JSON lines or Parquet, or a folder of them.")
+    ],
     out: Annotated[Path, typer.Argument(help="File to write, for --dataset rlkd/jsonl:OUT.")],
 ) -> None:
-    """Turn a data set's rows into rows for training, and say which were refused."""
+    """Turn a data set's rows into rows for training, and say which were refused.
+
+    A job that was stopped goes on where it was when the same command is given again.
+    """
     from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
     from rlkd_plugin.rlkd_data.prepare import prepare as run
 
-    summary = run(name, src, out)
+    columns = SpinnerColumn(), TextColumn("{task.completed:,} rows read"), TimeElapsedColumn()
+    terminal = Console(stderr=True)
+    quiet = not terminal.is_terminal
+    with Progress(*columns, console=terminal, transient=True, disable=quiet) as progress:
+        task = progress.add_task("")
+        done = run(name, src, out, lambda rows: progress.update(task, completed=rows))
     table = Table("rows", "")
     table.columns[0].justify = "right"
-    table.add_row(str(summary.kept), "kept")
-    for reason, count in summary.refused.items():
+    table.add_row(str(done.kept), "kept")
+    if done.without_solution:
+        table.add_row(str(done.without_solution), "of these without a solution to check")
+    for reason, count in done.refused.most_common():
         table.add_row(str(count), f"refused: {reason}")
     Console(markup=False, highlight=False).print(table)
     typer.echo(f"written to {out}")

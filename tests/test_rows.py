@@ -1,13 +1,17 @@
 """`--dataset rlkd/...` through ms-swift's own loader."""
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rlkd_plugin.gsrm import RlkdError
+from tests.hub_shapes import openr1, openthoughts, pair
 
 COLUMNS = {"messages", "solution", "problem", "domain", "teacher_reasoning", "teacher_structure"}
 
@@ -20,14 +24,27 @@ PROSE = {
 }
 
 
-def load(name: str) -> Any:
+@pytest.fixture
+def swift_log() -> Iterator[list[str]]:
+    """The messages of ms-swift's logger."""
+    from swift.utils import get_logger
+
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    get_logger().addHandler(handler)
+    yield messages
+    get_logger().removeHandler(handler)
+
+
+def load(name: str, **options: Any) -> Any:
     """Load a data set as GRPO does, with all its columns."""
     from swift.dataset import load_dataset
 
     from rlkd_plugin.swift_hooks.registry import register_all
 
     register_all()
-    return load_dataset(name, remove_unused_columns=False, seed=1)[0]
+    return load_dataset(name, **{"remove_unused_columns": False, "seed": 1, **options})[0]
 
 
 def write(file: Path, rows: Sequence[dict[str, Any]]) -> Path:
@@ -54,15 +71,149 @@ def test_the_demo_has_the_rewards_columns() -> None:
     assert rows[0]["solution"].startswith("\\boxed{")
 
 
-def test_a_gold_that_does_not_verify_is_dropped_and_counted(tmp_path: Path) -> None:
-    """One of three golds is prose; the other two rows stay, in their order."""
-    from swift.dataset.dataset_meta import DATASET_MAPPING
-
-    file = write(tmp_path / "rows.jsonl", [ours("4"), PROSE, ours("7")])
-    rows = load(f"rlkd/jsonl:{file}")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_dropped_rows_are_counted_by_reason(
+    processes: int, tmp_path: Path, swift_log: list[str]
+) -> None:
+    """Two golds are prose, one path is missing; the other rows stay, in their order."""
+    no_path = {**ours("9"), "teacher_reasoning": None}
+    file = write(tmp_path / "rows.jsonl", [ours("4"), PROSE, no_path, ours("7"), PROSE])
+    rows = load(f"rlkd/jsonl:{file}", num_proc=processes)
     assert [row["solution"] for row in rows] == ["\\boxed{4}", "\\boxed{7}"]
-    dropped = DATASET_MAPPING["rlkd/jsonl"].preprocess_func.dropped
-    assert dropped == {"gold answer does not verify against itself": 1}
+    assert (
+        "rlkd: rlkd/jsonl: 2 of 5 rows kept; dropped 2: gold answer does not verify against itself"
+        "; dropped 1: teacher_reasoning is missing or no text"
+    ) in swift_log
+    assert any("does not verify against itself: 'it has no" in line for line in swift_log)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("openr1-math", openr1), ("openr1-math-sft", openr1), ("openthoughts", openthoughts)],
+)
+def test_a_local_copy_gives_the_rows_that_prepare_writes(
+    name: str, shape: Callable[[int], dict[str, Any]], kind: str, tmp_path: Path
+) -> None:
+    """Row by row and column by column, from JSON lines and from Parquet."""
+    from rlkd_plugin.rlkd_data.prepare import prepare
+
+    raw = [shape(number) for number in range(1, 20)]
+    source = tmp_path / f"copy.{kind}"
+    if kind == "jsonl":
+        write(source, raw)
+    else:
+        pq.write_table(pa.Table.from_pylist(raw), source)
+    prepare(name, source, tmp_path / "out.jsonl")
+    prepared = [json.loads(line) for line in (tmp_path / "out.jsonl").open()]
+    loaded = load(f"rlkd/{name}:{source}")
+    assert [{k: v for k, v in row.items() if k in COLUMNS} for row in loaded] == prepared
+
+
+def test_a_folder_of_parquet_files_is_a_local_copy(tmp_path: Path, swift_log: list[str]) -> None:
+    """As `modelscope download --dataset` leaves it; a row that comes twice counts once."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number, rows in enumerate(([openr1(1), openr1(2)], [openr1(2), openr1(3)])):
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"train-{number}.parquet")
+    rows = load(f"rlkd/openr1-math:{folder}")
+    assert [row["solution"] for row in rows] == ["\\boxed{2}", "\\boxed{4}", "\\boxed{6}"]
+    assert "rlkd: rlkd/openr1-math: 3 of 4 rows kept; dropped 1: uuid seen before" in swift_log
+
+
+def test_a_row_limit_takes_the_same_rows_every_time(tmp_path: Path) -> None:
+    """Seeded: whatever the processes; and the same problems for SFT as for GRPO."""
+    rows = [openr1(n, answer=None if n % 5 == 0 else str(2 * n)) for n in range(1, 200)]
+    file = write(tmp_path / "openr1.jsonl", rows)
+    one, again, sft, other = (
+        load(f"rlkd/{name}:{file}#32", shuffle=True, **options)["problem"][:]
+        for name, options in (
+            ("openr1-math", {}),
+            ("openr1-math", {"num_proc": 2, "load_from_cache_file": False}),
+            ("openr1-math-sft", {}),
+            ("openr1-math", {"seed": 2}),
+        )
+    )
+    assert len(set(one)) == 32
+    assert one == again == sft
+    assert set(one) != set(other)
+
+
+def test_pairs_train_the_gsrm_through_swifts_own_columns(tmp_path: Path) -> None:
+    """With `remove_unused_columns`, as in SFT, the two messages are what is left."""
+    file = write(tmp_path / "pairs.jsonl", [pair(1), pair(2, structure="none"), pair(3)])
+    rows = load(f"rlkd/gsrm-sft:{file}", remove_unused_columns=True)
+    assert [[m["role"] for m in row["messages"]] for row in rows] == [["user", "assistant"]] * 2
+
+
+def test_a_parquet_file_without_a_column_is_refused(tmp_path: Path) -> None:
+    """Before anything is read."""
+    raw = openr1(1)
+    del raw["generations"]
+    pq.write_table(pa.Table.from_pylist([raw]), tmp_path / "copy.parquet")
+    with pytest.raises(RlkdError, match=r"rlkd/openr1-math:.*has no column generations; it has "):
+        load(f"rlkd/openr1-math:{tmp_path / 'copy.parquet'}")
+
+
+def test_a_hub_data_set_without_a_column_is_refused() -> None:
+    """What comes from a hub is looked at as well."""
+    from datasets import Dataset
+
+    from rlkd_plugin.rlkd_data.formats import FORMATS
+    from rlkd_plugin.swift_hooks.rows import RlkdRows
+
+    rows = RlkdRows("rlkd/openthoughts", FORMATS["openthoughts"])
+    with pytest.raises(RlkdError, match="no column deepseek_reasoning, domain; it has problem"):
+        rows(Dataset.from_list([{"problem": "1 + 1?"}]))
+
+
+def test_a_cut_last_line_names_the_remedy(tmp_path: Path) -> None:
+    """ms-swift reads a file as a whole; `rlkd prepare` leaves out single lines."""
+    file = write(tmp_path / "rows.jsonl", [ours("4"), ours("5")])
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(RlkdError, match=r"`rlkd prepare jsonl .* leaves out the bad rows"):
+        load(f"rlkd/jsonl:{file}")
+
+
+def test_streamed_rows_are_the_same(tmp_path: Path) -> None:
+    """With `--streaming true` rows are dropped as they come."""
+    file = write(tmp_path / "rows.jsonl", [ours("4"), PROSE, ours("7")])
+    rows = list(load(f"rlkd/jsonl:{file}", streaming=True))
+    assert [row["solution"] for row in rows] == ["\\boxed{4}", "\\boxed{7}"]
+
+
+def test_ids_are_for_modelscope_first_and_hugging_face_second() -> None:
+    """ms-swift chooses by `--use_hf`; files alone have none."""
+    from rlkd_plugin.rlkd_data.formats import FORMATS
+
+    assert {name: form.hub_ids for name, form in FORMATS.items()} == {
+        "gsm8k": ("modelscope/gsm8k", "openai/gsm8k"),
+        "openr1-math": ("open-r1/OpenR1-Math-220k",) * 2,
+        "openr1-math-sft": ("open-r1/OpenR1-Math-220k",) * 2,
+        "openthoughts": ("open-thoughts/OpenThoughts-114k",) * 2,
+        "gsrm-sft": ("", ""),
+        "jsonl": ("", ""),
+    }
+
+
+@pytest.mark.parametrize("use_hf", [False, True])
+def test_a_hubs_rows_come_through_swifts_own_download(
+    use_hf: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id, the subset and the split that ms-swift is asked for, and the rows it gives."""
+    from datasets import Dataset
+
+    asked: list[tuple[Any, ...]] = []
+
+    def load_dataset(*args: Any, **kwargs: Any) -> Dataset:
+        asked.append(args)
+        return Dataset.from_list([openthoughts(1), openthoughts(2, domain="law")])
+
+    hub = "swift.hub.hub.HFHub" if use_hf else "swift.hub.hub.MSHub"
+    monkeypatch.setattr(f"{hub}.load_dataset", load_dataset)
+    rows = load("rlkd/openthoughts", use_hf=use_hf)
+    assert asked == [("open-thoughts/OpenThoughts-114k", "metadata", "train")]
+    assert [row["solution"] for row in rows] == ["\\boxed{2}"]
 
 
 def test_gsm8k_is_read_from_a_local_copy_with_a_row_limit(tmp_path: Path) -> None:
@@ -76,7 +227,7 @@ def test_gsm8k_is_read_from_a_local_copy_with_a_row_limit(tmp_path: Path) -> Non
 
 def test_a_missing_file_is_named() -> None:
     """The error has the data set's name and the file."""
-    with pytest.raises(RlkdError, match=r"rlkd/jsonl:nowhere/rows\.jsonl: there is no such file"):
+    with pytest.raises(RlkdError, match=r"rlkd/jsonl:nowhere/rows\.jsonl: there is no file"):
         load("rlkd/jsonl:nowhere/rows.jsonl")
 
 

@@ -10,7 +10,6 @@ from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
 from rlkd_plugin.gsrm import EndpointError, Field, FormatError, RlkdError, parse_structure
 from rlkd_plugin.gsrm.prompts import END, decompose_prompt, judge_prompt, prompt_identity
 from rlkd_plugin.gsrm.structure import structure_regex
-from rlkd_plugin.gsrm.texts import neutralise
 from rlkd_plugin.llm_io.chat_client import ChatClient, Endpoint
 from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.settings import Settings
@@ -87,8 +86,8 @@ class ServerEngine:
         """Return the structure that the GSRM gives a path; asked once more where it gives none."""
         settings = self.settings
         clipped = len(path) > settings.gsrm_max_chars
-        path = neutralise(path[: settings.gsrm_max_chars])
-        prompt = decompose_prompt(settings.gsrm_prompt, domain, neutralise(problem), path)
+        path = path[: settings.gsrm_max_chars]
+        prompt = decompose_prompt(settings.gsrm_prompt, domain, problem, path)
         options: dict[str, Any] = {
             # a structure says each step three times over, but briefly; 2 characters a token
             "max_tokens": min(settings.gsrm_max_tokens, 512 + len(path) // 2),
@@ -110,7 +109,7 @@ class ServerEngine:
 
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
         """Return the judge's verdict; asked once more with a constrained choice if unreadable."""
-        prompt = judge_prompt(field, neutralise(teacher), neutralise(student))
+        prompt = judge_prompt(field, teacher, student)
         tokens = self.settings.judge_max_tokens
         free = {
             "max_tokens": tokens,

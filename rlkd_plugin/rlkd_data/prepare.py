@@ -1,100 +1,138 @@
-"""The job behind `rlkd prepare`: other people's JSON lines in, rows for GRPO out.
+"""The job behind `rlkd prepare`: other people's rows in, rows for training out.
 
-Read, one pure row function, write. A line that cannot be used is refused with its place and
-reason, and never stops the job.
+Read, one pure row function, write. A row that cannot be used is refused with its place and
+reason, and never stops the job. A job that was stopped goes on where it was.
 """
 
+import fcntl
 import json
 import logging
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
-from rlkd_plugin.rlkd_data.row_format import ROW_FUNCTIONS, Row
+from rlkd_plugin.rlkd_data.formats import FORMATS, Format
+from rlkd_plugin.rlkd_data.row_files import check_columns, row_files, rows_of
+from rlkd_plugin.rlkd_data.row_format import Row
 
-SHOWN = 20  # lines shown for each reason; a file in the wrong format would show millions
+SHOWN = 20  # rows shown for each reason; a file in the wrong format would show millions
+CHECKPOINT = 1000  # rows of the source after which the progress is saved
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Summary:
-    """How many rows were written, and how many lines were refused for which reason."""
+@dataclass
+class Progress:
+    """How far a job is: what it has read, written and refused.
 
-    kept: int
-    refused: Mapping[str, int]
+    Attributes:
+        job: the format, our version, and path, size and time of each source file.
+        read: rows of the source that are dealt with.
+        written: bytes of the unfinished file that hold their rows.
+        kept: how many rows these are.
+        without_solution: how many of them have no final answer that `accuracy` could check.
+        refused: rows refused, by reason.
+    """
+
+    job: list[Any]
+    read: int = 0
+    written: int = 0
+    kept: int = 0
+    without_solution: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
 
 
-def prepare(name: str, source: Path, out: Path) -> Summary:
-    """Turn a JSONL file of a known format into rows for `--dataset rlkd/jsonl:OUT`.
+def prepare(
+    name: str, source: Path, out: Path, on_progress: Callable[[int], None] = lambda rows: None
+) -> Progress:
+    """Turn a local copy in a known format into rows for `--dataset rlkd/NAME:OUT`.
 
-    `out` is whole or absent: it is written beside itself and renamed at the end, over what was
-    there before.
+    `out` is whole or absent: the rows go to a hidden file beside it, which takes its name at the
+    end, over what was there before. After a stop the same call goes on behind the last rows that
+    the hidden file is known to hold, as long as the source is the same.
+
+    Args:
+        name: one of `FORMATS`.
+        source: a file of JSON lines or Parquet, or a folder of them.
+        out: the file to write, JSON lines.
+        on_progress: called with the number of rows read, now and then.
+
+    Returns:
+        The final counts.
 
     Raises:
-        RlkdError: before any work if the format is unknown or a path is wrong; after it if no
-            row could be used.
+        RlkdError: before any work if the format is unknown, a path is wrong, a column is missing
+            or another job writes `out`; after it if no row could be used.
     """
-    _check(name, source, out)
-    refused: Counter[str] = Counter()
-    kept = 0
-    # the process id, so that two jobs for one file do not write into each other
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with source.open("rb") as lines, unfinished.open("wb") as rows:
-            for place, result in convert(lines, ROW_FUNCTIONS[name]):
-                if isinstance(result, FormatError):
-                    _note(refused, f"{source}:{place}", str(result))
-                else:
-                    rows.write(result)
-                    kept += 1
-        for reason, count in refused.items():
+    files = _check(name, source, out)
+    part = out.with_name(f".{out.name}.part")
+    saved = out.with_name(f".{out.name}.progress.json")
+    with _claimed(part, out) as rows:
+        job = [name, __version__, [[str(f.resolve()), *_stamp(f)] for f in files]]
+        progress = _load(saved, job, rows)
+        if progress.read:
+            logger.warning("going on after %d rows that are done", progress.read)
+        rows.truncate(progress.written)  # what came after it was not saved as done
+        for place, result in _results(files, FORMATS[name], skip=progress.read):
+            progress.read += 1
+            if isinstance(result, FormatError):
+                _note(progress.refused, place, str(result))
+            else:
+                progress.written += rows.write(result[0])
+                progress.kept += 1
+                progress.without_solution += result[1]
+            if progress.read % CHECKPOINT == 0:
+                rows.flush()
+                _save(saved, progress)
+                on_progress(progress.read)
+        for reason, count in progress.refused.items():
             if count > SHOWN:
                 logger.warning("... and %d more: %s", count - SHOWN, reason)
-        if not kept:
-            reasons = ", ".join(f"{count} x {reason}" for reason, count in refused.items())
+        saved.unlink(missing_ok=True)
+        if not progress.kept:
+            part.unlink()
+            reasons = ", ".join(f"{count} x {why}" for why, count in progress.refused.items())
             raise RlkdError(
                 f"{source} has no row in the format {name} ({reasons or 'it is empty'}); "
                 f"{out} was not written"
             )
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return Summary(kept, dict(refused))
+        rows.flush()
+        part.replace(out)
+    return progress
 
 
-def convert(
-    lines: Iterator[bytes], make_row: Callable[[Mapping[str, Any]], Row]
-) -> Iterator[tuple[int, bytes | FormatError]]:
-    """Yield for each line that is not blank its number, and its row or why it has none."""
-    for number, line in enumerate(lines, start=1):
-        line = line.rstrip(b"\r\n")
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if not line.strip():
-            continue
-        try:
-            yield number, _encoded(make_row(_object(line)))
-        except FormatError as error:
-            yield number, error
+def _results(
+    files: list[Path], form: Format, skip: int
+) -> Iterator[tuple[str, tuple[bytes, bool] | FormatError]]:
+    """Yield for each row but the first `skip` its place, and our row or why there is none.
 
-
-def _object(line: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise FormatError(f"not UTF-8: byte {error.start + 1} of the line") from None
-    except json.JSONDecodeError as error:
-        raise FormatError(f"broken JSON: {error.msg}, character {error.pos + 1}") from None
-    except (RecursionError, ValueError) as error:  # nested too deep; a number of 4301 digits
-        raise FormatError(f"JSON that Python does not read: {error}") from None
-    if not isinstance(value, dict):
-        raise FormatError(f"no JSON object: {value!r:.80}")
-    return value
+    Our row comes encoded, and with whether its solution is empty.
+    """
+    seen: set[str] = set()
+    number = 0
+    for file in files:
+        for place, raw in rows_of(file, form.columns):
+            number += 1
+            key = None if isinstance(raw, FormatError) or not form.key else raw.get(form.key)
+            again = isinstance(key, str) and key in seen
+            if isinstance(key, str):
+                seen.add(key)
+            if number <= skip:
+                continue
+            try:
+                if isinstance(raw, FormatError):
+                    raise raw
+                if again:
+                    raise FormatError(f"{form.key} seen before: {key}")
+                row = form.make_row(raw)
+                yield place, (_encoded(row), row.get("solution") == "")
+            except FormatError as error:
+                yield place, error
 
 
 def _encoded(row: Row) -> bytes:
@@ -112,14 +150,55 @@ def _note(refused: Counter[str], place: str, message: str) -> None:
         logger.warning("%s: %s", place, message)
 
 
-def _check(name: str, source: Path, out: Path) -> None:
-    if name not in ROW_FUNCTIONS:
-        raise RlkdError(f"unknown format {name!r}; known: {', '.join(sorted(ROW_FUNCTIONS))}")
-    if not source.is_file():
-        raise RlkdError(f"there is no file {source}")
+@contextmanager
+def _claimed(part: Path, out: Path) -> Iterator[BinaryIO]:
+    """Open the unfinished file for this process alone, as it was left."""
+    with part.open("ab+") as rows:
+        try:
+            fcntl.flock(rows, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not part.exists():  # the other job came to its end just now
+                raise BlockingIOError
+        except BlockingIOError:
+            raise RlkdError(
+                f"another job writes {out}; wait for it, or name another file"
+            ) from None
+        yield rows
+
+
+def _load(saved: Path, job: list[Any], rows: BinaryIO) -> Progress:
+    """Return the saved progress of the same job, where its rows are still there, or a new one."""
+    try:
+        progress = Progress(**json.loads(saved.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return Progress(job)
+    if progress.job != job or progress.written > rows.seek(0, 2):
+        logger.warning("%s is of another job, or its rows are gone: starting anew", saved)
+        return Progress(job)
+    progress.refused = Counter(progress.refused)
+    return progress
+
+
+def _save(saved: Path, progress: Progress) -> None:
+    unfinished = saved.with_suffix(".new")
+    unfinished.write_text(json.dumps(vars(progress)), "utf-8")
+    unfinished.replace(saved)
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _check(name: str, source: Path, out: Path) -> list[Path]:
+    if name not in FORMATS:
+        raise RlkdError(f"unknown format {name!r}; known: {', '.join(sorted(FORMATS))}")
+    files = row_files(source)
     if not out.parent.is_dir():
         raise RlkdError(f"there is no folder {out.parent} for {out.name}; make it first")
     if out.is_dir():
         raise RlkdError(f"{out} is a folder; name the file to write")
-    if out.exists() and out.samefile(source):
-        raise RlkdError(f"{out} is the source itself; name another file to write")
+    for file in files:
+        if out.exists() and out.samefile(file):
+            raise RlkdError(f"{out} is the source itself; name another file to write")
+        check_columns(file, FORMATS[name].needs)
+    return files

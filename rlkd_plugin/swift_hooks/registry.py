@@ -10,9 +10,12 @@ from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.swift_hooks.metrics import RlkdMetrics
 from rlkd_plugin.swift_hooks.reward import RlkdGsrm
 from rlkd_plugin.swift_hooks.rows import register_rows
+from rlkd_plugin.swift_hooks.tag_count import RlkdTagCount
+from rlkd_plugin.swift_hooks.template import register_r1
 
 TABLE: tuple[tuple[MutableMapping[str, Any], str, Any], ...] = (
     (orms, "rlkd_gsrm", RlkdGsrm),
+    (orms, "rlkd_tag_count", RlkdTagCount),
     (callbacks_map, "rlkd_metrics", RlkdMetrics),
 )
 
@@ -28,3 +31,4 @@ def register_all() -> None:
         if taken_by is not entry:
             raise RlkdError(f"ms-swift has another {name!r} already: {taken_by!r}, not {entry!r}")
     register_rows()
+    register_r1()

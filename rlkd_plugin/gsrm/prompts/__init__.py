@@ -2,7 +2,7 @@
 
 The texts stand beside this file. Each prompt is one user message. What many requests have in
 common comes first (instruction, then examples, then the problem or the teacher's text), so that
-a server's prefix cache serves a whole group. Callers neutralise what they fill in.
+a server's prefix cache serves a whole group. What is filled in is neutralised (`texts.neutralise`).
 """
 
 import re
@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Literal
 
 from rlkd_plugin.gsrm.tags import FINAL_ANSWER, NAMES, Field
+from rlkd_plugin.gsrm.texts import neutralise
 
 END = "[End]"
 """Ends each worked example, so that a model that copies their form stops after its last line."""
@@ -29,16 +30,18 @@ def decompose_prompt(kind: Kind, domain: str, problem: str, path: str) -> str:
     Args:
         kind: "gsrm", the instruction alone, for the trained GSRM: the same bytes in its training
             and in its service; "construct" with worked examples, for any other model.
-        domain: chooses the examples; mathematics where the domain has none.
-        problem: neutralised (`texts.neutralise`).
-        path: neutralised.
+        domain: one of `DOMAINS`; it chooses rules of its own and the examples.
+        problem: what the path solves.
+        path: a reasoning path.
     """
-    return f"{_head(kind, domain)}\n{_fill(_text('content'), problem=problem, path=path)}"
+    content = _fill(_text("content"), problem=neutralise(problem), path=neutralise(path))
+    return f"{_head(kind, domain)}\n{content}"
 
 
 def judge_prompt(field: Field, teacher: str, student: str) -> str:
-    """Return the prompt that asks whether two neutralised texts of a field match."""
-    return _fill(_text(f"judge_{field}"), teacher=teacher, student=student)
+    """Return the prompt that asks whether two texts of a field match."""
+    texts = {"teacher": neutralise(teacher), "student": neutralise(student)}
+    return _fill(_text(f"judge_{field}"), **texts)
 
 
 def prompt_identity(kind: Kind) -> str:
@@ -48,13 +51,9 @@ def prompt_identity(kind: Kind) -> str:
 
 @cache
 def _head(kind: Kind, domain: str) -> str:
-    head = _fill(_text("decompose"), final_answer=FINAL_ANSWER, **NAMES)
-    return f"{head}\n{_examples(domain)}" if kind == "construct" else head
-
-
-def _examples(domain: str) -> str:
-    name = f"examples_{domain}"
-    return _text(name if (files(__name__) / f"{name}.txt").is_file() else "examples_math")
+    rules = _text(f"instruction_{domain}").rstrip()
+    head = _fill(_text("decompose"), final_answer=FINAL_ANSWER, domain_rules=rules, **NAMES)
+    return f"{head}\n{_text(f'examples_{domain}')}" if kind == "construct" else head
 
 
 @cache

@@ -1,0 +1,119 @@
+"""Reads the rows of a local copy, JSON lines or Parquet, one by one and in flat memory."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlkd_plugin.gsrm import FormatError, RlkdError
+
+PlacedRow = tuple[str, dict[str, Any] | FormatError]
+"""`file:line` or `file:row 7`, and the row there, or why there is none."""
+
+BATCH = 64  # rows of a Parquet file in memory at once; a row of reasoning data may have 100 KB
+READ_BUFFER = 1 << 20  # bytes of each column read at once; without it Arrow reads a row group whole
+
+
+def row_files(source: Path) -> list[Path]:
+    """Return the file, or the `.jsonl` and `.parquet` files of a folder in the order of names.
+
+    Raises:
+        RlkdError: if there is none.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise RlkdError(f"there is no file {source}")
+    files = sorted(file for file in source.iterdir() if file.suffix in (".jsonl", ".parquet"))
+    if not files:
+        raise RlkdError(f"{source} has no .jsonl or .parquet file; name the folder they are in")
+    return files
+
+
+def is_parquet(file: Path) -> bool:
+    """Say whether a file begins as Parquet files do."""
+    with file.open("rb") as content:
+        return content.read(4) == b"PAR1"
+
+
+def check_columns(file: Path, needs: Sequence[str]) -> None:
+    """Look into a Parquet file before any work; JSON lines are checked row by row.
+
+    Raises:
+        RlkdError: if the file is not whole or lacks a column.
+    """
+    if is_parquet(file):
+        with _opened(file) as parquet:
+            names = parquet.schema_arrow.names
+        if missing := [name for name in needs if name not in names]:
+            raise RlkdError(
+                f"{file} has no column {', '.join(missing)}; it has {', '.join(names) or 'none'}"
+            )
+
+
+def rows_of(file: Path, columns: Sequence[str]) -> Iterator[PlacedRow]:
+    """Yield every row with its place; of a Parquet file only these columns, null where it has none.
+
+    A blank line is no row.
+
+    Raises:
+        RlkdError: where a Parquet file cannot be read any further.
+    """
+    return _rows_of_parquet(file, columns) if is_parquet(file) else _rows_of_json_lines(file)
+
+
+def _rows_of_json_lines(file: Path) -> Iterator[PlacedRow]:
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            line = line.rstrip(b"\r\n")
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if not line.strip():
+                continue
+            try:
+                yield f"{file}:{number}", _object(line)
+            except FormatError as error:
+                yield f"{file}:{number}", error
+
+
+def _rows_of_parquet(file: Path, columns: Sequence[str]) -> Iterator[PlacedRow]:
+    import pyarrow
+
+    number = 0
+    with _opened(file) as parquet:
+        there = [name for name in columns if name in parquet.schema_arrow.names]
+        batches = parquet.iter_batches(BATCH, columns=there, use_threads=False)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (pyarrow.ArrowException, OSError) as error:
+                raise RlkdError(f"{file} cannot be read after row {number}: {error}") from None
+            if batch is None:
+                return
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{file}:row {number}", row
+
+
+def _opened(file: Path) -> Any:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        return ParquetFile(file, buffer_size=READ_BUFFER, pre_buffer=False)
+    except pyarrow.ArrowException as error:
+        raise RlkdError(f"{file} is no whole Parquet file: {error}") from None
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise FormatError(f"not UTF-8: byte {error.start + 1} of the line") from None
+    except json.JSONDecodeError as error:
+        raise FormatError(f"broken JSON: {error.msg}, character {error.pos + 1}") from None
+    except (RecursionError, ValueError) as error:  # nested too deep; a number of 4301 digits
+        raise FormatError(f"JSON that Python does not read: {error}") from None
+    if not isinstance(value, dict):
+        raise FormatError(f"no JSON object: {value!r:.80}")
+    return value
