@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, config
 from datasets.exceptions import DatasetGenerationError
 from swift.dataset import DatasetMeta, RowPreprocessor, SubsetDataset, register_dataset
 from swift.dataset.dataset_syntax import DatasetSyntax
@@ -133,6 +133,8 @@ class RlkdLoader(DatasetLoader):
             raise RlkdError(f"--dataset {meta.dataset_name}:{source}: several kinds of files there")
         syntax.dataset = str(source.resolve())
         pattern = files[0] if source.is_file() else source.resolve() / f"*{kinds.pop()}"
+        count_downloads = config.HF_UPDATE_DOWNLOAD_COUNTS
+        config.HF_UPDATE_DOWNLOAD_COUNTS = False  # `datasets` reports the use of a file to a server
         try:
             return self._load_dataset_path(str(pattern), meta)
         except DatasetGenerationError as error:
@@ -141,6 +143,8 @@ class RlkdLoader(DatasetLoader):
                 f"--dataset {meta.dataset_name}:{source} cannot be read: {error.__cause__}; "
                 f"`rlkd prepare {name} {source} OUT` leaves out the bad rows and says which"
             ) from error
+        finally:
+            config.HF_UPDATE_DOWNLOAD_COUNTS = count_downloads
 
 
 class RlkdMeta(DatasetMeta):
