@@ -25,6 +25,7 @@ REQUIRES = [
     "rich",  # its tables
     "matplotlib",  # the chart of `rlkd curves`
     "datasets",  # reads training data; ms-swift bounds its version
+    "pyarrow",  # streams Parquet for `rlkd prepare`; `datasets` stands on it
     "modelscope",  # fetches models and data sets from ModelScope
     "transformers",  # models and tokenizers; ms-swift bounds its version
 ]
@@ -48,7 +49,8 @@ EXTRAS = {
         "fastapi",  # the tests' loopback model server; its client, aiohttp, is here already
         "uvicorn",  # runs it
         "gguf",  # reads the demo model where no model hub can be reached
-        "ruff",  # lint and format
+        "pyyaml",  # reads swift_configs/ in the tests, as ms-swift does
+    "ruff",  # lint and format
     ],
 }
 

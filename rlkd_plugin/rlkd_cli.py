@@ -5,6 +5,7 @@ costs milliseconds.
 """
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,6 +61,7 @@ def prepare(
         Path, typer.Argument(help="File to read, JSON lines or Parquet, or a folder of them.")
     ],
     out: Annotated[Path, typer.Argument(help="File to write, for --dataset rlkd/jsonl:OUT.")],
+    workers: Annotated[int, typer.Option(help="Processes; 0 for one a core, at most 16.")] = 0,
 ) -> None:
     """Turn a data set's rows into rows for training, and say which were refused.
 
@@ -76,7 +78,11 @@ def prepare(
     quiet = not terminal.is_terminal
     with Progress(*columns, console=terminal, transient=True, disable=quiet) as progress:
         task = progress.add_task("")
-        done = run(name, src, out, lambda rows: progress.update(task, completed=rows))
+        cores = len(os.sched_getaffinity(0))
+        done = run(
+            *(name, src, out, workers or min(cores, 16)),
+            on_progress=lambda rows: progress.update(task, completed=rows),
+        )
     table = Table("rows", "")
     table.columns[0].justify = "right"
     table.add_row(str(done.kept), "kept")

@@ -188,10 +188,10 @@ def stop_at(row: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_stopped_job_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Stopped at row 25 with a checkpoint every 10 rows, it goes on behind row 19."""
+    """Stopped at row 25 in blocks of 10 rows, it goes on behind row 19."""
     source = many(tmp_path / "in.jsonl", 50)
     whole = prepare("gsm8k", source, tmp_path / "whole.jsonl")
-    monkeypatch.setattr(job, "CHECKPOINT", 10)
+    monkeypatch.setattr(job, "BLOCK", 10)
     worked = stop_at(25, monkeypatch)
     out = tmp_path / "rows.jsonl"
     with pytest.raises(KeyboardInterrupt):
@@ -207,13 +207,25 @@ def test_a_stopped_job_goes_on_where_it_was(
     assert {file.name for file in tmp_path.iterdir()} == {"in.jsonl", "whole.jsonl", "rows.jsonl"}
 
 
+def test_workers_change_nothing_but_the_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same rows in the same order, and the same refusals."""
+    source = many(tmp_path / "in.jsonl", 1200)
+    one, two = (prepare("gsm8k", source, tmp_path / f"{n}.jsonl", workers=n) for n in (1, 2))
+    assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
+    assert vars(one) == vars(two)
+    half = len(caplog.messages) // 2
+    assert caplog.messages[:half] == caplog.messages[half:]
+
+
 @pytest.mark.parametrize("change", ["source", "rows lost", "progress cut"])
 def test_a_job_whose_ground_has_changed_starts_anew(
     change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was done of another source, or is not there any more, is not gone on with."""
     source = many(tmp_path / "in.jsonl", 50)
-    monkeypatch.setattr(job, "CHECKPOINT", 10)
+    monkeypatch.setattr(job, "BLOCK", 10)
     worked = stop_at(25, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         prepare("gsm8k", source, tmp_path / "rows.jsonl")
@@ -237,10 +249,10 @@ def test_a_killed_job_goes_on(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path\n"
         "from rlkd_plugin.rlkd_data import prepare as job\n"
-        "job.CHECKPOINT = 100\n"
+        "job.BLOCK = 100\n"
         "def kill(rows):\n"
         "    if rows == int(sys.argv[3]): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "job.prepare('gsm8k', Path(sys.argv[1]), Path(sys.argv[2]), kill)\n"
+        "job.prepare('gsm8k', Path(sys.argv[1]), Path(sys.argv[2]), 2, kill)\n"
     )
     for stop in (1000, 2500, 0):
         command = [sys.executable, "-c", code, str(source), str(out), str(stop)]
@@ -256,13 +268,13 @@ def test_a_second_job_for_the_same_file_is_refused(
 ) -> None:
     """It would write between the rows of the first."""
     source = many(tmp_path / "in.jsonl", 20)
-    monkeypatch.setattr(job, "CHECKPOINT", 10)
+    monkeypatch.setattr(job, "BLOCK", 10)
 
     def second(rows: int) -> None:
         with pytest.raises(RlkdError, match="another job writes"):
             prepare("gsm8k", source, tmp_path / "rows.jsonl")
 
-    assert prepare("gsm8k", source, tmp_path / "rows.jsonl", second).kept == 17
+    assert prepare("gsm8k", source, tmp_path / "rows.jsonl", on_progress=second).kept == 17
 
 
 def test_of_two_rows_with_one_uuid_the_first_counts(tmp_path: Path) -> None:

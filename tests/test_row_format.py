@@ -3,7 +3,7 @@
 import pytest
 
 from rlkd_plugin.gsrm import FormatError
-from rlkd_plugin.rlkd_data.row_format import grpo_row, gsm8k_row, verifies
+from rlkd_plugin.rlkd_data.row_format import boxed, grpo_row, gsm8k_row, verifies
 
 OURS = {"problem": "1 + 1?", "domain": "math", "teacher_reasoning": "1 + 1 = 2.", "answer": "2"}
 
@@ -58,3 +58,35 @@ def test_a_boxed_number_verifies_and_prose_does_not() -> None:
     """The check is math-verify's own."""
     assert verifies("\\boxed{1,000}")
     assert not verifies("two words only")
+
+
+@pytest.mark.parametrize(
+    ("answer", "written_out"),
+    [
+        ("\\frac43", "\\frac{4}{3}"),
+        ("\\frac 59", "\\frac{5}{9}"),
+        ("\\frac9{19}", "\\frac{9}{19}"),
+        ("\\frac{270}7\\text{ degrees}", "\\frac{270}{7}\\text{ degrees}"),
+        ("11\\sqrt2", "11\\sqrt{2}"),
+        ("\\dfrac{\\sqrt3}2", "\\dfrac{\\sqrt{3}}{2}"),
+        ("(3,\\frac\\pi2)", "(3,\\frac{\\pi}{2})"),
+        ("\\frac{1}{2}", "\\frac{1}{2}"),
+        ("\\sqrt[3]{5}", "\\sqrt[3]{5}"),
+        ("\\frac{a}{b}c", "\\frac{a}{b}c"),
+        ("12", "12"),
+    ],
+)
+def test_shorthand_is_written_out_in_a_gold(answer: str, written_out: str) -> None:
+    """What ms-swift's `accuracy` reads in a gold, it reads then in a completion as well."""
+    assert boxed(answer) == f"\\boxed{{{written_out}}}"
+    assert boxed(written_out) == boxed(answer)
+
+
+@pytest.mark.parametrize("form", ["It is {}.", "{}", "<answer>{}</answer>"])
+@pytest.mark.parametrize("answer", ["\\frac43", "11\\sqrt2", "(1, 2)", "x=5", "1,000", "25\\%"])
+def test_a_gold_is_right_by_swifts_accuracy(answer: str, form: str) -> None:
+    """With answer tags and without."""
+    from swift.rewards import orms
+
+    gold = boxed(answer)
+    assert orms["accuracy"]()([form.format(gold)], [gold]) == [1.0]

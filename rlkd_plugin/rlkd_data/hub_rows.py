@@ -11,7 +11,7 @@ from typing import Any
 from rlkd_plugin.gsrm import FormatError, Structure, parse_structure, render_structure
 from rlkd_plugin.gsrm.prompts import decompose_prompt
 from rlkd_plugin.gsrm.texts import has_reasoning, reasoning_path
-from rlkd_plugin.rlkd_data.row_format import Row, domain_of, grpo_row, text_of, verifies
+from rlkd_plugin.rlkd_data.row_format import Row, boxed, domain_of, grpo_row, text_of, verifies
 
 LONGEST_BARE = 80
 """Characters of a solution without a box that can still be an answer, and not a derivation."""
@@ -131,8 +131,8 @@ def _final_answer(raw: Mapping[str, Any], domain: str) -> str:
         bare = text.strip()
         if answer is None and domain == "math" and len(bare) <= LONGEST_BARE and verifies(bare):
             answer = bare
-        if answer and verifies(f"\\boxed{{{answer}}}"):
-            return f"\\boxed{{{answer}}}"
+        if answer and verifies(boxed(answer)):
+            return boxed(answer)
     return ""
 
 

@@ -7,21 +7,25 @@ reason, and never stops the job. A job that was stopped goes on where it was.
 import fcntl
 import json
 import logging
+import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from multiprocessing import Pool
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_data.formats import FORMATS, Format
-from rlkd_plugin.rlkd_data.row_files import check_columns, row_files, rows_of
+from rlkd_plugin.rlkd_data.row_files import PlacedRow, check_columns, row_files, rows_of
 from rlkd_plugin.rlkd_data.row_format import Row
 
 SHOWN = 20  # rows shown for each reason; a file in the wrong format would show millions
-CHECKPOINT = 1000  # rows of the source after which the progress is saved
+BLOCK = 500  # rows that are worked on together; after each block the progress is saved
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +52,11 @@ class Progress:
 
 
 def prepare(
-    name: str, source: Path, out: Path, on_progress: Callable[[int], None] = lambda rows: None
+    name: str,
+    source: Path,
+    out: Path,
+    workers: int = 1,
+    on_progress: Callable[[int], None] = lambda rows: None,
 ) -> Progress:
     """Turn a local copy in a known format into rows for `--dataset rlkd/NAME:OUT`.
 
@@ -59,7 +67,8 @@ def prepare(
     Args:
         name: one of `FORMATS`.
         source: a file of JSON lines or Parquet, or a folder of them.
-        out: the file to write, JSON lines.
+        out: the file to write, JSON lines, in the order of the source.
+        workers: processes that make rows; nearly all the time goes into checking gold answers.
         on_progress: called with the number of rows read, now and then.
 
     Returns:
@@ -72,24 +81,26 @@ def prepare(
     files = _check(name, source, out)
     part = out.with_name(f".{out.name}.part")
     saved = out.with_name(f".{out.name}.progress.json")
-    with _claimed(part, out) as rows:
+    with _claimed(part, out) as rows, _mapping(workers) as map_rows:
         job = [name, __version__, [[str(f.resolve()), *_stamp(f)] for f in files]]
         progress = _load(saved, job, rows)
         if progress.read:
             logger.warning("going on after %d rows that are done", progress.read)
         rows.truncate(progress.written)  # what came after it was not saved as done
-        for place, result in _results(files, FORMATS[name], skip=progress.read):
-            progress.read += 1
-            if isinstance(result, FormatError):
-                _note(progress.refused, place, str(result))
-            else:
-                progress.written += rows.write(result[0])
-                progress.kept += 1
-                progress.without_solution += result[1]
-            if progress.read % CHECKPOINT == 0:
-                rows.flush()
-                _save(saved, progress)
-                on_progress(progress.read)
+        todo = islice(_raw_rows(files, FORMATS[name]), progress.read, None)
+        while block := list(islice(todo, BLOCK)):
+            made = map_rows(partial(_made, name), [raw for _, raw in block])
+            for (place, _), result in zip(block, made, strict=True):
+                if isinstance(result, FormatError):
+                    _note(progress.refused, place, str(result))
+                else:
+                    progress.written += rows.write(result[0])
+                    progress.kept += 1
+                    progress.without_solution += result[1]
+            progress.read += len(block)
+            rows.flush()
+            _save(saved, progress)
+            on_progress(progress.read)
         for reason, count in progress.refused.items():
             if count > SHOWN:
                 logger.warning("... and %d more: %s", count - SHOWN, reason)
@@ -101,38 +112,43 @@ def prepare(
                 f"{source} has no row in the format {name} ({reasons or 'it is empty'}); "
                 f"{out} was not written"
             )
-        rows.flush()
         part.replace(out)
     return progress
 
 
-def _results(
-    files: list[Path], form: Format, skip: int
-) -> Iterator[tuple[str, tuple[bytes, bool] | FormatError]]:
-    """Yield for each row but the first `skip` its place, and our row or why there is none.
-
-    Our row comes encoded, and with whether its solution is empty.
-    """
+def _raw_rows(files: list[Path], form: Format) -> Iterator[PlacedRow]:
+    """Yield every row of the source; one whose key came before is refused."""
     seen: set[str] = set()
-    number = 0
     for file in files:
         for place, raw in rows_of(file, form.columns):
-            number += 1
             key = None if isinstance(raw, FormatError) or not form.key else raw.get(form.key)
-            again = isinstance(key, str) and key in seen
+            if isinstance(key, str) and key in seen:
+                yield place, FormatError(f"{form.key} seen before: {key}")
+                continue
             if isinstance(key, str):
                 seen.add(key)
-            if number <= skip:
-                continue
-            try:
-                if isinstance(raw, FormatError):
-                    raise raw
-                if again:
-                    raise FormatError(f"{form.key} seen before: {key}")
-                row = form.make_row(raw)
-                yield place, (_encoded(row), row.get("solution") == "")
-            except FormatError as error:
-                yield place, error
+            yield place, raw
+
+
+def _made(name: str, raw: dict[str, Any] | FormatError) -> tuple[bytes, bool] | FormatError:
+    """Return our row, encoded, and whether its solution is empty; or why there is no row."""
+    if isinstance(raw, FormatError):
+        return raw
+    try:
+        row = FORMATS[name].make_row(raw)
+        return _encoded(row), row.get("solution") == ""
+    except FormatError as error:
+        return error
+
+
+@contextmanager
+def _mapping(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Give a `map` that works here, or in processes that leave Ctrl-C to this one."""
+    if workers <= 1:
+        yield map
+        return
+    with Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        yield partial(pool.map, chunksize=max(1, BLOCK // (4 * workers)))
 
 
 def _encoded(row: Row) -> bytes:

@@ -26,6 +26,9 @@ _DOMAIN_OF = {
     **{domain: domain for domain in DOMAINS},
     **dict.fromkeys(("biology", "physics", "chemistry"), "science"),
 }
+_ARGUMENT = r" *([0-9a-zA-Z]|\\pi|\{(?:[^{}]|\{[^{}]*\})*\})"
+_SHORT_ROOT = re.compile(r"\\sqrt *([0-9a-zA-Z])")
+_SHORT_FRACTION = re.compile(rf"\\([dt]?frac)(?![a-zA-Z]){_ARGUMENT}{_ARGUMENT}")
 _CALCULATOR_NOTE = re.compile(r"<<[^<>\n]*>>")
 
 
@@ -52,7 +55,7 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
     elif raw.get("solution") == "" and not raw.get("answer"):
         solution = ""
     else:
-        solution = f"\\boxed{{{text_of(raw, 'answer')}}}"
+        solution = boxed(text_of(raw, "answer"))
     if domain == "math" and solution and not verifies(solution):
         raise FormatError(f"gold answer does not verify against itself: {solution!r:.200}")
     return {
@@ -86,6 +89,20 @@ def gsm8k_row(raw: Mapping[str, Any]) -> Row:
     )
 
 
+def boxed(answer: str) -> str:
+    r"""Return `\boxed{answer}` with the arguments of fractions and roots in braces.
+
+    ms-swift's `accuracy` reads the shorthand `\frac43` in a gold, but not in a completion without
+    answer tags: the gold itself would be a wrong answer.
+    """
+    answer = _SHORT_ROOT.sub(r"\\sqrt{\1}", answer)
+    answer = _SHORT_FRACTION.sub(
+        lambda m: f"\\{m[1]}{_braced(m[2])}{_braced(m[3])}",
+        answer,
+    )
+    return f"\\boxed{{{answer}}}"
+
+
 @lru_cache(100_000)
 def verifies(solution: str) -> bool:
     """Say whether math-verify reads a gold solution and finds it equal to itself."""
@@ -93,6 +110,10 @@ def verifies(solution: str) -> bool:
         return False
     gold = parse(solution, extraction_mode="first_match")
     return bool(gold) and bool(verify(gold, gold))
+
+
+def _braced(argument: str) -> str:
+    return argument if argument.startswith("{") else f"{{{argument}}}"
 
 
 def text_of(raw: Mapping[str, Any], name: str) -> str:

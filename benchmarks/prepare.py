@@ -1,0 +1,196 @@
+"""`rlkd prepare` over many rows in the hubs' shapes: memory above its imports, speed, counts.
+
+    python benchmarks/prepare.py [--rows 100000] [--chars 6000] [--folder FOLDER]
+
+Rows are made by hand, with the faults of real data among them; each format is read from JSON lines
+and from one Parquet file that has a single row group, the hardest case for flat memory. A job runs
+in a process of its own with two workers, of which the largest counts; the baseline is a process
+that only imports it.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDS = ("{n}", "\\frac{{{n}}}{{7}}", "{n}\\sqrt{{3}}", "({n}, -2)", "x={n}", "{n}\\%", "[0, {n})")
+WORDS = "so now we take this value and check whether the sum of both sides is right again".split()
+
+CHILD = """
+import sys
+from pathlib import Path
+from rlkd_plugin.rlkd_data.prepare import prepare
+import pyarrow.parquet
+from math_verify import parse, verify
+verify(parse("\\\\boxed{1}"), parse("\\\\boxed{1}"))
+if len(sys.argv) > 1:
+    done = prepare(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), workers=2)
+    print(done.kept, dict(done.refused), done.without_solution, sep="\\t")
+print("end", flush=True)
+sys.stdin.read()
+"""
+
+
+def prose(seed: int, chars: int) -> str:
+    """Return a text that differs from row to row and is about as long as asked."""
+    dice = random.Random(seed)
+    return " ".join(dice.choice(WORDS) for _ in range(chars // 5))
+
+
+def openr1(number: int, chars: int) -> dict[str, Any]:
+    """Return a row of OpenR1-Math-220k; every 50th has one of eight faults."""
+    gold = GOLDS[number % len(GOLDS)].format(n=number % 1000)
+    thought = prose(number, chars)
+    generations = [
+        f"<think>\n{thought}\n</think>\n\nThe answer is \\boxed{{{value}}}."
+        for value in ("0", gold)
+    ]
+    row = {
+        "problem": f"Problem {number}: what is the value of the {number}th term?",
+        "solution": f"It is {gold}.",
+        "answer": gold,
+        "problem_type": "Algebra",
+        "question_type": "math-word-problem",
+        "source": "olympiads",
+        "uuid": f"{number:032x}",
+        "is_reasoning_complete": [True, True],
+        "generations": generations,
+        "correctness_math_verify": [False, True],
+        "correctness_llama": None,
+        "finish_reasons": ["stop", "stop"],
+        "correctness_count": 1,
+        "messages": [{"role": "user", "content": f"Problem {number}"}],
+    }
+    faults: tuple[dict[str, Any], ...] = (
+        {"generations": generations[:1]},
+        {"correctness_math_verify": [False, False]},
+        {"correctness_math_verify": None},
+        {"answer": None},
+        {"answer": "}"},
+        {"generations": ["", "<think>\n\n</think>\n\n0"]},
+        {"problem": None},
+        {"uuid": f"{number - 1:032x}"},
+    )
+    return row | faults[number // 50 % len(faults)] if number % 50 == 0 else row
+
+
+def openthoughts(number: int, chars: int) -> dict[str, Any]:
+    """Return a row of OpenThoughts-114k, `metadata`; every 50th has one of four faults."""
+    domains = ("math", "code", "biology", "physics", "chemistry", "puzzle")
+    row = {
+        "problem": f"Problem {number}: what follows?",
+        "deepseek_reasoning": prose(number, 2 * chars),
+        "deepseek_solution": f"It is \\boxed{{{number % 1000}}}.",
+        "ground_truth_solution": f"\\boxed{{{number % 1000}}}" if number % 3 else None,
+        "domain": domains[number % len(domains)],
+        "source": "made by hand",
+        "test_cases": None,
+        "starter_code": None,
+    }
+    faults: tuple[dict[str, Any], ...] = (
+        {"domain": "astrology"},
+        {"deepseek_reasoning": None},
+        {"problem": ""},
+        {"domain": None},
+    )
+    return row | faults[number // 50 % len(faults)] if number % 50 == 0 else row
+
+
+SHAPES = {"openr1-math": openr1, "openr1-math-sft": openr1, "openthoughts": openthoughts}
+
+
+def write_jsonl(file: Path, rows: Iterator[dict[str, Any]]) -> None:
+    """Write JSON lines, the last of them cut off."""
+    with file.open("w", encoding="utf-8") as lines:
+        for row in rows:
+            lines.write(json.dumps(row) + "\n")
+        lines.write('{"problem": "cut o')
+
+
+def write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> None:
+    """Write one row group."""
+    pq.write_table(pa.Table.from_pylist(list(rows)), file, row_group_size=1 << 30)
+
+
+def peak(pid: int) -> int:
+    """Return the largest memory that a process has had since it was started, in kB."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text("utf-8")
+    except OSError:
+        return 0
+    return int(status.partition("VmHWM:")[2].split()[0]) if "VmHWM:" in status else 0
+
+
+def job(*arguments: str) -> tuple[str, float]:
+    """Run a job in a fresh process; return what it says, and its largest process's peak in MB."""
+    said, peaks = [], [0]
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        ended = threading.Event()
+
+        def watch() -> None:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            while not ended.wait(0.1):
+                workers = map(int, children.read_text("utf-8").split())
+                peaks.extend(map(peak, workers))
+
+        threading.Thread(target=watch, daemon=True).start()
+        for line in process.stdout:
+            if line == "end\n":
+                peaks.append(peak(process.pid))
+                ended.set()
+                process.stdin.close()
+            else:
+                said.append(line.rstrip("\n"))
+    if process.returncode:
+        raise SystemExit(f"the job failed with code {process.returncode}")
+    return "".join(said), max(peaks) / 1024
+
+
+def main() -> None:
+    """Make the files, run each job and print a line for it."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--rows", type=int, default=100_000)
+    options.add_argument("--chars", type=int, default=6_000)
+    options.add_argument("--folder", type=Path)
+    options.add_argument("--formats", nargs="+", default=list(SHAPES))
+    args = options.parse_args()
+    baseline = job()[1]
+    print(f"imports alone: {baseline:.0f} MB")
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        for name in args.formats:
+            for kind, write in (("jsonl", write_jsonl), ("parquet", write_parquet)):
+                file, out = Path(folder) / f"rows.{kind}", Path(folder) / "out.jsonl"
+                write(file, (SHAPES[name](n, args.chars) for n in range(1, args.rows + 1)))
+                begin = time.perf_counter()
+                said, largest = job(name, str(file), str(out))
+                seconds = time.perf_counter() - begin
+                kept, refused, without = said.split("\t")
+                print(
+                    f"{name} from {kind}, {file.stat().st_size / 1e6:.0f} MB: "
+                    f"{largest - baseline:+.0f} MB, {seconds:.0f} s, "
+                    f"{args.rows / seconds:.0f} rows/s; {kept} kept, "
+                    f"{without} of them without a solution; refused {refused}"
+                )
+                file.unlink()
+
+
+if __name__ == "__main__":
+    main()
