@@ -107,6 +107,19 @@ def render_structure(structure: Structure) -> str:
     return "\n\n".join(paragraphs)
 
 
+def meta_reasoning_spans(text: str) -> list[tuple[int, int]]:
+    """Return the character ranges of a structure text that are meta-reasoning.
+
+    Each reaches from its tag to the tag that opens the next field; all else of the text belongs
+    to solving: sub-problems and answers with their tags, and the final answer.
+    """
+    first = TAG.search(text)
+    final = FINAL.search(text, first.end()) if first else None
+    tags, end = _tags(text[: final.start()] if final else text)
+    starts = [match.start() for match in tags] + [end]
+    return list(zip(starts[0:-1:3], starts[1::3], strict=True))
+
+
 def structure_regex(most_steps: int) -> str:
     """Return a regular expression for a server's constrained decoding of `render_structure`.
 
@@ -126,23 +139,22 @@ def structure_regex(most_steps: int) -> str:
 
 def _contents(body: str) -> tuple[list[str], bool]:
     """Return the fields' raw texts in reading order, and whether the body has no break."""
-    contents: list[str] = []
-    start: int | None = None
-    expected: tuple[Field, int] = (FIELDS[0], 1)
+    tags, end = _tags(body)
+    starts = [match.start() for match in tags[1:]] + [end]
+    contents = [body[match.end() : start] for match, start in zip(tags, starts, strict=bool(tags))]
+    return contents, end == len(body) and len(tags) % 3 == 0
+
+
+def _tags(body: str) -> tuple[list[re.Match[str]], int]:
+    """Return the tags that open a field, and where the reading ends: at the first break."""
+    tags: list[re.Match[str]] = []
     for match in TAG.finditer(body):
         found = (ALIASES[match["name"].lower()], int(match["number"]))
-        if found != expected and _is_mention(body, match):
-            continue
-        if start is not None:
-            contents.append(body[start : match.start()])
-        if found != expected:
-            return contents, False
-        start = match.end()
-        following = len(contents) + 1
-        expected = (FIELDS[following % 3], following // 3 + 1)
-    if start is not None:
-        contents.append(body[start:])
-    return contents, len(contents) % 3 == 0
+        if found == (FIELDS[len(tags) % 3], len(tags) // 3 + 1):
+            tags.append(match)
+        elif not _is_mention(body, match):
+            return tags, match.start()
+    return tags, len(body)
 
 
 def _is_mention(body: str, match: re.Match[str]) -> bool:

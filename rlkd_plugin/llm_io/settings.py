@@ -16,10 +16,12 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.gsrm.phases import PHASES, Phase, check_phases
 
 PREFIX = "RLKD_"
 
@@ -98,6 +100,40 @@ class Settings(BaseSettings):
         None, description="where the trace is written; else in the run's output folder"
     )
 
+    phases: Annotated[tuple[Phase, ...], NoDecode] = Field(
+        PHASES,
+        description="phases of `rlkd_structured`, one epoch each, comma-separated: of `meta`, "
+        "`solve` and `mixed`",
+    )
+    phase_interval: PositiveInt = Field(
+        100, description="the paper's alpha: steps between two updates of a and b"
+    )
+    mix_a: PositiveFloat | None = Field(
+        None, description="a of equation 1 to start with, in place of the mean loss of `meta`"
+    )
+    mix_b: PositiveFloat | None = Field(
+        None, description="b of equation 1 to start with, in place of the mean loss of `solve`"
+    )
+    max_lost_rows: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.05,
+        description="share of the rows that may be too long to be encoded before `rlkd_structured` "
+        "refuses to train",
+    )
+
+    @field_validator("phases", mode="before")
+    @classmethod
+    def _split_phases(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+
+    @model_validator(mode="after")
+    def _phases_can_be_trained(self) -> "Settings":
+        if (self.mix_a is None) != (self.mix_b is None):
+            raise RlkdError("RLKD_MIX_A and RLKD_MIX_B belong together: give both or none")
+        check_phases(self.phases, weights_given=self.mix_a is not None)
+        return self
+
     @field_validator("gsrm_base_url", "judge_base_url", mode="before")
     @classmethod
     def _split_urls(cls, value: object) -> object:
@@ -169,6 +205,7 @@ def settings_table() -> str:
     lines = ["| variable | default | what |", "| --- | --- | --- |"]
     for name, option in Settings.model_fields.items():
         default = option.default
-        shown = f"`{default}`" if default not in ((), "", None) else ""
+        text = ",".join(default) if isinstance(default, tuple) else default
+        shown = f"`{text}`" if text not in ("", None) else ""
         lines.append(f"| `{PREFIX}{name.upper()}` | {shown} | {option.description} |")
     return "\n".join(lines)

@@ -4,12 +4,18 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from swift.callbacks import callbacks_map
+from swift.loss import loss_map
+from swift.loss_scale import loss_scale_map
 from swift.rewards import orms
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.swift_hooks.metrics import RlkdMetrics
 from rlkd_plugin.swift_hooks.reward import RlkdGsrm
 from rlkd_plugin.swift_hooks.rows import register_rows
+from rlkd_plugin.swift_hooks.structured_checks import watch_host
+from rlkd_plugin.swift_hooks.structured_loss import StructuredLoss
+from rlkd_plugin.swift_hooks.structured_tokens import StructuredLossScale, give_tokenizer
+from rlkd_plugin.swift_hooks.structured_training import RlkdStructured
 from rlkd_plugin.swift_hooks.tag_count import RlkdTagCount
 from rlkd_plugin.swift_hooks.template import register_r1
 
@@ -17,6 +23,9 @@ TABLE: tuple[tuple[MutableMapping[str, Any], str, Any], ...] = (
     (orms, "rlkd_gsrm", RlkdGsrm),
     (orms, "rlkd_tag_count", RlkdTagCount),
     (callbacks_map, "rlkd_metrics", RlkdMetrics),
+    (callbacks_map, "rlkd_structured", RlkdStructured),
+    (loss_map, "rlkd_structured", StructuredLoss),
+    (loss_scale_map, "rlkd_structured", StructuredLossScale),
 )
 
 
@@ -32,3 +41,5 @@ def register_all() -> None:
             raise RlkdError(f"ms-swift has another {name!r} already: {taken_by!r}, not {entry!r}")
     register_rows()
     register_r1()
+    give_tokenizer()
+    watch_host()

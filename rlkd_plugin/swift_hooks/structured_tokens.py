@@ -1,0 +1,98 @@
+"""The loss scale `rlkd_structured`: which tokens of a response are meta-reasoning, which solving.
+
+A loss scale gives each token a number. Here it is a code for the token's set, which the loss reads
+(`structured_loss`); it is no weight. Every token of a response is in exactly one set: a tag belongs
+to the span that it opens, or the GSRM would never learn to write it; the final answer and the end
+of the turn belong to solving, or it would never learn to stop.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from swift.loss_scale import LossScale
+from swift.template import Template
+from transformers import PreTrainedTokenizerBase
+
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.gsrm.structure import meta_reasoning_spans
+
+NAME = "rlkd_structured"
+
+SOLVE, META = 1.0, 2.0
+"""The codes. ms-swift itself writes 1 for an end of turn that it adds, which is solving."""
+
+
+class StructuredLossScale(LossScale):
+    """Codes the tokens of a response; `tokenizer` is set by the template that uses it."""
+
+    is_binary = False
+    tokenizer: PreTrainedTokenizerBase | None = None
+
+    def get_loss_scale(
+        self, context: str | list[int], **kwargs: Any
+    ) -> tuple[list[str | list[int]], list[float]]:
+        """Return the response as lists of token ids, one list for each run of a code.
+
+        The ids are those of the whole text, tokenized once. To tokenize span by span would give
+        other ids at the borders, in each tokenizer at other ones.
+        """
+        if not isinstance(context, str) or not (spans := meta_reasoning_spans(context)):
+            return [context], [SOLVE]
+        ids, codes = coded_tokens(self.tokenizer, context, spans)
+        runs = [list(run) for _, run in groupby(zip(ids, codes, strict=True), lambda pair: pair[1])]
+        return [[token for token, _ in run] for run in runs], [run[0][1] for run in runs]
+
+
+def coded_tokens(
+    tokenizer: PreTrainedTokenizerBase, text: str, meta: Sequence[tuple[int, int]]
+) -> tuple[list[int], list[float]]:
+    """Return a text's token ids and the code of each.
+
+    A token belongs where its last character does: some tokenizers put the space or the line break
+    before a tag into one token with the tag's bracket.
+
+    Args:
+        tokenizer: a fast one, which knows the characters of each token.
+        text: a structure text.
+        meta: character ranges of the meta-reasonings, in order.
+    """
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    codes: list[float] = []
+    span = 0
+    for start, end in encoded["offset_mapping"]:
+        last = max(start, end - 1)
+        while span < len(meta) and last >= meta[span][1]:
+            span += 1
+        codes.append(META if span < len(meta) and last >= meta[span][0] else SOLVE)
+    return encoded["input_ids"], codes
+
+
+def uses_codes(loss_scale: LossScale) -> StructuredLossScale | None:
+    """Return ours, alone or in a chain of loss scales (`rlkd_structured+ignore_empty_think`)."""
+    parts = getattr(loss_scale, "loss_scales", [loss_scale])
+    return next((part for part in parts if isinstance(part, StructuredLossScale)), None)
+
+
+def give_tokenizer() -> None:
+    """Let each template hand its tokenizer to our loss scale; other loss scales are left alone.
+
+    ms-swift makes a loss scale from its name alone, inside this property.
+    """
+    host = Template.loss_scale.fget
+    if getattr(host, "gives_tokenizer", False):
+        return
+
+    def loss_scale(self: Template) -> LossScale:
+        found = host(self)
+        if ours := uses_codes(found):
+            if not self.tokenizer.is_fast:
+                raise RlkdError(
+                    f"--loss_scale {NAME} needs a fast tokenizer, which knows where each token "
+                    f"stands in the text; {type(self.tokenizer).__name__} is none"
+                )
+            ours.tokenizer = self.tokenizer
+        return found
+
+    loss_scale.gives_tokenizer = True
+    Template.loss_scale = property(loss_scale)
