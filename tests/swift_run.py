@@ -12,13 +12,15 @@ ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "SmolLM2-135M-Instruct"
 
 
-def swift(command: str, *options: str, cwd: Path = ROOT, ranks: int = 1, **env: str) -> str:
+def swift(
+    command: str, *options: str, cwd: Path = ROOT, ranks: int = 1, code: int = 0, **env: str
+) -> str:
     """Run `swift COMMAND` to its end and return its output.
 
     The command's file is run itself, as the `swift` wrapper does, so that no child outlives us.
 
     Raises:
-        AssertionError: if it fails; the message ends with its output's last lines.
+        AssertionError: if its exit status is not `code`; the message ends with its output's end.
     """
     script = find_spec(f"swift.cli.{command}").origin
     launcher = [sys.executable]
@@ -34,7 +36,7 @@ def swift(command: str, *options: str, cwd: Path = ROOT, ranks: int = 1, **env: 
         text=True,
         timeout=500,
     )
-    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.returncode == code, done.stdout[-4000:]
     return done.stdout
 
 
@@ -54,6 +56,31 @@ def grpo(plugin: str, out: Path, *options: str, steps: int = 2, **run: Any) -> s
         *["--output_dir", str(out), "--add_version", "false", *options],
         **run,
     )
+
+
+def tiny_model(folder: Path) -> Path:
+    """Make what `modelscope download --local_dir FOLDER` leaves: two random layers of Qwen2."""
+    import torch
+    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    torch.manual_seed(0)
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "configuration.json").write_text(
+        '{"framework": "pytorch", "task": "text-generation"}'
+    )
+    return folder
 
 
 def rows(file: Path) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.hub_shapes import openr1, pair
-from tests.swift_run import MODEL, grpo, rows, steps_logged, swift
+from tests.swift_run import MODEL, grpo, rows, steps_logged, swift, tiny_model
 
 PROBE = '''
 """A reward that writes down every column that it is given."""
@@ -115,28 +115,6 @@ def test_sft_learns_the_teachers_turn(name: str, shape: Any, learned: str, tmp_p
     assert rows(tmp_path / "run" / "logging.jsonl")[0]["loss"] > 0
 
 
-def downloaded_model(folder: Path) -> Path:
-    """Make what `modelscope download --local_dir FOLDER` leaves: two random layers of Qwen2."""
-    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
-
-    tokenizer = AutoTokenizer.from_pretrained(MODEL)
-    config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    Qwen2ForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "configuration.json").write_text(
-        '{"framework": "pytorch", "task": "text-generation"}'
-    )
-    return folder
-
-
 def test_a_downloaded_folder_trains_without_any_network(tmp_path: Path) -> None:
     """A recipe's model and data as local folders: ms-swift knows both, and no call goes out."""
     (tmp_path / "data").mkdir()
@@ -150,7 +128,7 @@ def test_a_downloaded_folder_trains_without_any_network(tmp_path: Path) -> None:
     log = swift(
         "rlhf",
         *["--rlhf_type", "grpo", "--external_plugins", "rlkd_plugin/register.py"],
-        *["--model", str(downloaded_model(tmp_path / "Qwen2.5-Math-7B")), "--check_model", "false"],
+        *["--model", str(tiny_model(tmp_path / "Qwen2.5-Math-7B")), "--check_model", "false"],
         *["--template", "rlkd_r1", "--dataset", f"rlkd/openr1-math:{tmp_path / 'data'}#4"],
         *["--reward_funcs", "accuracy", "format", "rlkd_tag_count", "rlkd_gsrm"],
         *["--num_generations", "4", "--per_device_train_batch_size", "4", "--beta", "0"],

@@ -1,6 +1,7 @@
 """`--template rlkd_r1` through ms-swift's own template machinery, and the reward for its tags."""
 
 import copy
+from functools import cache
 from typing import Any
 
 import pytest
@@ -24,15 +25,23 @@ def tokenizer_with(*tokens: str) -> Any:
     return tokenizer
 
 
+@cache
+def small_model() -> tuple[Any, Any]:
+    """What ms-swift knows of the small model."""
+    from swift import get_processor
+
+    processor = get_processor(str(MODEL), model_type="llama")
+    return processor.model_info, processor.model_meta
+
+
 def template(tokenizer: Any, mode: str, **options: Any) -> Any:
     """The registered template for a processor whose model ms-swift has identified."""
-    from swift import get_processor, get_template
+    from swift import get_template
 
     from rlkd_plugin.swift_hooks.registry import register_all
 
     register_all()
-    processor = get_processor(str(MODEL), model_type="llama")
-    tokenizer.model_info, tokenizer.model_meta = processor.model_info, processor.model_meta
+    tokenizer.model_info, tokenizer.model_meta = small_model()
     made = get_template(tokenizer, template_type="rlkd_r1", **options)
     made.set_mode(mode)
     return made
