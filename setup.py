@@ -48,7 +48,8 @@ EXTRAS = {
         "hypothesis",  # round trips and hostile texts for the structure parser
         "fastapi",  # the tests' loopback model server; its client, aiohttp, is here already
         "uvicorn",  # runs it
-        "gguf",  # reads the demo model where no model hub can be reached
+        "deepspeed",  # ZeRO-3 on two CPU ranks, as the recipes use it on devices
+    "gguf",  # reads the demo model where no model hub can be reached
         "pyyaml",  # reads swift_configs/ in the tests, as ms-swift does
     "ruff",  # lint and format
     ],

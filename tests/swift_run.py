@@ -58,31 +58,6 @@ def grpo(plugin: str, out: Path, *options: str, steps: int = 2, **run: Any) -> s
     )
 
 
-def tiny_model(folder: Path) -> Path:
-    """Make what `modelscope download --local_dir FOLDER` leaves: two random layers of Qwen2."""
-    import torch
-    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
-
-    tokenizer = AutoTokenizer.from_pretrained(MODEL)
-    config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    torch.manual_seed(0)
-    Qwen2ForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "configuration.json").write_text(
-        '{"framework": "pytorch", "task": "text-generation"}'
-    )
-    return folder
-
-
 def rows(file: Path) -> list[dict[str, Any]]:
     """Return the rows of a JSONL file."""
     return [json.loads(line) for line in file.open(encoding="utf-8")]

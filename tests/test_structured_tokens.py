@@ -9,8 +9,8 @@ import pytest
 from rlkd_plugin.gsrm import FormatError, Step, Structure, parse_structure, render_structure
 from rlkd_plugin.gsrm.structure import meta_reasoning_spans
 from rlkd_plugin.swift_hooks.structured_tokens import META, NAME, SOLVE
-from tests.swift_run import MODEL
 from tests.test_template import template, tokenizer_with
+from tests.tiny_model import byte_level_tokenizer, chat_tokenizer
 
 STRUCTURES = {
     "plain": render_structure(
@@ -37,24 +37,7 @@ STRUCTURES = {
 
 def byte_level_qwen() -> Any:
     """A byte-level BPE with the split rule of Qwen2, trained here."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    split = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-    )
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(split), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet)
-    tokenizer.train_from_iterator(list(STRUCTURES.values()) * 20, trainer)
-    return wrapped(tokenizer)
+    return byte_level_tokenizer(list(STRUCTURES.values()) * 20, 600)
 
 
 def sentence_piece() -> Any:
@@ -68,17 +51,7 @@ def sentence_piece() -> Any:
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>"])
     tokenizer.train_from_iterator([*STRUCTURES.values(), *["a a a a"] * 20] * 20, trainer)
-    return wrapped(tokenizer)
-
-
-def wrapped(tokenizer: Any) -> Any:
-    """Make a Transformers tokenizer with ChatML's tokens."""
-    from transformers import PreTrainedTokenizerFast
-
-    made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>")
-    made.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
-    made.name_or_path = str(MODEL)
-    return made
+    return chat_tokenizer(tokenizer)
 
 
 TOKENIZERS = {

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.hub_shapes import openr1, pair
-from tests.swift_run import MODEL, grpo, rows, steps_logged, swift, tiny_model
+from tests.swift_run import MODEL, grpo, rows, steps_logged, swift
+from tests.tiny_model import tiny_model
 
 PROBE = '''
 """A reward that writes down every column that it is given."""

@@ -13,7 +13,8 @@ import torch
 from rlkd_plugin.gsrm import Step, Structure, render_structure
 from rlkd_plugin.rlkd_data.hub_rows import gsrm_sft_row
 from tests.hub_shapes import pair
-from tests.swift_run import ROOT, rows, swift, tiny_model
+from tests.swift_run import ROOT, rows, swift
+from tests.tiny_model import tiny_model
 
 NAMES = [f"--{option}" for option in ("loss_type", "loss_scale", "callbacks")]
 STRUCTURED = [word for option in NAMES for word in (option, "rlkd_structured")]
@@ -242,7 +243,7 @@ def test_an_evaluation_during_training_has_the_losses_of_both_sets(
         *["--gradient_accumulation_steps", "2", "--per_device_eval_batch_size", "2"],
     )
     evaluated = [r for r in rows(tmp_path / "run" / "logging.jsonl") if "eval_loss" in r]
-    assert len(evaluated) == 3
+    assert len({row["epoch"] for row in evaluated}) == 3
     for row in evaluated:
         low, high = sorted((row["eval_loss_meta"], row["eval_loss_solve"]))
         assert low <= row["eval_loss"] <= high
@@ -273,7 +274,7 @@ def test_a_response_that_is_no_structure_stops_the_run_before_training(
     options = ["--dataset", str(file), "--per_device_train_batch_size", "1"]
     said = train(model, tmp_path / "run", 4, *options, code=1)
     assert "RlkdError: 1 responses of the train_dataset are no structures" in said
-    assert "row 2: no whole step in 'I cannot take this apart.'" in said
+    assert re.search(r"row \d: no whole step in 'I cannot take this apart.'", said)
     assert not (tmp_path / "run" / "logging.jsonl").exists()
 
 

@@ -97,7 +97,8 @@ def check_rows(name: str, dataset: Any) -> None:
         more = f" ... and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
         raise RlkdError(
             f"{len(refused)} responses of the {name} are no structures; `rlkd prepare gsrm-sft` "
-            f"leaves such rows out. {'; '.join(refused[:SHOWN])}{more}"
+            "leaves such rows out and names their lines. In the order into which ms-swift has "
+            f"shuffled them: {'; '.join(refused[:SHOWN])}{more}"
         )
 
 

@@ -1,0 +1,72 @@
+"""A random model of two layers with a small vocabulary: exact computations in milliseconds."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rlkd_plugin.gsrm.prompts import DOMAINS, decompose_prompt
+
+QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""The rule by which Qwen2's tokenizer splits a text before its byte-level BPE."""
+
+
+def byte_level_tokenizer(texts: Iterable[str], vocabulary: int = 1000) -> Any:
+    """Train a byte-level BPE with Qwen2's split rule and ChatML's tokens."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN_SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return chat_tokenizer(tokenizer)
+
+
+def chat_tokenizer(tokenizer: Any) -> Any:
+    """Make a Transformers tokenizer with ChatML's tokens."""
+    from transformers import PreTrainedTokenizerFast
+
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    made.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
+    return made
+
+
+def tiny_model(folder: Path) -> Path:
+    """Make what `modelscope download --local_dir FOLDER` leaves: two random layers of Qwen2."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    prompts = [decompose_prompt("construct", domain, "", "") for domain in DOMAINS]
+    tokenizer = byte_level_tokenizer(prompts)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(0)
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "configuration.json").write_text(
+        '{"framework": "pytorch", "task": "text-generation"}'
+    )
+    return folder
