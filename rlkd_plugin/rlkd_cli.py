@@ -60,7 +60,12 @@ def prepare(
     src: Annotated[
         Path, typer.Argument(help="File to read, JSON lines or Parquet, or a folder of them.")
     ],
-    out: Annotated[Path, typer.Argument(help="File to write, for --dataset rlkd/jsonl:OUT.")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="File to write, for --dataset rlkd/jsonl:OUT (gsrm-sft: rlkd/gsrm-sft:OUT)."
+        ),
+    ],
     workers: Annotated[int, typer.Option(help="Processes; 0 for one a core, at most 16.")] = 0,
 ) -> None:
     """Turn a data set's rows into rows for training, and say which were refused.

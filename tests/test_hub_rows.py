@@ -99,9 +99,16 @@ def test_an_openthoughts_row_becomes_ours() -> None:
     ("truth", "teacher", "solution"),
     [
         ("So \\boxed{7}.", "\\boxed{8}", "\\boxed{7}"),
-        (None, "First \\boxed{1}, no: \\boxed{\\frac{1}{2}}", "\\boxed{\\frac{1}{2}}"),
+        (None, "Half: \\boxed{\\frac12}. So \\boxed{\\frac12}", "\\boxed{\\frac{1}{2}}"),
+        (None, "\\boxed{1} \\text{ and } \\boxed{2}", ""),
+        (None, "\\boxed{5} and \\boxed{", ""),
+        (None, "\\boxed 5", ""),
         ("A proof without a box.", "\\boxed{8}", "\\boxed{8}"),
+        ("There are 3 primes, see page 5.", None, ""),
+        ("The answer is 7", "\\boxed{7}", "\\boxed{7}"),
+        ("See solution 2.", "no box", ""),
         ("42", None, "\\boxed{42}"),
+        ("x = \\frac{1}{2}", None, "\\boxed{x = \\frac{1}{2}}"),
         (None, None, ""),
         (
             "It can be shown.",
@@ -145,6 +152,23 @@ def test_a_program_is_no_final_answer() -> None:
     assert openthoughts_row(raw)["solution"] == ""
 
 
+def test_a_path_may_speak_of_tags() -> None:
+    """The column holds reasoning alone, so nothing in it ends it."""
+    path = "To write XML I use the tag <answer> and close it."
+    assert openthoughts_row(openthoughts(deepseek_reasoning=path))["teacher_reasoning"] == path
+
+
+@pytest.mark.parametrize("text", ["Problem {}: no steps", "[Meta-reasoning 1]: {}"])
+def test_one_fault_has_one_reason_in_all_rows(text: str) -> None:
+    """Jobs count by what stands before the first colon."""
+    reasons = set()
+    for number in range(3):
+        with pytest.raises(FormatError) as error:
+            gsrm_sft_row(pair(structure=text.format(number)))
+        reasons.add(str(error.value).partition(":")[0])
+    assert reasons == {"the structure has no whole step"}
+
+
 def test_a_row_without_a_solution_can_be_read_again() -> None:
     """What `rlkd prepare openthoughts` writes is a row of our own format."""
     row = openthoughts_row(
@@ -165,7 +189,7 @@ def test_the_gsrm_learns_the_prompt_that_it_is_served(domain: str) -> None:
 
 
 def test_a_grpo_row_with_its_structure_is_a_pair() -> None:
-    """The columns of `rlkd structure` serve as well."""
+    """`teacher_reasoning` and `teacher_structure` stand for the two texts."""
     raw = pair(reasoning_path=None, structure=None)
     raw |= {"teacher_reasoning": "She has 2 + 3 = 5 pens.", "teacher_structure": STRUCTURE}
     assert gsrm_sft_row(raw) == gsrm_sft_row(pair())
@@ -181,7 +205,7 @@ def test_a_pair_can_be_read_again() -> None:
     ("change", "reason"),
     [
         ({"structure": "It is 5."}, "no whole step"),
-        ({"structure": STRUCTURE.partition("\n\nSo")[0]}, "breaks off after step 1"),
+        ({"structure": STRUCTURE.partition("\n\nSo")[0]}, "final answer: after step 1"),
         ({"structure": STRUCTURE.replace("So the", "[Answer 3]: 5\n\nSo the")}, "breaks off"),
         ({"structure": None}, "teacher_structure is missing"),
         ({"reasoning_path": " "}, "reasoning_path is missing"),
@@ -199,13 +223,14 @@ def test_a_pair_that_would_teach_a_broken_structure_is_refused(
 @pytest.mark.parametrize(
     ("text", "boxed"),
     [
-        ("\\boxed{1} \\boxed{ 2 }", "2"),
+        ("\\boxed{2} \\boxed{ 2 }", "2"),
+        ("\\boxed{1} \\boxed{2}", None),
         ("\\boxed{\\frac{1}{2}}.", "\\frac{1}{2}"),
         ("\\boxed{1", None),
         ("none", None),
         ("\\boxed{}", ""),
     ],
 )
-def test_the_last_box_is_read_with_its_braces(text: str, boxed: str | None) -> None:
+def test_a_box_is_read_with_its_braces(text: str, boxed: str | None) -> None:
     """Braces inside are counted."""
     assert last_boxed(text) == boxed

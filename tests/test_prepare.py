@@ -141,6 +141,8 @@ def test_wrong_arguments_are_errors_before_any_work(tmp_path: Path) -> None:
         ("gsm8k", empty, tmp_path / "o", r"has no .jsonl or .parquet file"),
         ("gsm8k", source, tmp_path / "none" / "o", "there is no folder"),
         ("gsm8k", source, tmp_path, "is a folder"),
+        ("gsm8k", source, Path("/dev/null"), "a folder or a device"),
+        ("gsm8k", tmp_path, tmp_path / "o.jsonl", "would be a source of the next job"),
         ("gsm8k", source, source, "is the source itself"),
         ("gsm8k", source, link, "is the source itself"),
     ):
@@ -188,8 +190,10 @@ def stop_at(row: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_stopped_job_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Stopped at row 25 in blocks of 10 rows, it goes on behind row 19."""
+    """Stopped at row 25 in blocks of 10 rows, it goes on behind row 19, and finds a new fault."""
     source = many(tmp_path / "in.jsonl", 50)
+    with source.open("a") as lines:
+        lines.write("{\n")
     whole = prepare("gsm8k", source, tmp_path / "whole.jsonl")
     monkeypatch.setattr(job, "BLOCK", 10)
     worked = stop_at(25, monkeypatch)
@@ -278,12 +282,43 @@ def test_a_second_job_for_the_same_file_is_refused(
 
 
 def test_of_two_rows_with_one_uuid_the_first_counts(tmp_path: Path) -> None:
-    """Also behind a stop, and also if the first is refused."""
+    """Also if the first is refused."""
     bad = openr1(2, answer=None)
     source = write(tmp_path / "in.jsonl", openr1(1), openr1(1), bad, openr1(2), openr1(3))
     summary = prepare("openr1-math", source, tmp_path / "rows.jsonl")
     assert summary.kept == 2
     assert summary.refused == {"uuid seen before": 2, "answer is missing or no text": 1}
+
+
+def test_a_uuid_is_known_behind_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "in.jsonl", openr1(1), openr1(2), openr1(1), openr1(3))
+    monkeypatch.setattr(job, "BLOCK", 2)
+
+    def stop(rows: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare("openr1-math", source, tmp_path / "rows.jsonl", on_progress=stop)
+    summary = prepare("openr1-math", source, tmp_path / "rows.jsonl")
+    assert (summary.kept, summary.refused) == (3, {"uuid seen before": 1})
+
+
+def test_a_claim_on_a_file_that_was_renamed_meanwhile_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another job may have made it its OUT and begun a new one in its place."""
+    out = tmp_path / "rows.jsonl"
+    part = tmp_path / ".rows.jsonl.part"
+
+    def locked_late(rows: object, how: int) -> None:
+        part.rename(out)
+        out.write_text("of the other job")
+        part.write_bytes(b"")
+
+    monkeypatch.setattr(job.fcntl, "flock", locked_late)
+    with pytest.raises(RlkdError, match="another job writes"):
+        prepare("gsm8k", write(tmp_path / "in.jsonl", GOOD), out)
+    assert out.read_text() == "of the other job"
 
 
 def test_rows_without_a_uuid_are_no_repetition(tmp_path: Path) -> None:

@@ -33,12 +33,26 @@ def test_a_gsm8k_row_becomes_ours() -> None:
         ({"solution": "two words only"}, "gold answer does not verify"),
         ({"teacher_structure": 7}, "teacher_structure is no text"),
         ({"messages": "x"}, "messages is no list"),
+        ({"messages": [1]}, "messages has no role and content"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages has no role and content"),
+        ({"messages": [{"role": "poet", "content": "x"}]}, "messages has no role and content"),
+        ({"teacher_structure": "x", "teacher_reasoning": 7}, "teacher_reasoning is missing or no"),
+        ({"answer": "(" * 13 + "1" + ")" * 13}, "gold answer does not verify"),
+        ({"answer": "1+" * 120 + "1"}, "gold answer does not verify"),
+        ({"answer": "}"}, "gold answer does not verify"),
     ],
 )
 def test_a_bad_row_is_refused_with_its_reason(change: dict[str, object], reason: str) -> None:
     """Each fault has a reason of its own, by which the jobs count."""
     with pytest.raises(FormatError, match=reason):
         grpo_row({**OURS, **change})
+
+
+def test_a_row_without_a_domain_is_of_mathematics() -> None:
+    """Missing or null: a table has null where JSON lines leave it out."""
+    for domain in ({}, {"domain": None}):
+        raw = {k: v for k, v in OURS.items() if k != "domain"} | domain
+        assert grpo_row(raw)["domain"] == "math"
 
 
 def test_a_structure_may_stand_in_for_the_path() -> None:
@@ -72,6 +86,7 @@ def test_a_boxed_number_verifies_and_prose_does_not() -> None:
         ("(3,\\frac\\pi2)", "(3,\\frac{\\pi}{2})"),
         ("\\frac{1}{2}", "\\frac{1}{2}"),
         ("\\sqrt[3]{5}", "\\sqrt[3]{5}"),
+        ("\\sqrt\\pi", "\\sqrt{\\pi}"),
         ("\\frac{a}{b}c", "\\frac{a}{b}c"),
         ("12", "12"),
     ],

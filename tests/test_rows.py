@@ -105,7 +105,10 @@ def test_a_local_copy_gives_the_rows_that_prepare_writes(
     else:
         pq.write_table(pa.Table.from_pylist(raw), source)
     prepare(name, source, tmp_path / "out.jsonl")
-    prepared = [json.loads(line) for line in (tmp_path / "out.jsonl").open()]
+    prepared = [
+        {k: "" if v is None else v for k, v in json.loads(line).items()}
+        for line in (tmp_path / "out.jsonl").open()
+    ]
     loaded = load(f"rlkd/{name}:{source}")
     assert [{k: v for k, v in row.items() if k in COLUMNS} for row in loaded] == prepared
 
@@ -167,12 +170,55 @@ def test_a_hub_data_set_without_a_column_is_refused() -> None:
         rows(Dataset.from_list([{"problem": "1 + 1?"}]))
 
 
-def test_a_cut_last_line_names_the_remedy(tmp_path: Path) -> None:
-    """ms-swift reads a file as a whole; `rlkd prepare` leaves out single lines."""
+def test_a_cut_last_line_is_dropped_and_counted(tmp_path: Path, swift_log: list[str]) -> None:
+    """With its file and line; the others are trained on."""
     file = write(tmp_path / "rows.jsonl", [ours("4"), ours("5")])
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(RlkdError, match=r"`rlkd prepare jsonl .* leaves out the bad rows"):
-        load(f"rlkd/jsonl:{file}")
+    assert load(f"rlkd/jsonl:{file}")["solution"][:] == ["\\boxed{4}"]
+    assert "rlkd: rlkd/jsonl: 1 of 2 rows kept; dropped 1: broken JSON" in swift_log
+    assert any(line.endswith(f"({file}:2)") for line in swift_log)
+
+
+def test_a_row_of_other_types_changes_no_other_row(tmp_path: Path, swift_log: list[str]) -> None:
+    """A number among texts, a date among texts, a structure after many rows without one."""
+    bare = {k: v for k, v in ours("1").items() if k != "solution"}
+    rows = [{**bare, "problem": f"{n}?", "answer": str(n)} for n in range(1500)]
+    rows[3]["answer"] = 7
+    rows[4]["problem"] = "2024-01-01"
+    rows[-1] |= {"teacher_structure": "[Meta-reasoning 1]: x", "extra": {"a": [1]}}
+    loaded = load(f"rlkd/jsonl:{write(tmp_path / 'rows.jsonl', rows)}")
+    assert len(loaded) == 1499
+    assert loaded[3]["problem"] == "2024-01-01"
+    assert loaded[-1]["teacher_structure"] == "[Meta-reasoning 1]: x"
+    assert any("dropped 1: answer is missing or no text" in line for line in swift_log)
+
+
+@pytest.mark.parametrize("name", ["st?r.jsonl", "br[1].jsonl", "no_suffix", "a b.json", "x.JSONL"])
+def test_a_files_name_is_a_name(name: str, tmp_path: Path) -> None:
+    """No pattern, and no sign of its format."""
+    write(tmp_path / "star.jsonl", [ours("1")])
+    file = write(tmp_path / name, [ours("4")])
+    assert load(f"rlkd/jsonl:{file}")["solution"][:] == ["\\boxed{4}"]
+
+
+def test_a_link_into_a_hubs_cache_is_followed(tmp_path: Path) -> None:
+    """Its target has no suffix."""
+    blob = tmp_path / "blobs" / "abc123"
+    folder = tmp_path / "snapshot" / "data"
+    blob.parent.mkdir()
+    folder.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist([openr1(1)]), blob)
+    (folder / "train-0.parquet").symlink_to(blob)
+    for place in (folder, folder / "train-0.parquet"):
+        assert load(f"rlkd/openr1-math:{place}")["solution"][:] == ["\\boxed{2}"]
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    """Whatever is in the cache."""
+    file = write(tmp_path / "rows.jsonl", [ours("4")])
+    assert len(load(f"rlkd/jsonl:{file}")) == 1
+    write(file, [ours("4"), ours("5")])
+    assert len(load(f"rlkd/jsonl:{file}")) == 2
 
 
 def test_streamed_rows_are_the_same(tmp_path: Path) -> None:

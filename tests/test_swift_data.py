@@ -84,7 +84,7 @@ def test_every_column_of_an_openr1_row_arrives_in_the_reward(tmp_path: Path) -> 
         assert row["solution"] == f"\\boxed{{{2 * number}}}"
         assert row["domain"] == "math"
         assert row["teacher_reasoning"] == f"I guess {2 * number}."
-        assert row["teacher_structure"] is None
+        assert not row["teacher_structure"]
         system, user, *_ = row["messages"]
         assert (system["role"], user["content"]) == ("system", row["problem"])
     step = steps_logged(tmp_path / "run")[0]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from rlkd_plugin.engines.base import Decomposition, Engine, TeacherCache, Verdict
 from rlkd_plugin.gsrm import FormatError, Question, StructuredReward, parse_structure, walk
-from rlkd_plugin.gsrm.texts import has_reasoning, obvious_verdict, reasoning_path
+from rlkd_plugin.gsrm.texts import has_reasoning, obvious_verdict, reasoning_path, teacher_path
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ class _Batch:
                 return Decomposition(parse_structure(sample.teacher_structure))
             except FormatError:
                 return _NONE
-        path = reasoning_path(sample.teacher_reasoning)
+        path = teacher_path(sample.teacher_reasoning)
         key = (sample.problem, sample.domain, path)
         structure = self.cache.get(*key) if self.cache is not None else None
         if structure is not None:

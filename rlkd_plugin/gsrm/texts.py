@@ -30,10 +30,14 @@ def reasoning_path(completion: str) -> str:
     It is what stands before the first `</think>`; where there is none, before `<answer>`; else
     the whole text. An opening `<think>` may be missing, as R1 templates write it for the model.
     """
-    path, closed, _ = completion.partition("</think>")
-    if not closed:
-        path = completion.partition("<answer>")[0]
-    return path.strip().removeprefix("<think>").strip()
+    if "</think>" not in completion:
+        completion = completion.partition("<answer>")[0]
+    return teacher_path(completion)
+
+
+def teacher_path(text: str) -> str:
+    """Return a teacher's reasoning path, which may speak of an `<answer>` as of any other word."""
+    return text.partition("</think>")[0].strip().removeprefix("<think>").strip()
 
 
 def neutralise(text: str) -> str:

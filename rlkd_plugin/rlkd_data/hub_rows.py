@@ -5,16 +5,21 @@ section 4.3, and R-S pairs (section 3.1) are what the GSRM is trained on. A func
 `FormatError` for a row that cannot be used, as those of `row_format` do.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from rlkd_plugin.gsrm import FormatError, Structure, parse_structure, render_structure
 from rlkd_plugin.gsrm.prompts import decompose_prompt
-from rlkd_plugin.gsrm.texts import has_reasoning, reasoning_path
+from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
 from rlkd_plugin.rlkd_data.row_format import Row, boxed, domain_of, grpo_row, text_of, verifies
 
 LONGEST_BARE = 80
-"""Characters of a solution without a box that can still be an answer, and not a derivation."""
+"""Characters of a ground truth without a box that can still be an answer, and no derivation."""
+
+_BOXED = re.compile(r"\\boxed *\{")
+_COMMAND = re.compile(r"\\[a-zA-Z]+(?:\{[^{}]*\})?")
+_WORD = re.compile(r"[^\W\d_]{2}")
 
 
 def openr1_row(raw: Mapping[str, Any]) -> Row:
@@ -25,7 +30,7 @@ def openr1_row(raw: Mapping[str, Any]) -> Row:
     Raises:
         FormatError: as `grpo_row`, and if no generation can be the teacher's.
     """
-    path = reasoning_path(_first_correct(raw))
+    path = teacher_path(_first_correct(raw))
     if not has_reasoning(path):
         raise FormatError(f"the first correct generation has no reasoning: {path!r:.200}")
     return grpo_row(
@@ -53,15 +58,15 @@ def openr1_sft_row(raw: Mapping[str, Any]) -> Row:
 def openthoughts_row(raw: Mapping[str, Any]) -> Row:
     """Make a GRPO row from one of OpenThoughts-114k, subset `metadata`.
 
-    The solution is the final answer of the ground truth, or else of the teacher's own solution,
-    where math-verify reads one, and empty elsewhere: code, proofs and most of the sciences have
-    none that `accuracy` could check, but a structure to learn from.
+    The solution is the boxed answer of the ground truth, or else of the teacher's own solution, or
+    a ground truth that is nothing but an expression; it is empty where math-verify reads none.
+    Code, proofs and most of the sciences have none, but a structure to learn from.
 
     Raises:
         FormatError: if the problem, the domain or the path is missing or unknown.
     """
     problem = text_of(raw, "problem")
-    path = reasoning_path(text_of(raw, "deepseek_reasoning"))
+    path = text_of(raw, "deepseek_reasoning")
     if not has_reasoning(path):
         raise FormatError(f"deepseek_reasoning has no reasoning: {path!r:.200}")
     domain = domain_of(raw)
@@ -86,7 +91,7 @@ def gsrm_sft_row(raw: Mapping[str, Any]) -> Row:
         FormatError: if a field is missing, or the structure has a break or no final answer.
     """
     problem = text_of(raw, "problem")
-    domain = domain_of({"domain": "math", **raw})
+    domain = domain_of({**raw, "domain": raw.get("domain") or "math"})
     path = text_of(raw, "reasoning_path" if raw.get("reasoning_path") else "teacher_reasoning")
     text = text_of(raw, "structure" if raw.get("structure") else "teacher_structure")
     prompt = decompose_prompt("gsrm", domain, problem, path)
@@ -123,35 +128,42 @@ def _first_correct(raw: Mapping[str, Any]) -> str:
 
 
 def _final_answer(raw: Mapping[str, Any], domain: str) -> str:
-    for name in ("ground_truth_solution", "deepseek_solution"):
-        text = raw.get(name)
-        if not isinstance(text, str):
-            continue
-        answer = last_boxed(text)
-        bare = text.strip()
-        if answer is None and domain == "math" and len(bare) <= LONGEST_BARE and verifies(bare):
-            answer = bare
-        if answer and verifies(boxed(answer)):
-            return boxed(answer)
-    return ""
+    truth, own = raw.get("ground_truth_solution"), raw.get("deepseek_solution")
+    answers = [last_boxed(text) for text in (truth, own) if isinstance(text, str)]
+    if isinstance(truth, str) and domain == "math" and "\\boxed" not in truth:
+        bare = truth.strip()
+        if len(bare) <= LONGEST_BARE and not _WORD.search(_COMMAND.sub("", bare)):
+            answers.insert(0, bare)
+    return next((boxed(answer) for answer in answers if answer and verifies(boxed(answer))), "")
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Return what the last `\boxed{...}` of a text holds, or None if there is none that closes."""
-    start = text.rfind("\\boxed{")
-    depth = 0
-    for place in range(start + len("\\boxed"), len(text)) if start >= 0 else ():
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if not depth:
-            return text[start + len("\\boxed{") : place].strip()
-    return None
+    r"""Return what the last `\boxed{...}` of a text holds, or None.
+
+    None also where boxes hold different things, as in an answer of several parts, or one does not
+    close: which of them is the answer cannot be seen from outside.
+    """
+    found = set()
+    for start in (match.end() for match in _BOXED.finditer(text)):
+        depth = 1
+        for end in range(start, len(text)):
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            if not depth:
+                found.add(text[start:end].strip())
+                break
+        else:
+            return None
+    return found.pop() if len(found) == 1 else None
 
 
 def _whole(text: str) -> Structure:
-    structure = parse_structure(text)
+    try:
+        structure = parse_structure(text)
+    except FormatError as error:
+        raise FormatError(f"the structure has no whole step: {error}") from None
     if not structure.final_answer:  # the parser leaves it out where a structure has a break
         raise FormatError(
-            f"the structure breaks off after step {len(structure.steps)}, or has no final answer: "
-            f"{text[-200:]!r}"
+            "the structure breaks off or has no final answer: after step "
+            f"{len(structure.steps)}, {text[-200:]!r}"
         )
     return structure

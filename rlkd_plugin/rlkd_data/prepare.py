@@ -1,12 +1,13 @@
 """The job behind `rlkd prepare`: other people's rows in, rows for training out.
 
 Read, one pure row function, write. A row that cannot be used is refused with its place and
-reason, and never stops the job. A job that was stopped goes on where it was.
+reason, and does not stop the job. A job that was stopped goes on where it was.
 """
 
 import fcntl
 import json
 import logging
+import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -20,8 +21,8 @@ from typing import Any, BinaryIO
 
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
-from rlkd_plugin.rlkd_data.formats import FORMATS, Format
-from rlkd_plugin.rlkd_data.row_files import PlacedRow, check_columns, row_files, rows_of
+from rlkd_plugin.rlkd_data.formats import FORMATS
+from rlkd_plugin.rlkd_data.row_files import check_columns, raw_rows, row_files
 from rlkd_plugin.rlkd_data.row_format import Row
 
 SHOWN = 20  # rows shown for each reason; a file in the wrong format would show millions
@@ -58,7 +59,9 @@ def prepare(
     workers: int = 1,
     on_progress: Callable[[int], None] = lambda rows: None,
 ) -> Progress:
-    """Turn a local copy in a known format into rows for `--dataset rlkd/NAME:OUT`.
+    """Turn a local copy in a known format into rows for `--dataset rlkd/jsonl:OUT`.
+
+    Those of `gsrm-sft` are R-S pairs as before, for `--dataset rlkd/gsrm-sft:OUT`.
 
     `out` is whole or absent: the rows go to a hidden file beside it, which takes its name at the
     end, over what was there before. After a stop the same call goes on behind the last rows that
@@ -79,15 +82,16 @@ def prepare(
             or another job writes `out`; after it if no row could be used.
     """
     files = _check(name, source, out)
+    form = FORMATS[name]
     part = out.with_name(f".{out.name}.part")
     saved = out.with_name(f".{out.name}.progress.json")
-    with _claimed(part, out) as rows, _mapping(workers) as map_rows:
+    with _mapping(workers) as map_rows, _claimed(part, out) as rows:
         job = [name, __version__, [[str(f.resolve()), *_stamp(f)] for f in files]]
         progress = _load(saved, job, rows)
         if progress.read:
             logger.warning("going on after %d rows that are done", progress.read)
         rows.truncate(progress.written)  # what came after it was not saved as done
-        todo = islice(_raw_rows(files, FORMATS[name]), progress.read, None)
+        todo = islice(raw_rows(files, form.columns, form.key), progress.read, None)
         while block := list(islice(todo, BLOCK)):
             made = map_rows(partial(_made, name), [raw for _, raw in block])
             for (place, _), result in zip(block, made, strict=True):
@@ -104,8 +108,8 @@ def prepare(
         for reason, count in progress.refused.items():
             if count > SHOWN:
                 logger.warning("... and %d more: %s", count - SHOWN, reason)
-        saved.unlink(missing_ok=True)
         if not progress.kept:
+            saved.unlink(missing_ok=True)
             part.unlink()
             reasons = ", ".join(f"{count} x {why}" for why, count in progress.refused.items())
             raise RlkdError(
@@ -113,21 +117,8 @@ def prepare(
                 f"{out} was not written"
             )
         part.replace(out)
+        saved.unlink(missing_ok=True)
     return progress
-
-
-def _raw_rows(files: list[Path], form: Format) -> Iterator[PlacedRow]:
-    """Yield every row of the source; one whose key came before is refused."""
-    seen: set[str] = set()
-    for file in files:
-        for place, raw in rows_of(file, form.columns):
-            key = None if isinstance(raw, FormatError) or not form.key else raw.get(form.key)
-            if isinstance(key, str) and key in seen:
-                yield place, FormatError(f"{form.key} seen before: {key}")
-                continue
-            if isinstance(key, str):
-                seen.add(key)
-            yield place, raw
 
 
 def _made(name: str, raw: dict[str, Any] | FormatError) -> tuple[bytes, bool] | FormatError:
@@ -172,8 +163,8 @@ def _claimed(part: Path, out: Path) -> Iterator[BinaryIO]:
     with part.open("ab+") as rows:
         try:
             fcntl.flock(rows, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not part.exists():  # the other job came to its end just now
-                raise BlockingIOError
+            if not (part.exists() and os.path.samestat(os.fstat(rows.fileno()), part.stat())):
+                raise BlockingIOError  # the other job has just made it its OUT
         except BlockingIOError:
             raise RlkdError(
                 f"another job writes {out}; wait for it, or name another file"
@@ -211,8 +202,10 @@ def _check(name: str, source: Path, out: Path) -> list[Path]:
     files = row_files(source)
     if not out.parent.is_dir():
         raise RlkdError(f"there is no folder {out.parent} for {out.name}; make it first")
-    if out.is_dir():
-        raise RlkdError(f"{out} is a folder; name the file to write")
+    if out.exists() and not out.is_file():
+        raise RlkdError(f"{out} is a folder or a device; name the file to write")
+    if source.is_dir() and out.parent.samefile(source) and out.suffix in (".jsonl", ".parquet"):
+        raise RlkdError(f"{out} would be a source of the next job; write it to another folder")
     for file in files:
         if out.exists() and out.samefile(file):
             raise RlkdError(f"{out} is the source itself; name another file to write")

@@ -1,7 +1,7 @@
 """Reads the rows of a local copy, JSON lines or Parquet, one by one and in flat memory."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ READ_BUFFER = 1 << 20  # bytes of each column read at once; without it Arrow rea
 def row_files(source: Path) -> list[Path]:
     """Return the file, or the `.jsonl` and `.parquet` files of a folder in the order of names.
 
+    Where some of a folder's names begin with `train`, as the hubs name the files of a split, the
+    others are of other splits and are left out.
+
     Raises:
         RlkdError: if there is none.
     """
@@ -24,10 +27,14 @@ def row_files(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise RlkdError(f"there is no file {source}")
-    files = sorted(file for file in source.iterdir() if file.suffix in (".jsonl", ".parquet"))
+    files = sorted(
+        file
+        for file in source.iterdir()
+        if file.suffix in (".jsonl", ".parquet") and file.is_file() and file.name[0] != "."
+    )
     if not files:
         raise RlkdError(f"{source} has no .jsonl or .parquet file; name the folder they are in")
-    return files
+    return [file for file in files if file.name.startswith("train")] or files
 
 
 def is_parquet(file: Path) -> bool:
@@ -51,15 +58,34 @@ def check_columns(file: Path, needs: Sequence[str]) -> None:
             )
 
 
-def rows_of(file: Path, columns: Sequence[str]) -> Iterator[PlacedRow]:
-    """Yield every row with its place; of a Parquet file only these columns, null where it has none.
+def raw_rows(
+    files: Sequence[Path], columns: Sequence[str], key: str | None = None
+) -> Iterator[PlacedRow]:
+    """Yield every row of the files with its place.
 
-    A blank line is no row.
+    A blank line is no row. Of a Parquet file only these columns are read, and those that it lacks
+    are left out.
+
+    Args:
+        files: JSON lines or Parquet; their first bytes tell, not their names.
+        columns: that a row can be made of.
+        key: a column that names a row; one whose value came before is a `FormatError`.
 
     Raises:
         RlkdError: where a Parquet file cannot be read any further.
     """
-    return _rows_of_parquet(file, columns) if is_parquet(file) else _rows_of_json_lines(file)
+    seen: set[Any] = set()
+    for file in files:
+        parquet = is_parquet(file)
+        for place, row in _rows_of_parquet(file, columns) if parquet else _rows_of_json_lines(file):
+            value = None if isinstance(row, FormatError) or not key else row.get(key)
+            if value in (None, "") or not isinstance(value, Hashable):
+                yield place, row
+            elif value in seen:
+                yield place, FormatError(f"{key} seen before: {value!r:.200}")
+            else:
+                seen.add(value)
+                yield place, row
 
 
 def _rows_of_json_lines(file: Path) -> Iterator[PlacedRow]:
@@ -90,9 +116,12 @@ def _rows_of_parquet(file: Path, columns: Sequence[str]) -> Iterator[PlacedRow]:
                 raise RlkdError(f"{file} cannot be read after row {number}: {error}") from None
             if batch is None:
                 return
-            for row in batch.to_pylist():
+            for index in range(batch.num_rows):
                 number += 1
-                yield f"{file}:row {number}", row
+                try:
+                    yield f"{file}:row {number}", batch.slice(index, 1).to_pylist()[0]
+                except UnicodeDecodeError as error:
+                    yield f"{file}:row {number}", FormatError(f"not UTF-8: {error.reason}")
 
 
 def _opened(file: Path) -> Any:
@@ -101,7 +130,7 @@ def _opened(file: Path) -> Any:
 
     try:
         return ParquetFile(file, buffer_size=READ_BUFFER, pre_buffer=False)
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise RlkdError(f"{file} is no whole Parquet file: {error}") from None
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from math_verify import parse, verify
+from latex2sympy2_extended import NormalizationConfig
+from math_verify import LatexExtractionConfig, parse, verify
 
 from rlkd_plugin.gsrm import FormatError
 from rlkd_plugin.gsrm.prompts import DOMAINS
@@ -19,15 +20,26 @@ from rlkd_plugin.gsrm.prompts import DOMAINS
 Row = dict[str, Any]
 RowFunction = Callable[[Mapping[str, Any]], Row]
 
-LONGEST_GOLD = 1000
-"""Characters of a gold answer; a longer one is a text, and costs math-verify seconds each time."""
+LONGEST_GOLD = 200
+DEEPEST_GOLD = 12
+"""Characters and nested brackets of a gold answer. Beyond them math-verify takes seconds, each time
+that a completion is scored, and what it gives up on would depend on how busy the machine is."""
+
+STRICT = LatexExtractionConfig(
+    normalization_config=NormalizationConfig(
+        nits=False, malformed_operators=False, basic_latex=True, boxed=True, units=True
+    ),
+    boxed_match_priority=0,
+    try_extract_without_anchor=False,
+)
+"""How ms-swift's `accuracy` reads a completion that has no answer tags."""
 
 _DOMAIN_OF = {
     **{domain: domain for domain in DOMAINS},
     **dict.fromkeys(("biology", "physics", "chemistry"), "science"),
 }
 _ARGUMENT = r" *([0-9a-zA-Z]|\\pi|\{(?:[^{}]|\{[^{}]*\})*\})"
-_SHORT_ROOT = re.compile(r"\\sqrt *([0-9a-zA-Z])")
+_SHORT_ROOT = re.compile(r"\\sqrt *([0-9a-zA-Z]|\\pi)")
 _SHORT_FRACTION = re.compile(rf"\\([dt]?frac)(?![a-zA-Z]){_ARGUMENT}{_ARGUMENT}")
 _CALCULATOR_NOTE = re.compile(r"<<[^<>\n]*>>")
 
@@ -43,13 +55,15 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
         FormatError: if a field is missing or not a text, or the solution does not verify.
     """
     problem = text_of(raw, "problem")
-    domain = domain_of({"domain": "math", **raw})
-    structure = raw.get("teacher_structure")
+    domain = domain_of({**raw, "domain": raw.get("domain") or "math"})
+    messages = raw.get("messages") or [{"role": "user", "content": problem}]
+    _check_messages(messages)
+    structure = raw.get("teacher_structure") or None
     if structure is not None and not isinstance(structure, str):
         raise FormatError(f"teacher_structure is no text: {structure!r:.200}")
-    if not isinstance(raw.get("messages") or [], list):
-        raise FormatError(f"messages is no list: {raw['messages']!r:.200}")
-    path = raw.get("teacher_reasoning") if structure else text_of(raw, "teacher_reasoning")
+    path = raw.get("teacher_reasoning")
+    if path is not None or not structure:
+        path = text_of(raw, "teacher_reasoning")
     if raw.get("solution"):
         solution = text_of(raw, "solution")
     elif raw.get("solution") == "" and not raw.get("answer"):
@@ -59,7 +73,7 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
     if domain == "math" and solution and not verifies(solution):
         raise FormatError(f"gold answer does not verify against itself: {solution!r:.200}")
     return {
-        "messages": raw.get("messages") or [{"role": "user", "content": problem}],
+        "messages": messages,
         "solution": solution,
         "problem": problem,
         "domain": domain,
@@ -105,15 +119,44 @@ def boxed(answer: str) -> str:
 
 @lru_cache(100_000)
 def verifies(solution: str) -> bool:
-    """Say whether math-verify reads a gold solution and finds it equal to itself."""
-    if len(solution) > LONGEST_GOLD:
+    """Say whether a completion that ends in this very gold would be right.
+
+    ms-swift's `accuracy` reads a gold in one way and a completion without answer tags in a
+    stricter one. An answer in words is compared as a text.
+    """
+    if len(solution) > LONGEST_GOLD or _depth(solution) > DEEPEST_GOLD:
         return False
-    gold = parse(solution, extraction_mode="first_match")
-    return bool(gold) and bool(verify(gold, gold))
+    gold = parse(solution, extraction_mode="first_match", parsing_timeout=60)
+    said = parse(
+        solution,
+        extraction_config=[STRICT],
+        extraction_mode="first_match",
+        parsing_timeout=60,
+    )
+    return bool(gold) and bool(said) and bool(verify(gold, said, timeout_seconds=60))
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for character in text:
+        depth += {"{": 1, "(": 1, "[": 1, "}": -1, ")": -1, "]": -1}.get(character, 0)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _braced(argument: str) -> str:
     return argument if argument.startswith("{") else f"{{{argument}}}"
+
+
+def _check_messages(messages: Any) -> None:
+    if not isinstance(messages, list):
+        raise FormatError(f"messages is no list: {messages!r:.200}")
+    for message in messages:
+        if not isinstance(message, Mapping) or not (
+            message.get("role") in ("system", "user", "assistant")
+            and isinstance(message.get("content"), str)
+        ):
+            raise FormatError(f"messages has no role and content: {message!r:.200}")
 
 
 def text_of(raw: Mapping[str, Any], name: str) -> str:

@@ -1,24 +1,29 @@
 """Data sets for ms-swift's `--dataset rlkd/NAME`, or `rlkd/NAME:FILE` from a local copy.
 
 They are registered under our names alone: ms-swift's own entries for the same hub ids, and the
-way it matches other files by their name, stay as they are.
+way it matches other files by their name, stay as they are. A local copy is read as `rlkd prepare`
+reads it, row by row, so that both keep the same rows of any file.
 """
 
+import json
+import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from datasets import Dataset, config
-from datasets.exceptions import DatasetGenerationError
+from datasets import Dataset, Features, IterableDataset, Value
+from modelscope.hub.utils.utils import get_cache_dir
 from swift.dataset import DatasetMeta, RowPreprocessor, SubsetDataset, register_dataset
 from swift.dataset.dataset_syntax import DatasetSyntax
 from swift.dataset.loader import DatasetLoader
-from swift.utils import get_logger
+from swift.utils import get_logger, safe_ddp_context
 
+from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_data.formats import FORMATS, Format
-from rlkd_plugin.rlkd_data.row_files import check_columns, row_files
+from rlkd_plugin.rlkd_data.row_files import check_columns, raw_rows, row_files
 from rlkd_plugin.rlkd_data.row_format import Row
 
 DEMO_PROBLEMS = Path(__file__).parents[1] / "rlkd_data" / "samples" / "rlkd_demo_problems.jsonl"
@@ -40,26 +45,35 @@ class RlkdRows(RowPreprocessor):
         super().__init__()
         self.name = name
         self.form = form
+        self.version = __version__  # of what may be kept in a cache
 
     def preprocess(self, row: dict[str, Any]) -> Row | None:
+        place = ""
         try:
-            return self.form.make_row(row)
+            if PLACE in row:
+                place = f" ({row[PLACE]})"
+                row = _opened(row)
+            # a text that is missing is empty: a column of nulls alone has no type
+            made = self.form.make_row(row)
+            return {name: "" if value is None else value for name, value in made.items()}
         except FormatError as error:
             if _drops_file:
                 with _drops_file.open("a", encoding="utf-8") as drops:  # one short write, atomic
-                    drops.write(f"{error}".replace("\n", " ")[:1000] + "\n")
+                    drops.write(f"{error}{place}".replace("\n", " ")[:1000] + "\n")
             else:
-                logger.info_once(f"rlkd: rows of {self.name} are dropped, the first: {error}")
+                reason = str(error).partition(":")[0]
+                logger.info_once(f"rlkd: rows of {self.name} are dropped: {reason}")
             return None
 
     def __call__(self, dataset: Any, **kwargs: Any) -> Any:
         dataset = self.get_features_dataset(dataset)
         there = list(dataset.features)
-        if missing := [column for column in self.form.needs if column not in there]:
-            raise RlkdError(
-                f"{self.name} has no column {', '.join(missing)}; it has {', '.join(there)}"
-            )
-        dataset = dataset.select_columns([name for name in self.form.columns if name in there])
+        if PLACE not in there:
+            if missing := [column for column in self.form.needs if column not in there]:
+                raise RlkdError(
+                    f"{self.name} has no column {', '.join(missing)}; it has {', '.join(there)}"
+                )
+            dataset = dataset.select_columns([name for name in self.form.columns if name in there])
         if not isinstance(dataset, Dataset):
             return super().__call__(dataset, **kwargs)  # streamed: the rows are dropped unseen
         return self._counted(dataset, **kwargs)
@@ -77,12 +91,14 @@ class RlkdRows(RowPreprocessor):
                 _drops_file = None
         reasons = Counter(drop.partition(":")[0] for drop in drops)
         if len(first) < len(dataset):
-            reasons[f"{self.form.key} seen before"] = len(dataset) - len(first)
+            reasons[f"{self.form.key} seen before"] += len(dataset) - len(first)
+        if not drops and len(kept) < len(first):
+            reasons["for reasons that were logged when the cache was made"] = len(first) - len(kept)
         logger.info(
             f"rlkd: {self.name}: {len(kept)} of {len(dataset)} rows kept"
             + "".join(f"; dropped {count}: {reason}" for reason, count in reasons.most_common())
         )
-        for drop in {drop.partition(":")[0]: drop for drop in drops}.values():
+        for drop in {drop.partition(":")[0]: drop for drop in reversed(drops)}.values():
             logger.warning(f"rlkd: {self.name}: a dropped row: {drop}")
         if not len(kept):
             raise RlkdError(f"{self.name}: none of the {len(dataset)} rows can be used")
@@ -94,8 +110,39 @@ def _first_of_each(dataset: Dataset, key: str | None) -> Dataset:
     if key is None or key not in dataset.column_names:
         return dataset
     keys = dataset.select_columns([key]).to_pandas()[key]
-    again = keys.duplicated() & keys.notna()
+    again = keys.duplicated() & keys.notna() & (keys != "")
     return dataset.select((~again).to_numpy().nonzero()[0]) if again.any() else dataset
+
+
+PLACE, ROW, REFUSED = "rlkd_place", "rlkd_row", "rlkd_refused"
+CARRIED = Features({name: Value("string") for name in (PLACE, ROW, REFUSED)})
+"""How a row of a local copy comes to the row function: as JSON, or with the reason why not.
+
+So it arrives as it stands in the file. As columns of their own, a number in one row would change
+the type of the texts in the others.
+"""
+
+
+def _carried(files: tuple[tuple[str, int, int], ...], form: Format) -> Iterator[dict[str, str]]:
+    """Yield the rows of files, each given with its size and time, which a cache depends on."""
+    paths = [Path(path) for path, *_ in files]
+    for place, row in raw_rows(paths, form.columns, form.key):
+        if isinstance(row, FormatError):
+            yield {PLACE: place, ROW: "", REFUSED: str(row)}
+        else:
+            yield {PLACE: place, ROW: json.dumps(row), REFUSED: ""}
+
+
+def _opened(carried: dict[str, str]) -> dict[str, Any]:
+    if carried[REFUSED]:
+        raise FormatError(carried[REFUSED])
+    row = json.loads(carried[ROW])
+    try:
+        json.dumps(row, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise FormatError(f"half a surrogate pair, which no file can hold: {half!a}") from None
+    return row
 
 
 class RlkdLoader(DatasetLoader):
@@ -113,38 +160,47 @@ class RlkdLoader(DatasetLoader):
         if not file and dataset_meta.file:
             file = str(dataset_meta.file)
         if file:
-            return self._load_files(Path(file).expanduser(), dataset_syntax, dataset_meta)
+            source = Path(file).expanduser()
+            dataset_syntax.dataset = str(source.absolute())
+            return self._load_files(source, dataset_meta)
         hub_id = dataset_meta.form.hub_ids[bool(use_hf)]
         if not hub_id:
             raise RlkdError(f"--dataset {name} needs a file: {name}:rows.jsonl")
         dataset_syntax.dataset, dataset_syntax.subsets = hub_id, []
         return super().load(dataset_syntax, dataset_meta, use_hf=use_hf)
 
-    def _load_files(self, source: Path, syntax: DatasetSyntax, meta: "RlkdMeta") -> Any:
-        """Load a file of JSON lines or Parquet, or a folder of one kind of them."""
+    def _load_files(self, source: Path, meta: "RlkdMeta") -> Any:
+        """Load a file of JSON lines or Parquet, or a folder of them."""
+        if self.columns:
+            raise RlkdError(
+                f"--columns does not apply to {meta.dataset_name}:FILE: rename them there"
+            )
         try:
-            files = [file.resolve() for file in row_files(source)]
+            files = row_files(source)
             for file in files:
                 check_columns(file, meta.form.needs)
         except RlkdError as error:
             raise RlkdError(f"--dataset {meta.dataset_name}:{source}: {error}") from None
-        kinds = {file.suffix for file in files}
-        if len(kinds) > 1:
-            raise RlkdError(f"--dataset {meta.dataset_name}:{source}: several kinds of files there")
-        syntax.dataset = str(source.resolve())
-        pattern = files[0] if source.is_file() else source.resolve() / f"*{kinds.pop()}"
-        count_downloads = config.HF_UPDATE_DOWNLOAD_COUNTS
-        config.HF_UPDATE_DOWNLOAD_COUNTS = False  # `datasets` reports the use of a file to a server
-        try:
-            return self._load_dataset_path(str(pattern), meta)
-        except DatasetGenerationError as error:
-            name = meta.dataset_name.removeprefix("rlkd/")
-            raise RlkdError(
-                f"--dataset {meta.dataset_name}:{source} cannot be read: {error.__cause__}; "
-                f"`rlkd prepare {name} {source} OUT` leaves out the bad rows and says which"
-            ) from error
-        finally:
-            config.HF_UPDATE_DOWNLOAD_COUNTS = count_downloads
+        # no list, which `datasets` would hand to the generator file by file
+        stamps = tuple((str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+        given = {"gen_kwargs": {"files": stamps, "form": meta.form}, "features": CARRIED}
+        if self.streaming:
+            dataset = IterableDataset.from_generator(_carried, **given)
+        else:
+            with safe_ddp_context(None, True):  # the first process writes the cache of the others
+                cache = os.path.join(get_cache_dir(), "datasets")
+                dataset = Dataset.from_generator(_carried, cache_dir=cache, **given)
+        dataset = meta.preprocess_func(
+            dataset,
+            num_proc=self.num_proc,
+            load_from_cache_file=self.load_from_cache_file,
+            strict=self.strict,
+        )
+        return (
+            RowPreprocessor.remove_useless_columns(dataset)
+            if self.remove_unused_columns
+            else dataset
+        )
 
 
 class RlkdMeta(DatasetMeta):

@@ -1,4 +1,4 @@
-"""The reference recipe's fourth reward: a quarter for each think/answer tag that is in place."""
+"""The reference recipe's fourth reward: a quarter for each of the four think/answer tags."""
 
 from typing import Any
 
@@ -8,11 +8,12 @@ IN_PLACE = ("<think>\n", "\n</think>\n", "\n<answer>\n", "\n</answer>")
 
 
 def tag_count(completion: str) -> float:
-    """Return a quarter for each tag that stands exactly once, on a line of its own, in [0, 1].
+    """Return a quarter for each tag that stands exactly once beside its line breaks, in [0, 1].
 
     It is the rule of the Open-R1 recipe on which the paper's code builds (section 4.1), and
-    leads a model to the form that the all-or-nothing `format` rewards. An opening tag that the
-    template prefills is not part of the completion and does not count.
+    leads a model to the form that the all-or-nothing `format` rewards. It looks at each tag alone,
+    not at their order. An opening tag that the template prefills is not part of the completion
+    and does not count.
     """
     return sum(completion.count(tag) == 1 for tag in IN_PLACE) / len(IN_PLACE)
 

@@ -66,7 +66,7 @@ class R1Meta(TemplateMeta):
         known = tokenizer.get_vocab()
         dialogue = next((d for d in (R1, CHATML) if d.known_by in known), PLAIN)
         self.system_prefix = list(dialogue.prefix)
-        self.prefix = self._replace_system(dialogue.prefix)
+        self.prefix = self._replace_system(dialogue.prefix) if dialogue.writes_bos else []
         self.prompt = list(dialogue.prompt)
         self.chat_sep = list(dialogue.chat_sep)
         self.suffix = list(dialogue.suffix)
