@@ -143,3 +143,12 @@ def test_every_step_but_the_last_is_used_later(rows: list[dict[str, str]]) -> No
         for place, (_, result) in enumerate(done[:-1], start=1):
             later = set().union(*(numbers(expression) for expression, _ in done[place:]))
             assert Fraction(result) in later, f"row {index}: {result} is never used"
+
+
+def test_the_demo_pairs_are_those_of_the_problems() -> None:
+    """`tools/demo_pairs.py` was run after the last change of the problems or the rules."""
+    import asyncio
+
+    from tools.demo_pairs import PAIRS, pairs
+
+    assert PAIRS.read_text("utf-8") == asyncio.run(pairs())

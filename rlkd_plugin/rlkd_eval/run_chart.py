@@ -36,7 +36,7 @@ def draw(run: Run) -> Figure:
     figure = Figure(figsize=(8, 8), facecolor="white", layout="constrained")
     panels = figure.subplots(len(PANELS), 1, sharex=True, height_ratios=(3, 2, 2))
     for axes, (label, curves) in zip(panels, PANELS, strict=True):
-        _dress(axes, label)
+        dress(axes, label)
         drawn = []
         for name, value, style in curves:
             if points := series(run, value):
@@ -45,15 +45,7 @@ def draw(run: Run) -> Figure:
         if drawn:
             # with 0, and never so close that the noise of a flat curve looks like a trend
             axes.set_ylim(min(0, 1.15 * min(drawn)), max(0.25, 1.15 * max(drawn)))
-            axes.legend(
-                frameon=False,
-                fontsize=10,
-                labelcolor=INK,
-                ncols=2,
-                loc="lower left",
-                bbox_to_anchor=(-0.015, 0.98),
-                handlelength=3,
-            )
+            legend(axes)
         else:
             axes.set_yticks([])
             axes.text(0.5, 0.5, "not in the log", transform=axes.transAxes, ha="center", color=INK)
@@ -83,7 +75,21 @@ def _curve(axes: Axes, points: list[tuple[int, float]], name: str, style: dict[s
     )
 
 
-def _dress(axes: Axes, label: str) -> None:
+def legend(axes: Axes) -> None:
+    """Name the curves above their panel."""
+    axes.legend(
+        frameon=False,
+        fontsize=10,
+        labelcolor=INK,
+        ncols=2,
+        loc="lower left",
+        bbox_to_anchor=(-0.015, 0.98),
+        handlelength=3,
+    )
+
+
+def dress(axes: Axes, label: str) -> None:
+    """Give a panel its label and a quiet frame."""
     axes.set_ylabel(label, color=INK, fontsize=11)
     axes.tick_params(colors=INK, labelsize=10)
     axes.grid(color="#DDDDDD", linewidth=0.8)

@@ -3,12 +3,24 @@
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
+from rlkd_plugin.rlkd_eval.phase_chart import draw_phases, phase_summary, phase_table
+from rlkd_plugin.rlkd_eval.phase_log import PhaseStep, phase_steps
 from rlkd_plugin.rlkd_eval.run_chart import draw
-from rlkd_plugin.rlkd_eval.run_log import Run, StepRecord, read_run, series
+from rlkd_plugin.rlkd_eval.run_log import (
+    LOG,
+    Run,
+    log_entries,
+    read_run,
+    run_folder,
+    series,
+)
+
+T = TypeVar("T")
 
 CHART = "rlkd_curves.png"
 ROWS = 20  # of the table
@@ -18,8 +30,13 @@ def show(folder: Path, console: Console) -> None:
     """Print a run's table, summary and files, and draw its chart into its folder.
 
     Raises:
-        RlkdError: if the folder holds no log of a GRPO run.
+        RlkdError: if the folder holds no log of a GRPO run or of structured training.
     """
+    folder = run_folder(folder)
+    entries, remarks = log_entries((folder / LOG).read_text("utf-8", errors="replace"))
+    if steps := phase_steps(entries):
+        show_phases(folder, steps, remarks, console)
+        return
     run = read_run(folder)
     chart = run.folder / CHART
     draw(run).savefig(chart, dpi=150)
@@ -28,6 +45,17 @@ def show(folder: Path, console: Console) -> None:
     lines += [f"note: {remark}" for remark in run.remarks]
     lines += [f"chart: {chart}", *(f"trace: {trace}" for trace in run.traces)]
     for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def show_phases(
+    folder: Path, steps: list[PhaseStep], remarks: Sequence[str], console: Console
+) -> None:
+    """Print the table and summary of structured training, and draw its chart."""
+    chart = folder / CHART
+    draw_phases(folder.name, steps).savefig(chart, dpi=150)
+    console.print(phase_table(folder.name, sampled(steps, ROWS)))
+    for line in (phase_summary(steps), *(f"note: {r}" for r in remarks), f"chart: {chart}"):
         console.print(line, soft_wrap=True)
 
 
@@ -49,7 +77,7 @@ def table(run: Run) -> Table:
     return result
 
 
-def sampled(steps: Sequence[StepRecord], most: int) -> list[StepRecord]:
+def sampled(steps: Sequence[T], most: int) -> list[T]:
     """Return at most `most` steps at even distances, with the first and the last."""
     if len(steps) <= most:
         return list(steps)

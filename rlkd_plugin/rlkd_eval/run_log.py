@@ -89,12 +89,9 @@ def series(run: Run, value: str) -> list[tuple[int, float]]:
     return [(step, number) for step, number in pairs if number is not None]
 
 
-def parse_log(text: str) -> tuple[tuple[StepRecord, ...], tuple[str, ...]]:
-    """Return a log's steps in order, and remarks on skipped lines and missing values.
-
-    A step that was logged twice (a run that was resumed) counts as it was logged last.
-    """
-    steps: dict[int, StepRecord] = {}
+def log_entries(text: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the entries of a log, and a remark if lines of it are broken."""
+    entries: list[dict[str, Any]] = []
     broken: list[str] = []
     for number, line in enumerate(text.split("\n"), start=1):
         try:
@@ -102,11 +99,22 @@ def parse_log(text: str) -> tuple[tuple[StepRecord, ...], tuple[str, ...]]:
         except ValueError:
             broken.append(str(number))
             continue
-        if isinstance(entry, dict) and "reward" in entry and (step := _step(entry)) is not None:
+        if isinstance(entry, dict):
+            entries.append(entry)
+    remark = f"not whole JSON, skipped: line {', '.join(broken)}"
+    return entries, [remark] if broken else []
+
+
+def parse_log(text: str) -> tuple[tuple[StepRecord, ...], tuple[str, ...]]:
+    """Return a log's steps in order, and remarks on skipped lines and missing values.
+
+    A step that was logged twice (a run that was resumed) counts as it was logged last.
+    """
+    entries, remarks = log_entries(text)
+    steps: dict[int, StepRecord] = {}
+    for entry in entries:
+        if "reward" in entry and (step := step_of(entry)) is not None:
             steps[step] = _record(step, entry)
-    remarks = []
-    if broken:
-        remarks.append(f"not whole JSON, skipped: line {', '.join(broken)}")
     for name, key in COLUMNS.items():
         column = "spread" if name == "zero_spread" else name
         if steps and all(getattr(record, column) is None for record in steps.values()):
@@ -115,16 +123,18 @@ def parse_log(text: str) -> tuple[tuple[StepRecord, ...], tuple[str, ...]]:
     return tuple(steps[step] for step in sorted(steps)), tuple(remarks)
 
 
-def _step(entry: Mapping[str, Any]) -> int | None:
+def step_of(entry: Mapping[str, Any]) -> int | None:
+    """Return the optimizer step of a log line, or None if it is of no step."""
     step = str(entry.get("global_step/max_steps", "")).partition("/")[0]
     return int(step) if step.isdecimal() else None
 
 
 def _record(step: int, entry: Mapping[str, Any]) -> StepRecord:
-    values = {name: _number(entry.get(key)) for name, key in COLUMNS.items()}
+    values = {name: number_of(entry.get(key)) for name, key in COLUMNS.items()}
     zero_spread = values.pop("zero_spread")
     return StepRecord(step, spread=None if zero_spread is None else 1 - zero_spread, **values)
 
 
-def _number(value: object) -> float | None:
+def number_of(value: object) -> float | None:
+    """Return a finite number, or None for anything else."""
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

@@ -26,7 +26,7 @@ from rlkd_plugin.rlkd_data.formats import FORMATS, Format
 from rlkd_plugin.rlkd_data.row_files import check_columns, raw_rows, row_files
 from rlkd_plugin.rlkd_data.row_format import Row
 
-DEMO_PROBLEMS = Path(__file__).parents[1] / "rlkd_data" / "samples" / "rlkd_demo_problems.jsonl"
+SAMPLES = Path(__file__).parents[1] / "rlkd_data" / "samples"
 
 logger = get_logger()
 
@@ -221,5 +221,8 @@ def register_rows() -> None:
     """Register the data sets; doing so again replaces them by the same."""
     for name, form in FORMATS.items():
         register_dataset(RlkdMeta(f"rlkd/{name}", form), exist_ok=True)
-    demo = RlkdMeta("rlkd/demo", FORMATS["jsonl"], file=DEMO_PROBLEMS)
-    register_dataset(demo, exist_ok=True)
+    for name, form, file in (
+        ("rlkd/demo", "jsonl", "rlkd_demo_problems.jsonl"),
+        ("rlkd/demo-pairs", "gsrm-sft", "rlkd_demo_pairs.jsonl"),
+    ):
+        register_dataset(RlkdMeta(name, FORMATS[form], file=SAMPLES / file), exist_ok=True)

@@ -1,0 +1,196 @@
+"""What structured training refuses before it begins, each with a sentence that helps."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.gsrm.phases import PhaseWeights
+from rlkd_plugin.swift_hooks.structured_checks import (
+    check_arguments,
+    check_lost,
+    check_rows,
+    check_steps,
+)
+from rlkd_plugin.swift_hooks.structured_training import RlkdStructured
+from tests.hub_shapes import STRUCTURE
+
+NAME = "rlkd_structured"
+
+
+def arguments(**change: Any) -> SimpleNamespace:
+    """The arguments of a run that is in order."""
+    given = {
+        "loss_type": NAME,
+        "loss_scale": NAME,
+        "callbacks": [NAME],
+        "streaming": False,
+        "num_train_epochs": 3.0,
+        "sequence_parallel_size": 1,
+        "average_tokens_across_devices": True,
+        "lazy_tokenize": False,
+    }
+    return SimpleNamespace(**{**given, **change})
+
+
+def test_a_run_in_order_is_let_through() -> None:
+    check_arguments(arguments())
+    check_arguments(arguments(loss_scale=f"last_round+{NAME}+ignore_empty_think"))
+
+
+def test_a_run_without_our_names_is_not_looked_at() -> None:
+    check_arguments(arguments(loss_type=None, loss_scale="default", callbacks=[], streaming=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ({"loss_type": None}, "--loss_type rlkd_structured is missing"),
+        ({"loss_scale": "default"}, "--loss_scale rlkd_structured is missing"),
+        ({"callbacks": ["x"]}, "--callbacks rlkd_structured is missing"),
+        (
+            {"loss_type": None, "callbacks": []},
+            "--loss_type rlkd_structured and --callbacks rlkd_structured is missing",
+        ),
+    ],
+)
+def test_the_three_names_belong_together(change: dict[str, Any], missing: str) -> None:
+    with pytest.raises(RlkdError, match=missing):
+        check_arguments(arguments(**change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_train_epochs": 2.0}, r"--num_train_epochs 2 does not fit the 3 phases meta,solve"),
+        ({"num_train_epochs": 2.5}, r"--num_train_epochs 2\.5 does not fit"),
+        ({"streaming": True}, "--streaming true"),
+        ({"sequence_parallel_size": 2}, "--sequence_parallel_size 2"),
+        ({"average_tokens_across_devices": False}, "--average_tokens_across_devices false"),
+        ({"lazy_tokenize": True}, "--lazy_tokenize true"),
+        ({"rlhf_type": "dpo"}, "is for `swift sft`"),
+    ],
+)
+def test_arguments_that_it_cannot_serve_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(RlkdError, match=message):
+        check_arguments(arguments(**change))
+
+
+def test_other_phases_want_other_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLKD_PHASES", "meta, solve,mixed,mixed")
+    check_arguments(arguments(num_train_epochs=4.0))
+    with pytest.raises(RlkdError, match="does not fit the 4 phases"):
+        check_arguments(arguments())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("RLKD_PHASES", "meta,solv", "RLKD_PHASES"),
+        ("RLKD_PHASES", "mixed", "needs a and b: train meta and solve before it"),
+        ("RLKD_MIX_A", "1.0", "RLKD_MIX_A and RLKD_MIX_B belong together"),
+        ("RLKD_MIX_B", "-1", "RLKD_MIX_B"),
+        ("RLKD_PHASE_INTERVAL", "0", "RLKD_PHASE_INTERVAL"),
+        ("RLKD_MAX_LOST_ROWS", "2", "RLKD_MAX_LOST_ROWS"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(RlkdError, match=message):
+        check_arguments(arguments())
+
+
+def test_ms_swift_itself_asks_for_the_check() -> None:
+    """Before it makes its training arguments, so before any model is loaded."""
+    from swift.trainers import TrainerFactory
+
+    from rlkd_plugin.swift_hooks.registry import register_all
+
+    register_all()
+    register_all()
+    with pytest.raises(RlkdError, match="--loss_type rlkd_structured is missing"):
+        TrainerFactory.get_training_args(arguments(loss_type=None))
+
+
+def test_max_steps_that_cut_a_phase_are_refused() -> None:
+    # 5 batches, 2 a step: 3 steps an epoch, 9 in all
+    def args(steps: int) -> Any:
+        return SimpleNamespace(max_steps=steps, gradient_accumulation_steps=2)
+
+    check_steps(args(-1), range(5), 3)
+    check_steps(args(9), range(5), 3)
+    for steps in (8, 10):
+        with pytest.raises(RlkdError, match=rf"--max_steps {steps} .*at step 9 \(an epoch has 3"):
+            check_steps(args(steps), range(5), 3)
+
+
+class Rows(list):
+    """A data set with messages, within those that ms-swift wraps around it."""
+
+    column_names = ("messages",)
+
+    def __getitem__(self, name: str) -> list[Any]:
+        return [[{"role": "assistant", "content": text}] for text in self]
+
+
+def test_responses_that_are_no_structures_are_named() -> None:
+    rows = Rows([STRUCTURE, "no", STRUCTURE.partition("\n\nSo")[0], *["x"] * 6])
+    wrapped = SimpleNamespace(dataset=SimpleNamespace(dataset=rows))
+    check_rows("train_dataset", SimpleNamespace(dataset=Rows([STRUCTURE])))
+    with pytest.raises(RlkdError, match="8 responses of the train_dataset") as error:
+        check_rows("train_dataset", wrapped)
+    assert "row 2: no whole step in 'no'" in str(error.value)
+    assert "row 3: it breaks off or has no final answer" in str(error.value)
+    assert str(error.value).endswith("... and 3 more")
+
+
+def test_no_evaluation_set_has_no_responses() -> None:
+    check_rows("eval_dataset", None)
+    check_rows("eval_dataset", [])
+
+
+def test_lost_rows_are_refused_above_a_share() -> None:
+    check_lost("x", 100, 95, 0.05)
+    with pytest.raises(RlkdError, match="6 of 100 rows could not be encoded"):
+        check_lost("x", 100, 94, 0.05)
+
+
+def callback(*phases: str, interval: int = 100) -> RlkdStructured:
+    """A callback as it is before a run, without a trainer."""
+    made = RlkdStructured.__new__(RlkdStructured)
+    made.phases = phases or ("meta", "solve", "mixed")
+    made.weights = PhaseWeights(interval=interval)
+    return made
+
+
+@pytest.mark.parametrize("phase", ["solve", "mixed"])
+def test_a_checkpoint_without_our_state_is_refused_after_the_first_phase(phase: Any) -> None:
+    with pytest.raises(RlkdError, match=f"no state of rlkd_structured, and phase {phase}"):
+        callback()._restore(None, phase)
+
+
+def test_in_the_first_phase_it_goes_on() -> None:
+    callback()._restore(None, "meta")
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (callback("meta", "solve", "mixed", "mixed"), "the phases meta,solve,mixed,mixed, this"),
+        (callback(interval=50), "RLKD_PHASE_INTERVAL=50, this one has 100"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(other: RlkdStructured, message: str) -> None:
+    with pytest.raises(RlkdError, match=message):
+        callback()._restore(other.state(), "solve")
+
+
+def test_a_checkpoint_gives_back_the_sums() -> None:
+    before = callback()
+    before.weights.record("meta", 2.0, None)
+    after = callback()
+    after._restore(before.state(), "meta")
+    assert after.weights == before.weights
