@@ -39,7 +39,7 @@ def draw_phases(name: str, steps: list[PhaseStep]) -> Figure:
                 **style,
             )
         legend(axes)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * axes.get_ylim()[1])  # room for the phases' names
     _mark_phases(panels, steps)
     panels[-1].set_xlabel("step", color=INK, fontsize=11)
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -54,8 +54,9 @@ def _mark_phases(panels: list[Axes], steps: list[PhaseStep]) -> None:
             axes.axvline(first - 0.5, color="#999999", linewidth=1, linestyle=":")
         panels[0].annotate(
             f"{phase}: {PHASE_NAMES[phase - 1]}",
-            (first - 0.5, 0),
-            xytext=(4, 5),
+            (first - 0.5, 1),
+            xycoords=panels[0].get_xaxis_transform(),
+            xytext=(4, -12),
             textcoords="offset points",
             fontsize=10,
             color=INK,
