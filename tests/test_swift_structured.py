@@ -75,6 +75,15 @@ def steps_of(out: Path) -> list[dict[str, Any]]:
     return [row for row in rows(out / "logging.jsonl") if "loss" in row]
 
 
+def prompt_of(user: str) -> str:
+    """A user's message in the template that ms-swift takes for Qwen2.5-7B-Instruct."""
+    system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+    return (
+        f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user}<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
 def losses(
     network: Any, tokenizer: Any, pairs: list[dict[str, Any]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,11 +92,7 @@ def losses(
     counts = [0, 0]
     for raw in pairs:
         user, reply = (m["content"] for m in gsrm_sft_row(raw)["messages"])
-        system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
-        prompt = (
-            f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user}<|im_end|>\n"
-            "<|im_start|>assistant\n"
-        )
+        prompt = prompt_of(user)
         text = f"{prompt}{reply}<|im_end|>\n"
         encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
         meta = [range(m.start(), m.end()) for m in META.finditer(text, len(prompt))]
@@ -280,6 +285,28 @@ def test_rows_that_are_too_long_are_counted_and_too_many_stop_the_run(
     said = train(model, tmp_path / "yes", 4, *options, RLKD_MAX_LOST_ROWS="0.9")
     assert f"rlkd: rlkd_structured: {lost[1]} of 4 rows could not be encoded" in said
     assert len(steps_of(tmp_path / "yes")) == 3 * (4 - int(lost[1]))
+
+
+def test_steps_without_a_token_of_the_phase_change_nothing_and_hang_nowhere(
+    model: Path, tmp_path: Path
+) -> None:
+    """Two ranks; every response is cut off within its first meta-reasoning."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    longest = max(
+        len(tokenizer(prompt_of(gsrm_sft_row(raw)["messages"][0]["content"])).input_ids)
+        for raw in raw_pairs(4)
+    )
+    options = ["--max_length", str(longest + 6), "--truncation_strategy", "right"]
+    options += ["--num_train_epochs", "1", "--per_device_train_batch_size", "1"]
+    options += ["--gradient_accumulation_steps", "1"]
+    train(model, tmp_path / "run", 4, *options, ranks=2, RLKD_PHASES="solve")
+    logged = steps_of(tmp_path / "run")
+    assert len(logged) == 2
+    for row in logged:
+        assert (row["loss"], row["tokens_solve"], row["grad_norm"]) == (0, 0, 0)
+        assert "loss_solve" not in row
 
 
 def test_a_response_that_is_no_structure_stops_the_run_before_training(
