@@ -5,6 +5,7 @@
 
 Plain training and each phase alone (RLKD_PHASES=meta, solve, mixed) run one epoch of the same rows,
 in turn, in processes of their own. The table has the median of the runs, and the ratios to plain.
+Peak memory is that of the process: on a GPU or NPU it leaves out the device's.
 """
 
 import argparse
@@ -69,7 +70,7 @@ def main() -> None:
     found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(args.runs):
-            # each kind comes first once, so that a machine that slows down slows all alike
+            # in another order each time, so that a machine that slows down slows all alike
             for kind in KINDS[number % 4 :] + KINDS[: number % 4]:
                 found[kind].append(run(kind, args, folder))
     print(f"median of {args.runs} runs; {args.rows} rows, two a step")

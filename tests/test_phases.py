@@ -15,6 +15,7 @@ def started(interval: int = 100) -> PhaseWeights:
         weights.record("meta", loss, None)
     for loss in (1.0, 0.5, 0.6):
         weights.record("solve", None, loss)
+    weights.begin("mixed")
     return weights
 
 
@@ -30,14 +31,16 @@ def test_a_and_b_start_at_the_means_of_l1_and_l2() -> None:
 
 
 def test_a_step_without_a_token_of_the_set_does_not_count() -> None:
-    weights = started()
-    weights.record("meta", None, None)
-    assert weights.of("mixed")[0] == 2.0
+    weights = PhaseWeights()
+    for loss in (None, 3.0, None, 1.0):
+        weights.record("meta", loss, None)
+    weights.record("solve", None, 1.0)
+    weights.begin("mixed")
+    assert weights.of("mixed") == (2.0, 1.0)
 
 
 def test_the_weights_follow_the_ratio_of_the_losses_after_an_interval() -> None:
     weights = started(interval=2)
-    weights.of("mixed")
     weights.record("mixed", 0.5, 0.2)
     assert weights.of("mixed") == (2.0, pytest.approx(0.7))
     weights.record("mixed", 0.4, 0.1)
@@ -47,7 +50,6 @@ def test_the_weights_follow_the_ratio_of_the_losses_after_an_interval() -> None:
 
 def test_each_update_looks_at_the_steps_since_the_last() -> None:
     weights = started(interval=1)
-    weights.of("mixed")
     weights.record("mixed", 3.0, 1.0)
     weights.record("mixed", 1.0, 1.0)
     # the second window alone: rho = 1, so both get half of 2.7
@@ -67,25 +69,41 @@ def test_a_window_without_one_of_the_sets_changes_nothing(
 
 def test_a_loss_of_zero_divides_nothing_by_it() -> None:
     weights = started(interval=1)
-    weights.of("mixed")
     weights.record("mixed", 1.0, 0.0)
     assert weights.of("mixed") == (pytest.approx(2.7), 0.0)
 
 
 def test_given_weights_are_the_start() -> None:
-    assert PhaseWeights(1.5, 0.5).of("mixed") == (1.5, 0.5)
+    weights = PhaseWeights(1.5, 0.5)
+    weights.begin("mixed")
+    assert weights.of("mixed") == (1.5, 0.5)
 
 
 def test_a_mixed_phase_without_losses_to_start_from_is_refused() -> None:
     weights = PhaseWeights()
     weights.record("meta", 1.0, None)
-    with pytest.raises(RlkdError, match="no step of solve had a token of its set"):
-        weights.of("mixed")
+    weights.check("meta")
+    with pytest.raises(RlkdError, match="no step of the phase solve had a token of its set"):
+        weights.begin("mixed")
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_step_whose_loss_is_no_number_does_not_count(broken: float) -> None:
+    """ms-swift drops its gradients and trains on; a and b have to survive it as well."""
+    weights = PhaseWeights(interval=2)
+    for loss in (3.0, broken, 1.0):
+        weights.record("meta", loss, None)
+        weights.record("solve", None, loss)
+    weights.begin("mixed")
+    assert weights.of("mixed") == (2.0, 2.0)
+    weights.record("mixed", broken, 1.0)
+    weights.record("mixed", 3.0, broken)
+    # 3 against 1: a = 4 * 3/4
+    assert weights.of("mixed") == (3.0, 1.0)
 
 
 def test_the_state_survives_json() -> None:
     weights = started(interval=3)
-    weights.of("mixed")
     weights.record("mixed", 0.1, 0.7)
     again = PhaseWeights.from_dict(json.loads(json.dumps(weights.to_dict())))
     assert again == weights

@@ -8,7 +8,7 @@ import torch
 
 from rlkd_plugin.swift_hooks.structured_loss import structured_loss
 from rlkd_plugin.swift_hooks.structured_tokens import META, NAME, SOLVE
-from rlkd_plugin.swift_hooks.structured_training import Latest, mask_to
+from rlkd_plugin.swift_hooks.structured_training import Latest, RlkdStructured, mask_to
 from tests.test_swift_structured import losses, raw_pairs
 from tests.tiny_model import tiny_model
 
@@ -122,7 +122,7 @@ def test_packed_rows_have_the_exact_loss_and_gradients(
     for count in cut:
         batch = template.data_collator([dict(rows.pop(0)) for _ in range(count)])
         batches.append({k: v for k, v in batch.items() if k != "attention_mask"})
-    callback = next(c for c in trainer.callback_handler.callbacks if hasattr(c, "phases_so_far"))
+    callback = next(c for c in trainer.callback_handler.callbacks if isinstance(c, RlkdStructured))
     callback.phase, trainer.rlkd_step.weights = phase, weights
     samples, items = trainer.get_batch_samples(iter(batches), len(batches), device)
     trainer.model.train()
@@ -153,7 +153,7 @@ def test_logits_are_computed_for_the_phase_alone(trainer: Any) -> None:
     for phase in ("meta", "solve", "mixed"):
         batch = trainer.template.data_collator([dict(trainer.train_dataset[1])])
         callback = next(
-            c for c in trainer.callback_handler.callbacks if hasattr(c, "phases_so_far")
+            c for c in trainer.callback_handler.callbacks if isinstance(c, RlkdStructured)
         )
         callback.phase, trainer.rlkd_step.weights = phase, (1.0, 1.0)
         (sample,), _ = trainer.get_batch_samples(iter([batch]), 1, torch.device("cpu"))

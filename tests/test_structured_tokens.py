@@ -117,11 +117,12 @@ def squeezed(text: str) -> str:
 
 
 def test_a_token_that_reaches_into_a_tag_belongs_to_it() -> None:
-    """SmolLM2 has one token for a line break and the bracket after it."""
-    text = "[Meta-reasoning 1]: P \n[Sub-problem 1]: Q \n[Answer 1]: A\n\nSo the final answer is: A"
+    """SmolLM2 has one token for a space and the bracket after it."""
+    text = STRUCTURES["one line"]
     row = encoded(tokenizer_with(), text, NAME)
     tokens = tokenizer_with().convert_ids_to_tokens(row["input_ids"])
     crossing = [i for i, token in enumerate(tokens) if re.search(r"[ĠĊ]\[", token)]
+    assert len(crossing) == 2
     for i in crossing:
         assert row["loss_scale"][i] == row["loss_scale"][i + 1]
 
@@ -156,6 +157,31 @@ def test_a_chain_of_loss_scales_keeps_the_codes() -> None:
         for scale in (NAME, f"{NAME}+ignore_empty_think")
     )
     assert alone["loss_scale"] == chained["loss_scale"]
+
+
+def test_a_prefilled_empty_thought_is_not_learned() -> None:
+    """Hybrid-thinking templates put it before the response; labels are those of a plain run."""
+    from swift import get_template
+
+    from rlkd_plugin.swift_hooks.registry import register_all
+    from tests.test_template import small_model
+
+    register_all()
+    rows = []
+    for loss_scale in (f"{NAME}+ignore_empty_think", "default+ignore_empty_think"):
+        tokenizer = tokenizer_with("<think>", "</think>")
+        tokenizer.model_info, tokenizer.model_meta = small_model()
+        made = get_template(tokenizer, template_type="qwen3", loss_scale=loss_scale)
+        made.set_mode("train")
+        messages = [
+            {"role": "user", "content": "Take it apart."},
+            {"role": "assistant", "content": STRUCTURES["plain"]},
+        ]
+        rows.append(made.encode({"messages": messages}))
+    ours, plain = rows
+    assert "</think>" in tokenizer.decode(ours["input_ids"])
+    assert "</think>" not in tokenizer.decode([t for t in ours["labels"] if t >= 0])
+    assert (ours["input_ids"], ours["labels"]) == (plain["input_ids"], plain["labels"])
 
 
 def test_a_slow_tokenizer_is_refused() -> None:

@@ -15,6 +15,7 @@ Readings of the paper, with the reason:
   one of the sums has no step in it, nothing changes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -35,8 +36,12 @@ class Total:
     steps: int = 0
 
     def add(self, loss: float | None) -> None:
-        """Add a step's loss; None is a step without a token of the set."""
-        if loss is not None:
+        """Add a step's loss; None is a step without a token of the set.
+
+        One that is no finite number is left out as well: ms-swift drops such a step's gradients
+        and goes on, and one of them would make a and b useless for the rest of the run.
+        """
+        if loss is not None and math.isfinite(loss):
             self.loss += loss
             self.steps += 1
 
@@ -66,22 +71,32 @@ class PhaseWeights:
     steps_now: int = 0
 
     def of(self, phase: Phase) -> tuple[float, float]:
-        """Return the weights of the two losses in a phase.
+        """Return the weights of the two losses in a phase that has begun."""
+        return {"meta": (1.0, 0.0), "solve": (0.0, 1.0), "mixed": (self.a, self.b)}[phase]
+
+    def begin(self, phase: Phase) -> None:
+        """Set a and b where the first mixed phase begins.
 
         Raises:
-            RlkdError: if the mixed phase begins without a loss of each set to start from.
+            RlkdError: if one of them has no loss to start from.
         """
-        if phase != "mixed":
-            return (1.0, 0.0) if phase == "meta" else (0.0, 1.0)
-        if self.a is None or self.b is None:
-            if not self.meta.steps or not self.solve.steps:
-                raise RlkdError(
-                    "a and b start at the mean losses of the phases meta and solve, and no step of "
-                    f"{'solve' if self.meta.steps else 'meta'} had a token of its set"
-                )
+        if phase == "mixed" and self.a is None:
+            self.check("meta")
+            self.check("solve")
             self.a = self.meta.loss / self.meta.steps
             self.b = self.solve.loss / self.solve.steps
-        return self.a, self.b
+
+    def check(self, phase: Phase) -> None:
+        """Refuse to go on from a phase that had nothing to learn.
+
+        Raises:
+            RlkdError: if no step of the phase `meta` or `solve` had a loss.
+        """
+        if phase != "mixed" and not getattr(self, phase).steps:
+            raise RlkdError(
+                f"no step of the phase {phase} had a token of its set and a finite loss: are all "
+                "responses cut off (--max_length), or are they no structures?"
+            )
 
     def record(self, phase: Phase, meta: float | None, solve: float | None) -> None:
         """Take in the losses of an optimizer step; None for a set without a token in it."""

@@ -54,7 +54,9 @@ def show_phases(
     """Print the table and summary of structured training, and draw its chart."""
     chart = folder / CHART
     draw_phases(folder.name, steps).savefig(chart, dpi=150)
-    console.print(phase_table(folder.name, sampled(steps, ROWS)))
+    rows = sampled(steps, ROWS)
+    some = f": {len(rows)} of its {len(steps)} steps, evenly sampled"
+    console.print(phase_table(folder.name + (some if len(rows) < len(steps) else ""), rows))
     for line in (phase_summary(steps), *(f"note: {r}" for r in remarks), f"chart: {chart}"):
         console.print(line, soft_wrap=True)
 

@@ -15,6 +15,31 @@ from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.swift_hooks.structured_tokens import NAME, uses_codes
 
 SHOWN = 5
+CHAIN = {NAME, "default", "last_round", "ignore_empty_think", "ignore_think_prefix"}
+"""What `--loss_scale` may be made of: others put weights where ours puts codes."""
+
+# option: the one value that it may have here, and why
+ONLY: dict[str, tuple[Any, str]] = {
+    "rlhf_type": (None, "it is for `swift sft`"),
+    "task_type": ("causal_lm", "it trains a model to write structures"),
+    "streaming": (False, "phases follow epochs, and a stream has none"),
+    "lazy_tokenize": (
+        False,
+        "rows that cannot be encoded are counted, and lazily ms-swift puts others in their place",
+    ),
+    "cached_dataset": ([], "rows that cannot be encoded are counted, and a cache has lost them"),
+    "cached_val_dataset": ([], "as for --cached_dataset"),
+    "sequence_parallel_size": (1, "tokens are not counted over it; packing saves memory too"),
+    "average_tokens_across_devices": (True, "losses are divided by the tokens of all ranks"),
+    "template_backend": ("swift", "another one does not tell a response from its prompt"),
+    "is_binary_loss_scale": (None, "the codes of the tokens would be lost"),
+    "enable_channel_loss": (False, "it would log the codes with the losses"),
+    "auto_find_batch_size": (False, "it would change the steps of a phase on the way"),
+    "restore_callback_states_from_checkpoint": (
+        False,
+        "our state is restored without it, and ms-swift's callbacks cannot be rebuilt",
+    ),
+}
 
 logger = get_logger()
 
@@ -25,9 +50,10 @@ def check_arguments(args: Any) -> None:
     Raises:
         RlkdError: says what does not fit and what to do.
     """
+    chain = (args.loss_scale or "").split("+")
     given = {
         "--loss_type": args.loss_type == NAME,
-        "--loss_scale": NAME in (args.loss_scale or "").split("+"),
+        "--loss_scale": NAME in chain,
         "--callbacks": NAME in args.callbacks,
     }
     if not any(given.values()):
@@ -37,47 +63,37 @@ def check_arguments(args: Any) -> None:
             f"structured fine-grained training needs --loss_type, --loss_scale and --callbacks "
             f"{NAME} together; {' and '.join(missing)} is missing"
         )
+    if others := [part for part in chain if part not in CHAIN]:
+        raise RlkdError(f"--loss_scale {args.loss_scale}: {others[0]} does not go with {NAME}")
+    for option, (value, why) in ONLY.items():
+        found = getattr(args, option, value)
+        if found is not None and found != value:
+            shown = str(found).lower() if isinstance(found, bool) else found
+            raise RlkdError(f"--{option} {shown} does not go with {NAME}: {why}; leave it out")
+    if "early_stop" in args.callbacks:
+        raise RlkdError(f"--callbacks early_stop does not go with {NAME}: it would cut a phase")
     phases = load_settings().phases
-    if getattr(args, "rlhf_type", None):
-        raise RlkdError(f"{NAME} is for `swift sft`, not for `swift rlhf --rlhf_type`")
-    if args.streaming:
-        raise RlkdError(f"{NAME} follows epochs, and --streaming true has none: leave it out")
     if args.num_train_epochs != len(phases):
         raise RlkdError(
             f"--num_train_epochs {args.num_train_epochs:g} does not fit the {len(phases)} phases "
             f"{','.join(phases)}, one epoch each: give --num_train_epochs {len(phases)}, or other "
             "RLKD_PHASES"
         )
-    if args.sequence_parallel_size > 1:
-        raise RlkdError(
-            f"{NAME} does not count tokens over --sequence_parallel_size "
-            f"{args.sequence_parallel_size}: give 1, and packing or a shorter --max_length"
-        )
-    if not args.average_tokens_across_devices:
-        raise RlkdError(
-            f"{NAME} divides by the tokens of all ranks: leave out "
-            "--average_tokens_across_devices false"
-        )
-    if args.lazy_tokenize:
-        raise RlkdError(
-            f"{NAME} counts the rows that cannot be encoded, and with --lazy_tokenize true "
-            "ms-swift puts others in their place unseen: leave it out"
-        )
 
 
-def check_steps(args: TrainingArguments, dataloader: Any, phases: int) -> None:
-    """Refuse `--max_steps` that would cut a phase.
+def check_steps(args: TrainingArguments, dataloader: Any, phases: int) -> int:
+    """Return the optimizer steps of an epoch; refuse `--max_steps` that would cut a phase.
 
     Raises:
         RlkdError: if the run would end before its last phase does.
     """
-    accumulation = args.gradient_accumulation_steps
-    epoch = max(1, -(-len(dataloader) // accumulation))
+    epoch = max(1, -(-len(dataloader) // args.gradient_accumulation_steps))
     if args.max_steps > 0 and args.max_steps != epoch * phases:
         raise RlkdError(
             f"--max_steps {args.max_steps} does not end where the last of the {phases} phases "
             f"does, at step {epoch * phases} (an epoch has {epoch} steps): leave it out"
         )
+    return epoch
 
 
 def check_rows(name: str, dataset: Any) -> None:
@@ -107,8 +123,14 @@ def _responses(dataset: Any) -> Iterator[tuple[int, str]]:
         dataset = getattr(dataset, "dataset", None)  # ms-swift's packed and lazy data sets
     for number, messages in enumerate(dataset["messages"] if dataset is not None else (), start=1):
         for message in messages:
-            if message["role"] == "assistant":
-                yield number, message["content"]
+            if message["role"] != "assistant" or message.get("loss") is False:
+                continue
+            if message.get("loss_scale") is not None:
+                raise RlkdError(
+                    f"row {number} has a loss_scale of its own, which would stand where {NAME} "
+                    "puts its codes: leave it out"
+                )
+            yield number, message["content"]
 
 
 def check_lost(name: str, before: int, after: int, most: float) -> None:

@@ -10,8 +10,7 @@ import torch
 from swift.loss import BaseLoss
 from swift.trainers import Trainer, TrainingArguments
 
-from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.swift_hooks.structured_tokens import META, NAME, SOLVE
+from rlkd_plugin.swift_hooks.structured_tokens import META, SOLVE
 
 CODES = (META, SOLVE)
 """The order of the two sets wherever numbers stand for both."""
@@ -67,8 +66,6 @@ class StructuredLoss(BaseLoss):
 
     def __init__(self, args: TrainingArguments, trainer: Trainer) -> None:
         super().__init__(args, trainer)
-        if self.is_megatron:
-            raise RlkdError(f"--loss_type {NAME} is for `swift sft`; Megatron has no hook for it")
         trainer.rlkd_step = StepLosses()
 
     def __call__(

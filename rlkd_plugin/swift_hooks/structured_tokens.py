@@ -86,6 +86,14 @@ def give_tokenizer() -> None:
     def loss_scale(self: Template) -> LossScale:
         found = host(self)
         if ours := uses_codes(found):
+            if self.use_megatron:
+                raise RlkdError(
+                    f"--loss_scale {NAME} is for `swift sft`; Megatron would take the "
+                    "codes of the tokens for weights"
+                )
+            if ours is not found:
+                # ours last: it hands on token ids, in which no other finds its texts
+                found.loss_scales.sort(key=lambda part: part is ours)
             if not self.tokenizer.is_fast:
                 raise RlkdError(
                     f"--loss_scale {NAME} needs a fast tokenizer, which knows where each token "

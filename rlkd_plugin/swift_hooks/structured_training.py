@@ -6,8 +6,9 @@ tokens outside the phase are masked, so that ms-swift computes no logits for the
 micro-batches and ranks. It keeps a and b, logs, and saves its state in `trainer_state.json`.
 """
 
-from collections.abc import Iterator
-from types import MethodType
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,6 +29,8 @@ from rlkd_plugin.swift_hooks.structured_tokens import META, SOLVE
 KEPT: dict[Phase, tuple[float, ...]] = {"meta": (META,), "solve": (SOLVE,), "mixed": (META, SOLVE)}
 """The sets whose tokens a phase learns."""
 
+STEPS = "steps an epoch"
+
 logger = get_logger()
 
 
@@ -36,15 +39,29 @@ class RlkdStructured(TrainerCallback, ExportableState):
 
     def __init__(self, args: TrainingArguments, trainer: Trainer) -> None:
         super().__init__(args, trainer)
-        settings = load_settings()
-        self.phases = settings.phases
-        self.weights = PhaseWeights(settings.mix_a, settings.mix_b, settings.phase_interval)
+        self.settings = load_settings()
+        self.phases = self.settings.phases
         self.phase: Phase = self.phases[0]
-        trainer.get_batch_samples = MethodType(self._batch_samples_of_phase(trainer), trainer)
+        self.epoch_steps = 1
+        self.weights = self._fresh_weights()
+        trainer.get_batch_samples = partial(self.batch_samples, trainer.get_batch_samples)
+
+    def _fresh_weights(self) -> PhaseWeights:
+        return PhaseWeights(self.settings.mix_a, self.settings.mix_b, self.settings.phase_interval)
+
+    def _frame(self) -> dict[str, Any]:
+        """Return what has to be the same for a run to go on from a checkpoint."""
+        return {
+            "RLKD_PHASES": ",".join(self.phases),
+            "RLKD_PHASE_INTERVAL": self.settings.phase_interval,
+            "RLKD_MIX_A": self.settings.mix_a,
+            "RLKD_MIX_B": self.settings.mix_b,
+            STEPS: self.epoch_steps,
+        }
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds of this run, for `trainer_state.json`."""
-        saved = {"phases": list(self.phases), "weights": self.weights.to_dict()}
+        saved = {"frame": self._frame(), "weights": self.weights.to_dict()}
         return {"args": {}, "attributes": {"saved": saved}}
 
     def on_train_begin(
@@ -56,21 +73,40 @@ class RlkdStructured(TrainerCallback, ExportableState):
             RlkdError: if a row is no structure, the steps do not fit the phases, or the checkpoint
                 is of another run.
         """
-        check_steps(args, kwargs["train_dataloader"], len(self.phases))
+        self.epoch_steps = check_steps(args, kwargs["train_dataloader"], len(self.phases))
         for which in ("train_dataset", "eval_dataset"):
             check_rows(which, getattr(self.trainer, which))
+        self.weights = self._fresh_weights()
         name = type(self).__name__
         if state.global_step:
-            self._restore(state.stateful_callbacks.get(name), self._phase_at(state))
+            if args.ignore_data_skip and state.global_step % self.epoch_steps:
+                raise RlkdError(
+                    f"--ignore_data_skip true would begin the epoch of step {state.global_step} "
+                    "anew, and the last phase would be cut: leave it out"
+                )
+            self._restore(state.stateful_callbacks.get(name), state.global_step)
+        # Transformers looks up this name when it saves, and a foreign checkpoint has none
         state.stateful_callbacks[name] = self.state()
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Begin the epoch's phase, before its first batch is fetched."""
-        self.phase = self._phase_at(state)
+        epoch = state.global_step // self.epoch_steps
+        self.phase = self.phases[min(epoch, len(self.phases) - 1)]
+        self.weights.begin(self.phase)
         a, b = self.trainer.rlkd_step.weights = self.weights.of(self.phase)
         logger.info(f"rlkd: phase {self.phase}: weights a = {a:.6f}, b = {b:.6f}")
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """End the phase; it must have had something to learn.
+
+        Raises:
+            RlkdError: if it had not.
+        """
+        self.weights.check(self.phase)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -80,7 +116,7 @@ class RlkdStructured(TrainerCallback, ExportableState):
         local = torch.stack(step.losses).sum(0)
         step.losses.clear()
         # gathered and summed in one order, so that a and b are the same on every rank
-        both = self.trainer.accelerator.gather(local).view(-1, 2).double().cpu().sum(0).tolist()
+        both = self.trainer.accelerator.gather(local).view(-1, 2).cpu().double().sum(0).tolist()
         meta, solve = (
             loss if count else None for loss, count in zip(both, step.tokens, strict=True)
         )
@@ -91,71 +127,63 @@ class RlkdStructured(TrainerCallback, ExportableState):
     def _log(self, meta: float | None, solve: float | None) -> None:
         metrics = self.trainer.custom_metrics["train"]
         step = self.trainer.rlkd_step
-        values = {"loss_meta": meta, "loss_solve": solve}
-        values |= dict(zip(("tokens_meta", "tokens_solve"), map(float, step.tokens), strict=True))
-        for name, value in values.items():
-            if value is not None:
+        for name, value in (("loss_meta", meta), ("loss_solve", solve)):
+            if value is not None and math.isfinite(value):
                 metrics[name].update(value)
-        latest = {"phase": float(self.phases_so_far())}
+        for name, count in zip(("tokens_meta", "tokens_solve"), step.tokens, strict=True):
+            metrics[name].update(float(count))
+        metrics["phase"] = Latest(float(list(KEPT).index(self.phase) + 1))
         if self.phase == "mixed":
-            latest |= dict(zip("ab", step.weights, strict=True))
-        for name, value in latest.items():
-            if not isinstance(metrics[name], Latest):
-                metrics[name] = Latest()
-            metrics[name].update(value)
+            metrics["a"], metrics["b"] = map(Latest, step.weights)
 
-    def phases_so_far(self) -> int:
-        """Return which of the paper's phases this is: 1 meta, 2 solve, 3 mixed."""
-        return list(KEPT).index(self.phase) + 1
-
-    def _phase_at(self, state: TrainerState) -> Phase:
-        epoch = int(round(state.epoch or 0.0, 6))
-        return self.phases[min(epoch, len(self.phases) - 1)]
-
-    def _restore(self, checkpoint: dict[str, Any] | None, phase: Phase) -> None:
+    def _restore(self, checkpoint: dict[str, Any] | None, step: int) -> None:
         if checkpoint is None:
-            if phase != self.phases[0]:
+            if step >= self.epoch_steps:
                 raise RlkdError(
-                    f"the checkpoint has no state of rlkd_structured, and phase {phase} goes on "
-                    "from the losses of the phases before it; start from a checkpoint of such a "
-                    "run, or train anew"
+                    "the checkpoint has no state of rlkd_structured, and phase "
+                    f"{step // self.epoch_steps + 1} goes on from the losses of the phases before "
+                    "it; start from a checkpoint of such a run, or train anew"
                 )
             logger.warning("rlkd: the checkpoint has no state of rlkd_structured: L1 counts anew")
             return
         saved = checkpoint["attributes"]["saved"]
-        if saved["phases"] != list(self.phases):
-            raise RlkdError(
-                f"the checkpoint is of a run with the phases {','.join(saved['phases'])}, this one "
-                f"has {','.join(self.phases)}; set RLKD_PHASES as it was"
-            )
-        interval = self.weights.interval
+        for name, value in self._frame().items():
+            if saved["frame"].get(name) != value:
+                raise RlkdError(
+                    f"the checkpoint is of a run with {name}={saved['frame'].get(name)}, this one "
+                    f"has {value}: give what it was trained with"
+                    + (" (data, devices, batch size and accumulation)" if name == STEPS else "")
+                )
         self.weights = PhaseWeights.from_dict(saved["weights"])
-        if self.weights.interval != interval:
-            raise RlkdError(
-                f"the checkpoint is of a run with RLKD_PHASE_INTERVAL={self.weights.interval}, "
-                f"this one has {interval}"
-            )
 
-    def _batch_samples_of_phase(self, trainer: Trainer) -> Any:
-        host = type(trainer).get_batch_samples
+    def batch_samples(
+        self,
+        host: Callable[..., Any],
+        epoch_iterator: Iterator[Any],
+        num_batches: int,
+        device: torch.device,
+    ) -> tuple[list[dict[str, Any]], torch.Tensor | int | None]:
+        """Fetch the micro-batches of an optimizer step, masked to the phase and counted.
 
-        def get_batch_samples(
-            trainer: Trainer, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
-        ) -> tuple[list[dict[str, Any]], torch.Tensor | int | None]:
-            """Fetch the micro-batches of an optimizer step, masked to the phase and counted."""
-            batches, items = host(trainer, epoch_iterator, num_batches, device)
-            if not batches:
-                return batches, items
-            kept = KEPT[self.phase]
-            counts = torch.zeros(2, dtype=torch.long, device=device)
-            for batch in batches:
-                counts += mask_to(batch, kept).to(device)
-            counts = trainer.accelerator.gather(counts).view(-1, 2).sum(0)
-            trainer.rlkd_step.tokens = tuple(counts.tolist())
-            trainer.rlkd_step.losses.clear()
-            return batches, counts.sum().clamp(min=1)
+        Args:
+            host: the trainer's own `get_batch_samples`.
+            epoch_iterator: of the micro-batches.
+            num_batches: of a step, fewer at an epoch's end.
+            device: where tokens are counted.
 
-        return get_batch_samples
+        Returns:
+            The micro-batches, and how many tokens the step learns, over all ranks.
+        """
+        batches, items = host(epoch_iterator, num_batches, device)
+        if not batches:
+            return batches, items
+        counts = torch.zeros(2, dtype=torch.long, device=device)
+        for batch in batches:
+            counts += mask_to(batch, KEPT[self.phase]).to(device)
+        counts = self.trainer.accelerator.gather(counts).view(-1, 2).sum(0)
+        self.trainer.rlkd_step.tokens = tuple(counts.tolist())
+        self.trainer.rlkd_step.losses.clear()
+        return batches, counts.sum().clamp(min=1)
 
 
 def mask_to(batch: dict[str, torch.Tensor], kept: tuple[float, ...]) -> torch.Tensor:
@@ -169,7 +197,7 @@ def mask_to(batch: dict[str, torch.Tensor], kept: tuple[float, ...]) -> torch.Te
         How many tokens of META and of SOLVE stay, shape (2,).
     """
     labels, codes = batch["labels"], batch["loss_scale"]
-    stays = (labels != -100) & torch.isin(codes, codes.new_tensor(kept))
+    stays = (labels != -100) & (sum(codes == code for code in kept) > 0)
     batch["labels"] = labels.masked_fill(~stays, -100)
     batch["loss_scale"] = codes.masked_fill(~stays, 0)
     predicted = batch["loss_scale"][:, 1:]  # nothing predicts the first token
@@ -179,9 +207,9 @@ def mask_to(batch: dict[str, torch.Tensor], kept: tuple[float, ...]) -> torch.Te
 class Latest(Metric):
     """A value that is logged as it is, not as a mean over the steps since the last log."""
 
-    def __init__(self) -> None:
+    def __init__(self, value: float | None = None) -> None:
         super().__init__()
-        self.value: float | None = None
+        self.value = value
 
     def update(self, value: float) -> None:
         self.value = value
