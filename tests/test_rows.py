@@ -193,6 +193,14 @@ def test_a_row_of_other_types_changes_no_other_row(tmp_path: Path, swift_log: li
     assert any("dropped 1: answer is missing or no text" in line for line in swift_log)
 
 
+def test_a_tables_bytes_are_no_text(tmp_path: Path) -> None:
+    """A column of another type drops its rows, as in `rlkd prepare`."""
+    rows = [{**ours("4"), "solution": None, "answer": answer} for answer in (b"4", b"5")]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    with pytest.raises(RlkdError, match="none of the 2 rows can be used"):
+        load(f"rlkd/jsonl:{tmp_path / 'rows.parquet'}")
+
+
 @pytest.mark.parametrize("name", ["st?r.jsonl", "br[1].jsonl", "no_suffix", "a b.json", "x.JSONL"])
 def test_a_files_name_is_a_name(name: str, tmp_path: Path) -> None:
     """No pattern, and no sign of its format."""

@@ -22,8 +22,7 @@ from typing import Any, BinaryIO
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_data.formats import FORMATS
-from rlkd_plugin.rlkd_data.row_files import check_columns, raw_rows, row_files
-from rlkd_plugin.rlkd_data.row_format import Row
+from rlkd_plugin.rlkd_data.row_files import check_columns, json_line, raw_rows, row_files
 
 SHOWN = 20  # rows shown for each reason; a file in the wrong format would show millions
 BLOCK = 500  # rows that are worked on together; after each block the progress is saved
@@ -82,7 +81,6 @@ def prepare(
             or another job writes `out`; after it if no row could be used.
     """
     files = _check(name, source, out)
-    form = FORMATS[name]
     part = out.with_name(f".{out.name}.part")
     saved = out.with_name(f".{out.name}.progress.json")
     with _mapping(workers) as map_rows, _claimed(part, out) as rows:
@@ -91,34 +89,46 @@ def prepare(
         if progress.read:
             logger.warning("going on after %d rows that are done", progress.read)
         rows.truncate(progress.written)  # what came after it was not saved as done
+        form = FORMATS[name]
         todo = islice(raw_rows(files, form.columns, form.key), progress.read, None)
         while block := list(islice(todo, BLOCK)):
             made = map_rows(partial(_made, name), [raw for _, raw in block])
             for (place, _), result in zip(block, made, strict=True):
-                if isinstance(result, FormatError):
-                    _note(progress.refused, place, str(result))
-                else:
-                    progress.written += rows.write(result[0])
-                    progress.kept += 1
-                    progress.without_solution += result[1]
-            progress.read += len(block)
+                _take(progress, rows, place, result)
             rows.flush()
             _save(saved, progress)
             on_progress(progress.read)
         for reason, count in progress.refused.items():
             if count > SHOWN:
                 logger.warning("... and %d more: %s", count - SHOWN, reason)
-        if not progress.kept:
-            saved.unlink(missing_ok=True)
+        if progress.kept:
+            part.replace(out)
+        else:
             part.unlink()
-            reasons = ", ".join(f"{count} x {why}" for why, count in progress.refused.items())
-            raise RlkdError(
-                f"{source} has no row in the format {name} ({reasons or 'it is empty'}); "
-                f"{out} was not written"
-            )
-        part.replace(out)
         saved.unlink(missing_ok=True)
+    if not progress.kept:
+        reasons = ", ".join(f"{count} x {why}" for why, count in progress.refused.items())
+        raise RlkdError(
+            f"{source} has no row in the format {name} ({reasons or 'it is empty'}); "
+            f"{out} was not written"
+        )
     return progress
+
+
+def _take(
+    progress: Progress, rows: BinaryIO, place: str, result: tuple[bytes, bool] | FormatError
+) -> None:
+    """Write a row that was made, or note why there is none."""
+    progress.read += 1
+    if not isinstance(result, FormatError):
+        progress.written += rows.write(result[0])
+        progress.kept += 1
+        progress.without_solution += result[1]
+        return
+    reason = str(result).partition(":")[0]
+    progress.refused[reason] += 1
+    if progress.refused[reason] <= SHOWN:
+        logger.warning("%s: %s", place, result)
 
 
 def _made(name: str, raw: dict[str, Any] | FormatError) -> tuple[bytes, bool] | FormatError:
@@ -127,7 +137,7 @@ def _made(name: str, raw: dict[str, Any] | FormatError) -> tuple[bytes, bool] | 
         return raw
     try:
         row = FORMATS[name].make_row(raw)
-        return _encoded(row), row.get("solution") == ""
+        return json_line(row), row.get("solution") == ""
     except FormatError as error:
         return error
 
@@ -140,21 +150,6 @@ def _mapping(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
         return
     with Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         yield partial(pool.map, chunksize=max(1, BLOCK // (4 * workers)))
-
-
-def _encoded(row: Row) -> bytes:
-    try:
-        return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8")
-    except UnicodeEncodeError as error:
-        half = error.object[error.start]
-        raise FormatError(f"half a surrogate pair, which no file can hold: {half!a}") from None
-
-
-def _note(refused: Counter[str], place: str, message: str) -> None:
-    reason = message.partition(":")[0]
-    refused[reason] += 1
-    if refused[reason] <= SHOWN:
-        logger.warning("%s: %s", place, message)
 
 
 @contextmanager

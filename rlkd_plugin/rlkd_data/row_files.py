@@ -1,7 +1,7 @@
-"""Reads the rows of a local copy, JSON lines or Parquet, one by one and in flat memory."""
+"""Reads the rows of a local copy, JSON lines or Parquet, one by one; writes them as JSON lines."""
 
 import json
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,19 @@ def raw_rows(
             else:
                 seen.add(value)
                 yield place, row
+
+
+def json_line(row: Mapping[str, Any]) -> bytes:
+    """Return a row as a line of JSON.
+
+    Raises:
+        FormatError: if a text of it holds what UTF-8 cannot.
+    """
+    try:
+        return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise FormatError(f"half a surrogate pair, which no file can hold: {half!a}") from None
 
 
 def _rows_of_json_lines(file: Path) -> Iterator[PlacedRow]:

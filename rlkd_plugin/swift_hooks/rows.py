@@ -5,15 +5,13 @@ way it matches other files by their name, stay as they are. A local copy is read
 reads it, row by row, so that both keep the same rows of any file.
 """
 
-import json
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from datasets import Dataset, Features, IterableDataset, Value
+from datasets import Dataset, IterableDataset
 from modelscope.hub.utils.utils import get_cache_dir
 from swift.dataset import DatasetMeta, RowPreprocessor, SubsetDataset, register_dataset
 from swift.dataset.dataset_syntax import DatasetSyntax
@@ -23,8 +21,9 @@ from swift.utils import get_logger, safe_ddp_context
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_data.formats import FORMATS, Format
-from rlkd_plugin.rlkd_data.row_files import check_columns, raw_rows, row_files
+from rlkd_plugin.rlkd_data.row_files import check_columns, row_files
 from rlkd_plugin.rlkd_data.row_format import Row
+from rlkd_plugin.swift_hooks.carried_rows import CARRIED, PLACE, carried_rows, opened_row
 
 SAMPLES = Path(__file__).parents[1] / "rlkd_data" / "samples"
 
@@ -52,7 +51,7 @@ class RlkdRows(RowPreprocessor):
         try:
             if PLACE in row:
                 place = f" ({row[PLACE]})"
-                row = _opened(row)
+                row = opened_row(row)
             # a text that is missing is empty: a column of nulls alone has no type
             made = self.form.make_row(row)
             return {name: "" if value is None else value for name, value in made.items()}
@@ -114,37 +113,6 @@ def _first_of_each(dataset: Dataset, key: str | None) -> Dataset:
     return dataset.select((~again).to_numpy().nonzero()[0]) if again.any() else dataset
 
 
-PLACE, ROW, REFUSED = "rlkd_place", "rlkd_row", "rlkd_refused"
-CARRIED = Features({name: Value("string") for name in (PLACE, ROW, REFUSED)})
-"""How a row of a local copy comes to the row function: as JSON, or with the reason why not.
-
-So it arrives as it stands in the file. As columns of their own, a number in one row would change
-the type of the texts in the others.
-"""
-
-
-def _carried(files: tuple[tuple[str, int, int], ...], form: Format) -> Iterator[dict[str, str]]:
-    """Yield the rows of files, each given with its size and time, which a cache depends on."""
-    paths = [Path(path) for path, *_ in files]
-    for place, row in raw_rows(paths, form.columns, form.key):
-        if isinstance(row, FormatError):
-            yield {PLACE: place, ROW: "", REFUSED: str(row)}
-        else:
-            yield {PLACE: place, ROW: json.dumps(row), REFUSED: ""}
-
-
-def _opened(carried: dict[str, str]) -> dict[str, Any]:
-    if carried[REFUSED]:
-        raise FormatError(carried[REFUSED])
-    row = json.loads(carried[ROW])
-    try:
-        json.dumps(row, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError as error:
-        half = error.object[error.start]
-        raise FormatError(f"half a surrogate pair, which no file can hold: {half!a}") from None
-    return row
-
-
 class RlkdLoader(DatasetLoader):
     """Loads a hub's data set, or the local file named behind the colon."""
 
@@ -185,11 +153,11 @@ class RlkdLoader(DatasetLoader):
         stamps = tuple((str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
         given = {"gen_kwargs": {"files": stamps, "form": meta.form}, "features": CARRIED}
         if self.streaming:
-            dataset = IterableDataset.from_generator(_carried, **given)
+            dataset = IterableDataset.from_generator(carried_rows, **given)
         else:
             with safe_ddp_context(None, True):  # the first process writes the cache of the others
                 cache = os.path.join(get_cache_dir(), "datasets")
-                dataset = Dataset.from_generator(_carried, cache_dir=cache, **given)
+                dataset = Dataset.from_generator(carried_rows, cache_dir=cache, **given)
         dataset = meta.preprocess_func(
             dataset,
             num_proc=self.num_proc,
