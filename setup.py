@@ -42,6 +42,9 @@ EXTRAS = {
         "vllm-ascend",  # the Ascend backend of vLLM
         "deepspeed",  # ZeRO-2 and ZeRO-3, for training on several NPUs
     ],
+    "embed": [
+        "sentence-transformers",  # `rlkd subset --model FOLDER`, where there is no server
+    ],
     "dev": [
         "pytest",  # the tests
         "pytest-timeout",  # a test that hangs fails instead

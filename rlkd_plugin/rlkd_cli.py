@@ -100,6 +100,131 @@ def prepare(
 
 
 @app.command()
+def structure(
+    src: Annotated[Path, typer.Argument(help="Rows in our own format: a file, or a folder.")],
+    out: Annotated[Path, typer.Argument(help="File to write, for --dataset rlkd/jsonl:OUT.")],
+    shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, one a machine.")] = "1/1",
+) -> None:
+    """Decompose the teachers' paths ahead of training, with the engine that the settings name.
+
+    A job that was stopped goes on where it was when the same command is given again.
+    """
+    import asyncio
+    import re
+    import time
+
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Table
+
+    from rlkd_plugin.llm_io.engine_choice import choose_engine
+    from rlkd_plugin.llm_io.settings import load_settings
+    from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_structures
+
+    parts = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if not parts or not 1 <= int(parts[1]) <= int(parts[2]):
+        raise RlkdError(f"--shard {shard} is none; give i/n with i from 1 to n, for example 2/4")
+    settings = load_settings()
+    engine, cache = choose_engine(settings)
+    terminal = Console(stderr=True)
+    columns = SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn()
+
+    async def work() -> StructureReport:
+        quiet = not terminal.is_terminal
+        with Progress(*columns, console=terminal, transient=True, disable=quiet) as progress:
+            task = progress.add_task("")
+            async with engine:
+                return await write_structures(
+                    *(src, out, engine, cache),
+                    concurrency=settings.concurrency,
+                    shard=(int(parts[1]), int(parts[2])),
+                    on_progress=lambda rows: progress.update(task, completed=rows),
+                )
+
+    begin = time.monotonic()
+    found = asyncio.run(work())
+    table = Table("rows", "")
+    table.columns[0].justify = "right"
+    table.add_row(str(found.written), f"written, {found.steps} steps, {found.from_cache} known")
+    if found.done_before:
+        table.add_row(str(found.done_before), "done before")
+    if found.again:
+        table.add_row(str(found.again), "the same as another row")
+    for reason, count in found.dropped.items():
+        table.add_row(str(count), f"dropped: {reason}")
+    for reason, count in found.refused.items():
+        table.add_row(str(count), f"refused: {reason}")
+    Console(markup=False, highlight=False).print(table)
+    usage = engine.usage
+    typer.echo(
+        f"{usage.requests} requests, {usage.retries} retries, {usage.prompt_tokens} tokens in, "
+        f"{usage.completion_tokens} out, {time.monotonic() - begin:.0f} s"
+    )
+    typer.echo(f"written to {out}")
+
+
+@app.command()
+def subset(
+    src: Annotated[Path, typer.Argument(help="Rows to choose from: a file, or a folder.")],
+    tests: Annotated[Path, typer.Argument(help="The test set: rows with a problem.")],
+    out: Annotated[Path, typer.Argument(help="File to write, JSON lines.")],
+    count: Annotated[int, typer.Option(min=1, help="Rows to write; the paper: 3200.")] = 3200,
+    model: Annotated[
+        str, typer.Option(help="A local sentence-transformers model; else RLKD_EMBED_BASE_URL.")
+    ] = "",
+) -> None:
+    """Write the rows whose problems are least similar to any of a test set.
+
+    A job that was stopped goes on where it was when the same command is given again.
+    """
+    import asyncio
+
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Table
+
+    from rlkd_plugin.llm_io.embedding_server import ServerEmbedder
+    from rlkd_plugin.llm_io.settings import load_settings
+    from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
+    from rlkd_plugin.rlkd_data.row_subset import NEAR, SubsetReport, write_subset
+
+    embedder = LocalEmbedder(model) if model else ServerEmbedder(load_settings())
+    terminal = Console(stderr=True)
+    columns = SpinnerColumn(), TextColumn("{task.completed:,} problems"), TimeElapsedColumn()
+
+    async def work() -> SubsetReport:
+        quiet = not terminal.is_terminal
+        with Progress(*columns, console=terminal, transient=True, disable=quiet) as progress:
+            task = progress.add_task("")
+            async with embedder:
+                return await write_subset(
+                    *(src, tests, out, count, embedder),
+                    concurrency=1 if model else 8,
+                    on_progress=lambda problems: progress.update(task, completed=problems),
+                )
+
+    found = asyncio.run(work())
+    console = Console(markup=False, highlight=False)
+    for title, rows in (
+        ("least similar", found.least),
+        ("most similar", found.most),
+        ("the same as a test item", found.exact[:20]),
+        (f"nearly the same ({NEAR} or more)", found.near[:20]),
+    ):
+        if rows:
+            table = Table("cosine", "problem", "nearest test item", title=title)
+            for row in rows:
+                table.add_row(f"{row.similarity:.4f}", row.problem[:120], row.test_problem[:120])
+            console.print(table)
+    typer.echo(
+        f"{found.rows} rows, {found.problems} different problems, {found.without_problem} rows "
+        f"without one; {found.measured_before} were measured before"
+    )
+    typer.echo(f"{len(found.exact)} are the same as a test item, {len(found.near)} nearly the same")
+    typer.echo(f"{found.written} rows written to {out}")
+
+
+@app.command()
 def curves(
     run: Annotated[Path, typer.Argument(help="output_dir of a run, or one of its v*-* folders.")],
 ) -> None:

@@ -10,16 +10,16 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import EndpointError
-from rlkd_plugin.llm_io.replies import Reply, read_reply, seconds_to_wait
+from rlkd_plugin.llm_io.replies import Reply, read_embeddings, read_reply, seconds_to_wait
 
 RETRIED = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP statuses that may pass; 400, 413 and 422 are tied to the text, any other ends the run."""
@@ -29,6 +29,7 @@ WARN_EVERY = 10.0
 """Seconds between two warnings of a client that retries."""
 
 Message = dict[str, str]
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 class Endpoint:
     """A group of servers with one model, and the settings that name them.
 
-    `role` is "GSRM" or "judge"; the variables are `RLKD_<ROLE>_BASE_URL` and so on.
+    `role` is "GSRM", "judge" or "embed"; the variables are `RLKD_<ROLE>_BASE_URL` and so on.
     """
 
     role: str
@@ -141,7 +142,40 @@ class ChatClient:
             EndpointError: if the endpoint refuses the request (`status` says how), is unknown, or
                 fails for longer than the patience.
         """
-        body = json.dumps({"model": self.endpoint.model, "messages": messages, **options}).encode()
+        body = {"model": self.endpoint.model, "messages": messages, **options}
+
+        def read(url: str, payload: bytes) -> Reply:
+            return self._completion(url, payload, may_be_empty)
+
+        return await self._send("chat/completions", body, urls, read)
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return the embedding of each text.
+
+        Raises:
+            EndpointError: as `complete`.
+        """
+        body = {"model": self.endpoint.model, "input": list(texts)}
+
+        def read(url: str, payload: bytes) -> list[list[float]]:
+            try:
+                vectors, tokens = read_embeddings(payload, len(texts))
+            except ValueError as error:
+                raise self._passing(url, f"a reply without the embeddings: {error}") from None
+            self.usage.prompt_tokens += tokens
+            return vectors
+
+        return await self._send("embeddings", body, (), read)
+
+    async def _send(
+        self,
+        path: str,
+        request: dict[str, Any],
+        urls: Sequence[str],
+        read: Callable[[str, bytes], T],
+    ) -> T:
+        """Send a request until a server answers it, within the patience."""
+        body = json.dumps(request).encode()
         if not urls:
             at = self._next_url % len(self.endpoint.urls)
             self._next_url += 1  # servers take turns
@@ -173,7 +207,7 @@ class ChatClient:
                     number = attempt.retry_state.attempt_number
                     url = urls[(number - 1) % len(urls)]
                     self.usage.retries += number > 1
-                    reply = await self._post(url, body, may_be_empty)
+                    reply = read(url, await self._post(url, path, body))
                     self._answered.add(url)
                     return reply
         except _PassingError as failure:
@@ -191,11 +225,11 @@ class ChatClient:
             f"{self.endpoint.variable('BASE_URL')} up, and done loading?"
         )
 
-    async def _post(self, url: str, body: bytes, may_be_empty: bool) -> Reply:
-        """Send one request once."""
+    async def _post(self, url: str, path: str, body: bytes) -> bytes:
+        """Send one request once; return what a server says that takes it."""
         self.usage.requests += 1
         try:
-            async with self._session.post(f"{url}/chat/completions", data=body) as response:
+            async with self._session.post(f"{url}/{path}", data=body) as response:
                 payload = await response.read()
                 status, headers = response.status, response.headers
         except aiohttp.ClientConnectorDNSError as error:
@@ -221,9 +255,9 @@ class ChatClient:
             )
         if status != 200:
             raise EndpointError(self._refusal(url, status, payload), status)
-        return self._read(url, payload, may_be_empty)
+        return payload
 
-    def _read(self, url: str, payload: bytes, may_be_empty: bool) -> Reply:
+    def _completion(self, url: str, payload: bytes, may_be_empty: bool) -> Reply:
         try:
             reply = read_reply(payload)
         except ValueError:

@@ -4,10 +4,12 @@ Pure. Not here: what a failure means (`chat_client`), and whether a text says ye
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from itertools import chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,28 @@ def read_reply(payload: bytes) -> Reply:
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no completion: {error!r}") from None
+
+
+def read_embeddings(payload: bytes, count: int) -> tuple[list[list[float]], int]:
+    """Return the embeddings of a reply in the order of their texts, and the tokens they cost.
+
+    Raises:
+        ValueError: if it does not hold `count` vectors of one length, of finite numbers.
+    """
+    try:
+        reply = json.loads(payload)
+        entries = sorted(reply["data"], key=lambda entry: entry["index"])
+        vectors = [[float(number) for number in entry["embedding"]] for entry in entries]
+        tokens = int((reply.get("usage") or {}).get("prompt_tokens") or 0)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"no embeddings: {error!r}") from None
+    if len(vectors) != count or [entry["index"] for entry in entries] != list(range(count)):
+        raise ValueError(f"{len(vectors)} embeddings for {count} texts")
+    if len({len(vector) for vector in vectors}) != 1 or not all(
+        map(math.isfinite, chain.from_iterable(vectors))
+    ):
+        raise ValueError("embeddings of several lengths, or with numbers that are not finite")
+    return vectors, tokens
 
 
 def seconds_to_wait(retry_after: str | None) -> float:

@@ -72,6 +72,13 @@ class Settings(BaseSettings):
     judge_api_key_env: str = Field(
         "RLKD_JUDGE_API_KEY", description="the name of the variable that holds the judge's API key"
     )
+    embed_base_url: Urls = Field(
+        (), description="the embedding servers of `rlkd subset`, comma-separated, with /v1"
+    )
+    embed_model: str = Field("", description="the name under which they serve the model")
+    embed_api_key_env: str = Field(
+        "RLKD_EMBED_API_KEY", description="the name of the variable that holds their API key"
+    )
     concurrency: PositiveInt = Field(
         64, description="requests in flight of the whole run; each rank takes its share"
     )
@@ -134,7 +141,7 @@ class Settings(BaseSettings):
         check_phases(self.phases, weights_given=self.mix_a is not None)
         return self
 
-    @field_validator("gsrm_base_url", "judge_base_url", mode="before")
+    @field_validator("gsrm_base_url", "judge_base_url", "embed_base_url", mode="before")
     @classmethod
     def _split_urls(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -153,7 +160,7 @@ class Settings(BaseSettings):
                 raise ValueError("each URL must look like http://host:port/v1")
         return urls
 
-    @field_validator("gsrm_api_key_env", "judge_api_key_env")
+    @field_validator("gsrm_api_key_env", "judge_api_key_env", "embed_api_key_env")
     @classmethod
     def _is_a_name(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):

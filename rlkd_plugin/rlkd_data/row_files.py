@@ -59,16 +59,16 @@ def check_columns(file: Path, needs: Sequence[str]) -> None:
 
 
 def raw_rows(
-    files: Sequence[Path], columns: Sequence[str], key: str | None = None
+    files: Sequence[Path], columns: Sequence[str] | None = None, key: str | None = None
 ) -> Iterator[PlacedRow]:
     """Yield every row of the files with its place.
 
-    A blank line is no row. Of a Parquet file only these columns are read, and those that it lacks
-    are left out.
+    A blank line is no row. Of a Parquet file only the columns are read that are named, and those
+    that it lacks are left out.
 
     Args:
         files: JSON lines or Parquet; their first bytes tell, not their names.
-        columns: that a row can be made of.
+        columns: that a row can be made of; all where none is named.
         key: a column that names a row; one whose value came before is a `FormatError`.
 
     Raises:
@@ -115,12 +115,13 @@ def _rows_of_json_lines(file: Path) -> Iterator[PlacedRow]:
                 yield f"{file}:{number}", error
 
 
-def _rows_of_parquet(file: Path, columns: Sequence[str]) -> Iterator[PlacedRow]:
+def _rows_of_parquet(file: Path, columns: Sequence[str] | None) -> Iterator[PlacedRow]:
     import pyarrow
 
     number = 0
     with _opened(file) as parquet:
-        there = [name for name in columns if name in parquet.schema_arrow.names]
+        names = parquet.schema_arrow.names
+        there = names if columns is None else [name for name in columns if name in names]
         batches = parquet.iter_batches(BATCH, columns=there, use_threads=False)
         while True:
             try:

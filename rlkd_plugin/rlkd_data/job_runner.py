@@ -1,0 +1,43 @@
+"""Runs asynchronous work over many rows: so many at once, in flat memory, until all are done."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+async def run_job(
+    items: Iterable[Item],
+    work: Callable[[Item], Awaitable[Result]],
+    write: Callable[[Item, Result], None],
+    concurrency: int,
+) -> None:
+    """Work on every item, `concurrency` at a time, and write each result as it comes.
+
+    An item is taken from the source when there is a place for it. The first error ends the job;
+    what was in flight with it is given up, what was written stays.
+
+    Args:
+        items: may be larger than memory.
+        work: called concurrently.
+        write: called in the event loop, one result after the other.
+        concurrency: items in work at once, at least 1.
+
+    Raises:
+        Exception: what `work` or `write` raised first.
+    """
+    source: Iterator[Item] = iter(items)
+
+    async def worker() -> None:
+        for item in source:
+            write(item, await work(item))
+
+    workers = [asyncio.create_task(worker()) for _ in range(concurrency)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)

@@ -1,0 +1,92 @@
+"""The file to which a long job appends what it has done: whole lines, one process, resumable.
+
+A line is a JSON object. What a row is, is told by its content (`identity`), not by where it stood
+in the source, so that a job goes on behind a stop with whatever source has the same rows.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlkd_plugin.gsrm import RlkdError
+
+Row = dict[str, Any]
+
+logger = logging.getLogger(__name__)
+
+
+def identity(*texts: str) -> int:
+    """Return a number for texts, the same in every process: 64 bits of a hash."""
+    digest = hashlib.blake2b(json.dumps(texts).encode("utf-8", "replace"), digest_size=8)
+    return int.from_bytes(digest.digest(), "big")
+
+
+class ResultFile:
+    """A file of JSON lines, claimed by one process; used with `with`.
+
+    Entering repairs a last line that a kill cut off: it is removed, so its row is done again.
+
+    Raises:
+        RlkdError: on entering, if another process has the file, or a line is no JSON object.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __enter__(self) -> "ResultFile":
+        if not self.file.parent.is_dir():
+            raise RlkdError(f"there is no folder {self.file.parent} for {self.file.name}")
+        self._lines = self.file.open("ab+")
+        try:
+            fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lines.close()
+            raise RlkdError(f"another job writes {self.file}; wait for it") from None
+        self._repair()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lines.close()
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write a line, whole, before anything else happens."""
+        self._lines.write(json.dumps(row, ensure_ascii=True).encode() + b"\n")
+        self._lines.flush()
+
+    def rows(self) -> Iterator[Row]:
+        """Yield what was written before."""
+        with self.file.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    row = None
+                if not isinstance(row, dict):
+                    raise RlkdError(
+                        f"{self.file}:{number} is no line of this job: {line[:80]!r}; name "
+                        "another file to write, or remove the line"
+                    )
+                yield row
+
+    def done(self, key: Callable[[Row], int]) -> set[int]:
+        """Return the identities of the rows that were written before."""
+        return {key(row) for row in self.rows()}
+
+    def _repair(self) -> None:
+        size = self._lines.seek(0, 2)
+        keep, block = size, 1 << 16
+        while keep > 0:
+            start = max(0, keep - block)
+            self._lines.seek(start)
+            at = self._lines.read(keep - start).rfind(b"\n")
+            if at >= 0:
+                keep = start + at + 1
+                break
+            keep = start
+        if keep < size:
+            logger.warning("%s: its last line was cut off and is removed", self.file)
+            self._lines.truncate(keep)

@@ -1,0 +1,161 @@
+"""The job behind `rlkd structure`: teacher structures ahead of training, as a column.
+
+Training then never decomposes a teacher's path, and no prompt is without a teacher. The structures
+also fill the cache that the reward reads.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlkd_plugin.engines.base import Engine, TeacherCache
+from rlkd_plugin.gsrm import FormatError, RlkdError, parse_structure, render_structure
+from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
+from rlkd_plugin.rlkd_data.job_runner import run_job
+from rlkd_plugin.rlkd_data.result_file import ResultFile, identity
+from rlkd_plugin.rlkd_data.row_files import raw_rows, row_files
+from rlkd_plugin.rlkd_data.row_format import Row, grpo_row
+
+
+@dataclass
+class StructureReport:
+    """What the job did.
+
+    Attributes:
+        rows: of the source, of this shard.
+        refused: those that are no rows for training, by reason.
+        done_before: those that a job that was stopped had done.
+        again: those that another row of the source says as well.
+        written: rows with their structure, now.
+        dropped: rows whose teacher has no structure, now, by what became of it.
+        from_cache: structures of the cache, and of the rows themselves.
+        steps: of the structures written.
+    """
+
+    rows: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    done_before: int = 0
+    again: int = 0
+    written: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    from_cache: int = 0
+    steps: int = 0
+
+
+async def write_structures(
+    source: Path,
+    out: Path,
+    engine: Engine,
+    cache: TeacherCache | None,
+    *,
+    concurrency: int,
+    shard: tuple[int, int] = (1, 1),
+    on_progress: Callable[[int], None] = lambda rows: None,
+) -> StructureReport:
+    """Add `teacher_structure` to every row of a GRPO data set.
+
+    A row is written when its structure is there, so their order is not the source's. Rows whose
+    teacher has none go to `OUT.dropped.jsonl`. A row that is in one of the two files is not asked
+    for again; what a row is, is told by problem, domain and path.
+
+    Args:
+        source: rows in our own format: a file or a folder, JSON lines or Parquet.
+        out: JSON lines, for `--dataset rlkd/jsonl:OUT`.
+        engine: entered already.
+        cache: of the engine's structures, or None.
+        concurrency: rows in work at once; the engine bounds its requests itself.
+        shard: (i, n): take the i-th of n parts, which together are all rows.
+        on_progress: called with the number of rows done, now and then.
+
+    Raises:
+        RlkdError: if a path is wrong, or another job writes to `out`.
+        EndpointError: if the GSRM fails for longer than the patience, or refuses us.
+    """
+    files = row_files(source)
+    if any(out.exists() and out.samefile(file) for file in files):
+        raise RlkdError(f"{out} is the source itself; name another file to write")
+    report = StructureReport()
+    with (
+        ResultFile(out) as written,
+        ResultFile(out.with_name(f"{out.name}.dropped.jsonl")) as dropped,
+    ):
+        done = written.done(_identity) | dropped.done(_identity)
+
+        async def work(row: Row) -> tuple[str | None, str]:
+            return await _structure(row, engine, cache, report)
+
+        def write(row: Row, found: tuple[str | None, str]) -> None:
+            structure, status = found
+            if structure is None:
+                report.dropped[status] = report.dropped.get(status, 0) + 1
+                dropped.append({**row, "dropped": status})
+            else:
+                report.written += 1
+                written.append({**row, "teacher_structure": structure})
+            on_progress(report.written + sum(report.dropped.values()))
+
+        await run_job(_todo(files, done, shard, report), work, write, concurrency)
+    return report
+
+
+def _todo(
+    files: Sequence[Path], done: set[int], shard: tuple[int, int], report: StructureReport
+) -> Iterator[Row]:
+    """Yield the rows of a shard that are not done yet, each once."""
+    place, parts = shard
+    taken: set[int] = set()
+    for _, raw in raw_rows(files):
+        try:
+            if isinstance(raw, FormatError):
+                raise raw
+            row = grpo_row(raw)
+        except FormatError as error:
+            reason = str(error).partition(":")[0]
+            report.refused[reason] = report.refused.get(reason, 0) + 1
+            continue
+        key = _identity(row)
+        if key % parts != place - 1:
+            continue
+        report.rows += 1
+        if key in done:
+            report.done_before += 1
+        elif key in taken:
+            report.again += 1
+        else:
+            taken.add(key)
+            yield row
+
+
+async def _structure(
+    row: Row, engine: Engine, cache: TeacherCache | None, report: StructureReport
+) -> tuple[str | None, str]:
+    """Return a row's structure text, or None and what became of it."""
+    if row["teacher_structure"]:
+        try:
+            found = parse_structure(row["teacher_structure"])
+            report.from_cache += 1
+            report.steps += len(found.steps)
+            return render_structure(found), "ok"
+        except FormatError:
+            if not row["teacher_reasoning"]:
+                return None, "its structure cannot be read"
+    asked = (row["problem"], row["domain"], teacher_path(row["teacher_reasoning"]))
+    if not has_reasoning(asked[2]):
+        return None, "no reasoning"
+    structure = cache.get(*asked) if cache is not None else None
+    if structure is not None:
+        report.from_cache += 1
+    else:
+        result = await engine.decompose(*asked)
+        if result.structure is None:
+            return None, result.status
+        structure = result.structure
+        if cache is not None:
+            cache.put(*asked, structure)
+    report.steps += len(structure.steps)
+    return render_structure(structure), "ok"
+
+
+def _identity(row: dict[str, Any]) -> int:
+    return identity(row["problem"], row["domain"], row.get("teacher_reasoning") or "")
