@@ -214,7 +214,8 @@ def subset(
         if rows:
             table = Table("cosine", "problem", "nearest test item", title=title)
             for row in rows:
-                table.add_row(f"{row.similarity:.4f}", row.problem[:120], row.test_problem[:120])
+                texts = (" ".join(text.split())[:120] for text in (row.problem, row.test_problem))
+                table.add_row(f"{row.similarity:.4f}", *texts)
             console.print(table)
     typer.echo(
         f"{found.rows} rows, {found.problems} different problems, {found.without_problem} rows "
