@@ -52,9 +52,9 @@ EXTRAS = {
         "fastapi",  # the tests' loopback model server; its client, aiohttp, is here already
         "uvicorn",  # runs it
         "deepspeed",  # ZeRO-3 on two CPU ranks, as the recipes use it on devices
-    "gguf",  # reads the demo model where no model hub can be reached
+        "gguf",  # reads the demo model where no model hub can be reached
         "pyyaml",  # reads swift_configs/ in the tests, as ms-swift does
-    "ruff",  # lint and format
+        "ruff",  # lint and format
     ],
 }
 
