@@ -6,6 +6,8 @@ costs milliseconds.
 
 import logging
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,21 +75,13 @@ def prepare(
     A job that was stopped goes on where it was when the same command is given again.
     """
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
     from rlkd_plugin.rlkd_data.prepare import prepare as run
 
-    columns = SpinnerColumn(), TextColumn("{task.completed:,} rows read"), TimeElapsedColumn()
-    terminal = Console(stderr=True)
-    quiet = not terminal.is_terminal
-    with Progress(*columns, console=terminal, transient=True, disable=quiet) as progress:
-        task = progress.add_task("")
-        cores = len(os.sched_getaffinity(0))
-        done = run(
-            *(name, src, out, workers or min(cores, 16)),
-            on_progress=lambda rows: progress.update(task, completed=rows),
-        )
+    workers = workers or min(len(os.sched_getaffinity(0)), 16)
+    with _rows_shown("rows read") as advance:
+        done = run(name, src, out, workers, on_progress=advance)
     table = Table("rows", "")
     table.columns[0].justify = "right"
     table.add_row(str(done.kept), "kept")
@@ -97,6 +91,108 @@ def prepare(
         table.add_row(str(count), f"refused: {reason}")
     Console(markup=False, highlight=False).print(table)
     typer.echo(f"written to {out}")
+
+
+@app.command()
+def construct(
+    src: Annotated[
+        Path, typer.Argument(help="Rows with problem, domain, reasoning_path: a file, or a folder.")
+    ],
+    out: Annotated[Path, typer.Argument(help="File to write, for --dataset rlkd/gsrm-sft:OUT.")],
+    shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, one a machine.")] = "1/1",
+    generator_price: Annotated[
+        str, typer.Option(help="IN,OUT: money for a million tokens, to see the cost.")
+    ] = "",
+    verifier_price: Annotated[str, typer.Option(help="The same of the verifier.")] = "",
+) -> None:
+    """Make training data for a GSRM: structures that a generator writes and a verifier passes.
+
+    A job that was stopped goes on where it was when the same command is given again.
+    """
+    import asyncio
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from rlkd_plugin.llm_io.paced_client import PacedClient
+    from rlkd_plugin.llm_io.settings import load_settings
+    from rlkd_plugin.rlkd_data.construct import ConstructReport, construct_pairs
+
+    part = _part(shard)
+    prices = [_price(text) for text in (generator_price, verifier_price)]
+    settings = load_settings()
+    generator, verifier = (PacedClient(role, settings) for role in ("generator", "verifier"))
+
+    async def work() -> ConstructReport:
+        with _rows_shown() as advance:
+            async with generator, verifier:
+                return await construct_pairs(
+                    *(src, out, generator, verifier),
+                    concurrency=settings.concurrency,
+                    generator_tokens=settings.generator_max_tokens,
+                    verifier_tokens=settings.verifier_max_tokens,
+                    shard=part,
+                    on_progress=advance,
+                )
+
+    found = asyncio.run(work())
+    table = Table("domain", "rows", "")
+    table.columns[1].justify = "right"
+    for (domain, attempt), count in sorted(found.accepted.items()):
+        table.add_row(domain, str(count), f"accepted at attempt {attempt}")
+    for (domain, reason), count in sorted(found.discarded.items()):
+        table.add_row(domain, str(count), f"discarded: {reason}")
+    for reason, count in found.refused.most_common():
+        table.add_row("", str(count), f"refused: {reason}")
+    if found.done_before:
+        table.add_row("", str(found.done_before), "done before")
+    if found.again:
+        table.add_row("", str(found.again), "the same as another row")
+    Console(markup=False, highlight=False).print(table)
+    for client, price in zip((generator, verifier), prices, strict=True):
+        usage = client.usage
+        cost = ""
+        if price:
+            money = (usage.prompt_tokens * price[0] + usage.completion_tokens * price[1]) / 1e6
+            cost = f", cost {money:.2f}"
+        typer.echo(
+            f"{client.client.endpoint.role}: {usage.requests} requests, {usage.retries} retries, "
+            f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out{cost}"
+        )
+    typer.echo(f"written to {out}")
+
+
+def _part(shard: str) -> tuple[int, int]:
+    import re
+
+    parts = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if not parts or not 1 <= int(parts[1]) <= int(parts[2]):
+        raise RlkdError(f"--shard {shard} is none; give i/n with i from 1 to n, for example 2/4")
+    return int(parts[1]), int(parts[2])
+
+
+def _price(text: str) -> tuple[float, float] | None:
+    if not text:
+        return None
+    try:
+        price_in, price_out = map(float, text.split(","))
+    except ValueError:
+        raise RlkdError(f"{text!r} is no price: give IN,OUT, for example 2.5,10") from None
+    return price_in, price_out
+
+
+@contextmanager
+def _rows_shown(what: str = "rows") -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how many rows are done; yields what is called with the number."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    terminal = Console(stderr=True)
+    columns = SpinnerColumn(), TextColumn(f"{{task.completed:,}} {what}"), TimeElapsedColumn()
+    quiet = not terminal.is_terminal
+    with Progress(*columns, console=terminal, transient=True, disable=quiet) as progress:
+        task = progress.add_task("")
+        yield lambda number: progress.update(task, completed=number)
 
 
 @app.command()
@@ -110,35 +206,27 @@ def structure(
     A job that was stopped goes on where it was when the same command is given again.
     """
     import asyncio
-    import re
     import time
 
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
     from rlkd_plugin.llm_io.engine_choice import choose_engine
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_structures
 
-    parts = re.fullmatch(r"(\d+)/(\d+)", shard)
-    if not parts or not 1 <= int(parts[1]) <= int(parts[2]):
-        raise RlkdError(f"--shard {shard} is none; give i/n with i from 1 to n, for example 2/4")
+    part = _part(shard)
     settings = load_settings()
     engine, cache = choose_engine(settings)
-    terminal = Console(stderr=True)
-    columns = SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn()
 
     async def work() -> StructureReport:
-        quiet = not terminal.is_terminal
-        with Progress(*columns, console=terminal, transient=True, disable=quiet) as progress:
-            task = progress.add_task("")
+        with _rows_shown() as advance:
             async with engine:
                 return await write_structures(
                     *(src, out, engine, cache),
                     concurrency=settings.concurrency,
-                    shard=(int(parts[1]), int(parts[2])),
-                    on_progress=lambda rows: progress.update(task, completed=rows),
+                    shard=part,
+                    on_progress=advance,
                 )
 
     begin = time.monotonic()
@@ -180,7 +268,6 @@ def subset(
     import asyncio
 
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
     from rlkd_plugin.llm_io.embedding_server import ServerEmbedder
@@ -189,18 +276,14 @@ def subset(
     from rlkd_plugin.rlkd_data.row_subset import NEAR, SubsetReport, write_subset
 
     embedder = LocalEmbedder(model) if model else ServerEmbedder(load_settings())
-    terminal = Console(stderr=True)
-    columns = SpinnerColumn(), TextColumn("{task.completed:,} problems"), TimeElapsedColumn()
 
     async def work() -> SubsetReport:
-        quiet = not terminal.is_terminal
-        with Progress(*columns, console=terminal, transient=True, disable=quiet) as progress:
-            task = progress.add_task("")
+        with _rows_shown("problems") as advance:
             async with embedder:
                 return await write_subset(
                     *(src, tests, out, count, embedder),
                     concurrency=1 if model else 8,
-                    on_progress=lambda problems: progress.update(task, completed=problems),
+                    on_progress=advance,
                 )
 
     found = asyncio.run(work())

@@ -72,6 +72,31 @@ class Settings(BaseSettings):
     judge_api_key_env: str = Field(
         "RLKD_JUDGE_API_KEY", description="the name of the variable that holds the judge's API key"
     )
+    generator_base_url: Urls = Field(
+        (),
+        description="the servers of the generator of `rlkd construct`, comma-separated, with /v1",
+    )
+    generator_model: str = Field("", description="its name there; the paper: GPT-4o")
+    generator_max_tokens: PositiveInt = Field(4096, description="most tokens of a structure")
+    generator_api_key_env: str = Field(
+        "RLKD_GENERATOR_API_KEY", description="the name of the variable that holds its API key"
+    )
+    verifier_base_url: Urls = Field(
+        (), description="the servers of the verifier of `rlkd construct`, comma-separated, with /v1"
+    )
+    verifier_model: str = Field("", description="its name there; the paper: DeepSeek-V3")
+    verifier_max_tokens: PositiveInt = Field(
+        1024, description="most tokens of a verification; one that thinks needs more"
+    )
+    verifier_api_key_env: str = Field(
+        "RLKD_VERIFIER_API_KEY", description="the name of the variable that holds its API key"
+    )
+    requests_per_minute: NonNegativeFloat = Field(
+        0.0, description="most requests a minute to each of the two; 0: as many as they take"
+    )
+    tokens_per_minute: NonNegativeFloat = Field(
+        0.0, description="most tokens a minute, in and out, of each of the two; 0: no limit"
+    )
     embed_base_url: Urls = Field(
         (), description="the embedding servers of `rlkd subset`, comma-separated, with /v1"
     )
@@ -141,7 +166,11 @@ class Settings(BaseSettings):
         check_phases(self.phases, weights_given=self.mix_a is not None)
         return self
 
-    @field_validator("gsrm_base_url", "judge_base_url", "embed_base_url", mode="before")
+    @field_validator(
+        *("gsrm_base_url", "judge_base_url", "embed_base_url"),
+        *("generator_base_url", "verifier_base_url"),
+        mode="before",
+    )
     @classmethod
     def _split_urls(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -160,7 +189,10 @@ class Settings(BaseSettings):
                 raise ValueError("each URL must look like http://host:port/v1")
         return urls
 
-    @field_validator("gsrm_api_key_env", "judge_api_key_env", "embed_api_key_env")
+    @field_validator(
+        *("gsrm_api_key_env", "judge_api_key_env", "embed_api_key_env"),
+        *("generator_api_key_env", "verifier_api_key_env"),
+    )
     @classmethod
     def _is_a_name(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):

@@ -1,4 +1,4 @@
-"""The prompts: two to decompose a path, three to match two texts.
+"""The prompts: two to decompose a path, three to match two texts, two to verify a structure.
 
 The texts stand beside this file. Each prompt is one user message. What many requests have in
 common comes first (instruction, then examples, then the problem or the teacher's text), so that
@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Literal
 
 from rlkd_plugin.gsrm.tags import FINAL_ANSWER, NAMES, Field
-from rlkd_plugin.gsrm.texts import neutralise
+from rlkd_plugin.gsrm.texts import FENCES, neutralise
 
 END = "[End]"
 """Ends each worked example, so that a model that copies their form stops after its last line."""
@@ -21,6 +21,7 @@ DOMAINS = ("math", "science", "code", "puzzle")
 
 Kind = Literal["gsrm", "construct"]
 
+_FENCES_TO_ASCII = str.maketrans(dict(zip(FENCES, "[]", strict=True)))
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -42,6 +43,25 @@ def judge_prompt(field: Field, teacher: str, student: str) -> str:
     """Return the prompt that asks whether two texts of a field match."""
     texts = {"teacher": neutralise(teacher), "student": neutralise(student)}
     return _fill(_text(f"judge_{field}"), **texts)
+
+
+def verify_prompt(domain: str, problem: str, path: str, structure: str) -> str:
+    """Return the prompt that asks whether a structure meets the instruction (section 3.1).
+
+    The structure keeps its tags, which the verifier has to see.
+    """
+    return _fill(
+        _text("verify"),
+        instruction=_head("gsrm", domain).rstrip().translate(_FENCES_TO_ASCII),
+        problem=neutralise(problem),
+        path=neutralise(path),
+        structure=structure.translate(_FENCES_TO_ASCII),
+    )
+
+
+def feedback_prompt(feedback: str) -> str:
+    """Return the message that asks a generator to mend what it wrote."""
+    return _fill(_text("feedback"), feedback=feedback.translate(_FENCES_TO_ASCII))
 
 
 def prompt_identity(kind: Kind) -> str:

@@ -1,0 +1,329 @@
+"""`rlkd construct` against a server that follows a script, over real HTTP on loopback."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from rlkd_plugin.gsrm import EndpointError, RlkdError
+from rlkd_plugin.gsrm.prompts import verify_prompt
+from rlkd_plugin.llm_io.paced_client import Pace, PacedClient
+from rlkd_plugin.llm_io.settings import Settings
+from rlkd_plugin.rlkd_cli import app
+from rlkd_plugin.rlkd_data.construct import (
+    ConstructReport,
+    checked,
+    construct_pairs,
+    read_verification,
+)
+from tests.hub_shapes import STRUCTURE
+from tests.test_row_subset import write
+from tests.test_teacher_structures import lines
+
+Reply = str | tuple[int, str] | tuple[int, str, dict[str, str]]
+
+
+class Script:
+    """What a generator and a verifier say to each problem, one reply after the other.
+
+    The last reply of a list is said for ever; a number and a text are an HTTP error.
+    """
+
+    def __init__(self) -> None:
+        self.generator: dict[str, list[Reply]] = {}
+        self.verifier: dict[str, list[Reply]] = {}
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+
+    def reply(self, body: dict[str, Any]) -> Reply:
+        role = body["model"]
+        first = body["messages"][0]["content"]
+        problem = first.rpartition("⟦problem⟧\n")[2].partition("\n")[0]
+        self.asked.append((role, problem, body))
+        default = {"generator": STRUCTURE, "verifier": "PASS"}[role]
+        replies = getattr(self, role).get(problem, [default])
+        return replies.pop(0) if len(replies) > 1 else replies[0]
+
+    def count(self, role: str, problem: str) -> int:
+        """How often a role was asked about a problem."""
+        return sum((r, p) == (role, problem) for r, p, _ in self.asked)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+    """A server that follows a script, and the settings that name it for both roles."""
+    made = Script()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            reply = made.reply(body)
+            status, text, *more = (200, reply) if isinstance(reply, str) else reply
+            payload = text
+            if status == 200:
+                choice = {"message": {"content": text}, "finish_reason": "stop"}
+                usage = {"prompt_tokens": 100, "completion_tokens": 10}
+                payload = json.dumps({"choices": [choice], "usage": usage})
+            self.send_response(status)
+            for name, value in more[0].items() if more else ():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(payload.encode())
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for role in ("GENERATOR", "VERIFIER"):
+        url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        monkeypatch.setenv(f"RLKD_{role}_BASE_URL", url)
+        monkeypatch.setenv(f"RLKD_{role}_MODEL", role.lower())
+    yield made
+    server.shutdown()
+
+
+def row(problem: str, **change: Any) -> dict[str, Any]:
+    """A row to take apart."""
+    return {
+        "problem": problem,
+        "domain": "math",
+        "reasoning_path": "She has 2 + 3 = 5 pens.",
+        **change,
+    }
+
+
+def construct(source: Path, out: Path, **options: Any) -> ConstructReport:
+    """Run the job with the settings of the environment."""
+    settings = Settings(patience=2.0)
+
+    async def work() -> ConstructReport:
+        async with (
+            PacedClient("generator", settings) as generator,
+            PacedClient("verifier", settings) as verifier,
+        ):
+            return await construct_pairs(
+                *(source, out, generator, verifier),
+                **{
+                    "concurrency": 4,
+                    "generator_tokens": 500,
+                    "verifier_tokens": 50,
+                    **options,
+                },
+            )
+
+    return asyncio.run(work())
+
+
+def test_what_is_accepted_and_discarded_is_what_the_script_implies(
+    script: Script, tmp_path: Path
+) -> None:
+    fail = "FAIL: step 1 gives its result away."
+    script.verifier = {
+        "twice": [fail, fail, "PASS"],
+        "thrice": [fail, fail, fail, "PASS"],
+        "never": [fail],
+        "neither": ["Perhaps."],
+        "at last": ["Hm.", "pass"],
+    }
+    script.generator = {
+        "prose": ["I would add the numbers."],
+        "half": [STRUCTURE.partition("\n\nSo")[0], STRUCTURE],
+        "busy": [(429, "slow down", {"Retry-After": "0"}), (500, "broken"), STRUCTURE],
+        "refused": [(400, "too long")],
+    }
+    problems = ["plain", *script.verifier, *script.generator]
+    source = write(
+        tmp_path / "rows.jsonl",
+        *(row(problem) for problem in problems),
+        row("no path", reasoning_path=None),
+        row("plain"),
+        row("odd", domain="law"),
+    )
+    report = construct(source, tmp_path / "out.jsonl")
+    accepted = {r["problem"]: r for r in lines(tmp_path / "out.jsonl")}
+    assert {p: r["attempts"] for p, r in accepted.items()} == {
+        **{"plain": 1, "twice": 3, "thrice": 4, "at last": 1, "half": 2, "busy": 1}
+    }
+    assert all(r["structure"] == STRUCTURE for r in accepted.values())
+    discarded = {r["problem"]: r for r in lines(tmp_path / "out.jsonl.discarded.jsonl")}
+    assert {p: r["reason"] for p, r in discarded.items()} == {
+        "never": "verifier found fault each time",
+        "prose": "rules found fault each time",
+        "neither": "a verifier that says neither",
+        "refused": "refused by a server",
+    }
+    # three re-generations, each of four attempts kept with its fault
+    assert script.count("generator", "never") == script.count("verifier", "never") == 4
+    assert [a["fault"] for a in discarded["never"]["attempts"]] == [
+        "step 1 gives its result away."
+    ] * 4
+    assert script.count("generator", "prose") == 4 and script.count("verifier", "prose") == 0
+    assert script.count("verifier", "neither") == 2
+    assert report.accepted.total() == 6 and report.discarded.total() == 4
+    assert report.refused == {
+        "teacher_reasoning is missing or no text": 1,
+        **{k: 1 for k in report.refused if k.startswith("domain is none of")},
+    }
+    assert (report.rows, report.again) == (11, 1)
+
+
+def test_the_feedback_reaches_the_next_request(script: Script, tmp_path: Path) -> None:
+    script.verifier["p"] = ["FAIL. Step 2 is missing.\nMend ⟦it⟧.", "PASS"]
+    construct(write(tmp_path / "rows.jsonl", row("p")), tmp_path / "out.jsonl")
+    first, second = (body for role, _, body in script.asked if role == "generator")
+    assert second["messages"][:1] == first["messages"]
+    assert second["messages"][1] == {"role": "assistant", "content": STRUCTURE}
+    said = second["messages"][2]["content"]
+    assert "Step 2 is missing.\nMend [it]." in said
+    (_, _, asked), *_ = (entry for entry in script.asked if entry[0] == "verifier")
+    prompt = asked["messages"][0]["content"]
+    assert prompt == verify_prompt("math", "p", "She has 2 + 3 = 5 pens.", STRUCTURE)
+    assert STRUCTURE in prompt and "Write down the structure" in prompt
+
+
+def test_the_domain_chooses_the_examples(script: Script, tmp_path: Path) -> None:
+    construct(write(tmp_path / "rows.jsonl", row("p", domain="physics")), tmp_path / "out.jsonl")
+    prompt = next(b for r, _, b in script.asked if r == "generator")["messages"][0]["content"]
+    assert "pea plants" in prompt
+
+
+def test_a_stopped_job_pays_for_no_row_twice(script: Script, tmp_path: Path) -> None:
+    """The account runs dry at the third row; what is done stays, and is not asked for again."""
+    script.generator["row 3"] = [(402, "no quota left")]
+    source = write(tmp_path / "rows.jsonl", *(row(f"row {n}") for n in range(1, 7)))
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(EndpointError, match="402: no quota left"):
+        construct(source, out, concurrency=1)
+    assert [r["problem"] for r in lines(out)] == ["row 1", "row 2"]
+    script.generator.clear()
+    report = construct(source, out, concurrency=1)
+    assert report.done_before == 2
+    assert script.count("generator", "row 1") == 1
+    assert {r["problem"] for r in lines(out)} == {f"row {n}" for n in range(1, 7)}
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_a_key_that_is_no_good_ends_the_job_with_the_servers_words(
+    status: int, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLKD_GENERATOR_API_KEY", "sk-secret")
+    script.generator["p"] = [(status, "sk-secret has no quota")]
+    source = write(tmp_path / "rows.jsonl", row("p"))
+    with pytest.raises(EndpointError, match=r"\*\*\* has no quota") as error:
+        construct(source, tmp_path / "out.jsonl")
+    assert "sk-secret" not in str(error.value)
+    assert not (tmp_path / "out.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("PASS", ""),
+        ("**Pass.** All steps are there.", ""),
+        ("<think>It may fail.</think>\nPASS", ""),
+        ("FAIL: step 2", "step 2"),
+        ("Fail", "It does not meet the instruction."),
+        ("Failed - no final answer", "no final answer"),
+        ("<think>PASS", None),
+        ("It passes.", None),
+        ("Passable", None),
+        ("", None),
+    ],
+)
+def test_a_verification_is_read_by_its_first_word(said: str, found: str | None) -> None:
+    assert read_verification(said) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (f"Here you are:\n{STRUCTURE}", None),
+        ("Let us add.", "not in the form"),
+        ("[Meta-reasoning i]: what the path decides", "not in the form"),
+        (STRUCTURE.replace("[Answer 1]", "[Answer 2]"), "not in the form"),
+        (STRUCTURE.partition("\n\nSo")[0], "After step 1 it leaves the form"),
+    ],
+)
+def test_our_own_rules_come_first(text: str, fault: str | None) -> None:
+    structure, found = checked(text)
+    assert (structure == STRUCTURE) == (fault is None)
+    assert found is None if fault is None else fault in found
+
+
+def test_a_structure_that_was_cut_off_is_too_long() -> None:
+    assert checked(STRUCTURE, cut_off=True) == (
+        None,
+        "It is too long and was cut off. Write fewer words in each part.",
+    )
+
+
+def test_a_pace_spaces_out_what_is_taken() -> None:
+    """Ten takes at 600 a minute need nine tenths of a second; without a limit none."""
+
+    async def takes(pace: Pace) -> float:
+        begin = time.monotonic()
+        for _ in range(10):
+            await pace.wait()
+            pace.take(1)
+        return time.monotonic() - begin
+
+    assert asyncio.run(takes(Pace(600))) >= 0.9
+    assert asyncio.run(takes(Pace(0))) < 0.5
+
+
+def test_requests_keep_to_their_rate_whatever_the_concurrency(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight rows at 1,200 requests a minute: each role at least 7 x 50 ms."""
+    monkeypatch.setenv("RLKD_REQUESTS_PER_MINUTE", "1200")
+    source = write(tmp_path / "rows.jsonl", *(row(f"row {n}") for n in range(8)))
+    begin = time.monotonic()
+    construct(source, tmp_path / "out.jsonl", concurrency=8)
+    assert time.monotonic() - begin >= 0.35
+
+
+def test_the_command_counts_and_costs(script: Script, tmp_path: Path) -> None:
+    script.verifier["second"] = ["FAIL: no", "PASS"]
+    source = write(tmp_path / "rows.jsonl", row("first"), row("second", domain="code"))
+    options = ["--generator-price", "2.5,10", "--verifier-price", "1000,1000"]
+    arguments = ["construct", str(source), str(tmp_path / "out.jsonl"), *options]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    words = " ".join(done.stdout.replace("│", " ").split())
+    assert "code 1 accepted at attempt 2" in words and "math 1 accepted at attempt 1" in words
+    # 3 requests each of 100 + 10 tokens
+    assert "generator: 3 requests, 0 retries, 300 tokens in, 30 out, cost 0.00" in words
+    assert "verifier: 3 requests, 0 retries, 300 tokens in, 30 out, cost 0.33" in words
+    again = CliRunner().invoke(app, arguments)
+    assert "2 done before" in " ".join(again.stdout.replace("│", " ").split())
+    pairs = tmp_path / "pairs.jsonl"
+    prepared = CliRunner().invoke(
+        app, ["prepare", "gsrm-sft", str(tmp_path / "out.jsonl"), str(pairs)]
+    )
+    assert "2 kept" in " ".join(prepared.stdout.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--generator-price", "much"], "'much' is no price"),
+        (["--shard", "3/2"], "--shard 3/2 is none"),
+    ],
+)
+def test_wrong_options_are_named(
+    change: list[str], message: str, script: Script, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(app, ["construct", str(tmp_path), str(tmp_path / "o"), *change])
+    assert done.exit_code == 1 and message in done.stderr
+
+
+def test_a_missing_setting_is_named() -> None:
+    with pytest.raises(RlkdError, match="the verifier needs RLKD_VERIFIER_BASE_URL"):
+        PacedClient("verifier", Settings())
