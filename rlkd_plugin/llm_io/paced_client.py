@@ -19,6 +19,11 @@ class Pace:
         self.seconds_each = 60 / per_minute if per_minute else 0.0
         self._free_at = 0.0
 
+    @property
+    def is_free(self) -> bool:
+        """Say whether what was taken so far is paid off."""
+        return self._free_at <= time.monotonic()
+
     async def wait(self) -> None:
         """Wait until what was taken so far is paid off."""
         while (ahead := self._free_at - time.monotonic()) > 0:
@@ -72,7 +77,7 @@ class PacedClient:
         while True:
             await self.requests.wait()
             await self.tokens.wait()
-            if self.requests._free_at <= time.monotonic():
+            if self.requests.is_free:
                 break  # nobody took the place while the tokens were waited for
         self.requests.take(1)
         reply = await self.client.complete(messages, **options)

@@ -6,7 +6,7 @@ finds fault, the generator is told and writes again, at most three times; then t
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,15 @@ from typing import Any
 from rlkd_plugin.gsrm import (
     EndpointError,
     FormatError,
-    RlkdError,
     parse_structure,
     render_structure,
 )
 from rlkd_plugin.gsrm.prompts import END, decompose_prompt, feedback_prompt, verify_prompt
 from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
 from rlkd_plugin.llm_io.paced_client import PacedClient
+from rlkd_plugin.rlkd_data.job_rows import RowCounts, rows_to_do, source_files
 from rlkd_plugin.rlkd_data.job_runner import run_job
 from rlkd_plugin.rlkd_data.result_file import ResultFile, identity
-from rlkd_plugin.rlkd_data.row_files import raw_rows, row_files
 from rlkd_plugin.rlkd_data.row_format import Row, domain_of, text_of
 
 REGENERATIONS = 3
@@ -33,22 +32,14 @@ _VERDICT = re.compile(r"\W*(pass|fail)(?:ed|s)?\b\W*", re.IGNORECASE)
 
 
 @dataclass
-class ConstructReport:
+class ConstructReport(RowCounts):
     """What the job did.
 
     Attributes:
-        rows: of the source, of this shard, that have problem, domain and path.
-        refused: the others, by reason.
-        done_before: those that a job that was stopped had done.
-        again: those that another row of the source says as well.
         accepted: by domain and by the attempt that was accepted, 1 to 4.
         discarded: by domain and by what was found last.
     """
 
-    rows: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    done_before: int = 0
-    again: int = 0
     accepted: Counter[tuple[str, int]] = field(default_factory=Counter)
     discarded: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -102,9 +93,7 @@ async def construct_pairs(
         RlkdError: if a path is wrong, or another job writes to `out`.
         EndpointError: if a server fails for longer than the patience, or refuses us.
     """
-    files = row_files(source)
-    if any(out.exists() and out.samefile(file) for file in files):
-        raise RlkdError(f"{out} is the source itself; name another file to write")
+    files = source_files(source, out)
     report = ConstructReport()
     with (
         ResultFile(out) as accepted,
@@ -124,7 +113,8 @@ async def construct_pairs(
                 discarded.append(found)
             on_progress(report.accepted.total() + report.discarded.total())
 
-        await run_job(_todo(files, done, shard, report), work, write, concurrency)
+        todo = rows_to_do(files, pair_source, _identity, done, shard, report)
+        await run_job(todo, work, write, concurrency)
     return report
 
 
@@ -207,33 +197,6 @@ def read_verification(text: str) -> str | None:
     if verdict[1].lower() == "pass":
         return ""
     return said[verdict.end() :].strip() or "It does not meet the instruction."
-
-
-def _todo(
-    files: Sequence[Path], done: set[int], shard: tuple[int, int], report: ConstructReport
-) -> Iterator[Row]:
-    """Yield the rows of a shard that are not done yet, each once."""
-    place, parts = shard
-    taken: set[int] = set()
-    for _, raw in raw_rows(files):
-        try:
-            if isinstance(raw, FormatError):
-                raise raw
-            row = pair_source(raw)
-        except FormatError as error:
-            report.refused[str(error).partition(":")[0]] += 1
-            continue
-        key = _identity(row)
-        if key % parts != place - 1:
-            continue
-        report.rows += 1
-        if key in done:
-            report.done_before += 1
-        elif key in taken:
-            report.again += 1
-        else:
-            taken.add(key)
-            yield row
 
 
 def _identity(row: Row) -> int:

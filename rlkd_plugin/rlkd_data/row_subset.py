@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.rlkd_data.job_rows import source_files
 from rlkd_plugin.rlkd_data.job_runner import run_job
 from rlkd_plugin.rlkd_data.result_file import ResultFile, identity
 from rlkd_plugin.rlkd_data.row_files import json_line, raw_rows, row_files
@@ -106,12 +107,10 @@ async def write_subset(
         RlkdError: if a file is missing, the test set is empty, or there are too few rows.
         EndpointError: if the embedding server fails.
     """
-    files = row_files(source)
+    files = source_files(source, out)
     items = [text for _, row in raw_rows(row_files(tests)) if (text := _problem(row))]
     if not items:
         raise RlkdError(f"{tests} has no row with a problem to compare with")
-    if any(out.exists() and out.samefile(file) for file in files):
-        raise RlkdError(f"{out} is the source itself; name another file to write")
     targets = _unit(await _embedded(items, embedder))
     tests_id = identity(embedder.name, *items)
     report = SubsetReport()

@@ -4,41 +4,34 @@ Training then never decomposes a teacher's path, and no prompt is without a teac
 also fill the cache that the reward reads.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlkd_plugin.engines.base import Engine, TeacherCache
-from rlkd_plugin.gsrm import FormatError, RlkdError, parse_structure, render_structure
+from rlkd_plugin.gsrm import FormatError, parse_structure, render_structure
 from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
+from rlkd_plugin.rlkd_data.job_rows import RowCounts, rows_to_do, source_files
 from rlkd_plugin.rlkd_data.job_runner import run_job
 from rlkd_plugin.rlkd_data.result_file import ResultFile, identity
-from rlkd_plugin.rlkd_data.row_files import raw_rows, row_files
 from rlkd_plugin.rlkd_data.row_format import Row, grpo_row
 
 
 @dataclass
-class StructureReport:
+class StructureReport(RowCounts):
     """What the job did.
 
     Attributes:
-        rows: of the source, of this shard.
-        refused: those that are no rows for training, by reason.
-        done_before: those that a job that was stopped had done.
-        again: those that another row of the source says as well.
         written: rows with their structure, now.
         dropped: rows whose teacher has no structure, now, by what became of it.
         from_cache: structures of the cache, and of the rows themselves.
         steps: of the structures written.
     """
 
-    rows: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-    done_before: int = 0
-    again: int = 0
     written: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
     from_cache: int = 0
     steps: int = 0
 
@@ -72,9 +65,7 @@ async def write_structures(
         RlkdError: if a path is wrong, or another job writes to `out`.
         EndpointError: if the GSRM fails for longer than the patience, or refuses us.
     """
-    files = row_files(source)
-    if any(out.exists() and out.samefile(file) for file in files):
-        raise RlkdError(f"{out} is the source itself; name another file to write")
+    files = source_files(source, out)
     report = StructureReport()
     with (
         ResultFile(out) as written,
@@ -88,43 +79,16 @@ async def write_structures(
         def write(row: Row, found: tuple[str | None, str]) -> None:
             structure, status = found
             if structure is None:
-                report.dropped[status] = report.dropped.get(status, 0) + 1
+                report.dropped[status] += 1
                 dropped.append({**row, "dropped": status})
             else:
                 report.written += 1
                 written.append({**row, "teacher_structure": structure})
-            on_progress(report.written + sum(report.dropped.values()))
+            on_progress(report.written + report.dropped.total())
 
-        await run_job(_todo(files, done, shard, report), work, write, concurrency)
+        todo = rows_to_do(files, grpo_row, _identity, done, shard, report)
+        await run_job(todo, work, write, concurrency)
     return report
-
-
-def _todo(
-    files: Sequence[Path], done: set[int], shard: tuple[int, int], report: StructureReport
-) -> Iterator[Row]:
-    """Yield the rows of a shard that are not done yet, each once."""
-    place, parts = shard
-    taken: set[int] = set()
-    for _, raw in raw_rows(files):
-        try:
-            if isinstance(raw, FormatError):
-                raise raw
-            row = grpo_row(raw)
-        except FormatError as error:
-            reason = str(error).partition(":")[0]
-            report.refused[reason] = report.refused.get(reason, 0) + 1
-            continue
-        key = _identity(row)
-        if key % parts != place - 1:
-            continue
-        report.rows += 1
-        if key in done:
-            report.done_before += 1
-        elif key in taken:
-            report.again += 1
-        else:
-            taken.add(key)
-            yield row
 
 
 async def _structure(

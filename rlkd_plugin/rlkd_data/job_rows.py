@@ -1,0 +1,81 @@
+"""Which rows of a source a long job still has to do: its shard's, each once, none done before."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.rlkd_data.row_files import raw_rows, row_files
+from rlkd_plugin.rlkd_data.row_format import Row, RowFunction
+
+
+@dataclass
+class RowCounts:
+    """What became of a source's rows before any work.
+
+    Attributes:
+        rows: of this shard, that can be worked on.
+        refused: of all, those that cannot, by reason.
+        done_before: those that a job that was stopped had done.
+        again: those that another row of the source says as well.
+    """
+
+    rows: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    done_before: int = 0
+    again: int = 0
+
+
+def source_files(source: Path, out: Path) -> list[Path]:
+    """Return the files of a source.
+
+    Raises:
+        RlkdError: if there are none, or the job would write over one.
+    """
+    files = row_files(source)
+    if any(out.exists() and out.samefile(file) for file in files):
+        raise RlkdError(f"{out} is the source itself; name another file to write")
+    return files
+
+
+def rows_to_do(
+    files: Sequence[Path],
+    make_row: RowFunction,
+    key: Callable[[dict[str, Any]], int],
+    done: set[int],
+    shard: tuple[int, int],
+    counts: RowCounts,
+) -> Iterator[Row]:
+    """Yield the rows to work on, and count the others.
+
+    Args:
+        files: of the source.
+        make_row: of the job; a row that it refuses with a `FormatError` is counted.
+        key: the identity of a row.
+        done: the identities of what the job has done.
+        shard: (i, n): take the i-th of n parts, which together are all rows.
+        counts: filled while rows are taken.
+    """
+    place, parts = shard
+    taken: set[int] = set()
+    for _, raw in raw_rows(files):
+        try:
+            if isinstance(raw, FormatError):
+                raise raw
+            row = make_row(raw)
+        except FormatError as error:
+            counts.refused[str(error).partition(":")[0]] += 1
+            continue
+        identity = key(row)
+        if identity % parts != place - 1:
+            continue
+        counts.rows += 1
+        if identity in done:
+            counts.done_before += 1
+        elif identity in taken:
+            counts.again += 1
+        else:
+            taken.add(identity)
+            yield row
