@@ -6,8 +6,6 @@ costs milliseconds.
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,21 +73,21 @@ def prepare(
     A job that was stopped goes on where it was when the same command is given again.
     """
     from rich.console import Console
-    from rich.table import Table
 
+    from rlkd_plugin.rlkd_data.job_progress import progress_shown
+    from rlkd_plugin.rlkd_data.job_tables import show_prepare
     from rlkd_plugin.rlkd_data.prepare import prepare as run
 
     workers = workers or min(len(os.sched_getaffinity(0)), 16)
-    with _rows_shown("rows read") as advance:
+    read = 0
+
+    def advance(rows: int) -> None:
+        nonlocal read
+        read = rows
+
+    with progress_shown(src, lambda: read):
         done = run(name, src, out, workers, on_progress=advance)
-    table = Table("rows", "")
-    table.columns[0].justify = "right"
-    table.add_row(str(done.kept), "kept")
-    if done.without_solution:
-        table.add_row(str(done.without_solution), "of these without a solution to check")
-    for reason, count in done.refused.most_common():
-        table.add_row(str(count), f"refused: {reason}")
-    Console(markup=False, highlight=False).print(table)
+    show_prepare(done, Console(markup=False, highlight=False))
     typer.echo(f"written to {out}")
 
 
@@ -111,55 +109,34 @@ def construct(
     """
     import asyncio
 
-    from rich.console import Console
-    from rich.table import Table
-
-    from rlkd_plugin.llm_io.paced_client import PacedClient
+    from rlkd_plugin.llm_io.role_client import role_client
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_data.construct import ConstructReport, construct_pairs
+    from rlkd_plugin.rlkd_data.job_progress import Cost, job_shown, read_price
+    from rlkd_plugin.rlkd_data.job_tables import show_construct
 
     part = _part(shard)
-    prices = [_price(text) for text in (generator_price, verifier_price)]
+    prices = {"generator": generator_price, "verifier": verifier_price}
     settings = load_settings()
-    generator, verifier = (PacedClient(role, settings) for role in ("generator", "verifier"))
+    generator, verifier = (role_client(role, settings) for role in prices)
+    report = ConstructReport()
+    cost = Cost(
+        {"generator": generator.usage, "verifier": verifier.usage},
+        {role: read_price(text) for role, text in prices.items() if text},
+    )
 
-    async def work() -> ConstructReport:
-        with _rows_shown() as advance:
-            async with generator, verifier:
-                return await construct_pairs(
-                    *(src, out, generator, verifier),
-                    concurrency=settings.concurrency,
-                    generator_tokens=settings.generator_max_tokens,
-                    verifier_tokens=settings.verifier_max_tokens,
-                    shard=part,
-                    on_progress=advance,
-                )
+    async def work() -> None:
+        async with generator, verifier:
+            await construct_pairs(
+                *(src, out, generator, verifier, report),
+                concurrency=settings.concurrency,
+                generator_tokens=settings.generator_max_tokens,
+                verifier_tokens=settings.verifier_max_tokens,
+                shard=part,
+            )
 
-    found = asyncio.run(work())
-    table = Table("domain", "rows", "")
-    table.columns[1].justify = "right"
-    for (domain, attempt), count in sorted(found.accepted.items()):
-        table.add_row(domain, str(count), f"accepted at attempt {attempt}")
-    for (domain, reason), count in sorted(found.discarded.items()):
-        table.add_row(domain, str(count), f"discarded: {reason}")
-    for reason, count in found.refused.most_common():
-        table.add_row("", str(count), f"refused: {reason}")
-    if found.done_before:
-        table.add_row("", str(found.done_before), "done before")
-    if found.again:
-        table.add_row("", str(found.again), "the same as another row")
-    Console(markup=False, highlight=False).print(table)
-    for client, price in zip((generator, verifier), prices, strict=True):
-        usage = client.usage
-        cost = ""
-        if price:
-            money = (usage.prompt_tokens * price[0] + usage.completion_tokens * price[1]) / 1e6
-            cost = f", cost {money:.2f}"
-        typer.echo(
-            f"{client.client.endpoint.role}: {usage.requests} requests, {usage.retries} retries, "
-            f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out{cost}"
-        )
-    typer.echo(f"written to {out}")
+    with job_shown(src, out, report, show_construct, cost):
+        asyncio.run(work())
 
 
 def _part(shard: str) -> tuple[int, int]:
@@ -169,30 +146,6 @@ def _part(shard: str) -> tuple[int, int]:
     if not parts or not 1 <= int(parts[1]) <= int(parts[2]):
         raise RlkdError(f"--shard {shard} is none; give i/n with i from 1 to n, for example 2/4")
     return int(parts[1]), int(parts[2])
-
-
-def _price(text: str) -> tuple[float, float] | None:
-    if not text:
-        return None
-    try:
-        price_in, price_out = map(float, text.split(","))
-    except ValueError:
-        raise RlkdError(f"{text!r} is no price: give IN,OUT, for example 2.5,10") from None
-    return price_in, price_out
-
-
-@contextmanager
-def _rows_shown(what: str = "rows") -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how many rows are done; yields what is called with the number."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    terminal = Console(stderr=True)
-    columns = SpinnerColumn(), TextColumn(f"{{task.completed:,}} {what}"), TimeElapsedColumn()
-    quiet = not terminal.is_terminal
-    with Progress(*columns, console=terminal, transient=True, disable=quiet) as progress:
-        task = progress.add_task("")
-        yield lambda number: progress.update(task, completed=number)
 
 
 @app.command()
@@ -206,49 +159,28 @@ def structure(
     A job that was stopped goes on where it was when the same command is given again.
     """
     import asyncio
-    import time
-
-    from rich.console import Console
-    from rich.table import Table
 
     from rlkd_plugin.llm_io.engine_choice import choose_engine
     from rlkd_plugin.llm_io.settings import load_settings
+    from rlkd_plugin.rlkd_data.job_progress import Cost, job_shown
+    from rlkd_plugin.rlkd_data.job_tables import show_structure
     from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_structures
 
     part = _part(shard)
     settings = load_settings()
     engine, cache = choose_engine(settings)
+    report = StructureReport()
 
-    async def work() -> StructureReport:
-        with _rows_shown() as advance:
-            async with engine:
-                return await write_structures(
-                    *(src, out, engine, cache),
-                    concurrency=settings.concurrency,
-                    shard=part,
-                    on_progress=advance,
-                )
+    async def work() -> None:
+        async with engine:
+            await write_structures(
+                *(src, out, engine, cache, report),
+                concurrency=settings.concurrency,
+                shard=part,
+            )
 
-    begin = time.monotonic()
-    found = asyncio.run(work())
-    table = Table("rows", "")
-    table.columns[0].justify = "right"
-    table.add_row(str(found.written), f"written, {found.steps} steps, {found.from_cache} known")
-    if found.done_before:
-        table.add_row(str(found.done_before), "done before")
-    if found.again:
-        table.add_row(str(found.again), "the same as another row")
-    for reason, count in found.dropped.items():
-        table.add_row(str(count), f"dropped: {reason}")
-    for reason, count in found.refused.items():
-        table.add_row(str(count), f"refused: {reason}")
-    Console(markup=False, highlight=False).print(table)
-    usage = engine.usage
-    typer.echo(
-        f"{usage.requests} requests, {usage.retries} retries, {usage.prompt_tokens} tokens in, "
-        f"{usage.completion_tokens} out, {time.monotonic() - begin:.0f} s"
-    )
-    typer.echo(f"written to {out}")
+    with job_shown(src, out, report, show_structure, Cost({"GSRM": engine.usage})):
+        asyncio.run(work())
 
 
 @app.command()
@@ -267,45 +199,27 @@ def subset(
     """
     import asyncio
 
-    from rich.console import Console
-    from rich.table import Table
-
     from rlkd_plugin.llm_io.embedding_server import ServerEmbedder
     from rlkd_plugin.llm_io.settings import load_settings
+    from rlkd_plugin.rlkd_data.job_progress import Cost, job_shown
+    from rlkd_plugin.rlkd_data.job_tables import show_subset
     from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
-    from rlkd_plugin.rlkd_data.row_subset import NEAR, SubsetReport, write_subset
+    from rlkd_plugin.rlkd_data.row_subset import SubsetReport, write_subset
 
-    embedder = LocalEmbedder(model) if model else ServerEmbedder(load_settings())
+    settings = load_settings()
+    embedder = LocalEmbedder(model) if model else ServerEmbedder(settings)
+    report = SubsetReport()
 
-    async def work() -> SubsetReport:
-        with _rows_shown("problems") as advance:
-            async with embedder:
-                return await write_subset(
-                    *(src, tests, out, count, embedder),
-                    concurrency=1 if model else 8,
-                    on_progress=advance,
-                )
+    async def work() -> None:
+        async with embedder:
+            await write_subset(
+                *(src, tests, out, count, embedder, report),
+                concurrency=1 if model else min(8, settings.concurrency),  # replies of 5 MB
+            )
 
-    found = asyncio.run(work())
-    console = Console(markup=False, highlight=False)
-    for title, rows in (
-        ("least similar", found.least),
-        ("most similar", found.most),
-        ("the same as a test item", found.exact[:20]),
-        (f"nearly the same ({NEAR} or more)", found.near[:20]),
-    ):
-        if rows:
-            table = Table("cosine", "problem", "nearest test item", title=title)
-            for row in rows:
-                texts = (" ".join(text.split())[:120] for text in (row.problem, row.test_problem))
-                table.add_row(f"{row.similarity:.4f}", *texts)
-            console.print(table)
-    typer.echo(
-        f"{found.rows} rows, {found.problems} different problems, {found.without_problem} rows "
-        f"without one; {found.measured_before} were measured before"
-    )
-    typer.echo(f"{len(found.exact)} are the same as a test item, {len(found.near)} nearly the same")
-    typer.echo(f"{found.written} rows written to {out}")
+    cost = Cost({} if model else {"embed": embedder.client.usage})
+    with job_shown(src, out, report, show_subset, cost):
+        asyncio.run(work())
 
 
 @app.command()

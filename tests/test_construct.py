@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,10 +17,11 @@ import pytest
 from typer.testing import CliRunner
 
 from rlkd_plugin.gsrm import EndpointError, RlkdError
-from rlkd_plugin.gsrm.prompts import verify_prompt
-from rlkd_plugin.llm_io.paced_client import Pace, PacedClient
+from rlkd_plugin.gsrm.prompts import DOMAINS, decompose_prompt, verify_prompt
+from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_cli import app
+from rlkd_plugin.rlkd_data import job_progress
 from rlkd_plugin.rlkd_data.construct import (
     ConstructReport,
     checked,
@@ -30,10 +35,14 @@ from tests.test_teacher_structures import lines
 Reply = str | tuple[int, str] | tuple[int, str, dict[str, str]]
 
 
+HANGS = 0
+
+
 class Script:
     """What a generator and a verifier say to each problem, one reply after the other.
 
-    The last reply of a list is said for ever; a number and a text are an HTTP error.
+    The last reply of a list is said for ever; a number and a text are an HTTP error, or a server
+    that hangs.
     """
 
     def __init__(self) -> None:
@@ -65,10 +74,13 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             reply = made.reply(body)
             status, text, *more = (200, reply) if isinstance(reply, str) else reply
+            if status == HANGS:
+                time.sleep(3)
+                return
             payload = text
             if status == 200:
                 choice = {"message": {"content": text}, "finish_reason": "stop"}
-                usage = {"prompt_tokens": 100, "completion_tokens": 10}
+                usage = {"prompt_tokens": 100, "completion_tokens": 10 + len(text) // 1000}
                 payload = json.dumps({"choices": [choice], "usage": usage})
             self.send_response(status)
             for name, value in more[0].items() if more else ():
@@ -89,6 +101,10 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
     server.shutdown()
 
 
+LONG = STRUCTURE.replace("5", "5, or 6 - 1, or 4 + 1" * 20_000)
+ASKED = "How many pens has she? She has 2 + 3 = 5 pens."
+
+
 def row(problem: str, **change: Any) -> dict[str, Any]:
     """A row to take apart."""
     return {
@@ -101,15 +117,16 @@ def row(problem: str, **change: Any) -> dict[str, Any]:
 
 def construct(source: Path, out: Path, **options: Any) -> ConstructReport:
     """Run the job with the settings of the environment."""
-    settings = Settings(patience=2.0)
+    settings = Settings(patience=2.0, request_timeout=1.0)
+    report = ConstructReport()
 
-    async def work() -> ConstructReport:
+    async def work() -> None:
         async with (
-            PacedClient("generator", settings) as generator,
-            PacedClient("verifier", settings) as verifier,
+            role_client("generator", settings) as generator,
+            role_client("verifier", settings) as verifier,
         ):
-            return await construct_pairs(
-                *(source, out, generator, verifier),
+            await construct_pairs(
+                *(source, out, generator, verifier, report),
                 **{
                     "concurrency": 4,
                     "generator_tokens": 500,
@@ -118,7 +135,8 @@ def construct(source: Path, out: Path, **options: Any) -> ConstructReport:
                 },
             )
 
-    return asyncio.run(work())
+    asyncio.run(work())
+    return report
 
 
 def test_what_is_accepted_and_discarded_is_what_the_script_implies(
@@ -137,6 +155,10 @@ def test_what_is_accepted_and_discarded_is_what_the_script_implies(
         "half": [STRUCTURE.partition("\n\nSo")[0], STRUCTURE],
         "busy": [(429, "slow down", {"Retry-After": "0"}), (500, "broken"), STRUCTURE],
         "refused": [(400, "too long")],
+        "hangs": [(HANGS, ""), STRUCTURE],
+        "endless": [LONG],
+        "echo": ["Below stand a problem and a reasoning path."],
+        "Chinese": [CHINESE, STRUCTURE],
     }
     problems = ["plain", *script.verifier, *script.generator]
     source = write(
@@ -149,7 +171,8 @@ def test_what_is_accepted_and_discarded_is_what_the_script_implies(
     report = construct(source, tmp_path / "out.jsonl")
     accepted = {r["problem"]: r for r in lines(tmp_path / "out.jsonl")}
     assert {p: r["attempts"] for p, r in accepted.items()} == {
-        **{"plain": 1, "twice": 3, "thrice": 4, "at last": 1, "half": 2, "busy": 1}
+        **{"plain": 1, "twice": 3, "thrice": 4, "at last": 1, "half": 2, "busy": 1},
+        **{"hangs": 1, "Chinese": 2},
     }
     assert all(r["structure"] == STRUCTURE for r in accepted.values())
     discarded = {r["problem"]: r for r in lines(tmp_path / "out.jsonl.discarded.jsonl")}
@@ -158,7 +181,13 @@ def test_what_is_accepted_and_discarded_is_what_the_script_implies(
         "prose": "rules found fault each time",
         "neither": "a verifier that says neither",
         "refused": "refused by a server",
+        "endless": "rules found fault each time",
+        "echo": "rules found fault each time",
     }
+    assert {a["fault"] for a in discarded["endless"]["attempts"]} == {
+        "It is too long. Write fewer words in each part."
+    }
+    assert len(json.dumps(discarded["endless"])) < 100_000  # of 400,000 characters each
     # three re-generations, each of four attempts kept with its fault
     assert script.count("generator", "never") == script.count("verifier", "never") == 4
     assert [a["fault"] for a in discarded["never"]["attempts"]] == [
@@ -166,12 +195,12 @@ def test_what_is_accepted_and_discarded_is_what_the_script_implies(
     ] * 4
     assert script.count("generator", "prose") == 4 and script.count("verifier", "prose") == 0
     assert script.count("verifier", "neither") == 2
-    assert report.accepted.total() == 6 and report.discarded.total() == 4
+    assert report.accepted.total() == 8 and report.discarded.total() == 6
     assert report.refused == {
         "teacher_reasoning is missing or no text": 1,
         **{k: 1 for k in report.refused if k.startswith("domain is none of")},
     }
-    assert (report.rows, report.again) == (11, 1)
+    assert (report.rows, report.again) == (15, 1)
 
 
 def test_the_feedback_reaches_the_next_request(script: Script, tmp_path: Path) -> None:
@@ -252,30 +281,43 @@ def test_a_verification_is_read_by_its_first_word(said: str, found: str | None) 
     ],
 )
 def test_our_own_rules_come_first(text: str, fault: str | None) -> None:
-    structure, found = checked(text)
+    structure, found = checked(text, ASKED)
     assert (structure == STRUCTURE) == (fault is None)
     assert found is None if fault is None else fault in found
 
 
 def test_a_structure_that_was_cut_off_is_too_long() -> None:
-    assert checked(STRUCTURE, cut_off=True) == (
-        None,
-        "It is too long and was cut off. Write fewer words in each part.",
-    )
+    fault = "It is too long. Write fewer words in each part."
+    assert checked(STRUCTURE, ASKED, too_long=True) == (None, fault)
 
 
-def test_a_pace_spaces_out_what_is_taken() -> None:
-    """Ten takes at 600 a minute need nine tenths of a second; without a limit none."""
+@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("ending", ["", "\n[End]"])
+def test_the_instruction_itself_is_no_structure(domain: str, ending: str) -> None:
+    said = decompose_prompt("construct", domain, "What is 2 + 3?", "2 + 3 = 5") + ending
+    assert "the structure of an example" in str(checked(said, ASKED)[1])
 
-    async def takes(pace: Pace) -> float:
-        begin = time.monotonic()
-        for _ in range(10):
-            await pace.wait()
-            pace.take(1)
-        return time.monotonic() - begin
 
-    assert asyncio.run(takes(Pace(600))) >= 0.9
-    assert asyncio.run(takes(Pace(0))) < 0.5
+CHINESE = (
+    "[Meta-reasoning 1]: 两部分都已知, 所以把它们加起来\n"
+    "[Sub-problem 1]: 二加三等于多少\n[Answer 1]: 5\n\nSo the final answer is: 5"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "right"),
+    [
+        (CHINESE, ASKED, False),
+        (STRUCTURE, "她有两支笔和三支笔, 一共五支", False),
+        (CHINESE, "她有两支笔和三支笔, 一共五支", True),
+        (CHINESE, r"由 $f(x) = \frac{x^2 + \sin x}{\cos x}$ 得 $f'(x) = 2x$, 所以答案是五", True),
+        (STRUCTURE.replace("5", r"$\theta$"), ASKED, True),
+    ],
+)
+def test_a_structure_in_another_script_than_the_path_is_refused(
+    text: str, asked: str, right: bool
+) -> None:
+    assert (checked(text, asked)[0] is not None) == right
 
 
 def test_requests_keep_to_their_rate_whatever_the_concurrency(
@@ -297,7 +339,7 @@ def test_the_command_counts_and_costs(script: Script, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     words = " ".join(done.stdout.replace("│", " ").split())
-    assert "code 1 accepted at attempt 2" in words and "math 1 accepted at attempt 1" in words
+    assert "1 accepted at attempt 2 code" in words and "1 accepted at attempt 1 math" in words
     # 3 requests each of 100 + 10 tokens
     assert "generator: 3 requests, 0 retries, 300 tokens in, 30 out, cost 0.00" in words
     assert "verifier: 3 requests, 0 retries, 300 tokens in, 30 out, cost 0.33" in words
@@ -325,5 +367,57 @@ def test_wrong_options_are_named(
 
 
 def test_a_missing_setting_is_named() -> None:
-    with pytest.raises(RlkdError, match="the verifier needs RLKD_VERIFIER_BASE_URL"):
-        PacedClient("verifier", Settings())
+    with pytest.raises(RlkdError, match="set RLKD_VERIFIER_BASE_URL"):
+        role_client("verifier", Settings())
+
+
+def test_ctrl_c_ends_the_command_with_its_summary(script: Script, tmp_path: Path) -> None:
+    script.generator["row 3"] = [(HANGS, "")]
+    source = write(tmp_path / "rows.jsonl", *(row(f"row {n}") for n in range(1, 5)))
+    out = tmp_path / "out.jsonl"
+    job = subprocess.Popen(
+        [sys.executable, "-m", "rlkd_plugin.rlkd_cli", "construct", str(source), str(out)],
+        env={**os.environ, "RLKD_CONCURRENCY": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not script.count("generator", "row 3"):
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.05)
+    job.send_signal(signal.SIGINT)
+    said, errors = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert "2 accepted (100.0%), 0 discarded" in said
+    assert f"stopped; {out} keeps what is done" in " ".join(said.split())
+    assert "Traceback" not in errors
+    assert [r["problem"] for r in lines(out)] == ["row 1", "row 2"]
+    script.generator.clear()
+    assert construct(source, out).done_before == 2
+
+
+def test_a_server_that_fails_for_good_ends_the_command_with_its_summary(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLKD_CONCURRENCY", "1")
+    script.generator["row 2"] = [(402, "no quota")]
+    source = write(tmp_path / "rows.jsonl", row("row 1"), row("row 2"))
+    done = CliRunner().invoke(app, ["construct", str(source), str(tmp_path / "out.jsonl")])
+    assert done.exit_code == 1
+    assert "1 accepted" in done.stdout and "stopped; " in done.stdout
+    assert "HTTP 402: no quota" in done.stderr
+
+
+def test_a_log_file_gets_a_line_now_and_then(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_progress, "LINE_SECONDS", 0.05)
+    script.generator["slow"] = [(503, "wait", {"Retry-After": "1"}), STRUCTURE]
+    source = write(tmp_path / "rows.jsonl", row("quick"), row("slow"))
+    price = ["--generator-price", "1000,1000"]
+    done = CliRunner().invoke(app, ["construct", str(source), str(tmp_path / "o.jsonl"), *price])
+    assert done.exit_code == 0, done.output
+    assert (
+        "1 of 2 rows, 0 a minute, no row ended since, generator 100 + 10 tokens, cost 0.11, "
+        "verifier 100 + 10 tokens"
+    ) in done.stderr.splitlines()

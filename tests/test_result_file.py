@@ -3,6 +3,7 @@
 import asyncio
 import json
 import multiprocessing
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,3 +133,28 @@ def test_a_line_is_on_disk_before_the_next_is_made(tmp_path: Path) -> None:
     with ResultFile(file) as results:
         results.append({"n": 1})
         assert json.loads(file.read_text()) == {"n": 1}
+
+
+def full_disk(file: Path, said: "multiprocessing.Queue[str]") -> None:
+    """Append rows where a file may have 100 bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    with ResultFile(file) as results:
+        try:
+            for number in range(10):
+                results.append({"n": number, "text": "x" * 20})
+        except RlkdError as error:
+            said.put(str(error))
+
+
+def test_a_full_disk_leaves_whole_lines_and_says_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "done.jsonl"
+    context = multiprocessing.get_context("spawn")
+    said = context.Queue()
+    job = context.Process(target=full_disk, args=(file, said))
+    job.start()
+    job.join(60)
+    message = said.get(timeout=5)
+    assert message.startswith(f"{file}: File too large; what was written stays. Make room")
+    assert file.stat().st_size <= 100 and file.read_bytes().endswith(b"}\n")
+    with ResultFile(file) as results:
+        assert [row["n"] for row in results.rows()] == [0, 1]

@@ -77,7 +77,9 @@ def subset(
 ) -> SubsetReport:
     """Run the job."""
     embedder = embedder or WordEmbedder()
-    return asyncio.run(write_subset(source, tests, out, count, embedder, **options))
+    report = SubsetReport()
+    asyncio.run(write_subset(source, tests, out, count, embedder, report, **options))
+    return report
 
 
 def test_the_least_similar_rows_are_written_as_they_stand(
@@ -264,7 +266,7 @@ def test_a_refusal_ends_the_job_and_names_the_setting(
 
 
 def test_a_missing_setting_is_named() -> None:
-    with pytest.raises(RlkdError, match="need RLKD_EMBED_MODEL, or a local model: --model"):
+    with pytest.raises(RlkdError, match="set RLKD_EMBED_MODEL, or a local model: --model"):
         ServerEmbedder(Settings(embed_base_url="http://x/v1"))
 
 
@@ -279,7 +281,7 @@ def test_the_command_writes_and_reports(
     words = " ".join(done.stdout.replace("│", " ").split())
     assert "9 rows, 6 different problems, 2 rows without one; 0 were measured before" in words
     assert "1 are the same as a test item, 1 nearly the same" in words
-    assert f"2 rows written to {tmp_path / 'out.jsonl'}" in " ".join(done.stdout.split())
+    assert "2 rows written embed: 2 requests, 0 retries, 8 tokens in, 0 out written to" in words
 
 
 def test_without_the_package_a_local_model_names_the_remedy(

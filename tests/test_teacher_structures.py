@@ -53,7 +53,10 @@ def row(number: int, path: str = "", **change: Any) -> dict[str, Any]:
 def structures(source: Path, out: Path, engine: Any = None, **options: Any) -> StructureReport:
     """Run the job."""
     options = {"cache": None, "concurrency": 1, **options}
-    return asyncio.run(write_structures(source, out, engine or Scripted(), **options))
+    report = StructureReport()
+    engine, cache = engine or Scripted(), options.pop("cache", None)
+    asyncio.run(write_structures(source, out, engine, cache, report, **options))
+    return report
 
 
 def lines(file: Path) -> list[dict[str, Any]]:

@@ -19,10 +19,13 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import EndpointError
+from rlkd_plugin.llm_io.pace import Pace
 from rlkd_plugin.llm_io.replies import Reply, read_embeddings, read_reply, seconds_to_wait
 
 RETRIED = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP statuses that may pass; 400, 413 and 422 are tied to the text, any other ends the run."""
+CHARS_PER_TOKEN = 4
+"""What a token is taken for before the server has counted; only a limit of tokens needs it."""
 BACK_OFF = wait_random_exponential(multiplier=0.5, max=20)
 """Jittered, so that the requests of a batch do not come back to a server all at once."""
 WARN_EVERY = 10.0
@@ -38,7 +41,7 @@ logger = logging.getLogger(__name__)
 class Endpoint:
     """A group of servers with one model, and the settings that name them.
 
-    `role` is "GSRM", "judge" or "embed"; the variables are `RLKD_<ROLE>_BASE_URL` and so on.
+    `role` is "GSRM", "judge", "generator" ...; the variables are `RLKD_<ROLE>_BASE_URL` and so on.
     """
 
     role: str
@@ -70,6 +73,7 @@ class ChatClient:
         patience: seconds, from its first failure on, for which a request is tried again.
         startup_patience: the same until one of the servers asked has answered once.
         usage: counts requests, retries and tokens.
+        pace: the rates to keep to; none where it is left out.
     """
 
     def __init__(
@@ -80,17 +84,20 @@ class ChatClient:
         patience: float,
         startup_patience: float,
         usage: Usage,
+        pace: Pace | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.request_timeout = request_timeout
         self.patience = patience
         self.startup_patience = startup_patience
         self.usage = usage
+        self.pace = pace or Pace()
         self._answered: set[str] = set()
         self._next_url = 0
         self._warned = float("-inf")
 
     async def __aenter__(self) -> "ChatClient":
+        self.pace.open()
         key = os.environ.get(self.endpoint.api_key_env, "").strip()  # files end in a line end
         self._key = key or None
         self._session = aiohttp.ClientSession(
@@ -144,8 +151,9 @@ class ChatClient:
         """
         body = {"model": self.endpoint.model, "messages": messages, **options}
 
-        def read(url: str, payload: bytes) -> Reply:
-            return self._completion(url, payload, may_be_empty)
+        def read(url: str, payload: bytes) -> tuple[Reply, int]:
+            reply = self._completion(url, payload, may_be_empty)
+            return reply, reply.prompt_tokens + reply.completion_tokens
 
         return await self._send("chat/completions", body, urls, read)
 
@@ -157,13 +165,13 @@ class ChatClient:
         """
         body = {"model": self.endpoint.model, "input": list(texts)}
 
-        def read(url: str, payload: bytes) -> list[list[float]]:
+        def read(url: str, payload: bytes) -> tuple[list[list[float]], int]:
             try:
                 vectors, tokens = read_embeddings(payload, len(texts))
             except ValueError as error:
                 raise self._passing(url, f"a reply without the embeddings: {error}") from None
             self.usage.prompt_tokens += tokens
-            return vectors
+            return vectors, tokens
 
         return await self._send("embeddings", body, (), read)
 
@@ -172,10 +180,14 @@ class ChatClient:
         path: str,
         request: dict[str, Any],
         urls: Sequence[str],
-        read: Callable[[str, bytes], T],
+        read: Callable[[str, bytes], tuple[T, int]],
     ) -> T:
-        """Send a request until a server answers it, within the patience."""
+        """Send a request until a server answers it, within the patience.
+
+        `read` returns what a reply says and the tokens that it cost, 0 if it does not say.
+        """
         body = json.dumps(request).encode()
+        likely = len(body) / CHARS_PER_TOKEN + request.get("max_tokens", 0)
         if not urls:
             at = self._next_url % len(self.endpoint.urls)
             self._next_url += 1  # servers take turns
@@ -207,7 +219,14 @@ class ChatClient:
                     number = attempt.retry_state.attempt_number
                     url = urls[(number - 1) % len(urls)]
                     self.usage.retries += number > 1
-                    reply = read(url, await self._post(url, path, body))
+                    waited = await self.pace.turn(likely)
+                    failing_since += waited if failing_since else 0.0  # the server is not to blame
+                    used = 0.0
+                    try:
+                        reply, counted = read(url, await self._post(url, path, body))
+                        used = counted or likely
+                    finally:
+                        self.pace.settle(used - likely)
                     self._answered.add(url)
                     return reply
         except _PassingError as failure:

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from rlkd_plugin.engines.base import Usage
-from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.llm_io.chat_client import ChatClient, Endpoint
+from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 
 
@@ -16,22 +14,8 @@ class ServerEmbedder:
     """
 
     def __init__(self, settings: Settings) -> None:
-        for name in ("embed_base_url", "embed_model"):
-            if not getattr(settings, name):
-                raise RlkdError(
-                    f"embeddings need RLKD_{name.upper()}, or a local model: --model FOLDER"
-                )
+        self.client = role_client("embed", settings, instead=", or a local model: --model FOLDER")
         self.name = settings.embed_model
-        self.usage = Usage()
-        self.client = ChatClient(
-            Endpoint(
-                "embed", settings.embed_base_url, settings.embed_model, settings.embed_api_key_env
-            ),
-            request_timeout=settings.request_timeout,
-            patience=settings.patience,
-            startup_patience=settings.startup_patience,
-            usage=self.usage,
-        )
 
     async def __aenter__(self) -> "ServerEmbedder":
         await self.client.__aenter__()

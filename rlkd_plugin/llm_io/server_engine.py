@@ -7,11 +7,12 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
-from rlkd_plugin.gsrm import EndpointError, Field, FormatError, RlkdError, parse_structure
+from rlkd_plugin.gsrm import EndpointError, Field, FormatError, parse_structure
 from rlkd_plugin.gsrm.prompts import END, decompose_prompt, judge_prompt, prompt_identity
 from rlkd_plugin.gsrm.structure import structure_regex
-from rlkd_plugin.llm_io.chat_client import ChatClient, Endpoint
+from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.replies import Reply
+from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.verdicts import read_verdict
 
@@ -31,28 +32,11 @@ class ServerEngine:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.usage = Usage()
-        self.gsrm = self._client(
-            "GSRM", settings.gsrm_base_url, settings.gsrm_model, settings.gsrm_api_key_env
-        )
-        self.judge = self._client(
-            "judge", settings.judge_base_url, settings.judge_model, settings.judge_api_key_env
+        instead = "; for a try-out without servers RLKD_ENGINE=rules"
+        self.gsrm, self.judge = (
+            role_client(role, settings, self.usage, instead=instead) for role in ("GSRM", "judge")
         )
         self._logprobs = True  # until the judge's server shows that it gives none
-
-    def _client(self, role: str, urls: tuple[str, ...], model: str, key: str) -> ChatClient:
-        for option, value in (("BASE_URL", urls), ("MODEL", model)):
-            if not value:
-                raise RlkdError(
-                    f"RLKD_ENGINE=server needs RLKD_{role.upper()}_{option}; for a try-out without "
-                    "servers set RLKD_ENGINE=rules"
-                )
-        return ChatClient(
-            Endpoint(role, urls, model, key),
-            request_timeout=self.settings.request_timeout,
-            patience=self.settings.patience,
-            startup_patience=self.settings.startup_patience,
-            usage=self.usage,
-        )
 
     @property
     def identity(self) -> str:

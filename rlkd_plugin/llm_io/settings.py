@@ -92,11 +92,11 @@ class Settings(BaseSettings):
         "RLKD_VERIFIER_API_KEY", description="the name of the variable that holds its API key"
     )
     requests_per_minute: NonNegativeFloat = Field(
-        0.0, description="most requests a minute to each of the two; 0: as many as they take"
+        0.0,
+        description="most requests a minute to each role's servers (GSRM, judge, generator ...), "
+        "repeated ones included; each rank takes its share; 0: no limit",
     )
-    tokens_per_minute: NonNegativeFloat = Field(
-        0.0, description="most tokens a minute, in and out, of each of the two; 0: no limit"
-    )
+    tokens_per_minute: NonNegativeFloat = Field(0.0, description="the same of tokens, in and out")
     embed_base_url: Urls = Field(
         (), description="the embedding servers of `rlkd subset`, comma-separated, with /v1"
     )
@@ -207,7 +207,16 @@ class Settings(BaseSettings):
     @property
     def rank_concurrency(self) -> int:
         """This rank's share of `concurrency`, at least 1."""
-        return max(1, self.concurrency // int(os.environ.get("WORLD_SIZE") or 1))
+        return max(1, self.concurrency // _ranks())
+
+    @property
+    def rank_rates(self) -> tuple[float, float]:
+        """This rank's share of the requests and of the tokens a minute."""
+        return self.requests_per_minute / _ranks(), self.tokens_per_minute / _ranks()
+
+
+def _ranks() -> int:
+    return int(os.environ.get("WORLD_SIZE") or 1)
 
 
 def load_settings() -> Settings:

@@ -6,8 +6,7 @@ finds fault, the generator is told and writes again, at most three times; then t
 
 import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,15 @@ from rlkd_plugin.gsrm import (
     parse_structure,
     render_structure,
 )
-from rlkd_plugin.gsrm.prompts import END, decompose_prompt, feedback_prompt, verify_prompt
+from rlkd_plugin.gsrm.prompts import (
+    END,
+    decompose_prompt,
+    example_structures,
+    feedback_prompt,
+    verify_prompt,
+)
 from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
-from rlkd_plugin.llm_io.paced_client import PacedClient
+from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.rlkd_data.job_rows import RowCounts, rows_to_do, source_files
 from rlkd_plugin.rlkd_data.job_runner import run_job
 from rlkd_plugin.rlkd_data.result_file import ResultFile, identity
@@ -27,6 +32,10 @@ from rlkd_plugin.rlkd_data.row_format import Row, domain_of, text_of
 
 REGENERATIONS = 3
 """The paper: a sample that fails after three re-generations is discarded."""
+
+ATTEMPT_CHARS = 20_000
+"""Of a structure with a fault so much is shown to the generator again, and kept."""
+EXAMPLES = frozenset(parse_structure(text).steps for text in example_structures())
 
 _VERDICT = re.compile(r"\W*(pass|fail)(?:ed|s)?\b\W*", re.IGNORECASE)
 
@@ -42,6 +51,11 @@ class ConstructReport(RowCounts):
 
     accepted: Counter[tuple[str, int]] = field(default_factory=Counter)
     discarded: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def worked(self) -> int:
+        """Rows of which one or the other is known."""
+        return self.accepted.total() + self.discarded.total()
 
 
 def pair_source(raw: dict[str, Any]) -> Row:
@@ -64,15 +78,15 @@ def pair_source(raw: dict[str, Any]) -> Row:
 async def construct_pairs(
     source: Path,
     out: Path,
-    generator: PacedClient,
-    verifier: PacedClient,
+    generator: ChatClient,
+    verifier: ChatClient,
+    report: ConstructReport,
     *,
     concurrency: int,
     generator_tokens: int,
     verifier_tokens: int,
     shard: tuple[int, int] = (1, 1),
-    on_progress: Callable[[int], None] = lambda rows: None,
-) -> ConstructReport:
+) -> None:
     """Write an R-S pair for each row whose structure passes, and the others with every attempt.
 
     A row is written when it is done, so their order is not the source's. A row that is in one of
@@ -83,18 +97,17 @@ async def construct_pairs(
         out: JSON lines, for `--dataset rlkd/gsrm-sft:OUT`; the others: `OUT.discarded.jsonl`.
         generator: entered already.
         verifier: entered already.
+        report: says what was done so far, at any time, also after an error.
         concurrency: rows in work at once.
         generator_tokens: most tokens of a structure.
         verifier_tokens: most tokens of a verification.
         shard: (i, n): take the i-th of n parts, which together are all rows.
-        on_progress: called with the number of rows done, now and then.
 
     Raises:
-        RlkdError: if a path is wrong, or another job writes to `out`.
+        RlkdError: if a path is wrong, another job writes to `out`, or the disk is full.
         EndpointError: if a server fails for longer than the patience, or refuses us.
     """
     files = source_files(source, out)
-    report = ConstructReport()
     with (
         ResultFile(out) as accepted,
         ResultFile(out.with_name(f"{out.name}.discarded.jsonl")) as discarded,
@@ -111,17 +124,15 @@ async def construct_pairs(
             else:
                 report.discarded[row["domain"], found["reason"]] += 1
                 discarded.append(found)
-            on_progress(report.accepted.total() + report.discarded.total())
 
         todo = rows_to_do(files, pair_source, _identity, done, shard, report)
         await run_job(todo, work, write, concurrency)
-    return report
 
 
 async def _constructed(
     row: Row,
-    generator: PacedClient,
-    verifier: PacedClient,
+    generator: ChatClient,
+    verifier: ChatClient,
     generator_tokens: int,
     verifier_tokens: int,
 ) -> Row:
@@ -135,7 +146,9 @@ async def _constructed(
                 messages, temperature=0.0, max_tokens=generator_tokens, stop=[END]
             )
             text = reply.text.rpartition("</think>")[2].strip()
-            structure, fault = checked(text, reply.finish_reason == "length")
+            cut_off = reply.finish_reason == "length"
+            too_long = cut_off or reply.completion_tokens > generator_tokens
+            structure, fault = checked(text, "".join(asked), too_long)
             by = "rules"
             if structure is not None:
                 by = "verifier"
@@ -146,23 +159,31 @@ async def _constructed(
             if not error.refuses_text:
                 raise
             return {**row, "attempts": attempts, "reason": "refused by a server"}
+        text = text[:ATTEMPT_CHARS]
         attempts.append({"structure": text, "by": by, "fault": fault})
         if fault is None:
             return {**row, "attempts": attempts, "reason": "a verifier that says neither"}
         messages += [
-            {"role": "assistant", "content": text[:20_000]},
+            {"role": "assistant", "content": text},
             {"role": "user", "content": feedback_prompt(fault)},
         ]
     return {**row, "attempts": attempts, "reason": f"{attempts[-1]['by']} found fault each time"}
 
 
-def checked(text: str, cut_off: bool = False) -> tuple[str | None, str | None]:
+def checked(text: str, asked: str, too_long: bool = False) -> tuple[str | None, str | None]:
     """Return a generator's structure in the canonical form, or the fault that our rules find.
 
-    Every step has its three fields, numbers count up from 1, and a final answer is there.
+    Every step has its three fields, numbers count up from 1, and a final answer is there. It is
+    not one of the instruction's own examples, and not in another script than problem and path: a
+    language that shares the script is left to the verifier.
+
+    Args:
+        text: what the generator wrote.
+        asked: problem and path.
+        too_long: whether it has more tokens than it was given.
     """
-    if cut_off:
-        return None, "It is too long and was cut off. Write fewer words in each part."
+    if too_long:
+        return None, "It is too long. Write fewer words in each part."
     try:
         structure = parse_structure(text)
     except FormatError as error:
@@ -172,11 +193,23 @@ def checked(text: str, cut_off: bool = False) -> tuple[str | None, str | None]:
             f"After step {len(structure.steps)} it leaves the form: a number that skips or "
             "repeats, a part that is missing, or no final answer at the end."
         )
+    if structure.steps in EXAMPLES:
+        return None, "It is the structure of an example. Write that of the given reasoning path."
+    said = "".join(text for step in structure.steps for text in astuple(step))
+    one, other = sorted((_beyond_latin(said), _beyond_latin(asked)))
+    if one < 0.1 and other > 0.6:  # between them are formulas in a text of another script
+        return None, "It is not in the language of the reasoning path. Write it in this language."
     return render_structure(structure), None
 
 
+def _beyond_latin(text: str) -> float:
+    """Return the share of a text's letters that are of another script than the Latin one."""
+    letters = [char for char in text if char.isalpha()]
+    return sum(char > "\u024f" for char in letters) / max(1, len(letters))
+
+
 async def _fault(
-    verifier: PacedClient, asked: tuple[str, str, str], structure: str, tokens: int
+    verifier: ChatClient, asked: tuple[str, str, str], structure: str, tokens: int
 ) -> str | None:
     """Return what the verifier finds wrong; "" if nothing, None if it says neither, twice."""
     message = {"role": "user", "content": verify_prompt(*asked, structure)}

@@ -20,12 +20,25 @@ class RowCounts:
         refused: of all, those that cannot, by reason.
         done_before: those that a job that was stopped had done.
         again: those that another row of the source says as well.
+        elsewhere: of all, those of other shards.
     """
 
     rows: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     done_before: int = 0
     again: int = 0
+    elsewhere: int = 0
+
+    @property
+    def worked(self) -> int:
+        """Rows that were worked on."""
+        return 0
+
+    @property
+    def passed(self) -> int:
+        """Rows of the source that need no more work."""
+        others = self.done_before + self.again + self.elsewhere
+        return self.worked + self.refused.total() + others
 
 
 def source_files(source: Path, out: Path) -> list[Path]:
@@ -70,6 +83,7 @@ def rows_to_do(
             continue
         identity = key(row)
         if identity % parts != place - 1:
+            counts.elsewhere += 1
             continue
         counts.rows += 1
         if identity in done:

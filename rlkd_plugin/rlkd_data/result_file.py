@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class ResultFile:
     def __enter__(self) -> "ResultFile":
         if not self.file.parent.is_dir():
             raise RlkdError(f"there is no folder {self.file.parent} for {self.file.name}")
-        self._lines = self.file.open("ab+")
+        self._lines = self.file.open("ab+", buffering=0)
         try:
             fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -53,9 +54,23 @@ class ResultFile:
         self._lines.close()
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write a line, whole, before anything else happens."""
-        self._lines.write(json.dumps(row, ensure_ascii=True).encode() + b"\n")
-        self._lines.flush()
+        """Write a line before anything else happens: whole, or not at all.
+
+        Raises:
+            RlkdError: if there is no room for it.
+        """
+        line = json.dumps(row, ensure_ascii=True).encode() + b"\n"
+        end = self._lines.seek(0, os.SEEK_END)
+        try:
+            written = 0
+            while written < len(line):  # a disk with little room takes a part first
+                written += self._lines.write(line[written:])
+        except OSError as error:
+            self._lines.truncate(end)
+            raise RlkdError(
+                f"{self.file}: {error.strerror}; what was written stays. Make room, then give the "
+                "same command again"
+            ) from error
 
     def rows(self) -> Iterator[Row]:
         """Yield what was written before."""
@@ -77,7 +92,7 @@ class ResultFile:
         return {key(row) for row in self.rows()}
 
     def _repair(self) -> None:
-        size = self._lines.seek(0, 2)
+        size = self._lines.seek(0, os.SEEK_END)
         keep, block = size, 1 << 16
         while keep > 0:
             start = max(0, keep - block)

@@ -7,7 +7,7 @@ measured stays in a file beside the result, so that a job that was stopped goes 
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -74,6 +74,11 @@ class SubsetReport:
     exact: list[Similar] = field(default_factory=list)
     near: list[Similar] = field(default_factory=list)
 
+    @property
+    def passed(self) -> int:
+        """Rows whose problem is measured, or is being measured."""
+        return self.rows
+
 
 Known = dict[int, tuple[float, int]]
 """Of each problem, by its identity: its similarity, and which test item is the nearest."""
@@ -85,10 +90,10 @@ async def write_subset(
     out: Path,
     count: int,
     embedder: Embedder,
+    report: SubsetReport,
     *,
     concurrency: int = 8,
-    on_progress: Callable[[int], None] = lambda problems: None,
-) -> SubsetReport:
+) -> None:
     """Write the `count` rows of a source that are least similar to any test item.
 
     Rows stand in `out` as in the source and in its order; of rows with the same problem the first
@@ -100,8 +105,8 @@ async def write_subset(
         out: JSON lines; `OUT.similarities.jsonl` beside it keeps what was measured.
         count: how many rows to write.
         embedder: of problems; what another one measured does not count.
+        report: says what was done so far, at any time, also after an error.
         concurrency: requests for embeddings in flight at once.
-        on_progress: called with the number of problems measured, now and then.
 
     Raises:
         RlkdError: if a file is missing, the test set is empty, or there are too few rows.
@@ -113,7 +118,6 @@ async def write_subset(
         raise RlkdError(f"{tests} has no row with a problem to compare with")
     targets = _unit(await _embedded(items, embedder))
     tests_id = identity(embedder.name, *items)
-    report = SubsetReport()
     present: set[int] = set()
     with ResultFile(out.with_name(f"{out.name}.similarities.jsonl")) as measured:
         known: Known = {
@@ -132,14 +136,12 @@ async def write_subset(
                 known[key] = similarity, nearest
                 line = {"id": key, "similarity": similarity, "nearest": nearest}
                 measured.append({**line, "tests": tests_id})
-            on_progress(len(known))
 
         await run_job(_batches(files, known, present, report), measure, keep, concurrency)
     report.problems = len(present)
     if count > len(present):
         raise RlkdError(f"{source} has {len(present)} different problems, fewer than {count}")
     _write(files, out, count, {key: known[key] for key in present}, items, report)
-    return report
 
 
 def _batches(

@@ -5,7 +5,6 @@ also fill the cache that the reward reads.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,17 +34,22 @@ class StructureReport(RowCounts):
     from_cache: int = 0
     steps: int = 0
 
+    @property
+    def worked(self) -> int:
+        """Rows that have a structure now, or are known to have none."""
+        return self.written + self.dropped.total()
+
 
 async def write_structures(
     source: Path,
     out: Path,
     engine: Engine,
     cache: TeacherCache | None,
+    report: StructureReport,
     *,
     concurrency: int,
     shard: tuple[int, int] = (1, 1),
-    on_progress: Callable[[int], None] = lambda rows: None,
-) -> StructureReport:
+) -> None:
     """Add `teacher_structure` to every row of a GRPO data set.
 
     A row is written when its structure is there, so their order is not the source's. Rows whose
@@ -57,16 +61,15 @@ async def write_structures(
         out: JSON lines, for `--dataset rlkd/jsonl:OUT`.
         engine: entered already.
         cache: of the engine's structures, or None.
+        report: says what was done so far, at any time, also after an error.
         concurrency: rows in work at once; the engine bounds its requests itself.
         shard: (i, n): take the i-th of n parts, which together are all rows.
-        on_progress: called with the number of rows done, now and then.
 
     Raises:
-        RlkdError: if a path is wrong, or another job writes to `out`.
+        RlkdError: if a path is wrong, another job writes to `out`, or the disk is full.
         EndpointError: if the GSRM fails for longer than the patience, or refuses us.
     """
     files = source_files(source, out)
-    report = StructureReport()
     with (
         ResultFile(out) as written,
         ResultFile(out.with_name(f"{out.name}.dropped.jsonl")) as dropped,
@@ -84,11 +87,9 @@ async def write_structures(
             else:
                 report.written += 1
                 written.append({**row, "teacher_structure": structure})
-            on_progress(report.written + report.dropped.total())
 
         todo = rows_to_do(files, grpo_row, _identity, done, shard, report)
         await run_job(todo, work, write, concurrency)
-    return report
 
 
 async def _structure(

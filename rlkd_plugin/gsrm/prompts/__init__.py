@@ -64,6 +64,16 @@ def feedback_prompt(feedback: str) -> str:
     return _fill(_text("feedback"), feedback=feedback.translate(_FENCES_TO_ASCII))
 
 
+def example_structures() -> list[str]:
+    """Return the structures of the worked examples, of all domains."""
+    texts = (_text(f"examples_{domain}") for domain in DOMAINS)
+    return [
+        example.rpartition("Structure:")[2].strip()
+        for text in texts
+        for example in text.split(END)[:-1]
+    ]
+
+
 def prompt_identity(kind: Kind) -> str:
     """Return all of a decompose prompt's own text: a cache depends on it."""
     return "\n".join([*(_head(kind, domain) for domain in DOMAINS), _text("content")])

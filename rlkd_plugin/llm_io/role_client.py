@@ -1,0 +1,38 @@
+"""Makes the client of a role from the settings that name its servers."""
+
+from rlkd_plugin.engines.base import Usage
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.llm_io.chat_client import ChatClient, Endpoint
+from rlkd_plugin.llm_io.pace import Pace
+from rlkd_plugin.llm_io.settings import Settings
+
+
+def role_client(
+    role: str, settings: Settings, usage: Usage | None = None, *, instead: str = ""
+) -> ChatClient:
+    """Return the client of a role; it is entered with `async with`.
+
+    Args:
+        role: "GSRM", "judge", "generator", "verifier" or "embed".
+        settings: name its servers, `RLKD_<ROLE>_BASE_URL` and so on, the rates and the patience.
+        usage: counts what is used, for several clients together; else each has its own.
+        instead: what a user may do without the servers.
+
+    Raises:
+        RlkdError: if a setting is missing.
+    """
+    values = {
+        option: getattr(settings, f"{role.lower()}_{option}")
+        for option in ("base_url", "model", "api_key_env")
+    }
+    for option, value in values.items():
+        if not value:
+            raise RlkdError(f"set RLKD_{role.upper()}_{option.upper()}{instead}")
+    return ChatClient(
+        Endpoint(role, values["base_url"], values["model"], values["api_key_env"]),
+        request_timeout=settings.request_timeout,
+        patience=settings.patience,
+        startup_patience=settings.startup_patience,
+        usage=usage or Usage(),
+        pace=Pace(*settings.rank_rates),
+    )

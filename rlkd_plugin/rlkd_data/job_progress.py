@@ -1,0 +1,187 @@
+"""What a long job shows while it runs and when it ends: how far it is, and what it cost.
+
+On a terminal that is a bar; in a log file, where nobody watches, it is a line a minute.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rlkd_plugin.engines.base import Usage
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.row_files import count_rows, row_files
+
+BAR_SECONDS = 0.5
+LINE_SECONDS = 60.0
+
+
+Report = TypeVar("Report", bound="Passing")
+
+
+class Passing(Protocol):
+    """What a job reports, as far as its progress needs it."""
+
+    @property
+    def passed(self) -> int:
+        """Rows of the source that need no more work."""
+        ...
+
+
+@contextmanager
+def job_shown(
+    source: Path,
+    out: Path,
+    report: Report,
+    show: Callable[[Report, Console], None],
+    cost: "Cost",
+) -> Iterator[None]:
+    """Show a job's progress while the body runs, and how it ended, whatever ended it.
+
+    Args:
+        source: of the rows.
+        out: the job's file.
+        report: filled while the job runs.
+        show: prints the report.
+        cost: counts while the job runs.
+
+    Raises:
+        RlkdError: if there is no source.
+        KeyboardInterrupt: again, if that ended the body.
+    """
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    begin = time.monotonic()
+    last = f"written to {out}"
+    try:
+        with progress_shown(source, lambda: report.passed, cost.words):
+            yield
+    except BaseException:
+        last = f"stopped; {out} keeps what is done, and the same command goes on behind it"
+        raise
+    finally:
+        if report.passed:
+            show(report, console)
+            for line in cost.lines():
+                console.print(line)
+            console.print(f"{last} ({time.monotonic() - begin:,.0f} s)")
+
+
+@contextmanager
+def progress_shown(
+    source: Path, passed: Callable[[], int], words: Callable[[], str] = lambda: ""
+) -> Iterator[None]:
+    """Show how far a job is while the body runs, on standard error.
+
+    Args:
+        source: of the rows.
+        passed: says how many of them need no more work; called in a thread.
+        words: says what else to show; called in a thread.
+
+    Raises:
+        RlkdError: if there is no source.
+    """
+    total = count_rows(row_files(source))
+    terminal = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    ended = threading.Event()
+    shows = _bar if terminal.is_terminal else _lines
+    thread = threading.Thread(target=shows, args=(terminal, total, passed, words, ended))
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _bar(
+    terminal: Console,
+    total: int,
+    passed: Callable[[], int],
+    words: Callable[[], str],
+    ended: threading.Event,
+) -> None:
+    columns = (
+        *(BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("rows,")),
+        *(TimeRemainingColumn(), TextColumn("left {task.description}", markup=False)),
+    )
+    with Progress(*columns, console=terminal, transient=True) as progress:
+        task = progress.add_task("", total=total)
+        while not ended.wait(BAR_SECONDS):
+            progress.update(task, completed=passed(), description=words())
+
+
+def _lines(
+    terminal: Console,
+    total: int,
+    passed: Callable[[], int],
+    words: Callable[[], str],
+    ended: threading.Event,
+) -> None:
+    before, then = passed(), time.monotonic()
+    while not ended.wait(LINE_SECONDS):
+        done, now = passed(), time.monotonic()
+        rate = (done - before) / (now - then)
+        left = f"{(total - done) / rate / 60:,.0f} min left" if rate else "no row ended since"
+        line = f"{done:,} of {total:,} rows, {rate * 60:,.0f} a minute, {left}"
+        terminal.print(", ".join(part for part in (line, words()) if part))
+        before, then = done, now
+
+
+class Cost:
+    """What a job asked of each role's servers, in requests, tokens and money.
+
+    Args:
+        usage: of each role.
+        prices: of a role, money for a million tokens in and out; not every role needs them.
+    """
+
+    def __init__(
+        self, usage: dict[str, Usage], prices: dict[str, tuple[float, float]] | None = None
+    ) -> None:
+        self.usage = usage
+        self.prices = prices or {}
+
+    def words(self) -> str:
+        """Return tokens and money so far, for the progress."""
+        shown = []
+        for role, usage in self.usage.items():
+            tokens = f"{usage.prompt_tokens:,} + {usage.completion_tokens:,} tokens"
+            shown.append(f"{role} {tokens}{self._money(role)}")
+        return ", ".join(shown)
+
+    def lines(self) -> list[str]:
+        """Return a line for each role, and one for the money altogether."""
+        lines = [
+            f"{role}: {usage.requests:,} requests, {usage.retries:,} retries, "
+            f"{usage.prompt_tokens:,} tokens in, {usage.completion_tokens:,} out{self._money(role)}"
+            for role, usage in self.usage.items()
+        ]
+        if len(self.prices) > 1:
+            lines.append(f"cost of this run: {sum(map(self._cost, self.prices)):.2f}")
+        return lines
+
+    def _cost(self, role: str) -> float:
+        price_in, price_out = self.prices[role]
+        usage = self.usage[role]
+        return (usage.prompt_tokens * price_in + usage.completion_tokens * price_out) / 1e6
+
+    def _money(self, role: str) -> str:
+        return f", cost {self._cost(role):.2f}" if role in self.prices else ""
+
+
+def read_price(text: str) -> tuple[float, float]:
+    """Read "IN,OUT", money for a million tokens.
+
+    Raises:
+        RlkdError: if it is not of this form.
+    """
+    try:
+        price_in, price_out = map(float, text.split(","))
+    except ValueError:
+        raise RlkdError(f"{text!r} is no price: give IN,OUT, for example 2.5,10") from None
+    return price_in, price_out
