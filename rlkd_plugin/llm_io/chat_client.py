@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
@@ -55,11 +55,27 @@ class Endpoint:
 
 
 class _PassingError(Exception):
-    """A failure that may pass; `wait` is the server's Retry-After in seconds."""
+    """A failure of a server that may pass; `wait` is its Retry-After in seconds."""
 
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
+    def __init__(self, url: str, reason: str, wait: float) -> None:
         super().__init__(reason)
+        self.url = url
         self.wait = wait
+
+
+@dataclass(frozen=True, slots=True)
+class _Call(Generic[T]):
+    """A request, the servers to try in turn, and how to read what one says.
+
+    `read` returns the reply and the tokens that it cost, 0 where a server does not count them;
+    `likely` is how many it will be.
+    """
+
+    path: str
+    body: bytes
+    urls: Sequence[str]
+    read: Callable[[str, bytes], tuple[T, int]]
+    likely: float
 
 
 class ChatClient:
@@ -182,21 +198,26 @@ class ChatClient:
         urls: Sequence[str],
         read: Callable[[str, bytes], tuple[T, int]],
     ) -> T:
-        """Send a request until a server answers it, within the patience.
-
-        `read` returns what a reply says and the tokens that it cost, 0 if it does not say.
-        """
-        body = json.dumps(request).encode()
-        likely = len(body) / CHARS_PER_TOKEN + request.get("max_tokens", 0)
+        """Send a request until a server answers it, within the patience."""
         if not urls:
             at = self._next_url % len(self.endpoint.urls)
             self._next_url += 1  # servers take turns
             urls = (*self.endpoint.urls[at:], *self.endpoint.urls[:at])
-        failing_since = 0.0
+        body = json.dumps(request).encode()
+        likely = len(body) / CHARS_PER_TOKEN + request.get("max_tokens", 0)
+        call = _Call(path, body, urls, read, likely)
+        await self.pace.turn(likely)
+        try:  # nearly every first try succeeds; what a retry needs costs a quarter of the client
+            return await self._try(call, urls[0])
+        except _PassingError as failure:
+            return await self._try_again(call, failure)
+
+    async def _try_again(self, call: _Call[T], first: _PassingError) -> T:
+        """Send a request whose first try failed until a server answers it."""
+        urls = call.urls
+        failing_since = time.monotonic()
 
         def give_up(state: RetryCallState) -> bool:
-            nonlocal failing_since
-            failing_since = failing_since or time.monotonic()
             patience = self.startup_patience
             if not self._answered.isdisjoint(urls):
                 patience = self.patience
@@ -212,35 +233,38 @@ class ChatClient:
         tries = AsyncRetrying(
             retry=retry_if_exception_type(_PassingError), wait=wait, stop=give_up, reraise=True
         )
-        url = ""
         try:
             async for attempt in tries:
                 with attempt:
                     number = attempt.retry_state.attempt_number
-                    url = urls[(number - 1) % len(urls)]
-                    self.usage.retries += number > 1
-                    waited = await self.pace.turn(likely)
-                    failing_since += waited if failing_since else 0.0  # the server is not to blame
-                    used = 0.0
-                    try:
-                        reply, counted = read(url, await self._post(url, path, body))
-                        used = counted or likely
-                    finally:
-                        self.pace.settle(used - likely)
-                    self._answered.add(url)
-                    return reply
+                    if number == 1:
+                        raise first
+                    self.usage.retries += 1
+                    failing_since += await self.pace.turn(call.likely)  # no server's fault
+                    return await self._try(call, urls[(number - 1) % len(urls)])
         except _PassingError as failure:
-            raise self._gave_up(url, urls, failure, time.monotonic() - failing_since) from None
+            raise self._gave_up(urls, failure, time.monotonic() - failing_since) from None
         raise AssertionError("unreachable: the loop returns or raises")
 
+    async def _try(self, call: _Call[T], url: str) -> T:
+        """Send a request to a server once, and settle what it cost."""
+        used = 0.0
+        try:
+            reply, counted = call.read(url, await self._post(url, call.path, call.body))
+            used = counted or call.likely
+        finally:
+            self.pace.settle(used - call.likely)
+        self._answered.add(url)
+        return reply
+
     def _gave_up(
-        self, url: str, urls: Sequence[str], failure: _PassingError, seconds: float
+        self, urls: Sequence[str], failure: _PassingError, seconds: float
     ) -> EndpointError:
         patience = "STARTUP_PATIENCE" if self._answered.isdisjoint(urls) else "PATIENCE"
         asks = f" (its Retry-After asks for {failure.wait:.0f} s)" if failure.wait else ""
         return EndpointError(
-            f"the {self.endpoint.role} at {url} has failed for {seconds:.0f} s{asks}, longer "
-            f"than RLKD_{patience} allows: {failure}. Is the server of "
+            f"the {self.endpoint.role} at {failure.url} has failed for {seconds:.0f} s{asks}, "
+            f"longer than RLKD_{patience} allows: {failure}. Is the server of "
             f"{self.endpoint.variable('BASE_URL')} up, and done loading?"
         )
 
@@ -293,7 +317,7 @@ class ChatClient:
         if time.monotonic() - self._warned > WARN_EVERY:
             self._warned = time.monotonic()
             logger.warning("rlkd: the %s at %s: %s; trying again", self.endpoint.role, url, reason)
-        return _PassingError(reason, wait)
+        return _PassingError(url, reason, wait)
 
     def _refusal(self, url: str, status: int, payload: bytes) -> str:
         remedy = {

@@ -68,17 +68,8 @@ class ServerEngine:
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         """Return the structure that the GSRM gives a path; asked once more where it gives none."""
-        settings = self.settings
-        clipped = len(path) > settings.gsrm_max_chars
-        path = path[: settings.gsrm_max_chars]
-        prompt = decompose_prompt(settings.gsrm_prompt, domain, problem, path)
-        options: dict[str, Any] = {
-            # a structure says each step three times over, but briefly; 2 characters a token
-            "max_tokens": min(settings.gsrm_max_tokens, 512 + len(path) // 2),
-            "stop": [END],
-        }
-        if settings.gsrm_regex:
-            options["structured_outputs"] = {"regex": structure_regex(MOST_STEPS)}
+        clipped = len(path) > self.settings.gsrm_max_chars
+        prompt, options = self.decompose_request(problem, domain, path)
         for temperature in (0.0, 0.7):  # the second ask must be able to say something else
             try:
                 reply = await self._ask(self.gsrm, prompt, temperature=temperature, **options)
@@ -94,18 +85,13 @@ class ServerEngine:
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
         """Return the judge's verdict; asked once more with a constrained choice if unreadable."""
         prompt = judge_prompt(field, teacher, student)
-        tokens = self.settings.judge_max_tokens
-        free = {
-            "max_tokens": tokens,
-            "logprobs": True,
-            "top_logprobs": 20 if tokens == 1 else 5,
-        }
         choice = {
-            "max_tokens": max(8, tokens),
+            "max_tokens": max(8, self.settings.judge_max_tokens),
             "structured_outputs": {"choice": ["yes", "no"]},
         }
         try:
             if self._logprobs:
+                free = self.verdict_options()
                 reply = await self._ask(self.judge, prompt, temperature=0.0, **free)
                 self._logprobs = bool(reply.tokens)
                 verdict = read_verdict(reply, self.settings.judge_threshold)
@@ -118,6 +104,25 @@ class ServerEngine:
                 raise
             verdict = None
         return verdict or Verdict(False, "refused")
+
+    def decompose_request(self, problem: str, domain: str, path: str) -> tuple[str, dict[str, Any]]:
+        """Return the prompt for a path's structure, and the request's options."""
+        settings = self.settings
+        path = path[: settings.gsrm_max_chars]
+        options: dict[str, Any] = {
+            # a structure says each step three times over, but briefly; 2 characters a token
+            "max_tokens": min(settings.gsrm_max_tokens, 512 + len(path) // 2),
+            "stop": [END],
+        }
+        if settings.gsrm_regex:
+            options["structured_outputs"] = {"regex": structure_regex(MOST_STEPS)}
+        return decompose_prompt(settings.gsrm_prompt, domain, problem, path), options
+
+    def verdict_options(self) -> dict[str, Any]:
+        """Return the options of a request for a verdict by log-probabilities."""
+        tokens = self.settings.judge_max_tokens
+        top = 20 if tokens == 1 else 5
+        return {"max_tokens": tokens, "logprobs": True, "top_logprobs": top}
 
     async def _ask(self, client: ChatClient, prompt: str, **options: Any) -> Reply:
         async with self._in_flight:
