@@ -38,8 +38,8 @@ app = typer.Typer(
 
 @app.callback()
 def main() -> None:
-    """Send warnings to standard error."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    """Send warnings to standard error, whatever it is then: a bar stands aside for them."""
+    logging.basicConfig(handlers=[logging.lastResort], level=logging.WARNING)
 
 
 @app.command()
@@ -168,11 +168,12 @@ def structure(
 
     part = _part(shard)
     settings = load_settings()
-    engine, cache = choose_engine(settings)
+    engine, cache = choose_engine(settings, judges=False)
     report = StructureReport()
 
     async def work() -> None:
         async with engine:
+            await engine.probe()
             await write_structures(
                 *(src, out, engine, cache, report),
                 concurrency=settings.concurrency,
@@ -218,7 +219,8 @@ def subset(
             )
 
     cost = Cost({} if model else {"embed": embedder.client.usage})
-    with job_shown(src, out, report, show_subset, cost):
+    kept = out.with_name(f"{out.name}.similarities.jsonl")
+    with job_shown(src, out, report, show_subset, cost, kept=kept):
         asyncio.run(work())
 
 

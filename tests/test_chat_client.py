@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import logging
 import socket
 import threading
@@ -482,3 +483,76 @@ def test_retries_warn_once_in_a_while(loopback: Loopback, caplog: pytest.LogCapt
         failure(make_client(loopback.url, startup_patience=0.3))
     assert len(loopback.asked) > 2
     assert sum("trying again" in record.message for record in caplog.records) == 1
+
+
+def test_a_rate_limit_at_the_start_is_waited_for(loopback: Loopback) -> None:
+    """A server that says 429 is up: the long patience counts."""
+    loopback.then("judge", status(429, Retry_After="1"), said("fine"))
+    assert entered(make_client(loopback.url, startup_patience=0.1), say).text == "fine"
+
+
+def test_an_account_that_cannot_pay_ends_the_run_also_with_429(loopback: Loopback) -> None:
+    loopback.always("judge", raw('{"error": {"code": "insufficient_quota"}}', 429))
+    error = failure(make_client(loopback.url))
+    assert error.status == 429 and "cannot pay" in str(error) and len(loopback.asked) == 1
+
+
+def test_a_server_that_asks_to_wait_is_not_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one fails in another way, and is asked again meanwhile."""
+    with Loopback() as busy, Loopback() as broken:
+        busy.always("judge", status(429, Retry_After="2"))
+        broken.then("judge", *[status(503)] * 5)
+        broken.always("judge", said("fine"))
+        assert entered(make_client(busy.url, broken.url), say).text == "fine"
+        assert (len(busy.asked), len(broken.asked)) == (1, 6)
+
+
+@pytest.mark.parametrize("key", ['sk-"quoted', "sk-back\\slash", "sk-plain"])
+def test_a_key_is_not_shown_however_a_server_repeats_it(
+    key: str, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", key)
+    for text in (key, json.dumps({"error": key})):
+        loopback.then("judge", raw(text, 403))
+        said_to_us = str(failure(make_client(loopback.url)))
+        assert key not in said_to_us and json.dumps(key)[1:-1] not in said_to_us
+
+
+def test_a_key_in_a_broken_header_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    connection.recv(1 << 16)
+                    connection.sendall(f"HTTP/1.1 200 OK\r\nX bad {KEY}\r\n\r\n".encode())
+                    connection.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        message = str(failure(make_client(url, startup_patience=0.2)))
+    assert "***" in message and KEY not in message
+
+
+def test_a_key_pasted_in_place_of_its_variables_name_is_not_shown(loopback: Loopback) -> None:
+    endpoint = Endpoint("judge", (loopback.url,), JUDGE, "hf_AbCdEfGh")
+    times = {"request_timeout": 5.0, "patience": 5.0, "startup_patience": 0.5}
+    loopback.always("judge", status(401))
+    message = str(failure(ChatClient(endpoint, usage=Usage(), **times)))
+    assert "RLKD_JUDGE_API_KEY_ENV" in message and "hf_" not in message
+
+
+def test_a_key_that_no_header_can_hold_is_an_error(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "sk-one\nsk-two")
+    message = str(failure(make_client(loopback.url)))
+    assert "line break" in message and "sk-" not in message
+
+
+def test_a_number_beyond_floats_is_a_broken_reply(loopback: Loopback) -> None:
+    broken = '{"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": 1e999}}'
+    loopback.then("judge", raw(broken), said("fine"))
+    assert entered(make_client(loopback.url), say).text == "fine"

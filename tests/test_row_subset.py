@@ -49,6 +49,11 @@ def write(file: Path, *rows: object) -> Path:
     return file
 
 
+def lines(file: Path) -> list[dict[str, Any]]:
+    """The rows of a file."""
+    return [json.loads(line) for line in file.open()]
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Six problems: two about the tests' subject, one twice, one row without a problem."""
@@ -165,6 +170,58 @@ def test_the_source_is_not_overwritten(source: Path, tests: Path) -> None:
         subset(source, tests, source, 1)
 
 
+def test_neither_the_test_set_nor_another_file_is_overwritten(
+    source: Path, tests: Path, tmp_path: Path
+) -> None:
+    before = tests.read_bytes()
+    with pytest.raises(RlkdError, match="is the source itself"):
+        subset(source, tests, tests, 1)
+    mine = write(tmp_path / "mine.jsonl", {"precious": 1})
+    with pytest.raises(RlkdError, match="is there already, and not from this job"):
+        subset(source, tests, mine, 1)
+    with pytest.raises(RlkdError, match="is there already"):
+        subset(source, tests, tmp_path, 1)
+    assert tests.read_bytes() == before and lines(mine) == [{"precious": 1}]
+
+
+def test_too_few_rows_are_known_before_any_request(source: Path, tests: Path) -> None:
+    embedder = WordEmbedder()
+    with pytest.raises(RlkdError, match="fewer than 7"):
+        subset(source, tests, source.with_name("out.jsonl"), 7, embedder)
+    assert embedder.asked == []
+
+
+def test_a_problem_that_the_server_does_not_take_is_not_chosen(
+    source: Path, tests: Path, tmp_path: Path
+) -> None:
+    class Strict(WordEmbedder):
+        async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+            if "dice" in texts:
+                raise EndpointError("too long", 400)
+            return await super().embed(texts)
+
+    report = subset(source, tests, tmp_path / "out.jsonl", 5, Strict())
+    assert (report.refused, report.measured, report.written) == (1, 5, 5)
+    with pytest.raises(RlkdError, match="only 5 problems have an embedding, fewer than 6"):
+        subset(source, tests, tmp_path / "out.jsonl", 6, Strict())
+
+
+def test_vectors_of_two_lengths_are_an_error(source: Path, tests: Path, tmp_path: Path) -> None:
+    class Two(WordEmbedder):
+        async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+            found = await super().embed(texts)
+            return [[*v, 1.0] for v in found] if len(self.asked) > 1 else found
+
+    with pytest.raises(EndpointError, match="vectors of 5 and of 6 numbers"):
+        subset(source, tests, tmp_path / "out.jsonl", 1, Two())
+
+
+def test_rows_are_written_as_they_stand_whatever_they_hold(tests: Path, tmp_path: Path) -> None:
+    rows = {"problem": "dice", "note": "half \ud83d"}, {"problem": "apples", "note": "Größe"}
+    subset(write(tmp_path / "rows.jsonl", *rows), tests, tmp_path / "out.jsonl", 2)
+    assert lines(tmp_path / "out.jsonl") == list(rows)
+
+
 Answer = Callable[[list[str]], tuple[int, dict[str, str], Any]]
 
 
@@ -243,9 +300,11 @@ def test_embeddings_come_in_the_order_of_the_texts(
         said(200, {"data": []}),
         said(200, {"data": [{"index": 0, "embedding": ["x"]}]}),
         said(200, {"data": [{"index": 0, "embedding": [float("nan")]}]}),
+        said(200, {"data": [{"index": 0, "embedding": []}]}),
+        said(200, {"data": [{"index": 0, "embedding": [0.0, 0.0]}]}),
         said(200, "no object"),
     ],
-    ids=["500", "429", "too few", "no number", "nan", "text"],
+    ids=["500", "429", "too few", "no number", "nan", "empty", "zeros", "text"],
 )
 def test_a_fault_that_may_pass_is_asked_again(fault: Answer, server: Any) -> None:
     url, answers, asked = server
@@ -281,7 +340,10 @@ def test_the_command_writes_and_reports(
     words = " ".join(done.stdout.replace("│", " ").split())
     assert "9 rows, 6 different problems, 2 rows without one; 0 were measured before" in words
     assert "1 are the same as a test item, 1 nearly the same" in words
-    assert "2 rows written embed: 2 requests, 0 retries, 8 tokens in, 0 out written to" in words
+    assert (
+        "6 measured now, 2 rows written embed: 2 requests, 0 retries, 8 tokens in, 0 out written to"
+        in words
+    )
 
 
 def test_without_the_package_a_local_model_names_the_remedy(

@@ -520,11 +520,19 @@ def test_the_probe_sends_each_endpoint_one_short_request(servers: Loopback) -> N
     """One token each, and the engine can be used afterwards."""
     engine, cache = choose_engine(load_settings())
     assert engine.name == "server" and cache is not None
+    probe_now(engine)
     assert [asked.role for asked in sorted(servers.asked, key=lambda a: a.role)] == [
         "gsrm",
         "judge",
     ]
     assert {asked.body["max_tokens"] for asked in servers.asked} == {1}
+
+
+def test_without_verdicts_no_judge_is_needed(servers: Loopback, options: SetOptions) -> None:
+    options(judge_base_url="", judge_model="")
+    engine, _ = choose_engine(load_settings(), judges=False)
+    probe_now(engine)
+    assert [asked.role for asked in servers.asked] == ["gsrm"]
 
 
 def test_the_probe_works_inside_a_running_event_loop(servers: Loopback) -> None:

@@ -1,7 +1,6 @@
 """`rlkd structure`: the column, what is dropped, and that nothing is asked for twice."""
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from rlkd_plugin.llm_io.teacher_cache import DiskCache
 from rlkd_plugin.rlkd_cli import app
 from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_structures
 from tests.hub_shapes import STRUCTURE
-from tests.test_row_subset import write
+from tests.test_row_subset import lines, write
 
 
 class Scripted:
@@ -59,11 +58,6 @@ def structures(source: Path, out: Path, engine: Any = None, **options: Any) -> S
     return report
 
 
-def lines(file: Path) -> list[dict[str, Any]]:
-    """The rows of a file."""
-    return [json.loads(line) for line in file.open()]
-
-
 def test_every_row_has_its_structure_or_is_dropped(tmp_path: Path) -> None:
     source = write(
         tmp_path / "rows.jsonl",
@@ -86,12 +80,12 @@ def test_every_row_has_its_structure_or_is_dropped(tmp_path: Path) -> None:
     assert set(written) == {f"What is {n}?" for n in (1, 5, 6)}
     dropped = {r["problem"]: r["dropped"] for r in lines(tmp_path / "out.jsonl.dropped.jsonl")}
     assert dropped == {
-        "What is 2?": "refused",
         "What is 3?": "undecomposable",
         "What is 4?": "no reasoning",
         "What is 7?": "its structure cannot be read",
     }
-    assert (report.rows, report.written, report.again, report.steps) == (8, 3, 1, 3)
+    assert (report.worked, report.server_refused, report.written, report.again) == (6, 1, 3, 1)
+    assert (report.steps, report.passed) == (3, 10)
     assert report.refused == {"answer is missing or no text": 1, "broken JSON": 1}
     assert [path for *_, path in engine.asked] == [
         *("It is 1.", "refuse me", "nothing in it", "It is 6.")
@@ -100,7 +94,7 @@ def test_every_row_has_its_structure_or_is_dropped(tmp_path: Path) -> None:
 
 def test_a_stopped_job_asks_for_no_row_twice(tmp_path: Path) -> None:
     """The GSRM fails at the fourth row; a cut line of the result is done again."""
-    paths = [f"It is {n}." if n != 2 else "refuse me" for n in range(1, 9)]
+    paths = [f"It is {n}." if n != 2 else "nothing in it" for n in range(1, 9)]
     source = write(
         tmp_path / "rows.jsonl", *(row(n, path) for n, path in enumerate(paths, start=1))
     )
@@ -115,6 +109,13 @@ def test_a_stopped_job_asks_for_no_row_twice(tmp_path: Path) -> None:
     assert [path for *_, path in again.asked] == paths[3:]
     assert [r["problem"] for r in lines(out)] == [f"What is {n}?" for n in (1, 3, 4, 5, 6, 7, 8)]
     assert structures(source, out, again).done_before == 8
+
+
+def test_a_gsrm_that_refuses_every_row_ends_the_job_and_loses_none(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", *(row(n, f"refuse me {n}") for n in range(20)))
+    with pytest.raises(EndpointError, match="11 rows were refused and 0 were not"):
+        structures(source, tmp_path / "out.jsonl")
+    assert not lines(tmp_path / "out.jsonl.dropped.jsonl")
 
 
 def test_the_rewards_cache_is_read_and_filled(tmp_path: Path) -> None:

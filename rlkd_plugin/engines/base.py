@@ -61,6 +61,10 @@ class Engine(Protocol):
 
     async def __aexit__(self, *error: object) -> None: ...
 
+    async def probe(self) -> None:
+        """Find out whether it can be used; raises EndpointError if not."""
+        ...
+
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         """Return the structure S of the reasoning path R to a problem."""
         ...

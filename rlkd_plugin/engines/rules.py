@@ -60,6 +60,9 @@ class RulesEngine:
     async def __aexit__(self, *error: object) -> None:
         return None
 
+    async def probe(self) -> None:
+        """Need nothing."""
+
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         """Return the path's steps: one for each equation, else one for each sentence."""
         steps = _steps(neutralise(path))

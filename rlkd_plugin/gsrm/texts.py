@@ -47,8 +47,12 @@ def neutralise(text: str) -> str:
     characters become plain brackets, and what UTF-8 or a tokenizer cannot take (lone surrogates,
     NUL) becomes the replacement character.
     """
-    text = _SURROGATES.sub("\ufffd", text).translate(_FENCES_TO_ASCII)
-    return escape_tags(_CONTROL.sub(lambda m: f"{m[0]} " if m[0] != ">" else " >", text))
+    return escape_tags(break_control(_SURROGATES.sub("\ufffd", text).translate(_FENCES_TO_ASCII)))
+
+
+def break_control(text: str) -> str:
+    """Return `text` with chat-control tokens broken by a space; doing so twice changes no more."""
+    return _CONTROL.sub(lambda m: f"{m[0]} " if m[0] != ">" else " >", text)
 
 
 def same_text(one: str, other: str) -> bool:

@@ -109,12 +109,18 @@ class ChatClient:
         self.usage = usage
         self.pace = pace or Pace()
         self._answered: set[str] = set()
+        self._free_at: dict[str, float] = {}  # what Retry-After asked for
         self._next_url = 0
         self._warned = float("-inf")
 
     async def __aenter__(self) -> "ChatClient":
         self.pace.open()
         key = os.environ.get(self.endpoint.api_key_env, "").strip()  # files end in a line end
+        if not (key.isascii() and key.isprintable()):
+            raise EndpointError(
+                f"the API key in the variable that {self._named_key()} names has a line break or "
+                "another character that no HTTP header can hold"
+            )
         self._key = key or None
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # the engine bounds what is in flight
@@ -223,12 +229,15 @@ class ChatClient:
                 patience = self.patience
             return time.monotonic() + state.upcoming_sleep - failing_since > patience
 
+        url = ""
+
         def wait(state: RetryCallState) -> float:
-            failure = state.outcome.exception() if state.outcome else None
-            asked_for = failure.wait if isinstance(failure, _PassingError) else 0.0
-            if state.attempt_number < len(urls):
-                return 0.0  # the next server first
-            return max(asked_for, BACK_OFF(state))
+            nonlocal url
+            at, now = state.attempt_number % len(urls), time.monotonic()
+            waits = {u: max(0.0, self._free_at.get(u, 0.0) - now) for u in (*urls[at:], *urls[:at])}
+            url = min(waits, key=waits.__getitem__)  # the next server, if it does not ask to wait
+            back_off = BACK_OFF(state) if state.attempt_number >= len(urls) else 0.0
+            return max(waits[url], back_off)
 
         tries = AsyncRetrying(
             retry=retry_if_exception_type(_PassingError), wait=wait, stop=give_up, reraise=True
@@ -241,7 +250,7 @@ class ChatClient:
                         raise first
                     self.usage.retries += 1
                     failing_since += await self.pace.turn(call.likely)  # no server's fault
-                    return await self._try(call, urls[(number - 1) % len(urls)])
+                    return await self._try(call, url)
         except _PassingError as failure:
             raise self._gave_up(urls, failure, time.monotonic() - failing_since) from None
         raise AssertionError("unreachable: the loop returns or raises")
@@ -290,14 +299,14 @@ class ChatClient:
             ) from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._passing(url, f"{type(error).__name__}: {error}") from None
-        if status in RETRIED:
-            raise self._passing(
-                url,
-                f"HTTP {status}: {self._words(payload)}",
-                seconds_to_wait(headers.get("Retry-After")),
-            )
-        if status != 200:
+        if status == 429 and b"insufficient_quota" not in payload:
+            self._answered.add(url)  # it is up
+        elif status == 429 or status not in (200, *RETRIED):
             raise EndpointError(self._refusal(url, status, payload), status)
+        if status != 200:
+            seconds = seconds_to_wait(headers.get("Retry-After"))
+            self._free_at[url] = time.monotonic() + seconds
+            raise self._passing(url, f"HTTP {status}: {self._words(payload)}", seconds)
         return payload
 
     def _completion(self, url: str, payload: bytes, may_be_empty: bool) -> Reply:
@@ -314,6 +323,7 @@ class ChatClient:
         return reply
 
     def _passing(self, url: str, reason: str, wait: float = 0.0) -> _PassingError:
+        reason = self._without_key(reason)  # a server's broken header may hold it
         if time.monotonic() - self._warned > WARN_EVERY:
             self._warned = time.monotonic()
             logger.warning("rlkd: the %s at %s: %s; trying again", self.endpoint.role, url, reason)
@@ -323,6 +333,7 @@ class ChatClient:
         remedy = {
             401: f"the API key is read from the variable that {self._named_key()} names",
             402: f"the account behind the key that {self._named_key()} names cannot pay",
+            429: f"the account behind the key that {self._named_key()} names cannot pay",
             403: f"the API key is read from the variable that {self._named_key()} names",
             404: f"correct {self.endpoint.variable('MODEL')}={self.endpoint.model!r} or "
             f"{self.endpoint.variable('BASE_URL')} (it ends in /v1)",
@@ -331,11 +342,17 @@ class ChatClient:
         return f"the {self.endpoint.role} at {url} answers HTTP {status}: {words}; {remedy}"
 
     def _named_key(self) -> str:
-        return f"{self.endpoint.variable('API_KEY_ENV')}={self.endpoint.api_key_env}"
+        """Return the setting that names the key's variable, and the name unless it may be a key."""
+        name = self.endpoint.api_key_env
+        shown = f"={name}" if name.isupper() or name in os.environ else ""
+        return self.endpoint.variable("API_KEY_ENV") + shown
 
     def _words(self, payload: bytes) -> str:
         """Return what the server said, short and without the key."""
-        text = payload.decode("utf-8", errors="replace")
-        if self._key:
-            text = text.replace(self._key, "***")
+        text = self._without_key(payload.decode("utf-8", errors="replace"))
         return " ".join(text.split())[:300] or "(nothing)"
+
+    def _without_key(self, text: str) -> str:
+        for key in (self._key, json.dumps(self._key)[1:-1]) if self._key else ():
+            text = text.replace(key, "***")
+        return text

@@ -4,19 +4,22 @@ import logging
 
 from rlkd_plugin.engines.base import Engine, TeacherCache
 from rlkd_plugin.engines.rules import RulesEngine
-from rlkd_plugin.llm_io.server_engine import ServerEngine, probe_now
+from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
 
 logger = logging.getLogger(__name__)
 
 
-def choose_engine(settings: Settings) -> tuple[Engine, TeacherCache | None]:
-    """Return the engine of `RLKD_ENGINE`, checked and ready to be entered, and its cache.
+def choose_engine(settings: Settings, *, judges: bool = True) -> tuple[Engine, TeacherCache | None]:
+    """Return the engine of `RLKD_ENGINE`, ready to be entered, and its cache.
+
+    Args:
+        settings: name the engine and its servers.
+        judges: whether it will be asked for verdicts; else it needs no judge.
 
     Raises:
         RlkdError: if the engine lacks a setting.
-        EndpointError: if one of its servers cannot be used.
     """
     if settings.engine == "rules":
         logger.warning(
@@ -24,6 +27,5 @@ def choose_engine(settings: Settings) -> tuple[Engine, TeacherCache | None]:
             "without a model, and its rewards say nothing about the paper's method"
         )
         return RulesEngine(), None
-    engine = ServerEngine(settings)
-    probe_now(engine)
+    engine = ServerEngine(settings, judges=judges)
     return engine, DiskCache(settings.cache_dir, engine.identity)

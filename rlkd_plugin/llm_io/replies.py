@@ -11,6 +11,11 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from itertools import chain
 
+_MALFORMED = (
+    *(ValueError, KeyError, TypeError, AttributeError),
+    *(RecursionError, OverflowError),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -58,8 +63,14 @@ def read_reply(payload: bytes) -> Reply:
             int(usage.get("prompt_tokens") or 0),
             int(usage.get("completion_tokens") or 0),
         )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+    except (*_MALFORMED, IndexError) as error:
         raise ValueError(f"no completion: {error!r}") from None
+
+
+def after_thinking(text: str) -> str:
+    """Return what a model says after its thinking; nothing while it still thinks."""
+    said = text.rpartition("</think>")[2]
+    return "" if "<think>" in said else said.strip()
 
 
 def read_embeddings(payload: bytes, count: int) -> tuple[list[list[float]], int]:
@@ -73,7 +84,7 @@ def read_embeddings(payload: bytes, count: int) -> tuple[list[list[float]], int]
         entries = sorted(reply["data"], key=lambda entry: entry["index"])
         vectors = [[float(number) for number in entry["embedding"]] for entry in entries]
         tokens = int((reply.get("usage") or {}).get("prompt_tokens") or 0)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except _MALFORMED as error:
         raise ValueError(f"no embeddings: {error!r}") from None
     if len(vectors) != count or [entry["index"] for entry in entries] != list(range(count)):
         raise ValueError(f"{len(vectors)} embeddings for {count} texts")
@@ -81,6 +92,8 @@ def read_embeddings(payload: bytes, count: int) -> tuple[list[list[float]], int]
         map(math.isfinite, chain.from_iterable(vectors))
     ):
         raise ValueError("embeddings of several lengths, or with numbers that are not finite")
+    if not all(map(any, vectors)):
+        raise ValueError("an embedding that is empty or all zeros")
     return vectors, tokens
 
 

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
 
-from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
+from rlkd_plugin.engines.base import Decomposition, Engine, Usage, Verdict
 from rlkd_plugin.gsrm import EndpointError, Field, FormatError, parse_structure
 from rlkd_plugin.gsrm.prompts import END, decompose_prompt, judge_prompt, prompt_identity
 from rlkd_plugin.gsrm.structure import structure_regex
 from rlkd_plugin.llm_io.chat_client import ChatClient
-from rlkd_plugin.llm_io.replies import Reply
+from rlkd_plugin.llm_io.replies import Reply, after_thinking
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.verdicts import read_verdict
@@ -23,20 +23,30 @@ MOST_STEPS = 16
 class ServerEngine:
     """Decomposes with the GSRM and matches with the judge that the settings name.
 
+    Args:
+        settings: name them.
+        judges: whether it is asked for verdicts; else it has no judge.
+
     Raises:
         RlkdError: if a setting is missing.
     """
 
     name = "server"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, judges: bool = True) -> None:
         self.settings = settings
         self.usage = Usage()
         instead = "; for a try-out without servers RLKD_ENGINE=rules"
-        self.gsrm, self.judge = (
-            role_client(role, settings, self.usage, instead=instead) for role in ("GSRM", "judge")
+        self.gsrm, *self.judges = (
+            role_client(role, settings, self.usage, instead=instead)
+            for role in (("GSRM", "judge") if judges else ("GSRM",))
         )
         self._logprobs = True  # until the judge's server shows that it gives none
+
+    @property
+    def judge(self) -> ChatClient:
+        """The judge's client."""
+        return self.judges[0]
 
     @property
     def identity(self) -> str:
@@ -51,8 +61,8 @@ class ServerEngine:
             setattr(self.usage, name, 0)
         self._in_flight = asyncio.Semaphore(self.settings.rank_concurrency)
         self._stack = AsyncExitStack()
-        await self._stack.enter_async_context(self.gsrm)
-        await self._stack.enter_async_context(self.judge)
+        for client in (self.gsrm, *self.judges):
+            await self._stack.enter_async_context(client)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -64,7 +74,7 @@ class ServerEngine:
 
     async def probe(self) -> None:
         """Send each server one short request; raises EndpointError where one cannot be used."""
-        await asyncio.gather(self.gsrm.probe(), self.judge.probe())
+        await asyncio.gather(*(client.probe() for client in (self.gsrm, *self.judges)))
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         """Return the structure that the GSRM gives a path; asked once more where it gives none."""
@@ -73,7 +83,7 @@ class ServerEngine:
         for temperature in (0.0, 0.7):  # the second ask must be able to say something else
             try:
                 reply = await self._ask(self.gsrm, prompt, temperature=temperature, **options)
-                return Decomposition(parse_structure(_after_thinking(reply.text)), clipped=clipped)
+                return Decomposition(parse_structure(after_thinking(reply.text)), clipped=clipped)
             except FormatError:
                 continue
             except EndpointError as error:
@@ -129,7 +139,7 @@ class ServerEngine:
             return await client.complete([{"role": "user", "content": prompt}], **options)
 
 
-def probe_now(engine: ServerEngine) -> None:
+def probe_now(engine: Engine) -> None:
     """Probe an engine's servers from synchronous code, also where an event loop runs already.
 
     Raises:
@@ -142,9 +152,3 @@ def probe_now(engine: ServerEngine) -> None:
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, probe()).result()
-
-
-def _after_thinking(text: str) -> str:
-    """Return what a GSRM says after its thinking; nothing while it still thinks."""
-    said = text.rpartition("</think>")[2]
-    return "" if "<think>" in said else said

@@ -11,8 +11,16 @@ from typing import Any
 
 from rlkd_plugin.gsrm import FormatError, Structure, parse_structure, render_structure
 from rlkd_plugin.gsrm.prompts import decompose_prompt
-from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
-from rlkd_plugin.rlkd_data.row_format import Row, boxed, domain_of, grpo_row, text_of, verifies
+from rlkd_plugin.gsrm.texts import break_control, has_reasoning, teacher_path
+from rlkd_plugin.rlkd_data.row_format import (
+    Row,
+    boxed,
+    domain_of,
+    grpo_row,
+    path_of,
+    text_of,
+    verifies,
+)
 
 LONGEST_BARE = 80
 """Characters of a ground truth without a box that can still be an answer, and no derivation."""
@@ -92,10 +100,10 @@ def gsrm_sft_row(raw: Mapping[str, Any]) -> Row:
     """
     problem = text_of(raw, "problem")
     domain = domain_of({**raw, "domain": raw.get("domain") or "math"})
-    path = text_of(raw, "reasoning_path" if raw.get("reasoning_path") else "teacher_reasoning")
+    path = path_of(raw)
     text = text_of(raw, "structure" if raw.get("structure") else "teacher_structure")
     prompt = decompose_prompt("gsrm", domain, problem, path)
-    structure = render_structure(_whole(text))
+    structure = render_structure(_whole(break_control(text)))
     return {
         "messages": [
             {"role": "user", "content": prompt},

@@ -3,6 +3,7 @@
 On a terminal that is a bar; in a log file, where nobody watches, it is a line a minute.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from rlkd_plugin.engines.base import Usage
-from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.rlkd_data.row_files import count_rows, row_files
 
 BAR_SECONDS = 0.5
@@ -40,6 +43,8 @@ def job_shown(
     report: Report,
     show: Callable[[Report, Console], None],
     cost: "Cost",
+    *,
+    kept: Path | None = None,
 ) -> Iterator[None]:
     """Show a job's progress while the body runs, and how it ended, whatever ended it.
 
@@ -49,10 +54,10 @@ def job_shown(
         report: filled while the job runs.
         show: prints the report.
         cost: counts while the job runs.
+        kept: the file that grows while the job runs; `out` where none is named.
 
     Raises:
         RlkdError: if there is no source.
-        KeyboardInterrupt: again, if that ended the body.
     """
     console = Console(markup=False, highlight=False, soft_wrap=True)
     begin = time.monotonic()
@@ -60,15 +65,17 @@ def job_shown(
     try:
         with progress_shown(source, lambda: report.passed, cost.words):
             yield
+    except (KeyboardInterrupt, EndpointError):
+        last = f"stopped; {kept or out} keeps what is done, and the same command goes on behind it"
+        raise
     except BaseException:
-        last = f"stopped; {out} keeps what is done, and the same command goes on behind it"
+        last = "stopped"
         raise
     finally:
-        if report.passed:
-            show(report, console)
-            for line in cost.lines():
-                console.print(line)
-            console.print(f"{last} ({time.monotonic() - begin:,.0f} s)")
+        show(report, console)
+        for line in cost.lines():
+            console.print(line)
+        console.print(f"{last} ({time.monotonic() - begin:,.0f} s)")
 
 
 @contextmanager
@@ -105,14 +112,14 @@ def _bar(
     words: Callable[[], str],
     ended: threading.Event,
 ) -> None:
-    columns = (
-        *(BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("rows,")),
-        *(TimeRemainingColumn(), TextColumn("left {task.description}", markup=False)),
-    )
-    with Progress(*columns, console=terminal, transient=True) as progress:
-        task = progress.add_task("", total=total)
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("rows,"), TimeRemainingColumn()
+    progress = Progress(*columns, TextColumn("left"))
+    task = progress.add_task("", total=total)
+    below = Text(no_wrap=True, overflow="ellipsis")
+    with Live(Group(progress, below), console=terminal, transient=True):
         while not ended.wait(BAR_SECONDS):
-            progress.update(task, completed=passed(), description=words())
+            progress.update(task, completed=passed())
+            below.plain = words()
 
 
 def _lines(
@@ -122,12 +129,14 @@ def _lines(
     words: Callable[[], str],
     ended: threading.Event,
 ) -> None:
-    before, then = passed(), time.monotonic()
+    before, then = None, time.monotonic()
     while not ended.wait(LINE_SECONDS):
         done, now = passed(), time.monotonic()
-        rate = (done - before) / (now - then)
-        left = f"{(total - done) / rate / 60:,.0f} min left" if rate else "no row ended since"
-        line = f"{done:,} of {total:,} rows, {rate * 60:,.0f} a minute, {left}"
+        line = f"{done:,} of {total:,} rows"
+        if before is not None:  # the first time there are rows that were done before
+            rate = (done - before) / (now - then)
+            left = f"{(total - done) / rate / 60:,.0f} min left" if rate else "no row ended since"
+            line += f", {rate * 60:,.0f} a minute, {left}"
         terminal.print(", ".join(part for part in (line, words()) if part))
         before, then = done, now
 
@@ -158,12 +167,17 @@ class Cost:
         """Return a line for each role, and one for the money altogether."""
         lines = [
             f"{role}: {usage.requests:,} requests, {usage.retries:,} retries, "
-            f"{usage.prompt_tokens:,} tokens in, {usage.completion_tokens:,} out{self._money(role)}"
+            f"{self._tokens(usage)}{self._money(role)}"
             for role, usage in self.usage.items()
         ]
         if len(self.prices) > 1:
             lines.append(f"cost of this run: {sum(map(self._cost, self.prices)):.2f}")
         return lines
+
+    def _tokens(self, usage: Usage) -> str:
+        if usage.requests and not usage.prompt_tokens:
+            return "the server counts no tokens"
+        return f"{usage.prompt_tokens:,} tokens in, {usage.completion_tokens:,} out"
 
     def _cost(self, role: str) -> float:
         price_in, price_out = self.prices[role]
@@ -182,6 +196,8 @@ def read_price(text: str) -> tuple[float, float]:
     """
     try:
         price_in, price_out = map(float, text.split(","))
+        if not (0 <= price_in < math.inf and 0 <= price_out < math.inf):
+            raise ValueError
     except ValueError:
         raise RlkdError(f"{text!r} is no price: give IN,OUT, for example 2.5,10") from None
     return price_in, price_out

@@ -64,7 +64,9 @@ def show_subset(report: SubsetReport, console: Console) -> None:
     console.print(
         f"{len(report.exact):,} are the same as a test item, {len(report.near):,} nearly the same"
     )
-    console.print(f"{report.written:,} rows written")
+    if report.refused:
+        console.print(f"{report.refused:,} problems were refused by the server and not chosen")
+    console.print(f"{report.measured:,} measured now, {report.written:,} rows written")
 
 
 def _similar_table(title: str, rows: list[Similar]) -> Table:
@@ -88,6 +90,9 @@ def _add_others(table: Table, counts: RowCounts) -> None:
         table.add_row(f"{counts.again:,}", "the same as another row")
     if counts.elsewhere:
         table.add_row(f"{counts.elsewhere:,}", "of other shards")
+    if counts.server_refused:
+        words = f"refused by a server, asked again next time: {counts.server_words[:300]}"
+        table.add_row(f"{counts.server_refused:,}", words)
     _add_refused(table, counts.refused.most_common())
 
 

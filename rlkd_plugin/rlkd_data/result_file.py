@@ -29,18 +29,26 @@ def identity(*texts: str) -> int:
 class ResultFile:
     """A file of JSON lines, claimed by one process; used with `with`.
 
+    Args:
+        file: where it is, or will be.
+        columns: that each of its lines has.
+
     Entering repairs a last line that a kill cut off: it is removed, so its row is done again.
 
     Raises:
-        RlkdError: on entering, if another process has the file, or a line is no JSON object.
+        RlkdError: on entering, if the place is wrong or another process has the file; on reading,
+            if a line is not of this job.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *columns: str) -> None:
         self.file = file
+        self.columns = columns
 
     def __enter__(self) -> "ResultFile":
         if not self.file.parent.is_dir():
             raise RlkdError(f"there is no folder {self.file.parent} for {self.file.name}")
+        if self.file.exists() and not self.file.is_file():
+            raise RlkdError(f"{self.file} is a folder or a device; name the file to write")
         self._lines = self.file.open("ab+", buffering=0)
         try:
             fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,7 +88,7 @@ class ResultFile:
                     row = json.loads(line)
                 except ValueError:
                     row = None
-                if not isinstance(row, dict):
+                if not isinstance(row, dict) or any(name not in row for name in self.columns):
                     raise RlkdError(
                         f"{self.file}:{number} is no line of this job: {line[:80]!r}; name "
                         "another file to write, or remove the line"

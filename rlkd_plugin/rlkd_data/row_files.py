@@ -106,13 +106,13 @@ def count_rows(files: Sequence[Path]) -> int:
 
 
 def json_line(row: Mapping[str, Any]) -> bytes:
-    """Return a row as a line of JSON.
+    """Return a row as a line of JSON; what JSON does not know, a date for example, as its text.
 
     Raises:
         FormatError: if a text of it holds what UTF-8 cannot.
     """
     try:
-        return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8")
+        return (json.dumps(row, ensure_ascii=False, default=str) + "\n").encode("utf-8")
     except UnicodeEncodeError as error:
         half = error.object[error.start]
         raise FormatError(f"half a surrogate pair, which no file can hold: {half!a}") from None

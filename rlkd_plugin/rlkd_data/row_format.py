@@ -167,6 +167,19 @@ def text_of(raw: Mapping[str, Any], name: str) -> str:
     return value.strip()
 
 
+def path_of(raw: Mapping[str, Any]) -> str:
+    """Return a row's `reasoning_path`, or `teacher_reasoning` in its place.
+
+    Raises:
+        FormatError: if neither holds a text.
+    """
+    value = raw.get("reasoning_path")
+    has_one = isinstance(value, str) and value.strip()
+    if has_one or not raw.get("teacher_reasoning"):
+        return text_of(raw, "reasoning_path")
+    return text_of(raw, "teacher_reasoning")
+
+
 def domain_of(raw: Mapping[str, Any]) -> str:
     """Return which of the four domains a row belongs to; the natural sciences are `science`.
 

@@ -5,7 +5,8 @@ similarity is the largest cosine of its problem's embedding to that of any test 
 measured stays in a file beside the result, so that a job that was stopped goes on.
 """
 
-import os
+import json
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,16 +16,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.gsrm import EndpointError, FormatError, RlkdError
 from rlkd_plugin.rlkd_data.job_rows import source_files
 from rlkd_plugin.rlkd_data.job_runner import run_job
 from rlkd_plugin.rlkd_data.result_file import ResultFile, identity
-from rlkd_plugin.rlkd_data.row_files import json_line, raw_rows, row_files
+from rlkd_plugin.rlkd_data.row_files import json_line, raw_rows
 
 BATCH = 64  # texts in one request for embeddings
 NEAR = 0.95  # problems of at least this cosine to a test item are reported
 SHOWN = 10  # rows shown at each end
 DIGITS = 6  # of a cosine; its last bits depend on which texts were embedded together
+
+logger = logging.getLogger(__name__)
 
 _NO_WORD = re.compile(r"[\W_]+")
 
@@ -57,6 +60,8 @@ class SubsetReport:
         without_problem: how many of them have none to compare, or cannot be read.
         problems: different ones among them.
         measured_before: how many of these a job that was stopped had measured.
+        measured: how many of them are measured now.
+        refused: how many problems the embedding server does not take; they are not chosen.
         written: rows in the result.
         least: the rows that are least similar, from the first on.
         most: the rows that are most similar, from the first on.
@@ -68,6 +73,8 @@ class SubsetReport:
     without_problem: int = 0
     problems: int = 0
     measured_before: int = 0
+    refused: int = 0
+    measured: int = 0
     written: int = 0
     least: list[Similar] = field(default_factory=list)
     most: list[Similar] = field(default_factory=list)
@@ -76,8 +83,10 @@ class SubsetReport:
 
     @property
     def passed(self) -> int:
-        """Rows whose problem is measured, or is being measured."""
-        return self.rows
+        """Rows that need no more work, as if each problem stood in one row."""
+        repeated = self.rows - self.without_problem - self.problems
+        others = self.measured_before + self.refused + self.without_problem + repeated
+        return self.measured + others
 
 
 Known = dict[int, tuple[float, int]]
@@ -109,60 +118,75 @@ async def write_subset(
         concurrency: requests for embeddings in flight at once.
 
     Raises:
-        RlkdError: if a file is missing, the test set is empty, or there are too few rows.
+        RlkdError: if a file is wrong, the test set is empty, or there are too few rows.
         EndpointError: if the embedding server fails.
     """
     files = source_files(source, out)
-    items = [text for _, row in raw_rows(row_files(tests)) if (text := _problem(row))]
+    test_files = source_files(tests, out)
+    saved = out.with_name(f"{out.name}.similarities.jsonl")
+    if out.exists() and not (out.is_file() and saved.exists()):
+        raise RlkdError(f"{out} is there already, and not from this job; name another file")
+    items = [text for _, row in raw_rows(test_files) if (text := _problem(row))]
     if not items:
         raise RlkdError(f"{tests} has no row with a problem to compare with")
-    targets = _unit(await _embedded(items, embedder))
-    tests_id = identity(embedder.name, *items)
-    present: set[int] = set()
-    with ResultFile(out.with_name(f"{out.name}.similarities.jsonl")) as measured:
+    present = _problems(files, report)
+    if count > len(present):
+        raise RlkdError(f"{source} has {len(present)} different problems, fewer than {count}")
+    with ResultFile(saved, "id", "similarity", "nearest", "tests") as measured:
+        targets = _unit(await _embedded(items, embedder))
+        tests_id = identity(embedder.name, *items)
         known: Known = {
             row["id"]: (row["similarity"], row["nearest"])
             for row in measured.rows()
-            if row.get("tests") == tests_id
+            if row["tests"] == tests_id and row["id"] in present
         }
+        report.measured_before = len(known)
 
-        async def measure(batch: list[tuple[int, str]]) -> np.ndarray:
-            return _unit(await embedder.embed([text for _, text in batch])) @ targets.T
+        async def measure(batch: list[tuple[int, str]]) -> list[np.ndarray | None]:
+            vectors = await _taken([text for _, text in batch], embedder)
+            return [None if v is None else (_unit([v], targets) @ targets.T)[0] for v in vectors]
 
-        def keep(batch: list[tuple[int, str]], cosines: np.ndarray) -> None:
+        def keep(batch: list[tuple[int, str]], cosines: list[np.ndarray | None]) -> None:
             for (key, _), row in zip(batch, cosines, strict=True):
+                if row is None:
+                    report.refused += 1
+                    continue
                 nearest = int(row.argmax())
                 similarity = round(float(row[nearest]), DIGITS)
-                known[key] = similarity, nearest
                 line = {"id": key, "similarity": similarity, "nearest": nearest}
                 measured.append({**line, "tests": tests_id})
+                known[key] = similarity, nearest
+                report.measured += 1
 
-        await run_job(_batches(files, known, present, report), measure, keep, concurrency)
+        await run_job(_batches(files, set(known)), measure, keep, concurrency)
+        if count > len(known):
+            raise RlkdError(f"only {len(known)} problems have an embedding, fewer than {count}")
+        _write(files, out, count, known, items, report)
+
+
+def _problems(files: Sequence[Path], report: SubsetReport) -> set[int]:
+    """Return the identities of the problems, and count rows."""
+    present: set[int] = set()
+    for _, row in raw_rows(files, ("problem", "question")):
+        report.rows += 1
+        text = _problem(row)
+        if text is None:
+            report.without_problem += 1
+        else:
+            present.add(identity(text))
     report.problems = len(present)
-    if count > len(present):
-        raise RlkdError(f"{source} has {len(present)} different problems, fewer than {count}")
-    _write(files, out, count, {key: known[key] for key in present}, items, report)
+    return present
 
 
-def _batches(
-    files: Sequence[Path], known: Known, present: set[int], report: SubsetReport
-) -> Iterator[list[tuple[int, str]]]:
-    """Yield the problems that are not measured yet, each once, and note which there are."""
+def _batches(files: Sequence[Path], known: set[int]) -> Iterator[list[tuple[int, str]]]:
+    """Yield the problems that are not known yet, each once."""
 
     def fresh() -> Iterator[tuple[int, str]]:
         for _, row in raw_rows(files, ("problem", "question")):
-            report.rows += 1
             text = _problem(row)
-            if text is None:
-                report.without_problem += 1
-                continue
-            key = identity(text)
-            if key not in present:
-                present.add(key)
-                if key in known:
-                    report.measured_before += 1
-                else:
-                    yield key, text
+            if text is not None and (key := identity(text)) not in known:
+                known.add(key)
+                yield key, text
 
     todo = fresh()
     while batch := list(islice(todo, BATCH)):
@@ -182,16 +206,16 @@ def _write(
     ends = dict.fromkeys((*ranked[:SHOWN], *ranked[-SHOWN:]))
     plain = {_plain(item): item for item in items}
     seen: set[int] = set()
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
+    unfinished = out.with_name(f".{out.name}.part")
     try:
         with unfinished.open("wb") as lines:
             for _, row in raw_rows(files):
                 text = _problem(row)
-                if text is None or (key := identity(text)) in seen:
+                if text is None or (key := identity(text)) in seen or key not in known:
                     continue
                 seen.add(key)
                 if key in chosen:
-                    lines.write(json_line(row))
+                    lines.write(_line(row))
                     report.written += 1
                 pair = Similar(known[key][0], text, items[known[key][1]])
                 if _plain(text) in plain:
@@ -214,10 +238,40 @@ async def _embedded(texts: Sequence[str], embedder: Embedder) -> list[list[float
     return found
 
 
-def _unit(vectors: Sequence[Sequence[float]]) -> np.ndarray:
-    """Return vectors of length 1, shape (N, D), in double precision."""
+async def _taken(texts: Sequence[str], embedder: Embedder) -> list[list[float] | None]:
+    """Return the texts' embeddings, None for each that the server does not take."""
+    try:
+        return [*await embedder.embed(texts)]
+    except EndpointError as error:
+        if not error.refuses_text:
+            raise
+        if len(texts) == 1:
+            logger.warning("not chosen: %r: %s", texts[0][:80], error)
+            return [None]
+    return [vector for text in texts for vector in await _taken([text], embedder)]
+
+
+def _unit(vectors: Sequence[Sequence[float]], like: np.ndarray | None = None) -> np.ndarray:
+    """Return vectors of length 1, shape (N, D), in double precision.
+
+    Raises:
+        EndpointError: if they are of another dimension than `like`.
+    """
     matrix = np.asarray(vectors, dtype=np.float64)
-    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+    if like is not None and matrix.shape[1] != like.shape[1]:
+        raise EndpointError(
+            f"the embedding server gives vectors of {like.shape[1]} and of {matrix.shape[1]} "
+            "numbers; is it one model behind all of RLKD_EMBED_BASE_URL?"
+        )
+    return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    """Return a row as it stands, as a line of JSON; half a character as its escape."""
+    try:
+        return json_line(row)
+    except FormatError:
+        return json.dumps(row, default=str).encode() + b"\n"
 
 
 def _problem(row: dict[str, Any] | FormatError) -> str | None:

@@ -71,8 +71,8 @@ async def write_structures(
     """
     files = source_files(source, out)
     with (
-        ResultFile(out) as written,
-        ResultFile(out.with_name(f"{out.name}.dropped.jsonl")) as dropped,
+        ResultFile(out, "problem", "domain", "teacher_structure") as written,
+        ResultFile(out.with_name(f"{out.name}.dropped.jsonl"), "problem", "dropped") as dropped,
     ):
         done = written.done(_identity) | dropped.done(_identity)
 
@@ -81,12 +81,16 @@ async def write_structures(
 
         def write(row: Row, found: tuple[str | None, str]) -> None:
             structure, status = found
-            if structure is None:
-                report.dropped[status] += 1
+            if status == "refused":
+                report.refuse(
+                    "see the GSRM's log; RLKD_GSRM_MAX_TOKENS may leave no room for paths"
+                )
+            elif structure is None:
                 dropped.append({**row, "dropped": status})
+                report.dropped[status] += 1
             else:
-                report.written += 1
                 written.append({**row, "teacher_structure": structure})
+                report.written += 1
 
         todo = rows_to_do(files, grpo_row, _identity, done, shard, report)
         await run_job(todo, work, write, concurrency)

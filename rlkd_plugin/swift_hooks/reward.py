@@ -19,6 +19,7 @@ from rlkd_plugin.engines.trace import append_rows, trace_row
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.gsrm.prompts import DOMAINS
 from rlkd_plugin.llm_io.engine_choice import choose_engine
+from rlkd_plugin.llm_io.server_engine import probe_now
 from rlkd_plugin.llm_io.settings import load_settings, unknown_variables
 from rlkd_plugin.swift_hooks.metrics import publish
 
@@ -42,6 +43,7 @@ class RlkdGsrm(AsyncORM):
         for name in unknown_variables():
             logger.warning(f"rlkd: the variable {name} is set, but no setting has this name")
         self.engine, self.cache = choose_engine(self.settings)
+        probe_now(self.engine)
         self.teachers = TeacherRecord()
         self.trace = _trace_file(self.settings.trace_dir or getattr(args, "output_dir", None))
         logger.info(f"rlkd: engine {self.engine.name}; trace: {self.trace or 'none'}")

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Literal
 
 from rlkd_plugin.gsrm.tags import FINAL_ANSWER, NAMES, Field
-from rlkd_plugin.gsrm.texts import FENCES, neutralise
+from rlkd_plugin.gsrm.texts import FENCES, break_control, neutralise
 
 END = "[End]"
 """Ends each worked example, so that a model that copies their form stops after its last line."""
@@ -55,13 +55,14 @@ def verify_prompt(domain: str, problem: str, path: str, structure: str) -> str:
         instruction=_head("gsrm", domain).rstrip().translate(_FENCES_TO_ASCII),
         problem=neutralise(problem),
         path=neutralise(path),
-        structure=structure.translate(_FENCES_TO_ASCII),
+        structure=break_control(structure.translate(_FENCES_TO_ASCII)),
     )
 
 
 def feedback_prompt(feedback: str) -> str:
     """Return the message that asks a generator to mend what it wrote."""
-    return _fill(_text("feedback"), feedback=feedback.translate(_FENCES_TO_ASCII))
+    fault = break_control(feedback.translate(_FENCES_TO_ASCII))
+    return _fill(_text("feedback"), feedback=fault)
 
 
 def example_structures() -> list[str]:
