@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -185,7 +186,8 @@ def resume(args: argparse.Namespace, folder: Path, port: int) -> None:
     write_grpo(out, args.rows - 100, done=True)
     code = (
         "import re, rlkd_plugin.rlkd_cli, rlkd_plugin.rlkd_data.teacher_structures\n"
-        "import rlkd_plugin.llm_io.engine_choice\n"
+        "import rlkd_plugin.llm_io.engine_choice, rlkd_plugin.rlkd_data.job_tables\n"
+        "import rlkd_plugin.rlkd_data.job_progress\n"
         "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
     )
     imports = subprocess.run(
@@ -216,17 +218,18 @@ def main() -> None:
     options.add_argument("--kills", type=int, default=10)
     options.add_argument("--latency", type=float)
     options.add_argument("--concurrency", type=int, default=64)
-    options.add_argument("--port", type=int, default=8399)
     args = options.parse_args()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     args.rows = args.rows or {"kills": 2_000, "speed": 20_000, "resume": 114_000}[args.what]
     if args.latency is None:
         args.latency = 0.5
     server = multiprocessing.get_context("spawn").Process(
-        target=serve, args=(args.port, args.latency), daemon=True
+        target=serve, args=(port, args.latency), daemon=True
     )
     server.start()
     with tempfile.TemporaryDirectory() as folder:
-        {"kills": kills, "speed": speed, "resume": resume}[args.what](args, Path(folder), args.port)
+        {"kills": kills, "speed": speed, "resume": resume}[args.what](args, Path(folder), port)
     server.terminate()
 
 

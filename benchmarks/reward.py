@@ -7,11 +7,11 @@
 
 Problems of GSM8K with four completions each: the worked solution in other words, with a wrong
 end, without its second step, with another first step. The scripted server runs in a process of its
-own (`scripted_server.py`); a real one is both GSRM (`construct` prompt, regex constraint) and judge,
-and its prefix cache's hit rate is read from /metrics. Ours runs with a warm teacher cache, as in every
-step but the first of an epoch; the reference decomposes the teacher of every completion, so it has
-none. The bound is max(GSRM latency + judge latency x longest chain of meta-reasonings, total work /
-capacity). Rewards have to be equal.
+own (`scripted_server.py`); a real one is both GSRM (`construct` prompt, regex constraint) and
+judge, and its prefix cache's hit rate is read from /metrics. Ours runs with a warm teacher cache,
+as in every step but the first of an epoch; the reference decomposes the teacher of every
+completion, so it has none. The bound is max(GSRM latency + judge latency x longest chain of
+meta-reasonings, total work / capacity). Rewards have to be equal.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import asyncio
 import json
 import multiprocessing
 import random
+import socket
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -283,12 +284,13 @@ def main() -> None:
     options.add_argument("--capacity", type=int, default=64)
     options.add_argument("--url", default="")
     options.add_argument("--model", default="")
-    options.add_argument("--port", type=int, default=8398)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--cpu", action="store_true")
     args = options.parse_args()
     samples = completions(args.rows, args.prompts, args.seed)
-    url = args.url or f"http://127.0.0.1:{args.port}/v1"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = args.url or f"http://127.0.0.1:{port}/v1"
     common: dict[str, Any] = {"gsrm_base_url": url, "judge_base_url": url, "startup_patience": 60}
     if args.url:
         settings = Settings(
@@ -307,7 +309,7 @@ def main() -> None:
         latency = {"gsrm": 0.0, "judge": 0.0}
     server = multiprocessing.get_context("spawn").Process(
         target=run_scripted,
-        args=(args.port, latency, args.capacity),
+        args=(port, latency, args.capacity),
         kwargs={"distinct": True},
         daemon=True,
     )
