@@ -5,7 +5,7 @@
 The demo's problems and model, RLKD_ENGINE=server, against the scripted server: once without faults,
 once with a share of faults of every kind (statuses that pass, connections reset, replies cut off,
 broken, empty or late, no structure or verdict at the first ask) and two outages of 30 s. In both
-one text in a hundred is refused for good. Every reward, structure and verdict of the two traces has
+one text in 500 is refused for good. Every reward, structure and verdict of the two traces has
 to be equal.
 """
 

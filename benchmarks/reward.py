@@ -57,6 +57,15 @@ class MemoryCache(dict[tuple[str, str, str], Structure]):
         self[problem, domain, path] = structure
 
 
+class InstructionLast(ServerEngine):
+    """Asks the same with what many requests have in common at the end, where no cache finds it."""
+
+    async def _ask(self, client: Any, prompt: str, **options: Any) -> Any:
+        mark = "⟦problem⟧" if client is self.gsrm else "⟦first "
+        at = prompt.rindex(mark) if mark in prompt else 0
+        return await super()._ask(client, f"{prompt[at:]}\n\n{prompt[:at]}", **options)
+
+
 @dataclass
 class Measured:
     """What a schedule took."""
@@ -174,8 +183,10 @@ def compare(settings: Settings, samples: list[Sample], args: argparse.Namespace)
             hits = f"{found / looked:.1%}"
         measured.append(Measured(name, seconds, asked, rewards, hits))
 
-    def ours() -> tuple[list[float], dict[str, Asked]]:
-        engine = ServerEngine(settings)
+    def ours(
+        kind: type[ServerEngine] = ServerEngine,
+    ) -> tuple[list[float], dict[str, Asked]]:
+        engine = kind(settings)
         asked = noting(engine)
         scores = scored(engine, samples, cache)
         measured_scores.extend(scores)
@@ -187,6 +198,8 @@ def compare(settings: Settings, samples: list[Sample], args: argparse.Namespace)
 
     measured_scores: list[Score] = []
     measure("ours", ours)
+    if args.url:
+        measure("ours, prompts with the instruction last", lambda: ours(InstructionLast))
     measure("reference, ThreadPoolExecutor()", lambda: reference(None))
     measure("reference, a thread a completion", lambda: reference(len(samples)))
     print(
@@ -196,7 +209,7 @@ def compare(settings: Settings, samples: list[Sample], args: argparse.Namespace)
     for one in measured:
         print(one.row())
     first, *others = measured
-    for other in others:
+    for other in others[bool(args.url) :]:
         gsrm, judge = (first.asked[r].requests / other.asked[r].requests for r in first.asked)
         equal = sum(a == b for a, b in zip(first.rewards, other.rewards, strict=True))
         print(

@@ -5,7 +5,7 @@
 It answers by the rules engine, so what it says depends on nothing but the texts. With `--distinct`
 each path's structure has a mark of its own, so that no two texts are equal and every question needs
 the judge, as it is with real students. A fault comes before, in place of or within a right answer,
-and passes; but one path or question in a hundred is refused for good (HTTP 400) with `--refuse`.
+and passes; but one path or question in 500 is refused for good (HTTP 400) with `--refuse`.
 GET /stats says what was asked and which faults came; `--outage N` closes the port for 30 s at the
 N-th request.
 """
@@ -92,7 +92,7 @@ class Server:
         capacity: requests that are worked on at once.
         faults: share of requests that meet one.
         distinct: whether each path's structure has its own mark.
-        refuse: whether one text in a hundred is refused.
+        refuse: whether one text in 500 is refused.
         outages: numbers of requests at which the port closes.
         seed: of the faults.
     """
@@ -139,7 +139,7 @@ class Server:
         async with self.slots:
             await asyncio.sleep(self.latency[role])
         key = hashlib.sha256(prompt.encode()).hexdigest()
-        if self.refuse and int(key, 16) % 100 == 0 and "⟧" in prompt:
+        if self.refuse and int(key, 16) % 500 == 0 and "⟧" in prompt:
             self.met["refused for good"] += 1
             return web.json_response({"error": {"message": "this text is refused"}}, status=400)
         if "⟧" not in prompt:  # a probe

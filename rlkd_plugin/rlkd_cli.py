@@ -39,7 +39,7 @@ app = typer.Typer(
 @app.callback()
 def main() -> None:
     """Send warnings to standard error, whatever it is then: a bar stands aside for them."""
-    logging.basicConfig(handlers=[logging.lastResort], level=logging.WARNING)
+    logging.basicConfig(format="%(message)s", handlers=[logging.lastResort])
 
 
 @app.command()
@@ -168,7 +168,7 @@ def structure(
 
     part = _part(shard)
     settings = load_settings()
-    engine, cache = choose_engine(settings, judges=False)
+    engine, cache = choose_engine(settings, ["GSRM"])
     report = StructureReport()
 
     async def work() -> None:
@@ -222,6 +222,30 @@ def subset(
     kept = out.with_name(f"{out.name}.similarities.jsonl")
     with job_shown(src, out, report, show_subset, cost, kept=kept):
         asyncio.run(work())
+
+
+@app.command()
+def judge_check(
+    pairs: Annotated[
+        Path | None,
+        typer.Argument(help="Pairs of your own: field, first, second, match, and domain."),
+    ] = None,
+    wrong: Annotated[int, typer.Option(help="Pairs to show that it gets wrong.")] = 10,
+) -> None:
+    """Run a judge over labelled pairs: how often is it right, before a run depends on it?"""
+    import asyncio
+
+    from rich.console import Console
+
+    from rlkd_plugin.llm_io.engine_choice import choose_engine
+    from rlkd_plugin.llm_io.settings import load_settings
+    from rlkd_plugin.rlkd_eval.judge_check import PAIRS, judged, read_pairs, show
+
+    settings = load_settings()
+    known = read_pairs(pairs or PAIRS)
+    engine, _ = choose_engine(settings, ["judge"])
+    console = Console(markup=False, highlight=False)
+    show(asyncio.run(judged(known, engine)), settings.judge_threshold, console, wrong)
 
 
 @app.command()

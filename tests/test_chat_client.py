@@ -25,6 +25,7 @@ from rlkd_plugin.llm_io.replies import Reply
 from tests.loopback import (
     JUDGE,
     Answer,
+    Asked,
     Loopback,
     cut_connection,
     half_a_json,
@@ -556,3 +557,32 @@ def test_a_number_beyond_floats_is_a_broken_reply(loopback: Loopback) -> None:
     broken = '{"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": 1e999}}'
     loopback.then("judge", raw(broken), said("fine"))
     assert entered(make_client(loopback.url), say).text == "fine"
+
+
+def test_a_text_that_is_always_answered_with_nothing_is_refused(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other texts are answered meanwhile, so it is this text's fault, and the run goes on."""
+
+    def answer(asked: Asked) -> Any:
+        return said("" if asked.prompt == "poison" else "fine")(asked)
+
+    loopback.always("judge", answer)
+
+    async def both(client: ChatClient) -> int | None:
+        poison = asyncio.create_task(say(client, "poison"))
+        while not poison.done():
+            assert (await say(client)).text == "fine"
+        error = poison.exception()
+        assert isinstance(error, EndpointError) and error.refuses_text
+        return error.status
+
+    entered(make_client(loopback.url), both)
+    asked = [asked.prompt for asked in loopback.asked].count("poison")
+    assert asked == chat_client.EMPTY_TRIES
+
+
+def test_a_server_that_answers_everything_with_nothing_ends_the_run(loopback: Loopback) -> None:
+    loopback.always("judge", said(""))
+    error = failure(make_client(loopback.url, startup_patience=0.3))
+    assert not error.refuses_text and "an empty completion" in str(error)

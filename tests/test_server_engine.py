@@ -530,7 +530,7 @@ def test_the_probe_sends_each_endpoint_one_short_request(servers: Loopback) -> N
 
 def test_without_verdicts_no_judge_is_needed(servers: Loopback, options: SetOptions) -> None:
     options(judge_base_url="", judge_model="")
-    engine, _ = choose_engine(load_settings(), judges=False)
+    engine, _ = choose_engine(load_settings(), ["GSRM"])
     probe_now(engine)
     assert [asked.role for asked in servers.asked] == ["gsrm"]
 

@@ -163,8 +163,10 @@ class TestTeacherRecord:
 
 def refused_verdicts(refused: int, count: int) -> Score:
     """A score with `count` verdicts, of which `refused` could not be had."""
-    question = Question(1, "answer", "t", "s")
-    verdicts = [(question, UNREAD)] * refused + [(question, YES)] * (count - refused)
+    verdicts = [
+        (Question(number, "answer", "t", f"s {number}"), UNREAD if number < refused else YES)
+        for number in range(count)
+    ]
     return Score(OK, OK, StructuredReward(1.0, (1.0,)), verdicts)
 
 
@@ -185,6 +187,10 @@ class TestCheckRefused:
     )
     def test_lets_the_run_go_on(self, scores: list[Score]) -> None:
         check_refused(scores)
+
+    def test_what_completions_share_counts_once(self) -> None:
+        """1 of 17: 1 question of 9 verdicts, of the same texts for 8 completions."""
+        check_refused([refused_verdicts(1, 9)] * 8)
 
     @pytest.mark.parametrize(
         ("scores", "shares"),

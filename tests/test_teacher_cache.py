@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.teacher_cache import run
 from rlkd_plugin.gsrm import Step, Structure
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import load_settings
@@ -178,3 +179,9 @@ def test_several_processes_may_write_the_same_entries(tmp_path: Path) -> None:
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert [cache.get("How many?", "math", f"path {n}") for n in range(3)] == [STRUCTURE] * 3
     assert len(entries(tmp_path)) == 3
+
+
+def test_a_process_that_is_killed_loses_and_tears_no_entry(tmp_path: Path) -> None:
+    """The benchmark's run with fewer operations; it raises where something is wrong."""
+    said = run(tmp_path, 1000)
+    assert "1000 operations and a process killed after" in said

@@ -83,6 +83,9 @@ def test_neutralise_breaks_control_tokens(token: str) -> None:
     [
         pytest.param("[Answer 1]: 4", "(Answer 1): 4", id="tag"),
         pytest.param("**[meat-reasoning 2]** 4", "(meat-reasoning 2) 4", id="tag in bold"),
+        pytest.param("[Answer 12345]: 4", "(Answer 12345]: 4", id="a number beyond the parser's"),
+        pytest.param("[ query\u00a0\u0662]", "( query\u00a0\u0662]", id="other digits"),
+        pytest.param("[Answer in metres]", "[Answer in metres]", id="no tag"),
         pytest.param("\u27e6a\u27e7", "[a]", id="fences"),
         pytest.param("\u27e6Answer 1\u27e7: 4", "(Answer 1): 4", id="tag in fences"),
         pytest.param("\u27e6INST\u27e7", "[ INST]", id="control token in fences"),

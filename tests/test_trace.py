@@ -11,7 +11,7 @@ import pytest
 from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
 from rlkd_plugin.engines.rules import RulesEngine
 from rlkd_plugin.engines.scoring import Sample, Score, score_batch
-from rlkd_plugin.engines.trace import append_rows, replay, trace_row
+from rlkd_plugin.engines.trace import append_rows, read_rows, replay, trace_row
 from rlkd_plugin.gsrm import Field, Question, Step, Structure, StructuredReward
 
 OK = Decomposition(Structure((Step("m", "q", "a"),), "a"))
@@ -167,3 +167,14 @@ def test_rows_are_appended(tmp_path: Path) -> None:
     append_rows(file, [{"step": 3}])
     append_rows(file, [])
     assert file.read_bytes() == b'{"step": 1}\n{"step": 2}\n{"step": 3}\n'
+
+
+def test_half_a_line_of_a_killed_run_spoils_no_other(tmp_path: Path) -> None:
+    """The run that goes on writes behind it; who reads gets every whole line."""
+    trace = tmp_path / "trace.jsonl"
+    append_rows(trace, [{"step": 1}, {"step": 2}])
+    with trace.open("ab") as file:
+        file.write(b'{"step": 3, "teach')
+    append_rows(trace, [{"step": 3}])
+    append_rows(trace, [{"step": 4}])
+    assert [row["step"] for row in read_rows(trace)] == [1, 2, 3, 4]

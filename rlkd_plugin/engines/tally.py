@@ -3,7 +3,7 @@
 The one place where failures become rewards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -65,10 +65,18 @@ class TeacherRecord:
 def check_refused(scores: Sequence[Score]) -> None:
     """Stop the run if the engine refuses too much of a batch; one refusal alone never does.
 
+    What several completions share was asked once, and counts once.
+
     Raises:
         EndpointError: if more than `MAX_REFUSED` of the questions asked were refused.
     """
-    refused = [is_refused for score in scores for is_refused in _refusals(score)]
+    asked: dict[Hashable, bool] = {}
+    for number, score in enumerate(scores):
+        asked["path", number] = score.student.status == "refused"
+        for question, verdict in score.verdicts:
+            texts = question.field, question.teacher, question.student
+            asked[texts] = verdict.source == "refused"
+    refused = list(asked.values())
     if sum(refused) > max(1, MAX_REFUSED * len(refused)):
         raise EndpointError(
             f"{sum(refused)} of {len(refused)} questions of a batch were refused by the GSRM or "

@@ -1,7 +1,8 @@
 """The trace: one JSON line a completion, with all that is needed to compute its reward again."""
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,26 @@ def replay(row: Mapping[str, Any]) -> StructuredReward | None:
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append whole lines to a trace in one write, so that a killed run leaves it readable."""
+    """Append whole lines to a trace in one write; half a line that a kill left stays apart."""
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    with path.open("ab+") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            lines = lines if file.read(1) == b"\n" else "\n" + lines
         file.write(lines.encode("utf-8", errors="replace"))
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a trace; what a kill left of a line is left out."""
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                yield row
 
 
 def _side(decomposition: Decomposition) -> dict[str, Any]:

@@ -44,6 +44,13 @@ FINAL = re.compile(
 )
 
 
+# What no parser of ours reads as a tag, but a model may: [Answer 1e5], [Answer 12345], ...
+_LOOK_ALIKE = re.compile(
+    r"\[(?=\s{0,3}(?:" + "|".join(map(re.escape, ALIASES)) + r")\s{0,3}-?[^\W_A-Za-z])",
+    re.IGNORECASE,
+)
+
+
 def tag(field: Field, number: int) -> str:
     """Return the canonical tag of a field, `[Sub-problem 2]:`."""
     return f"[{NAMES[field]} {number}]:"
@@ -52,3 +59,8 @@ def tag(field: Field, number: int) -> str:
 def escape_tags(text: str) -> str:
     """Return `text` with every tag's brackets made round, so that no parser reads a step there."""
     return TAG.sub(lambda m: f"({m['name']} {m['number']}){m['colon'] or ''}", text)
+
+
+def escape_look_alikes(text: str) -> str:
+    """Return `text` with the opening bracket made round of all that looks like a tag to a model."""
+    return _LOOK_ALIKE.sub("(", text)

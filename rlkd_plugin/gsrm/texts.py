@@ -6,7 +6,7 @@ All are linear in the text's length.
 import re
 import unicodedata
 
-from rlkd_plugin.gsrm.tags import Field, escape_tags
+from rlkd_plugin.gsrm.tags import Field, escape_look_alikes, escape_tags
 
 FENCES = ("\u27e6", "\u27e7")
 """The delimiters that fence a content in a prompt; no content keeps them (`neutralise`)."""
@@ -47,7 +47,8 @@ def neutralise(text: str) -> str:
     characters become plain brackets, and what UTF-8 or a tokenizer cannot take (lone surrogates,
     NUL) becomes the replacement character.
     """
-    return escape_tags(break_control(_SURROGATES.sub("\ufffd", text).translate(_FENCES_TO_ASCII)))
+    text = _SURROGATES.sub("\ufffd", text).translate(_FENCES_TO_ASCII)
+    return escape_look_alikes(escape_tags(break_control(text)))
 
 
 def break_control(text: str) -> str:

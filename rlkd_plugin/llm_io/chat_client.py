@@ -28,6 +28,8 @@ CHARS_PER_TOKEN = 4
 """What a token is taken for before the server has counted; only a limit of tokens needs it."""
 BACK_OFF = wait_random_exponential(multiplier=0.5, max=20)
 """Jittered, so that the requests of a batch do not come back to a server all at once."""
+EMPTY_TRIES = 8
+"""So many empty completions for one request, while so many others are answered, are the text's."""
 WARN_EVERY = 10.0
 """Seconds between two warnings of a client that retries."""
 
@@ -55,12 +57,16 @@ class Endpoint:
 
 
 class _PassingError(Exception):
-    """A failure of a server that may pass; `wait` is its Retry-After in seconds."""
+    """A failure of a server that may pass.
 
-    def __init__(self, url: str, reason: str, wait: float) -> None:
+    `wait` is its Retry-After in seconds; `empty` says that it was a completion without a text.
+    """
+
+    def __init__(self, url: str, reason: str, wait: float, empty: bool) -> None:
         super().__init__(reason)
         self.url = url
         self.wait = wait
+        self.empty = empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,7 @@ class ChatClient:
         self.usage = usage
         self.pace = pace or Pace()
         self._answered: set[str] = set()
+        self._answers = 0
         self._free_at: dict[str, float] = {}  # what Retry-After asked for
         self._next_url = 0
         self._warned = float("-inf")
@@ -222,6 +229,7 @@ class ChatClient:
         """Send a request whose first try failed until a server answers it."""
         urls = call.urls
         failing_since = time.monotonic()
+        empty, answers_then = int(first.empty), self._answers
 
         def give_up(state: RetryCallState) -> bool:
             patience = self.startup_patience
@@ -250,7 +258,13 @@ class ChatClient:
                         raise first
                     self.usage.retries += 1
                     failing_since += await self.pace.turn(call.likely)  # no server's fault
-                    return await self._try(call, url)
+                    try:
+                        return await self._try(call, url)
+                    except _PassingError as failure:
+                        empty += failure.empty
+                        if empty >= EMPTY_TRIES and self._answers - answers_then >= EMPTY_TRIES:
+                            raise self._nothing_to_say(failure) from None
+                        raise
         except _PassingError as failure:
             raise self._gave_up(urls, failure, time.monotonic() - failing_since) from None
         raise AssertionError("unreachable: the loop returns or raises")
@@ -264,7 +278,15 @@ class ChatClient:
         finally:
             self.pace.settle(used - call.likely)
         self._answered.add(url)
+        self._answers += 1
         return reply
+
+    def _nothing_to_say(self, failure: _PassingError) -> EndpointError:
+        return EndpointError(
+            f"the {self.endpoint.role} at {failure.url} answers one text with nothing each time, "
+            "and others meanwhile",
+            status=422,
+        )
 
     def _gave_up(
         self, urls: Sequence[str], failure: _PassingError, seconds: float
@@ -319,15 +341,17 @@ class ChatClient:
         self.usage.prompt_tokens += reply.prompt_tokens
         self.usage.completion_tokens += reply.completion_tokens
         if not (reply.text or reply.tokens or reply.thinks or may_be_empty):
-            raise self._passing(url, "an empty completion")
+            raise self._passing(url, "an empty completion", empty=True)
         return reply
 
-    def _passing(self, url: str, reason: str, wait: float = 0.0) -> _PassingError:
+    def _passing(
+        self, url: str, reason: str, wait: float = 0.0, *, empty: bool = False
+    ) -> _PassingError:
         reason = self._without_key(reason)  # a server's broken header may hold it
         if time.monotonic() - self._warned > WARN_EVERY:
             self._warned = time.monotonic()
             logger.warning("rlkd: the %s at %s: %s; trying again", self.endpoint.role, url, reason)
-        return _PassingError(url, reason, wait)
+        return _PassingError(url, reason, wait, empty)
 
     def _refusal(self, url: str, status: int, payload: bytes) -> str:
         remedy = {

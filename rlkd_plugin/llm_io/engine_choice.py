@@ -1,22 +1,25 @@
 """Chooses the engine and the cache that the settings name."""
 
 import logging
+from collections.abc import Sequence
 
 from rlkd_plugin.engines.base import Engine, TeacherCache
 from rlkd_plugin.engines.rules import RulesEngine
-from rlkd_plugin.llm_io.server_engine import ServerEngine
+from rlkd_plugin.llm_io.server_engine import ROLES, ServerEngine
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
 
 logger = logging.getLogger(__name__)
 
 
-def choose_engine(settings: Settings, *, judges: bool = True) -> tuple[Engine, TeacherCache | None]:
+def choose_engine(
+    settings: Settings, roles: Sequence[str] = ROLES
+) -> tuple[Engine, TeacherCache | None]:
     """Return the engine of `RLKD_ENGINE`, ready to be entered, and its cache.
 
     Args:
         settings: name the engine and its servers.
-        judges: whether it will be asked for verdicts; else it needs no judge.
+        roles: which of a GSRM and a judge it will be asked for.
 
     Raises:
         RlkdError: if the engine lacks a setting.
@@ -27,5 +30,5 @@ def choose_engine(settings: Settings, *, judges: bool = True) -> tuple[Engine, T
             "without a model, and its rewards say nothing about the paper's method"
         )
         return RulesEngine(), None
-    engine = ServerEngine(settings, judges=judges)
+    engine = ServerEngine(settings, roles)
     return engine, DiskCache(settings.cache_dir, engine.identity)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
@@ -16,6 +17,7 @@ from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.verdicts import read_verdict
 
+ROLES = ("GSRM", "judge")
 MOST_STEPS = 16
 """Steps that the regex constraint allows."""
 
@@ -25,7 +27,7 @@ class ServerEngine:
 
     Args:
         settings: name them.
-        judges: whether it is asked for verdicts; else it has no judge.
+        roles: which of the two it will be asked for; the other needs no settings.
 
     Raises:
         RlkdError: if a setting is missing.
@@ -33,20 +35,24 @@ class ServerEngine:
 
     name = "server"
 
-    def __init__(self, settings: Settings, *, judges: bool = True) -> None:
+    def __init__(self, settings: Settings, roles: Sequence[str] = ROLES) -> None:
         self.settings = settings
         self.usage = Usage()
         instead = "; for a try-out without servers RLKD_ENGINE=rules"
-        self.gsrm, *self.judges = (
-            role_client(role, settings, self.usage, instead=instead)
-            for role in (("GSRM", "judge") if judges else ("GSRM",))
-        )
+        self.clients = {
+            role: role_client(role, settings, self.usage, instead=instead) for role in roles
+        }
         self._logprobs = True  # until the judge's server shows that it gives none
+
+    @property
+    def gsrm(self) -> ChatClient:
+        """The GSRM's client."""
+        return self.clients["GSRM"]
 
     @property
     def judge(self) -> ChatClient:
         """The judge's client."""
-        return self.judges[0]
+        return self.clients["judge"]
 
     @property
     def identity(self) -> str:
@@ -61,7 +67,7 @@ class ServerEngine:
             setattr(self.usage, name, 0)
         self._in_flight = asyncio.Semaphore(self.settings.rank_concurrency)
         self._stack = AsyncExitStack()
-        for client in (self.gsrm, *self.judges):
+        for client in self.clients.values():
             await self._stack.enter_async_context(client)
         return self
 
@@ -74,7 +80,7 @@ class ServerEngine:
 
     async def probe(self) -> None:
         """Send each server one short request; raises EndpointError where one cannot be used."""
-        await asyncio.gather(*(client.probe() for client in (self.gsrm, *self.judges)))
+        await asyncio.gather(*(client.probe() for client in self.clients.values()))
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         """Return the structure that the GSRM gives a path; asked once more where it gives none."""

@@ -210,6 +210,11 @@ class Settings(BaseSettings):
         return max(1, self.concurrency // _ranks())
 
     @property
+    def longest_wait(self) -> float:
+        """Seconds for which one request may be tried, its last try included."""
+        return max(self.patience, self.startup_patience) + self.request_timeout
+
+    @property
     def rank_rates(self) -> tuple[float, float]:
         """This rank's share of the requests and of the tokens a minute."""
         return self.requests_per_minute / _ranks(), self.tokens_per_minute / _ranks()

@@ -22,6 +22,7 @@ from rlkd_plugin.llm_io.engine_choice import choose_engine
 from rlkd_plugin.llm_io.server_engine import probe_now
 from rlkd_plugin.llm_io.settings import load_settings, unknown_variables
 from rlkd_plugin.swift_hooks.metrics import publish
+from rlkd_plugin.swift_hooks.waiting_ranks import waiting_ranks_warnings
 
 logger = get_logger()
 
@@ -30,7 +31,8 @@ class RlkdGsrm(AsyncORM):
     """The structure reward of Algorithm 1 for each completion.
 
     Args:
-        args: ms-swift's training arguments; only `output_dir` is read, for the trace.
+        args: ms-swift's training arguments; of them `output_dir`, for the trace, and
+            `ddp_timeout` are read.
 
     Raises:
         RlkdError: if a setting is wrong.
@@ -42,6 +44,8 @@ class RlkdGsrm(AsyncORM):
         self.settings = load_settings()
         for name in unknown_variables():
             logger.warning(f"rlkd: the variable {name} is set, but no setting has this name")
+        for warning in waiting_ranks_warnings(args, self.settings.longest_wait):
+            logger.warning(warning)
         self.engine, self.cache = choose_engine(self.settings)
         probe_now(self.engine)
         self.teachers = TeacherRecord()

@@ -1,0 +1,194 @@
+"""What `rlkd judge-check` measures: how often a judge is right about labelled pairs of texts.
+
+The pairs that come with the plugin are written by hand, in four domains: plans, questions and
+answers in other words (they match), and such that share most words but differ in what counts, or
+say nothing (they do not). Pairs are judged as in training: what the text rules decide needs no
+judge.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+from rich.table import Table
+
+from rlkd_plugin.engines.base import Engine, Usage, Verdict
+from rlkd_plugin.gsrm import FIELDS, Field, RlkdError
+from rlkd_plugin.gsrm.texts import obvious_verdict
+
+PAIRS = Path(str(files("rlkd_plugin.rlkd_data"))) / "samples" / "judge_pairs.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two texts of a field, and whether they match."""
+
+    domain: str
+    field: Field
+    first: str
+    second: str
+    match: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a judge said of the pairs, in their order, what it used, and the seconds it took."""
+
+    pairs: Sequence[Pair]
+    verdicts: Sequence[Verdict]
+    usage: Usage
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How right a judge is about some pairs; a rate of nothing is None.
+
+    Attributes:
+        pairs: how many.
+        accuracy: the share of right verdicts.
+        false_positive: the share of the unmatched pairs that it calls a match.
+        false_negative: the share of the matched pairs that it calls none.
+        unreadable: the share without a verdict, which counts as no match.
+        auc: the probability that a matched pair gets a higher probability of yes than an unmatched
+            one, whatever the threshold; only of pairs with a probability.
+    """
+
+    pairs: int
+    accuracy: float | None
+    false_positive: float | None
+    false_negative: float | None
+    unreadable: float | None
+    auc: float | None
+
+
+def read_pairs(file: Path) -> list[Pair]:
+    """Read labelled pairs, JSON lines with `field`, `first`, `second`, `match`, maybe `domain`.
+
+    Raises:
+        RlkdError: if there is no such file, it is empty, or a line is no pair; it is named.
+    """
+    if not file.is_file():
+        raise RlkdError(f"there is no file {file}")
+    pairs = []
+    for number, line in enumerate(file.read_text("utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            pair = Pair(
+                row.get("domain") or "", row["field"], row["first"], row["second"], row["match"]
+            )
+            texts = isinstance(pair.first, str) and isinstance(pair.second, str)
+            if not (texts and pair.field in get_args(Field) and isinstance(pair.match, bool)):
+                raise ValueError
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise RlkdError(
+                f'{file}:{number} is no pair: {line[:80]!r}; it looks like {{"field": "answer", '
+                f'"first": "1/2", "second": "0.5", "match": true}}; fields: {", ".join(FIELDS)}'
+            ) from None
+        pairs.append(pair)
+    if not pairs:
+        raise RlkdError(f"{file} has no pairs")
+    return pairs
+
+
+async def judged(pairs: Sequence[Pair], engine: Engine) -> Judged:
+    """Ask for a verdict on each pair.
+
+    Raises:
+        EndpointError: if the judge cannot be used, or fails for longer than the patience.
+    """
+
+    async def verdict(pair: Pair) -> Verdict:
+        texts = pair.field, pair.first, pair.second
+        obvious = obvious_verdict(*texts)
+        return await engine.match(*texts) if obvious is None else Verdict(obvious, "rule")
+
+    async with engine:
+        await engine.probe()
+        begin = time.monotonic()
+        verdicts = await asyncio.gather(*map(verdict, pairs))
+        return Judged(pairs, verdicts, engine.usage, time.monotonic() - begin)
+
+
+def rates(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> Rates:
+    """Return how right some verdicts are."""
+    told = list(zip(pairs, verdicts, strict=True))
+    matched = [verdict for pair, verdict in told if pair.match]
+    unmatched = [verdict for pair, verdict in told if not pair.match]
+    false_positive = _share([verdict.matched for verdict in unmatched])
+    false_negative = _share([not verdict.matched for verdict in matched])
+    return Rates(
+        len(told),
+        _share([pair.match == verdict.matched for pair, verdict in told]),
+        false_positive,
+        false_negative,
+        _share([verdict.source == "refused" for verdict in verdicts]),
+        _auc(
+            [v.probability for v in matched if v.probability is not None],
+            [v.probability for v in unmatched if v.probability is not None],
+        ),
+    )
+
+
+def show(found: Judged, threshold: float, console: Console, wrong: int = 10) -> None:
+    """Print the rates by field and by domain, what it cost, and some wrong verdicts."""
+    table = Table("", *("pairs", "accuracy", "false yes", "false no", "unreadable", "AUC"))
+    table.columns[0].no_wrap = True
+    for column in table.columns[1:]:
+        column.justify = "right"
+    told = list(zip(found.pairs, found.verdicts, strict=True))
+    groups = {
+        **{name: [t for t in told if t[0].field == name] for name in FIELDS},
+        **{n: [t for t in told if t[0].domain == n] for n in dict.fromkeys(_domains(found))},
+        "all": told,
+    }
+    for name, some in groups.items():
+        if some:
+            pairs, verdicts = zip(*some, strict=True)
+            one = rates(pairs, verdicts)
+            shares = one.accuracy, one.false_positive, one.false_negative, one.unreadable
+            auc = "" if one.auc is None else f"{one.auc:.3f}"
+            table.add_row(name, str(one.pairs), *map(_percent, shares), auc)
+    console.print(table)
+    sources = [verdict.source for verdict in found.verdicts]
+    counts = ", ".join(f"{sources.count(name)} by {name}" for name in dict.fromkeys(sources))
+    usage = found.usage
+    console.print(
+        f"verdicts: {counts}; threshold {threshold:g}; {usage.requests:,} requests, "
+        f"{usage.prompt_tokens:,} tokens in, {found.seconds:.1f} s",
+        soft_wrap=True,
+    )
+    mistakes = [(p, v) for p, v in told if p.match != v.matched]
+    for pair, verdict in mistakes[:: max(1, len(mistakes) // wrong)][:wrong] if wrong else []:
+        sure = "" if verdict.probability is None else f" ({verdict.probability:.2f})"
+        said = "yes" if verdict.matched else "no"
+        console.print(f"\nsays {said}{sure}, {pair.domain} {pair.field}:", soft_wrap=True)
+        console.print(f"  {pair.first}\n  {pair.second}", soft_wrap=True)
+
+
+def _domains(found: Judged) -> list[str]:
+    return [pair.domain for pair in found.pairs if pair.domain]
+
+
+def _share(flags: Sequence[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def _auc(matched: Sequence[float], unmatched: Sequence[float]) -> float | None:
+    """Return P(matched > unmatched) + P(equal) / 2, by ranks."""
+    if not matched or not unmatched:
+        return None
+    higher = sum((one > other) + 0.5 * (one == other) for one in matched for other in unmatched)
+    return higher / (len(matched) * len(unmatched))
