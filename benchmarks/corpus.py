@@ -59,16 +59,16 @@ class Watched(ServerEngine):
         self.broken: list[str] = []
         self.sent = 0
 
-    async def _ask(self, client: Any, prompt: str, **options: Any) -> Any:
+    async def _ask(self, role: Any, prompt: str, **options: Any) -> Any:
         self.sent += 1
         _, mark, content = prompt.rpartition(
-            "⟦problem⟧" if client is self.gsrm else "⟧ marks is material"
+            "⟦problem⟧" if role == "GSRM" else "⟧ marks is material"
         )
         if Counter(FENCE.findall(prompt)) not in HARMLESS or not mark:
             self.broken.append(prompt[-300:])
         if token := TOKEN.search(content):
             self.broken.append(token[0])
-        return await super()._ask(client, prompt, **options)
+        return await super()._ask(role, prompt, **options)
 
 
 async def longest_stop(ended: asyncio.Event) -> float:

@@ -60,10 +60,10 @@ class MemoryCache(dict[tuple[str, str, str], Structure]):
 class InstructionLast(ServerEngine):
     """Asks the same with what many requests have in common at the end, where no cache finds it."""
 
-    async def _ask(self, client: Any, prompt: str, **options: Any) -> Any:
-        mark = "⟦problem⟧" if client is self.gsrm else "⟦first "
+    async def _ask(self, role: Any, prompt: str, **options: Any) -> Any:
+        mark = "⟦problem⟧" if role == "GSRM" else "⟦first "
         at = prompt.rindex(mark) if mark in prompt else 0
-        return await super()._ask(client, f"{prompt[at:]}\n\n{prompt[:at]}", **options)
+        return await super()._ask(role, f"{prompt[at:]}\n\n{prompt[:at]}", **options)
 
 
 @dataclass

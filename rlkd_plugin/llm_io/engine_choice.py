@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from rlkd_plugin.engines.base import Engine, TeacherCache
 from rlkd_plugin.engines.rules import RulesEngine
+from rlkd_plugin.llm_io.prompted_engine import Role
 from rlkd_plugin.llm_io.server_engine import ROLES, ServerEngine
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
@@ -13,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def choose_engine(
-    settings: Settings, roles: Sequence[str] = ROLES
+    settings: Settings, roles: Sequence[Role] = ROLES
 ) -> tuple[Engine, TeacherCache | None]:
     """Return the engine of `RLKD_ENGINE`, ready to be entered, and its cache.
 
