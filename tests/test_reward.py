@@ -538,7 +538,7 @@ def test_without_an_output_folder_there_is_no_trace(
     monkeypatch.chdir(tmp_path)
     reward = RlkdGsrm()
     rewards(TEACHER, reward=reward)
-    assert reward.trace is None
+    assert reward.scorer.trace is None
     assert list(tmp_path.iterdir()) == []
 
 

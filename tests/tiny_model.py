@@ -45,13 +45,18 @@ def chat_tokenizer(tokenizer: Any) -> Any:
     return made
 
 
-def tiny_model(folder: Path) -> Path:
-    """Make what `modelscope download --local_dir FOLDER` leaves: two random layers of Qwen2."""
+def tiny_model(folder: Path, texts: Iterable[str] = ()) -> Path:
+    """Make what `modelscope download --local_dir FOLDER` leaves: two random layers of Qwen2.
+
+    Args:
+        folder: where to.
+        texts: from which its vocabulary is learned, beside the prompts.
+    """
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     prompts = [decompose_prompt("construct", domain, "", "") for domain in DOMAINS]
-    tokenizer = byte_level_tokenizer(prompts)
+    tokenizer = byte_level_tokenizer([*prompts, *texts])
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=64,
@@ -70,3 +75,42 @@ def tiny_model(folder: Path) -> Path:
         '{"framework": "pytorch", "task": "text-generation"}'
     )
     return folder
+
+
+def memorising_model(folder: Path, answers: dict[str, str]) -> Path:
+    """Make a tiny model that answers some messages of a user word for word.
+
+    It is trained until it does: a real model with real replies, in seconds.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tiny_model(folder, [*answers, *answers.values(), "yes\nno\n" * 100])
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    rows = []
+    for prompt, text in answers.items():
+        begin = tokenizer(chatml(prompt))["input_ids"]
+        end = tokenizer(f"{text}<|im_end|>\n")["input_ids"]
+        rows.append((begin + end, [-100] * len(begin) + end))
+    longest = max(len(ids) for ids, _ in rows)
+    pad = tokenizer.pad_token_id
+    ids = torch.tensor([ids + [pad] * (longest - len(ids)) for ids, _ in rows])
+    labels = torch.tensor([labels + [-100] * (longest - len(labels)) for _, labels in rows])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(500):
+        loss = model(input_ids=ids, attention_mask=ids != pad, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if loss.item() < 0.005:
+            break
+    else:
+        raise AssertionError(f"the model did not learn them: loss {loss.item():.3f}")
+    model.save_pretrained(folder)
+    return folder
+
+
+def chatml(prompt: str) -> str:
+    """Return a user's message as ms-swift's template `chatml` writes it, up to the answer."""
+    return f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"

@@ -22,7 +22,8 @@ _CALCULATOR_NOTE = re.compile(r"<<[^<>\n]{0,200}>>")
 _LATEX = re.compile(r"\\(?:times|cdot)|\\(?:div)|\\[a-zA-Z]+|[{}$\\]")
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
 _ITEM = re.compile(r"^(?:step )?\d{1,2}[.):] *|^[-*\u2022] +", re.IGNORECASE)
-_OPERAND = r"[-(]?\d[\d,]*(?:\.\d+)?%?\)?(?: [a-z]{1,12})?"
+_UNIT = r"(?:(?: | ?/ ?|-)(?!x\b)[a-z]{1,14}){0,6}"  # 5 snakes/jaguar, 3 green hard hats
+_OPERAND = rf"[-(]?\d[\d,]*(?:\.\d+)?%?\)?{_UNIT}"
 _EQUATION = re.compile(
     rf"(?<![\d,])(?P<left>{_OPERAND}(?: ?[-+*/x\u00d7\u00f7] {{0,2}}{_OPERAND}){{1,12}}) ?= {{0,3}}"
     r"(?:[-+*/\d., x()]{1,80}= {0,3})?(?P<right>-?\d[\d,]*(?:\.\d+)?)"
@@ -83,8 +84,8 @@ class RulesEngine:
 def _steps(path: str) -> list[Step]:
     sentences = [_ITEM.sub("", s.strip()) for s in _SENTENCE_END.split(_plain_arithmetic(path))]
     sentences = [s[:MAX_STEP_CHARS] for s in sentences]
-    sentences = [s for s in sentences if _WORD.search(s) or _EQUATION.search(s)]
-    equations = [_EQUATION.search(s) for s in sentences]
+    sentences = [s for s in sentences if _WORD.search(s) or _equation(s)]
+    equations = [_equation(s) for s in sentences]
     by_equation = any(equations)
     steps: list[Step] = []
     lead_in = ""
@@ -100,14 +101,28 @@ def _steps(path: str) -> list[Step]:
     return steps
 
 
-def _computed_step(sentence: str, equation: re.Match[str], lead_in: str) -> Step:
+def _equation(sentence: str) -> tuple[str, str, str] | None:
+    """Return the operations, the left and the right side of a sentence's equation, if it has one.
+
+    A calculation names its operations. Any other equation with a number on both sides, as in
+    algebra, does not.
+    """
+    calculation = _EQUATION.search(sentence)
+    if calculation:
+        left = calculation["left"]
+        operations = dict.fromkeys(_OPERATIONS[c] for c in left[1:] if c in _OPERATIONS)
+        return f" (by {' and '.join(operations)})", left, calculation["right"]
+    left, _, right = sentence.rpartition("=")
+    if _NUMBER.search(left) and _NUMBER.search(right):
+        return "", left.strip(), right.strip(" .,;!?")
+    return None
+
+
+def _computed_step(sentence: str, equation: tuple[str, str, str], lead_in: str) -> Step:
     """Return the step of an equation; its goal is named beside it or in the sentence before."""
-    left = equation["left"]
-    operations = dict.fromkeys(_OPERATIONS[c] for c in left[1:] if c in _OPERATIONS)
+    operations, left, right = equation
     goal = sentence if len(_content_words(_goal(sentence))) >= 2 else f"{lead_in} {sentence}"
-    return Step(
-        f"{_goal(goal)} (by {' and '.join(operations)})", f"What is {left}?", equation["right"]
-    )
+    return Step(f"{_goal(goal)}{operations}", f"What is {left}?", right)
 
 
 def _goal(text: str) -> str:

@@ -107,6 +107,14 @@ class Settings(BaseSettings):
     concurrency: PositiveInt = Field(
         64, description="requests in flight of the whole run; each rank takes its share"
     )
+    sample_domain: Literal["math", "science", "code", "puzzle"] = Field(
+        "math", description="domain of the problems of `swift sample`, which hands over no columns"
+    )
+    local_batch: PositiveInt = Field(
+        16,
+        description="requests that `--reward_model_plugin rlkd_gsrm` gives to the model at once; "
+        "fewer need less memory",
+    )
     request_timeout: PositiveFloat = Field(
         300.0, description="seconds after which one request is given up and sent again"
     )

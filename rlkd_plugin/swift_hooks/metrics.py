@@ -22,6 +22,12 @@ class RlkdMetrics(TrainerCallback):
         _trainer = weakref.ref(trainer)
 
 
+def run_folder() -> str | None:
+    """Return the output folder of the run whose trainer listens, if one does."""
+    trainer = _trainer() if _trainer else None
+    return trainer.args.output_dir if trainer else None
+
+
 def publish(metrics: Mapping[str, Sequence[float]]) -> bool:
     """Add values to the current log step; return False where no trainer listens.
 

@@ -6,12 +6,14 @@ from typing import Any
 from swift.callbacks import callbacks_map
 from swift.loss import loss_map
 from swift.loss_scale import loss_scale_map
-from swift.rewards import orms
+from swift.rewards import orms, prms, rm_plugins
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.swift_hooks.metrics import RlkdMetrics
 from rlkd_plugin.swift_hooks.reward import RlkdGsrm
+from rlkd_plugin.swift_hooks.reward_model import RlkdGsrmModel
 from rlkd_plugin.swift_hooks.rows import register_rows
+from rlkd_plugin.swift_hooks.sampling import RlkdGsrmSampling
 from rlkd_plugin.swift_hooks.structured_checks import watch_host
 from rlkd_plugin.swift_hooks.structured_loss import StructuredLoss
 from rlkd_plugin.swift_hooks.structured_tokens import StructuredLossScale, give_tokenizer
@@ -22,6 +24,8 @@ from rlkd_plugin.swift_hooks.template import register_r1
 TABLE: tuple[tuple[MutableMapping[str, Any], str, Any], ...] = (
     (orms, "rlkd_gsrm", RlkdGsrm),
     (orms, "rlkd_tag_count", RlkdTagCount),
+    (prms, "rlkd_gsrm", RlkdGsrmSampling),
+    (rm_plugins, "rlkd_gsrm", RlkdGsrmModel),
     (callbacks_map, "rlkd_metrics", RlkdMetrics),
     (callbacks_map, "rlkd_structured", RlkdStructured),
     (loss_map, "rlkd_structured", StructuredLoss),

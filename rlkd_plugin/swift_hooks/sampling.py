@@ -1,0 +1,101 @@
+"""`prms["rlkd_gsrm"]`: the structure reward for `swift sample`, best-of-n against a teacher's path.
+
+ms-swift hands over no columns: the problem is the last user message, the teacher's path stands in
+the data set's assistant turn, which is scored as the last candidate. It ranks not-a-number first
+and keeps no scores: ours go to a file of our own.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from swift.rewards.prm import PRM
+from swift.utils import get_logger
+
+from rlkd_plugin.engines.scoring import Sample, score_batch
+from rlkd_plugin.engines.tally import check_refused, reward_of
+from rlkd_plugin.engines.trace import append_rows, trace_row
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.llm_io.engine_choice import choose_engine
+from rlkd_plugin.llm_io.server_engine import probe_now
+from rlkd_plugin.llm_io.settings import load_settings
+
+FILE = "rlkd_sample_scores.jsonl"
+
+logger = get_logger()
+
+
+class RlkdGsrmSampling(PRM):
+    """The structure reward of Algorithm 1 for the candidates of one problem.
+
+    Raises:
+        RlkdError: if a setting is wrong.
+        EndpointError: if a server cannot be used; each is sent one short request.
+    """
+
+    def __init__(self) -> None:
+        self.settings = load_settings()
+        self.engine, self.cache = choose_engine(self.settings)
+        probe_now(self.engine)
+        self.file = (self.settings.trace_dir or Path.cwd()) / FILE
+        logger.info(f"rlkd: engine {self.engine.name}; scores and steps: {self.file}")
+
+    def __call__(
+        self, infer_requests: Sequence[Any], ground_truths: Sequence[str], **kwargs: Any
+    ) -> list[float]:
+        """Score the candidates of one problem.
+
+        Args:
+            infer_requests: N requests; the last message is the candidate.
+            ground_truths: N times the data set's assistant turn, with the teacher's path.
+            **kwargs: what else ms-swift hands over.
+
+        Returns:
+            N rewards, never NaN: in [0, n] for a teacher of n steps with
+            `RLKD_REWARD_SCALE=steps`, in [0, 1] with `teacher`; 0 for all where the teacher has
+            no structure, so that ms-swift leaves the problem out (`--prm_threshold`).
+
+        Raises:
+            RlkdError: if there is no problem or no teacher's path.
+            EndpointError: if a server fails for longer than the patience, or refuses us.
+        """
+        samples = [
+            self._sample(request, truth)
+            for request, truth in zip(infer_requests, ground_truths, strict=True)
+        ]
+
+        async def work() -> list[Any]:
+            async with self.engine as engine:
+                return await score_batch(samples, engine, self.cache)
+
+        scores = asyncio.run(work())
+        rewards = [
+            reward_of(score, False, self.settings.reward_scale, "score") or 0.0 for score in scores
+        ]
+        append_rows(
+            self.file,
+            (
+                trace_row(
+                    score,
+                    reward,
+                    problem=sample.problem,
+                    completion=sample.completion,
+                    is_ground_truth=sample.completion == truth,
+                )
+                for score, reward, sample, truth in zip(
+                    scores, rewards, samples, ground_truths, strict=True
+                )
+            ),
+        )
+        check_refused(scores)
+        return rewards
+
+    def _sample(self, request: Any, truth: str) -> Sample:
+        *before, candidate = request.messages
+        problems = [message["content"] for message in before if message["role"] == "user"]
+        if not problems:
+            raise RlkdError(
+                f"a row has no user message with the problem: {request.messages!r:.200}"
+            )
+        return Sample(candidate["content"], problems[-1], self.settings.sample_domain, truth)
