@@ -14,8 +14,11 @@ import json
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -64,29 +67,36 @@ def local(args: argparse.Namespace, batch: int) -> Engine:
     return LocalEngine(settings, model.eval(), template)
 
 
-def deployed(args: argparse.Namespace) -> tuple["subprocess.Popen[bytes]", Engine]:
-    """Start `swift deploy` and return it with an engine that asks it."""
+@contextmanager
+def deployed(model: Path, model_type: str, template: str, max_tokens: int) -> Iterator[Engine]:
+    """Start `swift deploy`, and give an engine that asks it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, find_spec("swift.cli.deploy").origin]
-    command += ["--model", str(args.model), "--model_type", args.model_type]
-    command += ["--template", args.template, "--infer_backend", "transformers"]
-    command += ["--torch_dtype", "float32", "--fp16", "false", "--bf16", "false"]
+    command += ["--model", str(model), "--model_type", model_type]
+    command += ["--template", template, "--infer_backend", "transformers"]
+    command += ["--torch_dtype", "float32"]
     command += ["--port", str(port), "--host", "127.0.0.1", "--served_model_name", "gsrm"]
-    command += ["--check_model", "false", "--verbose", "false"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command += ["--verbose", "false"]
+    log = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as the server
+    server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}/v1"
-    while server.poll() is None:
-        try:
-            urllib.request.urlopen(f"{url}/models").close()
-            break
-        except OSError:
-            time.sleep(1)
-    roles: dict[str, Any] = {"gsrm_base_url": url, "judge_base_url": url}
     names: dict[str, Any] = {"gsrm_model": "gsrm", "judge_model": "gsrm"}
-    return server, ServerEngine(
-        Settings(gsrm_max_tokens=args.max_tokens, request_timeout=3600, **roles, **names)
-    )
+    names |= {"gsrm_base_url": url, "judge_base_url": url}
+    try:
+        while True:
+            if server.poll() is not None:
+                log.seek(0)
+                raise RuntimeError(f"swift deploy ended: {log.read().decode()[-2000:]}")
+            try:
+                urllib.request.urlopen(f"{url}/models").close()
+                break
+            except OSError:
+                time.sleep(1)
+        yield ServerEngine(Settings(gsrm_max_tokens=max_tokens, request_timeout=3600, **names))
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def main() -> None:
@@ -100,12 +110,8 @@ def main() -> None:
     options.add_argument("--max_tokens", type=int, default=512)
     args = options.parse_args()
     batch = samples(args.rows_file, args.rows)
-    server, remote = deployed(args)
-    try:
+    with deployed(args.model, args.model_type, args.template, args.max_tokens) as remote:
         served, seconds = scored(remote, batch)
-    finally:
-        server.terminate()
-        server.wait()
     one, alone = scored(local(args, 1), batch)
     many, together = scored(local(args, 16), batch)
     well_formed = sum(
