@@ -26,9 +26,14 @@ TEACHER = "All bottles together are 6 * 4 = 24."
 FENCE = re.compile(r"⟦(.*?)⟧")
 TOKENS = re.compile(  # written anew here: what the prompts' own code breaks must not be asked of it
     r"<[|\uff5c]|[|\uff5c]>|</?(?:s|think|eos|sop|pad|unk|start_of_turn|end_of_turn)>|<</?SYS"
-    r"|\[/?INST\]|\[gMASK\]",
+    r"|\[/?INST\]|\[gMASK\]|\[e~\[|\]~!?b|</?role>|<_user>|<_bot>|<eop>|<seed:|<end_of_sentence>"
+    r"|\[/?(?:EOS|EOT|PAD|s?MASK|TOOL_RESULTS|IMG_END)\]|/(?:no_?)?think\b|<unused|<reserved|<BOS_|<ctrl",
 )
-TAG = re.compile(r"\[(?:Meta-reasoning|Sub-problem|Answer|Meat-reasoning|sub-think|Query) ?[0-9]")
+TAG = re.compile(
+    r"[\[\u3010\uff3b]\s?(?:Meta.reasoning|Sub-problem|Answer|Meat-reasoning|sub-think|Query)"
+    r"[ \W]{0,6}[0-9]"
+    r"|\[ ?End ?\]"
+)
 
 every_text = pytest.mark.parametrize("text", CORPUS.values(), ids=CORPUS.keys())
 

@@ -586,3 +586,34 @@ def test_a_server_that_answers_everything_with_nothing_ends_the_run(loopback: Lo
     loopback.always("judge", said(""))
     error = failure(make_client(loopback.url, startup_patience=0.3))
     assert not error.refuses_text and "an empty completion" in str(error)
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_a_completion_that_was_broken_off_is_asked_for_again(
+    reason: str, loopback: Loopback
+) -> None:
+    """A server that shuts down hands out halves."""
+    half = {"choices": [{"message": {"content": "half"}, "finish_reason": reason}]}
+    loopback.then("judge", raw(json.dumps(half)), said("whole"))
+    assert entered(make_client(loopback.url), say).text == "whole"
+
+
+def test_a_content_filter_is_tied_to_the_text(loopback: Loopback) -> None:
+    filtered = {"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}
+    loopback.always("judge", raw(json.dumps(filtered)))
+    assert failure(make_client(loopback.url)).refuses_text
+    assert len(loopback.asked) == 1
+
+
+def test_a_server_that_hangs_is_not_asked_first_again(loopback: Loopback) -> None:
+    """Only the first of many requests waits for it."""
+    with Loopback() as hanging:
+        hanging.always("judge", hang)
+        loopback.always("judge", said("fine"))
+
+        async def ten(client: ChatClient) -> None:
+            for _ in range(10):
+                await say(client)
+
+        entered(make_client(hanging.url, loopback.url, request_timeout=0.3), ten)
+        assert len(hanging.asked) == 1 and len(loopback.asked) == 10

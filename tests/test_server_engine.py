@@ -340,17 +340,29 @@ def test_without_log_probabilities_the_words_count(servers: Loopback) -> None:
 
 
 def test_a_server_without_log_probabilities_is_asked_for_choices(servers: Loopback) -> None:
-    """Once that is known, later questions take one request each, in later event loops too."""
+    """Three replies without are enough to know it, in later event loops too."""
     servers.always("judge", said("yes"))
     engine = ServerEngine(load_settings())
-    for number in range(3):
+    for number in range(5):
         entered(engine, lambda opened, n=number: opened.match("answer", "1", f"{n} and 1"))
-    first, *later = servers.asked
-    assert first.body["logprobs"] is True
+    first, later = servers.asked[:3], servers.asked[3:]
+    assert all(asked.body["logprobs"] is True for asked in first)
     assert len(later) == 2
     for asked in later:
         assert asked.body["structured_outputs"] == ORDINARY_CHOICE
         assert "logprobs" not in asked.body
+
+
+def test_a_reply_without_log_probabilities_changes_no_later_question(servers: Loopback) -> None:
+    """A judge that gave them once gives them."""
+    servers.then("judge", verdict(0.9), *[said("yes")] * 5)
+    servers.always("judge", verdict(0.9))
+    engine = ServerEngine(load_settings())
+    sources = [
+        entered(engine, lambda opened, n=n: opened.match("answer", "1", f"{n} and 1")).source
+        for n in range(8)
+    ]
+    assert sources == ["logprob", *["text"] * 5, "logprob", "logprob"]
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ class TestTeacherRecord:
         record = TeacherRecord()
         for _ in range(3):
             record.check([("p", "t")] * 8, [Score(UNDECOMPOSABLE, OK)] * 8)
-        assert record.known == {("p", "t"): False}
+        assert list(record.known.values()) == [False]
 
     def test_counts_over_all_batches(self) -> None:
         record = TeacherRecord()
@@ -150,7 +150,7 @@ class TestTeacherRecord:
         record = TeacherRecord()
         record.check([("p", "t")], [Score(UNDECOMPOSABLE, OK)])
         record.check([("p", "t")], [Score(OK, OK)])
-        assert record.known == {("p", "t"): True}
+        assert list(record.known.values()) == [True]
 
     def test_a_refused_teacher_is_missing_too(self) -> None:
         with pytest.raises(RlkdError):
@@ -195,7 +195,16 @@ class TestCheckRefused:
     @pytest.mark.parametrize(
         ("scores", "shares"),
         [
-            pytest.param([Score(OK, REFUSED)] * 2, "2 of 2", id="all decompositions"),
+            pytest.param(
+                [Score(OK, REFUSED), Score(OK, Decomposition(None, "refused"))],
+                "2 of 2",
+                id="all decompositions",
+            ),
+            pytest.param(
+                [Score(REFUSED, OK), Score(Decomposition(None, "refused"), OK)],
+                "2 of 3",
+                id="teachers",
+            ),
             # 2 of 39 questions: 38 verdicts and 1 decomposition
             pytest.param([refused_verdicts(2, 38)], "2 of 39", id="verdicts"),
             # 2 of 20: 1 verdict of 18 and its decomposition, 1 decomposition

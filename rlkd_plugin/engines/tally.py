@@ -41,7 +41,7 @@ def reward_of(
 class TeacherRecord:
     """Which prompts of the run have a teacher structure; stops a run where too many have none."""
 
-    known: dict[tuple[str, str], bool] = field(default_factory=dict)
+    known: dict[int, bool] = field(default_factory=dict)
 
     def check(self, prompts: Sequence[tuple[str, str]], scores: Sequence[Score]) -> None:
         """Note each prompt, given as (problem, teacher), and stop the run if need be.
@@ -51,31 +51,38 @@ class TeacherRecord:
         Raises:
             RlkdError: if more than `MAX_WITHOUT_TEACHER` of the prompts seen have no structure.
         """
+        last = ""
         for prompt, score in zip(prompts, scores, strict=True):
-            self.known[prompt] = score.teacher.structure is not None
-        missing = [problem for (problem, _), has_one in self.known.items() if not has_one]
-        if len(missing) > max(1, MAX_WITHOUT_TEACHER * len(self.known)):
+            has_one = score.teacher.structure is not None
+            self.known[hash(prompt)] = has_one
+            last = last if has_one else prompt[0]
+        seen, missing = len(self.known), len(self.known) - sum(self.known.values())
+        if missing > max(1, MAX_WITHOUT_TEACHER * seen):
             raise RlkdError(
-                f"{len(missing)} of {len(self.known)} prompts have no teacher structure (more than "
-                f"{MAX_WITHOUT_TEACHER:.0%}), the last one for the problem {missing[-1][:200]!r}; "
-                "check the column teacher_reasoning and the GSRM (`rlkd check`)"
+                f"{missing} of {seen} prompts have no teacher structure (more than "
+                f"{MAX_WITHOUT_TEACHER:.0%}), the last one for the problem {last[:200]!r}; check "
+                "the column teacher_reasoning and the GSRM (`rlkd check`)"
             )
 
 
 def check_refused(scores: Sequence[Score]) -> None:
     """Stop the run if the engine refuses too much of a batch; one refusal alone never does.
 
-    What several completions share was asked once, and counts once.
+    What several completions share was asked once, and counts once; what a text rule decided, or
+    was known of a teacher, was not asked.
 
     Raises:
         EndpointError: if more than `MAX_REFUSED` of the questions asked were refused.
     """
     asked: dict[Hashable, bool] = {}
-    for number, score in enumerate(scores):
-        asked["path", number] = score.student.status == "refused"
+    for score in scores:
+        asked[id(score.student)] = score.student.status == "refused"  # shared by equal paths
+        if score.teacher.status == "refused":
+            asked[id(score.teacher)] = True
         for question, verdict in score.verdicts:
-            texts = question.field, question.teacher, question.student
-            asked[texts] = verdict.source == "refused"
+            if verdict.source != "rule":
+                texts = question.field, question.teacher, question.student
+                asked[texts] = verdict.source == "refused"
     refused = list(asked.values())
     if sum(refused) > max(1, MAX_REFUSED * len(refused)):
         raise EndpointError(

@@ -44,9 +44,11 @@ FINAL = re.compile(
 )
 
 
-# What no parser of ours reads as a tag, but a model may: [Answer 1e5], [Answer 12345], ...
+# What no parser of ours reads as a tag, but a model may: [Answer 1e5], 【Answer **1**】, [End]
 _LOOK_ALIKE = re.compile(
-    r"\[(?=\s{0,3}(?:" + "|".join(map(re.escape, ALIASES)) + r")\s{0,3}-?[^\W_A-Za-z])",
+    r"[\[\u3010\uff3b](?=[\W_]{0,4}(?:(?:"
+    + "|".join(name.replace("-", r"[\W_]{0,3}") for name in ALIASES)
+    + r")[\W_]{0,8}[^\W_A-Za-z]|End[\W_]{0,4}[\]\u3011\uff3d]))",
     re.IGNORECASE,
 )
 

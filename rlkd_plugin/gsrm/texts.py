@@ -19,7 +19,11 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(
     r"<(?=[|\uff5c])|(?<=[|\uff5c])>|<(?=<?/?(?:s|bos|eos|eod|pad|unk|sys|sop|mask|image|think|"
     r"tool_call|tool_response|start_of_turn|end_of_turn|start_of_image|fim_(?:prefix|middle|suffix)|"
-    r"system|user|assistant)\b)|\[(?=/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS|THINK|BOS|gMASK)\])",
+    r"system|user|assistant|role|eop|beginning_of_\w{1,9}|end_of_\w{1,9}|bos_token|eos_token|"
+    r"_user|_bot|_system|_end|seed|unused|reserved|ctrl)(?:\b|[\d_:]))|"
+    r"\[(?=/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS|THINK|[BE]OS|EOT|PAD|UNK|"
+    r"CLS|SEP|g?s?MASK|IMG\w{0,9}|PREFIX|SUFFIX|MIDDLE|ARGS)\])|"
+    r"\[(?=e~\[)|\](?=~!?b[\[\]])|/(?=(?:no_?)?think\b)",
     re.IGNORECASE,
 )
 

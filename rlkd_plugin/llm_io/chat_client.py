@@ -8,8 +8,8 @@ import asyncio
 import json
 import logging
 import os
-import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -28,12 +28,15 @@ CHARS_PER_TOKEN = 4
 """What a token is taken for before the server has counted; only a limit of tokens needs it."""
 BACK_OFF = wait_random_exponential(multiplier=0.5, max=20)
 """Jittered, so that the requests of a batch do not come back to a server all at once."""
-EMPTY_TRIES = 8
-"""So many empty completions for one request, while so many others are answered, are the text's."""
+EMPTY_TRIES = 4
+"""So often a model may say nothing to one text; then it is asked whether it says anything."""
+DOUBTFUL_SECONDS = 30.0
+"""For so long a server that did not answer is the last to be tried."""
 WARN_EVERY = 10.0
 """Seconds between two warnings of a client that retries."""
 
 Message = dict[str, str]
+PROBE: list[Message] = [{"role": "user", "content": "Is 1 + 1 = 2? Answer yes or no."}]
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -59,7 +62,7 @@ class Endpoint:
 class _PassingError(Exception):
     """A failure of a server that may pass.
 
-    `wait` is its Retry-After in seconds; `empty` says that it was a completion without a text.
+    `wait` is its Retry-After in seconds; `empty` says that the model itself said nothing.
     """
 
     def __init__(self, url: str, reason: str, wait: float, empty: bool) -> None:
@@ -115,8 +118,8 @@ class ChatClient:
         self.usage = usage
         self.pace = pace or Pace()
         self._answered: set[str] = set()
-        self._answers = 0
         self._free_at: dict[str, float] = {}  # what Retry-After asked for
+        self._doubtful_until: dict[str, float] = {}
         self._next_url = 0
         self._warned = float("-inf")
 
@@ -152,11 +155,8 @@ class ChatClient:
         Raises:
             EndpointError: if one cannot be used.
         """
-        messages = [{"role": "user", "content": "Is 1 + 1 = 2? Answer yes or no."}]
         for url in self.endpoint.urls:
-            await self.complete(
-                messages, urls=(url,), may_be_empty=True, max_tokens=1, temperature=0
-            )
+            await self.complete(PROBE, urls=(url,), may_be_empty=True, max_tokens=1, temperature=0)
 
     async def complete(
         self,
@@ -215,7 +215,7 @@ class ChatClient:
         if not urls:
             at = self._next_url % len(self.endpoint.urls)
             self._next_url += 1  # servers take turns
-            urls = (*self.endpoint.urls[at:], *self.endpoint.urls[:at])
+            urls = self._best_first((*self.endpoint.urls[at:], *self.endpoint.urls[:at]))
         body = json.dumps(request).encode()
         likely = len(body) / CHARS_PER_TOKEN + request.get("max_tokens", 0)
         call = _Call(path, body, urls, read, likely)
@@ -229,7 +229,7 @@ class ChatClient:
         """Send a request whose first try failed until a server answers it."""
         urls = call.urls
         failing_since = time.monotonic()
-        empty, answers_then = int(first.empty), self._answers
+        empty = Counter([first.url] if first.empty else [])
 
         def give_up(state: RetryCallState) -> bool:
             patience = self.startup_patience
@@ -241,11 +241,11 @@ class ChatClient:
 
         def wait(state: RetryCallState) -> float:
             nonlocal url
-            at, now = state.attempt_number % len(urls), time.monotonic()
-            waits = {u: max(0.0, self._free_at.get(u, 0.0) - now) for u in (*urls[at:], *urls[:at])}
-            url = min(waits, key=waits.__getitem__)  # the next server, if it does not ask to wait
-            back_off = BACK_OFF(state) if state.attempt_number >= len(urls) else 0.0
-            return max(waits[url], back_off)
+            at = state.attempt_number % len(urls)
+            url = self._best_first((*urls[at:], *urls[:at]))[0]
+            asks = max(0.0, self._free_at.get(url, 0.0) - time.monotonic())
+            at_once = state.attempt_number < len(urls) and not asks  # the next server first
+            return 0.0 if at_once else asks + BACK_OFF(state)
 
         tries = AsyncRetrying(
             retry=retry_if_exception_type(_PassingError), wait=wait, stop=give_up, reraise=True
@@ -261,9 +261,9 @@ class ChatClient:
                     try:
                         return await self._try(call, url)
                     except _PassingError as failure:
-                        empty += failure.empty
-                        if empty >= EMPTY_TRIES and self._answers - answers_then >= EMPTY_TRIES:
-                            raise self._nothing_to_say(failure) from None
+                        empty[url] += failure.empty
+                        if failure.empty and empty[url] >= EMPTY_TRIES and await self._speaks(url):
+                            raise self._nothing_to_say(url) from None
                         raise
         except _PassingError as failure:
             raise self._gave_up(urls, failure, time.monotonic() - failing_since) from None
@@ -278,13 +278,31 @@ class ChatClient:
         finally:
             self.pace.settle(used - call.likely)
         self._answered.add(url)
-        self._answers += 1
         return reply
 
-    def _nothing_to_say(self, failure: _PassingError) -> EndpointError:
+    def _best_first(self, urls: Sequence[str]) -> Sequence[str]:
+        """Return servers in their order, but such that ask to wait, or did not answer, last."""
+        now = time.monotonic()
+
+        def wait(url: str) -> float:
+            until = max(self._free_at.get(url, 0.0), self._doubtful_until.get(url, 0.0))
+            return max(0.0, until - now)
+
+        return sorted(urls, key=wait) if len(urls) > 1 else urls
+
+    async def _speaks(self, url: str) -> bool:
+        """Say whether a server says anything to another text."""
+        body = {"model": self.endpoint.model, "messages": PROBE, "max_tokens": 1, "temperature": 0}
+        try:
+            payload = await self._post(url, "chat/completions", json.dumps(body).encode())
+            return bool(self._completion(url, payload, may_be_empty=True).text)
+        except (_PassingError, EndpointError):
+            return False
+
+    def _nothing_to_say(self, url: str) -> EndpointError:
         return EndpointError(
-            f"the {self.endpoint.role} at {failure.url} answers one text with nothing each time, "
-            "and others meanwhile",
+            f"the {self.endpoint.role} at {url} says nothing to one text each time, but speaks "
+            "otherwise",
             status=422,
         )
 
@@ -307,19 +325,18 @@ class ChatClient:
                 payload = await response.read()
                 status, headers = response.status, response.headers
         except aiohttp.ClientConnectorDNSError as error:
-            if (
-                url not in self._answered
-                or getattr(error.os_error, "errno", None) == socket.EAI_NONAME
-            ):
+            if url not in self._answered:  # later on a name may be away for a while
                 raise EndpointError(
                     f"the host of {url} is unknown; correct {self.endpoint.variable('BASE_URL')}"
                 ) from None
             raise self._passing(url, f"host not found, {error.os_error}") from None
         except asyncio.TimeoutError:
+            self._doubtful_until[url] = time.monotonic() + DOUBTFUL_SECONDS
             raise self._passing(
                 url, f"no answer in {self.request_timeout:g} s (RLKD_REQUEST_TIMEOUT)"
             ) from None
         except (aiohttp.ClientError, OSError) as error:
+            self._doubtful_until[url] = time.monotonic() + DOUBTFUL_SECONDS
             raise self._passing(url, f"{type(error).__name__}: {error}") from None
         if status == 429 and b"insufficient_quota" not in payload:
             self._answered.add(url)  # it is up
@@ -340,8 +357,13 @@ class ChatClient:
             ) from None
         self.usage.prompt_tokens += reply.prompt_tokens
         self.usage.completion_tokens += reply.completion_tokens
+        if reply.finish_reason in ("abort", "error"):
+            raise self._passing(url, f"a completion that ended with {reply.finish_reason!r}")
+        if reply.finish_reason == "content_filter":
+            raise EndpointError(f"the content filter of {url} takes offence at a text", status=422)
         if not (reply.text or reply.tokens or reply.thinks or may_be_empty):
-            raise self._passing(url, "an empty completion", empty=True)
+            said_so = reply.finish_reason == "stop" and reply.completion_tokens > 0
+            raise self._passing(url, "an empty completion", empty=said_so)
         return reply
 
     def _passing(

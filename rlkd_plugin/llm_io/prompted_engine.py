@@ -18,6 +18,8 @@ Role = Literal["GSRM", "judge"]
 
 MOST_STEPS = 16
 """Steps that the regex constraint allows."""
+LOGPROBS_TRIES = 3
+"""After so many first verdicts without log-probabilities the judge is taken to give none."""
 
 
 class PromptedEngine:
@@ -32,7 +34,7 @@ class PromptedEngine:
         self.settings = settings
         self.gsrm_name = gsrm
         self.usage = Usage()
-        self._logprobs = True  # until the judge shows that it gives none
+        self._logprobs = 0  # replies of the judge with them; below 0 such without any before
 
     @property
     def identity(self) -> str:
@@ -66,10 +68,11 @@ class PromptedEngine:
             "structured_outputs": {"choice": ["yes", "no"]},
         }
         try:
-            if self._logprobs:
+            if self._logprobs > -LOGPROBS_TRIES:
                 free = self.verdict_options()
                 reply = await self._ask("judge", prompt, temperature=0.0, **free)
-                self._logprobs = bool(reply.tokens)
+                if reply.tokens or self._logprobs <= 0:
+                    self._logprobs = 1 if reply.tokens else self._logprobs - 1
                 verdict = read_verdict(reply, self.settings.judge_threshold)
                 if verdict:
                     return verdict

@@ -219,8 +219,8 @@ class Settings(BaseSettings):
 
     @property
     def longest_wait(self) -> float:
-        """Seconds for which one request may be tried, its last try included."""
-        return max(self.patience, self.startup_patience) + self.request_timeout
+        """Seconds for which one request may be tried: its first try, the patience, its last."""
+        return max(self.patience, self.startup_patience) + 2 * self.request_timeout
 
     @property
     def rank_rates(self) -> tuple[float, float]:

@@ -5,6 +5,7 @@ one question at a time; what is asked until every walk waits for an answer goes 
 """
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,18 @@ import torch
 import torch.distributed as dist
 from swift.infer_engine import RequestConfig, TransformersEngine
 from transformers.integrations import is_deepspeed_zero3_enabled
+from transformers.integrations.fsdp import is_fsdp_enabled
 
 from rlkd_plugin.engines.base import Usage
-from rlkd_plugin.gsrm import EndpointError
+from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.llm_io.prompted_engine import PromptedEngine, Role
 from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.settings import Settings
 
+TEMPLATE_TOKENS = 64
+"""What a chat template may add to a prompt, at most."""
+BUDGET_STEP = 256
+"""Budgets of tokens are rounded up to it, so that paths of like length go together."""
 QUIET_TURNS = 20
 """The event loop turns so often without a new question when all walks wait."""
 
@@ -34,9 +40,10 @@ class _Asked:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What requests of one batch have in common."""
+        """What requests of one batch have in common; none changes what another may say."""
         options = self.options
-        return self.role, options["temperature"], options.get("logprobs", False)
+        shared = options["temperature"], options["max_tokens"], options.get("logprobs", False)
+        return self.role, *shared
 
 
 class LocalEngine(PromptedEngine):
@@ -49,11 +56,19 @@ class LocalEngine(PromptedEngine):
         settings: the prompts' kind, the limits and the size of a batch.
         model: a causal language model in evaluation mode.
         template: ms-swift's, of this model.
+
+    Raises:
+        RlkdError: with FSDP, where ranks that go at their own pace would wait for ever.
     """
 
     name = "local"
 
     def __init__(self, settings: Settings, model: torch.nn.Module, template: Any) -> None:
+        if is_fsdp_enabled():
+            raise RlkdError(
+                "--reward_model_plugin rlkd_gsrm works with DDP and DeepSpeed, not with FSDP; use "
+                "DeepSpeed, or a server (--reward_funcs rlkd_gsrm)"
+            )
         super().__init__(settings, str(model.config._name_or_path))
         self.engine = TransformersEngine(model, template=template, max_batch_size=0)
         self.engine.strict = False  # a text that cannot be encoded comes back as its error
@@ -80,6 +95,16 @@ class LocalEngine(PromptedEngine):
         """Need nothing: the model is there."""
 
     async def _ask(self, role: Role, prompt: str, **options: Any) -> Reply:
+        tokens = len(self.engine.tokenizer(prompt)["input_ids"]) + TEMPLATE_TOKENS
+        room = (self.engine.max_model_len or sys.maxsize) - tokens
+        if room < options["max_tokens"]:
+            raise EndpointError(
+                f"a text of {tokens} tokens leaves no room for {options['max_tokens']} in the "
+                f"model's {self.engine.max_model_len}; RLKD_GSRM_MAX_CHARS clips paths",
+                status=400,
+            )
+        steps = -(-options["max_tokens"] // BUDGET_STEP) * BUDGET_STEP
+        options["max_tokens"] = min(room, steps) if steps > BUDGET_STEP else options["max_tokens"]
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Asked(role, prompt, options, reply))
         return await reply
@@ -92,12 +117,12 @@ class LocalEngine(PromptedEngine):
                 await asyncio.sleep(0 if self._waiting else 0.001)
                 quiet = quiet + 1 if len(self._waiting) == before else 0
                 before = len(self._waiting)
-            self._anyone(asks=True)
             kind = self._waiting[0].kind
             batch = [asked for asked in self._waiting if asked.kind == kind]
             batch = batch[: self.settings.local_batch]
             self._waiting = [asked for asked in self._waiting if asked not in batch]
             try:
+                self._anyone(asks=True)
                 self._reply_to(batch)
             except Exception as error:  # it is raised where the replies are waited for
                 for asked in (*batch, *self._waiting):
@@ -118,7 +143,7 @@ class LocalEngine(PromptedEngine):
         requests = [{"messages": [{"role": "user", "content": asked.prompt}]} for asked in batch]
         options = batch[0].options if batch else {"temperature": 0.0}
         config = RequestConfig(
-            max_tokens=max((asked.options["max_tokens"] for asked in batch), default=1),
+            max_tokens=options.get("max_tokens", 1),
             temperature=options["temperature"],
             stop=options.get("stop"),
             logprobs=options.get("logprobs", False),
@@ -126,12 +151,14 @@ class LocalEngine(PromptedEngine):
         )
         nothing = [{"messages": [{"role": "user", "content": "1"}]}]
         answers = self.engine.infer(requests or nothing, config, use_tqdm=False)
+        if self._in_step and all(isinstance(answer, Exception) for answer in answers):
+            self.engine.infer(nothing, config, use_tqdm=False)  # the others run the model now
         self.usage.requests += len(batch)
         for asked, answer in zip(batch, answers[: len(batch)], strict=True):
             if asked.reply.done():
                 continue  # its batch was given up
             if isinstance(answer, Exception):
-                error = EndpointError(f"the GSRM does not take a text: {answer}", status=400)
+                error = EndpointError(f"the model does not take a text: {answer}", status=400)
                 asked.reply.set_exception(error)
                 continue
             reply = _reply(answer)

@@ -81,14 +81,19 @@ class RlkdGsrmSampling(PRM):
                     reward,
                     problem=sample.problem,
                     completion=sample.completion,
-                    is_ground_truth=sample.completion == truth,
+                    is_ground_truth=number == len(samples) - 1,
                 )
-                for score, reward, sample, truth in zip(
-                    scores, rewards, samples, ground_truths, strict=True
+                for number, (score, reward, sample) in enumerate(
+                    zip(scores, rewards, samples, strict=True)
                 )
             ),
         )
         check_refused(scores)
+        if samples and scores[0].teacher.structure is None:
+            logger.warning(
+                f"rlkd: no structure of the teacher's path ({scores[0].teacher.status}): ms-swift "
+                f"leaves the problem out: {samples[0].problem[:100]!r}"
+            )
         return rewards
 
     def _sample(self, request: Any, truth: str) -> Sample:
