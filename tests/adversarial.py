@@ -53,7 +53,7 @@ TAGS = {
     "tags with other digits": "[Answer \u0661]: a [Answer \u00b2]: b [Answer 1e5]: c",
     "tags of large numbers": "[Answer 99999999999999999999]: a [Answer 0]: b [Answer -1]: c",
     "tags that are none": "[Answer    1]: a [Answer **1**]: b [Answer #1]: c [Answer\u200b 1]: d",
-    "tags with other signs": "\u3010Answer 1\u3011 a \uff3bAnswer 1\uff3d b [Meta\u2011reasoning 1]",
+    "tags with other signs": "\u3010Answer 1\u3011 \uff3bAnswer 1\uff3d [Meta\u2011reasoning 1]",
     "the stop string": "2 + 3 = 5.\n[End]\n[ End ]\nMore.",
     "many tags": "[Answer 1]: " * 20_000,
     "an end": "So the final answer is: 24\n" * 2_000,
