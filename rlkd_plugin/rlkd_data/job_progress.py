@@ -59,6 +59,7 @@ def job_shown(
     Raises:
         RlkdError: if there is no source.
     """
+    row_files(source)  # without a source there is nothing to show
     console = Console(markup=False, highlight=False, soft_wrap=True)
     begin = time.monotonic()
     last = f"written to {out}"
