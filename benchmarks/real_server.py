@@ -19,7 +19,8 @@ from rlkd_plugin.engines.base import Decomposition, Usage
 from rlkd_plugin.engines.rules import RulesEngine
 from rlkd_plugin.engines.scoring import Sample, Score, score_batch
 from rlkd_plugin.gsrm import FIELDS
-from rlkd_plugin.llm_io.chat_client import ChatClient, Endpoint
+from rlkd_plugin.llm_io.chat_client import ChatClient
+from rlkd_plugin.llm_io.endpoint import Endpoint
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.row_format import gsm8k_row

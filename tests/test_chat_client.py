@@ -20,7 +20,8 @@ from tenacity import wait_fixed
 from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.llm_io import chat_client
-from rlkd_plugin.llm_io.chat_client import ChatClient, Endpoint
+from rlkd_plugin.llm_io.chat_client import ChatClient
+from rlkd_plugin.llm_io.endpoint import Endpoint
 from rlkd_plugin.llm_io.replies import Reply
 from tests.loopback import (
     JUDGE,

@@ -19,6 +19,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import EndpointError
+from rlkd_plugin.llm_io.endpoint import Endpoint, without_key, words_of
 from rlkd_plugin.llm_io.pace import Pace
 from rlkd_plugin.llm_io.replies import Reply, read_embeddings, read_reply, seconds_to_wait
 
@@ -40,23 +41,6 @@ PROBE: list[Message] = [{"role": "user", "content": "Is 1 + 1 = 2? Answer yes or
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A group of servers with one model, and the settings that name them.
-
-    `role` is "GSRM", "judge", "generator" ...; the variables are `RLKD_<ROLE>_BASE_URL` and so on.
-    """
-
-    role: str
-    urls: tuple[str, ...]
-    model: str
-    api_key_env: str
-
-    def variable(self, option: str) -> str:
-        """Return the name of one of this endpoint's settings."""
-        return f"RLKD_{self.role.upper()}_{option}"
 
 
 class _PassingError(Exception):
@@ -90,7 +74,8 @@ class _Call(Generic[T]):
 class ChatClient:
     """Sends chat requests to one endpoint; entered with `async with` in each event loop.
 
-    Only plain facts survive from one loop to the next: which servers ever answered.
+    Only plain facts survive from one loop to the next: which servers ever answered, ask to wait, or
+    did not answer of late.
 
     Args:
         endpoint: where to.
@@ -128,8 +113,8 @@ class ChatClient:
         key = os.environ.get(self.endpoint.api_key_env, "").strip()  # files end in a line end
         if not (key.isascii() and key.isprintable()):
             raise EndpointError(
-                f"the API key in the variable that {self._named_key()} names has a line break or "
-                "another character that no HTTP header can hold"
+                f"the API key in the variable that {self.endpoint.named_key} names has a line "
+                "break or another character that no HTTP header can hold"
             )
         self._key = key or None
         self._session = aiohttp.ClientSession(
@@ -341,11 +326,11 @@ class ChatClient:
         if status == 429 and b"insufficient_quota" not in payload:
             self._answered.add(url)  # it is up
         elif status == 429 or status not in (200, *RETRIED):
-            raise EndpointError(self._refusal(url, status, payload), status)
+            raise EndpointError(self.endpoint.refusal(url, status, payload, self._key), status)
         if status != 200:
             seconds = seconds_to_wait(headers.get("Retry-After"))
             self._free_at[url] = time.monotonic() + seconds
-            raise self._passing(url, f"HTTP {status}: {self._words(payload)}", seconds)
+            raise self._passing(url, f"HTTP {status}: {words_of(payload, self._key)}", seconds)
         return payload
 
     def _completion(self, url: str, payload: bytes, may_be_empty: bool) -> Reply:
@@ -353,7 +338,7 @@ class ChatClient:
             reply = read_reply(payload)
         except ValueError:
             raise self._passing(
-                url, f"a reply that is no completion: {self._words(payload)}"
+                url, f"a reply that is no completion: {words_of(payload, self._key)}"
             ) from None
         self.usage.prompt_tokens += reply.prompt_tokens
         self.usage.completion_tokens += reply.completion_tokens
@@ -369,36 +354,8 @@ class ChatClient:
     def _passing(
         self, url: str, reason: str, wait: float = 0.0, *, empty: bool = False
     ) -> _PassingError:
-        reason = self._without_key(reason)  # a server's broken header may hold it
+        reason = without_key(reason, self._key)  # a server's broken header may hold it
         if time.monotonic() - self._warned > WARN_EVERY:
             self._warned = time.monotonic()
             logger.warning("rlkd: the %s at %s: %s; trying again", self.endpoint.role, url, reason)
         return _PassingError(url, reason, wait, empty)
-
-    def _refusal(self, url: str, status: int, payload: bytes) -> str:
-        remedy = {
-            401: f"the API key is read from the variable that {self._named_key()} names",
-            402: f"the account behind the key that {self._named_key()} names cannot pay",
-            429: f"the account behind the key that {self._named_key()} names cannot pay",
-            403: f"the API key is read from the variable that {self._named_key()} names",
-            404: f"correct {self.endpoint.variable('MODEL')}={self.endpoint.model!r} or "
-            f"{self.endpoint.variable('BASE_URL')} (it ends in /v1)",
-        }.get(status, f"see {self.endpoint.variable('BASE_URL')} and the server's log")
-        words = self._words(payload)
-        return f"the {self.endpoint.role} at {url} answers HTTP {status}: {words}; {remedy}"
-
-    def _named_key(self) -> str:
-        """Return the setting that names the key's variable, and the name unless it may be a key."""
-        name = self.endpoint.api_key_env
-        shown = f"={name}" if name.isupper() or name in os.environ else ""
-        return self.endpoint.variable("API_KEY_ENV") + shown
-
-    def _words(self, payload: bytes) -> str:
-        """Return what the server said, short and without the key."""
-        text = self._without_key(payload.decode("utf-8", errors="replace"))
-        return " ".join(text.split())[:300] or "(nothing)"
-
-    def _without_key(self, text: str) -> str:
-        for key in (self._key, json.dumps(self._key)[1:-1]) if self._key else ():
-            text = text.replace(key, "***")
-        return text

@@ -2,7 +2,8 @@
 
 from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.llm_io.chat_client import ChatClient, Endpoint
+from rlkd_plugin.llm_io.chat_client import ChatClient
+from rlkd_plugin.llm_io.endpoint import Endpoint
 from rlkd_plugin.llm_io.pace import Pace
 from rlkd_plugin.llm_io.settings import Settings
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -62,15 +63,13 @@ def job_shown(
     row_files(source)  # without a source there is nothing to show
     console = Console(markup=False, highlight=False, soft_wrap=True)
     begin = time.monotonic()
-    last = f"written to {out}"
+    last = "stopped"
     try:
         with progress_shown(source, lambda: report.passed, cost.words):
             yield
+        last = f"written to {out}"
     except (KeyboardInterrupt, EndpointError):
         last = f"stopped; {kept or out} keeps what is done, and the same command goes on behind it"
-        raise
-    except BaseException:
-        last = "stopped"
         raise
     finally:
         show(report, console)
@@ -93,11 +92,11 @@ def progress_shown(
     Raises:
         RlkdError: if there is no source.
     """
-    total = count_rows(row_files(source))
+    job = _Job(count_rows(row_files(source)), passed, words)
     terminal = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     ended = threading.Event()
     shows = _bar if terminal.is_terminal else _lines
-    thread = threading.Thread(target=shows, args=(terminal, total, passed, words, ended))
+    thread = threading.Thread(target=shows, args=(job, terminal, ended))
     thread.start()
     try:
         yield
@@ -106,39 +105,38 @@ def progress_shown(
         thread.join()
 
 
-def _bar(
-    terminal: Console,
-    total: int,
-    passed: Callable[[], int],
-    words: Callable[[], str],
-    ended: threading.Event,
-) -> None:
+@dataclass(frozen=True)
+class _Job:
+    """What there is to show of a job."""
+
+    total: int
+    passed: Callable[[], int]
+    words: Callable[[], str]
+
+
+def _bar(job: _Job, terminal: Console, ended: threading.Event) -> None:
     columns = BarColumn(), MofNCompleteColumn(), TextColumn("rows,"), TimeRemainingColumn()
     progress = Progress(*columns, TextColumn("left"))
-    task = progress.add_task("", total=total)
+    task = progress.add_task("", total=job.total)
     below = Text(no_wrap=True, overflow="ellipsis")
     with Live(Group(progress, below), console=terminal, transient=True):
         while not ended.wait(BAR_SECONDS):
-            progress.update(task, completed=passed())
-            below.plain = words()
+            progress.update(task, completed=job.passed())
+            below.plain = job.words()
 
 
-def _lines(
-    terminal: Console,
-    total: int,
-    passed: Callable[[], int],
-    words: Callable[[], str],
-    ended: threading.Event,
-) -> None:
+def _lines(job: _Job, terminal: Console, ended: threading.Event) -> None:
     before, then = None, time.monotonic()
     while not ended.wait(LINE_SECONDS):
-        done, now = passed(), time.monotonic()
-        line = f"{done:,} of {total:,} rows"
+        done, now = job.passed(), time.monotonic()
+        line = f"{done:,} of {job.total:,} rows"
         if before is not None:  # the first time there are rows that were done before
             rate = (done - before) / (now - then)
-            left = f"{(total - done) / rate / 60:,.0f} min left" if rate else "no row ended since"
+            left = "no row ended since"
+            if rate:
+                left = f"{(job.total - done) / rate / 60:,.0f} min left"
             line += f", {rate * 60:,.0f} a minute, {left}"
-        terminal.print(", ".join(part for part in (line, words()) if part))
+        terminal.print(", ".join(part for part in (line, job.words()) if part))
         before, then = done, now
 
 

@@ -122,13 +122,10 @@ async def write_subset(
         EndpointError: if the embedding server fails.
     """
     files = source_files(source, out)
-    test_files = source_files(tests, out)
+    items = _items(tests, out)
     saved = out.with_name(f"{out.name}.similarities.jsonl")
     if out.exists() and not (out.is_file() and saved.exists()):
         raise RlkdError(f"{out} is there already, and not from this job; name another file")
-    items = [text for _, row in raw_rows(test_files) if (text := _problem(row))]
-    if not items:
-        raise RlkdError(f"{tests} has no row with a problem to compare with")
     present = _problems(files, report)
     if count > len(present):
         raise RlkdError(f"{source} has {len(present)} different problems, fewer than {count}")
@@ -142,15 +139,17 @@ async def write_subset(
         }
         report.measured_before = len(known)
 
-        async def measure(batch: list[tuple[int, str]]) -> list[np.ndarray | None]:
+        async def measure(batch: list[tuple[int, str]]) -> dict[int, np.ndarray]:
             vectors = await _taken([text for _, text in batch], embedder)
-            return [None if v is None else (_unit([v], targets) @ targets.T)[0] for v in vectors]
+            taken = [at for at, vector in enumerate(vectors) if vector is not None]
+            if not taken:
+                return {}
+            cosines = _unit([vectors[at] for at in taken], targets) @ targets.T
+            return {batch[at][0]: row for at, row in zip(taken, cosines, strict=True)}
 
-        def keep(batch: list[tuple[int, str]], cosines: list[np.ndarray | None]) -> None:
-            for (key, _), row in zip(batch, cosines, strict=True):
-                if row is None:
-                    report.refused += 1
-                    continue
+        def keep(batch: list[tuple[int, str]], cosines: dict[int, np.ndarray]) -> None:
+            report.refused += len(batch) - len(cosines)
+            for key, row in cosines.items():
                 nearest = int(row.argmax())
                 similarity = round(float(row[nearest]), DIGITS)
                 line = {"id": key, "similarity": similarity, "nearest": nearest}
@@ -162,6 +161,19 @@ async def write_subset(
         if count > len(known):
             raise RlkdError(f"only {len(known)} problems have an embedding, fewer than {count}")
         _write(files, out, count, known, items, report)
+
+
+def _items(tests: Path, out: Path) -> list[str]:
+    """Return the problems of the test set.
+
+    Raises:
+        RlkdError: if it has none, or would be written over.
+    """
+    files = source_files(tests, out)
+    items = [text for _, row in raw_rows(files) if (text := _problem(row))]
+    if not items:
+        raise RlkdError(f"{tests} has no row with a problem to compare with")
+    return items
 
 
 def _problems(files: Sequence[Path], report: SubsetReport) -> set[int]:

@@ -1,0 +1,58 @@
+"""A group of servers as the settings name it, and what is said of it when it refuses us.
+
+No key is ever part of what is said.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A group of servers with one model, and the settings that name them.
+
+    `role` is "GSRM", "judge", "generator" ...; the variables are `RLKD_<ROLE>_BASE_URL` and so on.
+    """
+
+    role: str
+    urls: tuple[str, ...]
+    model: str
+    api_key_env: str
+
+    def variable(self, option: str) -> str:
+        """Return the name of one of this endpoint's settings."""
+        return f"RLKD_{self.role.upper()}_{option}"
+
+    def refusal(self, url: str, status: int, payload: bytes, key: str | None) -> str:
+        """Return what is wrong where a server refuses us, and which setting to correct."""
+        remedy = {
+            401: f"the API key is read from the variable that {self.named_key} names",
+            402: f"the account behind the key that {self.named_key} names cannot pay",
+            429: f"the account behind the key that {self.named_key} names cannot pay",
+            403: f"the API key is read from the variable that {self.named_key} names",
+            404: f"correct {self.variable('MODEL')}={self.model!r} or "
+            f"{self.variable('BASE_URL')} (it ends in /v1)",
+        }.get(status, f"see {self.variable('BASE_URL')} and the server's log")
+        words = words_of(payload, key)
+        return f"the {self.role} at {url} answers HTTP {status}: {words}; {remedy}"
+
+    @property
+    def named_key(self) -> str:
+        """The setting that names the key's variable, and the name unless it may be a key."""
+        name = self.api_key_env
+        shown = f"={name}" if name.isupper() or name in os.environ else ""
+        return self.variable("API_KEY_ENV") + shown
+
+
+def words_of(payload: bytes, key: str | None) -> str:
+    """Return what a server said, short and without the key."""
+    text = without_key(payload.decode("utf-8", errors="replace"), key)
+    return " ".join(text.split())[:300] or "(nothing)"
+
+
+def without_key(text: str, key: str | None) -> str:
+    """Return a text with the key blotted out, also as JSON writes it."""
+    for form in (key, json.dumps(key)[1:-1]) if key else ():
+        text = text.replace(form, "***")
+    return text
