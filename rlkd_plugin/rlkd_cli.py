@@ -48,6 +48,16 @@ def path() -> None:
     typer.echo(Path(__file__).resolve().with_name("register.py"))
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def guard(
+    command: Annotated[list[str], typer.Argument(help="The command and its options.")],
+) -> None:
+    """Run a command of a Procfile; when it or the process manager ends, nothing of it is left."""
+    from rlkd_plugin.rlkd_guard import guard as run
+
+    raise typer.Exit(run(command))
+
+
 @app.command()
 def prepare(
     name: Annotated[

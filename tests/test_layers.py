@@ -14,7 +14,7 @@ PACKAGE = ROOT / "rlkd_plugin"
 STANDARD = set(sys.stdlib_module_names)
 FIRST_LEVEL = {
     *("__init__", "register", "gsrm", "engines", "llm_io", "swift_hooks"),
-    *("rlkd_data", "rlkd_eval", "rlkd_cli"),
+    *("rlkd_data", "rlkd_eval", "rlkd_cli", "rlkd_guard"),
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 
