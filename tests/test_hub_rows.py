@@ -9,6 +9,7 @@ from rlkd_plugin.gsrm.prompts import decompose_prompt
 from rlkd_plugin.rlkd_data.hub_rows import (
     gsrm_sft_row,
     last_boxed,
+    openr1_pairs_row,
     openr1_row,
     openr1_sft_row,
     openthoughts_row,
@@ -37,7 +38,20 @@ def test_the_sft_row_has_the_whole_generation_as_the_assistants_turn() -> None:
     assert {**sft, "messages": None} == {**row, "messages": None}
 
 
-@pytest.mark.parametrize("make_row", [openr1_row, openr1_sft_row])
+def test_a_pair_prefers_the_right_generation_to_the_wrong_one() -> None:
+    """All else is as in the row for SFT, so PPO's reward model reads what SFT learns."""
+    row, sft = openr1_pairs_row(openr1(3)), openr1_sft_row(openr1(3))
+    wrong = "<think>\nI guess 7.\n</think>\n\nThe answer is $\\boxed{7}$."
+    assert row == {**sft, "rejected_response": wrong}
+
+
+@pytest.mark.parametrize("marks", [[True, True], [True, None]])
+def test_a_pair_needs_a_wrong_generation(marks: list[bool | None]) -> None:
+    with pytest.raises(FormatError, match="no generation is marked wrong"):
+        openr1_pairs_row(openr1(3, correctness_math_verify=marks))
+
+
+@pytest.mark.parametrize("make_row", [openr1_row, openr1_sft_row, openr1_pairs_row])
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -85,8 +85,9 @@ def test_the_ids_of_a_config_are_known(
     from swift.template import TEMPLATE_MAPPING
 
     config = yaml.safe_load(file.read_text("utf-8"))
-    for name in names_in(config, MODEL_KEYS):
-        assert name in known_models or config.get("model_type") in MODEL_MAPPING
+    for key in MODEL_KEYS:
+        for name in names_in(config, (key,)):
+            assert name in known_models or config.get(f"{key}_type") in MODEL_MAPPING
     for name in names_in(config, ("dataset", "val_dataset")):
         assert re.split("[:#]", name)[0] in known_data
     assert config.get("template", "chatml") in TEMPLATE_MAPPING

@@ -244,6 +244,7 @@ def test_ids_are_for_modelscope_first_and_hugging_face_second() -> None:
         "gsm8k": ("modelscope/gsm8k", "openai/gsm8k"),
         "openr1-math": ("open-r1/OpenR1-Math-220k",) * 2,
         "openr1-math-sft": ("open-r1/OpenR1-Math-220k",) * 2,
+        "openr1-math-pairs": ("open-r1/OpenR1-Math-220k",) * 2,
         "openthoughts": ("open-thoughts/OpenThoughts-114k",) * 2,
         "gsrm-sft": ("", ""),
         "jsonl": ("", ""),

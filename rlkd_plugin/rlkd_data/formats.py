@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from rlkd_plugin.rlkd_data.hub_rows import (
     gsrm_sft_row,
+    openr1_pairs_row,
     openr1_row,
     openr1_sft_row,
     openthoughts_row,
@@ -51,6 +52,7 @@ FORMATS = {
     ),
     "openr1-math": Format(openr1_row, **_OPENR1),
     "openr1-math-sft": Format(openr1_sft_row, **_OPENR1),
+    "openr1-math-pairs": Format(openr1_pairs_row, **_OPENR1),
     "openthoughts": Format(
         openthoughts_row,
         needs=("problem", "deepseek_reasoning", "domain"),

@@ -63,6 +63,22 @@ def openr1_sft_row(raw: Mapping[str, Any]) -> Row:
     return {**row, "messages": [*row["messages"], reply]}
 
 
+def openr1_pairs_row(raw: Mapping[str, Any]) -> Row:
+    """Make a row of preferences from one of OpenR1-Math-220k, for the reward model of PPO.
+
+    The first generation that math-verify marked correct is preferred to the first marked wrong.
+
+    Raises:
+        FormatError: as `openr1_row`, and if no generation is marked wrong.
+    """
+    row = openr1_sft_row(raw)
+    marks = zip(raw["generations"], raw["correctness_math_verify"], strict=True)
+    wrong = next((text for text, right in marks if right is False and isinstance(text, str)), "")
+    if not wrong.strip():
+        raise FormatError(f"no generation is marked wrong: {raw['correctness_math_verify']!r:.200}")
+    return {**row, "rejected_response": wrong.strip()}
+
+
 def openthoughts_row(raw: Mapping[str, Any]) -> Row:
     """Make a GRPO row from one of OpenThoughts-114k, subset `metadata`.
 
