@@ -3,7 +3,7 @@
 #   make demo                                     the built-in problems
 #   make demo DATA=gsm8k.jsonl                    your copy of GSM8K's rows
 #   make demo ARGS="--max_steps 3"                options for `swift rlhf`
-#   make test PYTEST_ARGS="-k structure"          options for pytest
+#   make test PYTEST_ARGS="-k structure -n 0"     options for pytest; -n 0: one after another
 #   make test TORCH="torch==2.13.0 -f WHEELS"     another build of torch (options for pip)
 
 SHELL  := bash
@@ -52,7 +52,7 @@ endif
 	@$(BIN)/rlkd curves $(DEMO)
 
 test: setup  ## Run the tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(PLUGIN_MADE)  ## Check the code's rules and format
 	@$(BIN)/ruff check $(CODE)

@@ -22,6 +22,7 @@ REQUIRES = [
     "aiohttp",  # requests to the GSRM and the judge, many in flight at once
     "tenacity",  # the one retry policy of these requests
     "typer",  # the `rlkd` command
+    "psutil",  # `rlkd guard` finds what a process has started; ms-swift's accelerate has it too
     "rich",  # its tables
     "matplotlib",  # the chart of `rlkd curves`
     "datasets",  # reads training data; ms-swift bounds its version
@@ -42,17 +43,22 @@ EXTRAS = {
         "vllm-ascend",  # the Ascend backend of vLLM
         "deepspeed",  # ZeRO-2 and ZeRO-3, for training on several NPUs
     ],
+    "recipes": [
+        "honcho",  # runs a Procfile: servers and trainer together
+    ],
     "embed": [
         "sentence-transformers",  # `rlkd subset --model FOLDER`, where there is no server
     ],
     "dev": [
         "pytest",  # the tests
         "pytest-timeout",  # a test that hangs fails instead
+        "pytest-xdist",  # two tests at once: most of a training's time here is one thread's
         "hypothesis",  # round trips and hostile texts for the structure parser
         "fastapi",  # the tests' loopback model server; its client, aiohttp, is here already
         "uvicorn",  # runs it
         "deepspeed",  # ZeRO-3 on two CPU ranks, as the recipes use it on devices
         "gguf",  # reads the demo model where no model hub can be reached
+        "honcho",  # the Procfiles of swift_configs/
         "pyyaml",  # reads swift_configs/ in the tests, as ms-swift does
         "ruff",  # lint and format
     ],

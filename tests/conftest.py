@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from tests.loopback import Loopback
 
 SetOptions = Callable[..., None]
+
+with socket.create_server(("127.0.0.1", 0)) as free:
+    # a process group of one has a port too: two runs on one machine must not both take 29500
+    os.environ["MASTER_PORT"] = str(free.getsockname()[1])
 
 
 @pytest.fixture(autouse=True)

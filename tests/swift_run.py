@@ -10,6 +10,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "SmolLM2-135M-Instruct"
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+"""Threads of a process: two at once on two cores slow each other down many times."""
 
 
 def swift(
@@ -30,7 +32,7 @@ def swift(
     done = subprocess.run(
         [*launcher, script, *options],
         cwd=cwd,
-        env={**clean, "OMP_NUM_THREADS": "2" if ranks == 1 else "1", **env},
+        env={**clean, "OMP_NUM_THREADS": str(THREADS if ranks == 1 else 1), **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
