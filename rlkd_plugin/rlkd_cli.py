@@ -51,11 +51,14 @@ def path() -> None:
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def guard(
     command: Annotated[list[str], typer.Argument(help="The command and its options.")],
+    server: Annotated[
+        bool, typer.Option("--server", help="It serves: that it ends is an error.")
+    ] = False,
 ) -> None:
     """Run a command of a Procfile; when it or the process manager ends, nothing of it is left."""
     from rlkd_plugin.rlkd_guard import guard as run
 
-    raise typer.Exit(run(command))
+    raise typer.Exit(run(command, server))
 
 
 @app.command()

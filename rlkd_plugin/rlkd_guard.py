@@ -11,7 +11,6 @@ import ctypes
 import logging
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 
@@ -25,10 +24,15 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 logger = logging.getLogger(__name__)
 
 
-def guard(command: Sequence[str]) -> int:
+def guard(command: Sequence[str], server: bool = False) -> int:
     """Run a command until it ends, we are told to stop, or the process manager is gone.
 
     Then everything that it started, and that it left behind, is ended.
+
+    Args:
+        command: its words.
+        server: that it ends is an error, whatever status it has. vLLM ends with 0 when its engine
+            was killed, and a process manager takes the status of the first to end.
 
     Returns:
         The command's exit status as a shell has it: 128 + n after signal n, 127 if it is not there.
@@ -41,11 +45,16 @@ def guard(command: Sequence[str]) -> int:
     outer = psutil.Process()
     inner = os.fork()
     if inner:
-        return _hold(inner, manager, told)
+        status = _hold(inner, manager, told)
+        if server and status == 0:
+            logger.warning("rlkd guard: the server has ended")
+        return status or int(server)
     status = 127
     try:
         _adopt_orphans()
-        status = _hold(subprocess.Popen(command).pid, [outer], told)
+        # no Popen: it would reap the command itself, when it is gone before we look
+        pid = os.posix_spawnp(command[0], command, os.environ, setsigdef=[signal.SIGPIPE])
+        status = _hold(pid, [outer], told)
     except OSError as error:
         logger.warning("rlkd guard: %s: %s", command[0], error.strerror)
     finally:

@@ -126,6 +126,13 @@ def test_the_first_to_end_gives_the_status(started: Callable[..., Run], status: 
     assert run.honcho.returncode == status
 
 
+def test_a_server_that_ends_is_an_error() -> None:
+    """vLLM's status is 0 when its engine was killed."""
+    command = [sys.executable, "-m", "rlkd_plugin.rlkd_cli", "guard", "--server", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (1, "rlkd guard: the server has ended\n")
+
+
 def test_a_command_that_is_not_there(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "rlkd_plugin.rlkd_cli", "guard", "no-such-command", "--option"],

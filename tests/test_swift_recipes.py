@@ -30,8 +30,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_model(tmp_path_factory.mktemp("model") / "tiny", [str(openr1(n)) for n in (1, 2)])
 
 
-def run(name: str, folder: Path, model: Path, ranks: int = 1, **given: Any) -> Path:
-    """Train a recipe for two steps; return its output folder."""
+def run(
+    name: str,
+    folder: Path,
+    model: Path,
+    ranks: int = 1,
+    options: tuple[str, ...] = (),
+    **given: Any,
+) -> Path:
+    """Train a recipe for two steps, or as further options say; return its output folder."""
     folder.mkdir(parents=True, exist_ok=True)
     config = read(ROOT / "swift_configs" / f"{name}.yaml")
     file = merged(config, overlay(config, folder, model, **given), folder / f"{name}.yaml")
@@ -40,7 +47,7 @@ def run(name: str, folder: Path, model: Path, ranks: int = 1, **given: Any) -> P
         [
             *[sys.executable, "-m", "torch.distributed.run", "--standalone"],
             *["--nproc_per_node", str(ranks), "tests/on_cpu.py"],
-            *[recipes.command(config), str(file)],
+            *[recipes.command(config), str(file), *options],
         ],
         cwd=ROOT,
         env={
@@ -56,6 +63,16 @@ def run(name: str, folder: Path, model: Path, ranks: int = 1, **given: Any) -> P
     assert done.returncode == 0, done.stdout[-4000:]
     outs = sorted((folder / "out").glob("v*-*")) or [folder / "out"]
     return outs[-1]
+
+
+def test_a_run_goes_on_from_its_checkpoint(model: Path, tmp_path: Path) -> None:
+    """`RESUME` of the Procfiles: the steps go on, and the log in a new folder."""
+    out = run("grpo_npu", tmp_path, model, rows=16)
+    resume = ("--resume_from_checkpoint", str(out / "checkpoint-2"), "--max_steps", "4")
+    again = run("grpo_npu", tmp_path, model, options=resume, rows=16)
+    assert again != out
+    steps = [row["global_step/max_steps"] for row in steps_logged(again)]
+    assert steps == ["3/4", "4/4"]
 
 
 @pytest.mark.parametrize("name", ["rlkd_cuda", "rlkd_zero_npu", "shift_rlkd_cuda"])

@@ -36,7 +36,7 @@ GIGA = 1e9
 
 @dataclass(frozen=True)
 class Model:
-    """The shape of Qwen2.5-7B, Qwen2.5-Math-7B and DeepSeek-R1-Distill-Qwen-7B (their config.json)."""
+    """The shape that Qwen2.5-7B, its Math and its DeepSeek-R1-Distill model share (config.json)."""
 
     hidden: int = 3584
     inner: int = 18944
@@ -143,8 +143,8 @@ def need(config: dict[str, Any]) -> Need:
 def table() -> str:
     """Return the recipes' needs as a Markdown table, in GB a device."""
     lines = [
-        "| recipe | weights | gradients | optimizer | frozen models | gathered | activations | logits "
-        "| a step | other peak | of 65.4 GB |",
+        "| recipe | weights | gradients | optimizer | frozen models | gathered | activations "
+        "| logits | a step | other peak | of 65.4 GB |",
         "| --- |" + " ---: |" * 10,
     ]
     for name in (*RECIPES, "ppo_reward", "ppo"):
@@ -161,7 +161,8 @@ def table() -> str:
 def server_table() -> str:
     """Return what is left for the KV cache of a 7B server, by the share of a device it is given."""
     lines = [
-        "| `--gpu-memory-utilization` | of a 64 GB device | weights | other | KV cache | tokens in it |",
+        "| `--gpu-memory-utilization` | of a 64 GB device | weights | other | KV cache "
+        "| tokens in it |",
         "| ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for share in (0.29, 0.45, 0.9):
