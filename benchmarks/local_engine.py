@@ -11,6 +11,7 @@ rewards of the first and the last have to be equal. Prints counts, seconds and t
 import argparse
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -79,7 +80,9 @@ def deployed(model: Path, model_type: str, template: str, max_tokens: int) -> It
     command += ["--port", str(port), "--host", "127.0.0.1", "--served_model_name", "gsrm"]
     command += ["--verbose", "false"]
     log = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as the server
-    server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    with socket.create_server(("127.0.0.1", 0)) as free:  # ms-swift opens a process group of one
+        env = {**os.environ, "MASTER_PORT": str(free.getsockname()[1])}
+    server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env)
     url = f"http://127.0.0.1:{port}/v1"
     names: dict[str, Any] = {"gsrm_model": "gsrm", "judge_model": "gsrm"}
     names |= {"gsrm_base_url": url, "judge_base_url": url}

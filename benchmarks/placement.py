@@ -24,6 +24,7 @@ from pathlib import Path
 
 import psutil
 
+from rlkd_plugin.rlkd_guard import runs
 from tests.hub_shapes import openr1
 from tests.recipes import merged, overlay, read
 from tests.swift_run import MODEL, ROOT
@@ -114,24 +115,17 @@ class Run:
                     found.append(one)
             except OSError:
                 continue
-        return [one for one in found if lives(one)]
+        return [one for one in found if runs(one)]
 
     def ended(self, tree: set[psutil.Process], seconds: float = 60) -> tuple[float, int]:
         """Wait until nothing is left; return the seconds, and how many processes are."""
         start = time.monotonic()
         while time.monotonic() - start < seconds:
             self.honcho.poll()
-            if not (left := {one for one in tree if lives(one)} | set(self.marked())):
+            if not (left := {one for one in tree if runs(one)} | set(self.marked())):
                 break
             time.sleep(0.1)
         return time.monotonic() - start, len(left)
-
-
-def lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 VICTIMS: dict[str, Callable[[Run], tuple[psutil.Process, int]]] = {

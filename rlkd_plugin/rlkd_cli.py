@@ -58,7 +58,7 @@ def guard(
     """Run a command of a Procfile; when it or the process manager ends, nothing of it is left."""
     from rlkd_plugin.rlkd_guard import guard as run
 
-    raise typer.Exit(run(command, server))
+    raise typer.Exit(run(command, server))  # an OSError ends as one line, with status 1
 
 
 @app.command()

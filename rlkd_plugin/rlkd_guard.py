@@ -35,13 +35,15 @@ def guard(command: Sequence[str], server: bool = False) -> int:
             was killed, and a process manager takes the status of the first to end.
 
     Returns:
-        The command's exit status as a shell has it: 128 + n after signal n, 127 if it is not there.
+        The command's exit status as a shell has it: 128 + n after signal n, 127 if it is not there,
+        126 if it may not be run.
     """
     manager = manager_of(psutil.Process())
     _adopt_orphans()
     told: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: told.append(number))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(number, lambda number, _: told.append(number))
     outer = psutil.Process()
     inner = os.fork()
     if inner:
@@ -49,37 +51,57 @@ def guard(command: Sequence[str], server: bool = False) -> int:
         if server and status == 0:
             logger.warning("rlkd guard: the server has ended")
         return status or int(server)
-    status = 127
+    status = 1
     try:
         _adopt_orphans()
-        # no Popen: it would reap the command itself, when it is gone before we look
-        pid = os.posix_spawnp(command[0], command, os.environ, setsigdef=[signal.SIGPIPE])
-        status = _hold(pid, [outer], told)
-    except OSError as error:
-        logger.warning("rlkd guard: %s: %s", command[0], error.strerror)
+        status = _started(command, [outer], told)
+    except Exception:
+        logger.exception("rlkd guard: failed")
     finally:
-        os._exit(status)
+        os._exit(status)  # what the outer one has open is not ours to close
 
 
 def manager_of(process: psutil.Process) -> list[psutil.Process]:
     """Return a process's parent, and those above it of which the parent is a forked copy.
 
-    honcho watches each of its commands by a fork of itself, which outlives it.
+    `honcho start` watches each of its commands by a fork of itself, which outlives it.
+
+    Raises:
+        ProcessLookupError: if the parent is such a fork, and its honcho gone already.
     """
-    found = [process.parent()]
-    while (above := found[-1].parent()) and above.cmdline() == found[-1].cmdline():
-        found.append(above)
+    found: list[psutil.Process] = []
+    try:
+        above = process.parent()
+        while above and (not found or above.cmdline() == found[0].cmdline()):
+            found.append(above)
+            above = above.parent()
+        words = found[0].cmdline() if found else []
+    except psutil.Error:  # it ended meanwhile; or is of another user, and not to be seen
+        return found
+    if len(found) == 1 and "start" in words and any(word.endswith("honcho") for word in words):
+        raise ProcessLookupError("the process manager is gone")
     return found
+
+
+def _started(command: Sequence[str], needed: Sequence[psutil.Process], told: Sequence[int]) -> int:
+    """Start the command, hold it to its end, and return its status."""
+    try:
+        # no Popen: it would reap the command itself, if that is gone before we look
+        pid = os.posix_spawnp(command[0], command, os.environ, setsigdef=[signal.SIGPIPE])
+    except OSError as error:
+        logger.warning("rlkd guard: %s: %s", command[0], error.strerror)
+        return 126 if isinstance(error, PermissionError) else 127
+    return _hold(pid, needed, told)
 
 
 def _hold(pid: int, needed: Sequence[psutil.Process], told: Sequence[int]) -> int:
     """Wait for a child, end what is left of it, and return its exit status."""
     status = None
-    while status is None and not told and all(map(_runs, needed)):
+    while status is None and not told and all(map(runs, needed)):
         time.sleep(0.2)
-        status = _reaped(pid)
+        status, _ = _reaped(pid)
     if status is None and not told:
-        logger.warning("rlkd guard: the process manager is gone")
+        logger.warning("rlkd guard: who started it is gone")
     end_all()
     if status is None:
         status = 128 + (told[0] if told else signal.SIGKILL)
@@ -87,38 +109,42 @@ def _hold(pid: int, needed: Sequence[psutil.Process], told: Sequence[int]) -> in
 
 
 def end_all() -> None:
-    """End all our descendants: by SIGTERM, and after `GRACE` by SIGKILL."""
+    """End all our descendants: by SIGTERM, and after `GRACE` by SIGKILL.
+
+    It lasts until the kernel says that we have no child: all orphans come to us, and a list of
+    processes may lack some of those that change their parent while it is made.
+    """
     deadline = time.monotonic() + GRACE
     asked: set[int] = set()
-    while children := psutil.Process().children(recursive=True):
-        _reaped(0)
+    while _reaped(0)[1]:
         late = time.monotonic() > deadline
-        for child in children:
+        for child in psutil.Process().children(recursive=True):
             if late or child.pid not in asked:
                 asked.add(child.pid)
                 try:
                     child.kill() if late else child.terminate()
-                except psutil.NoSuchProcess:
+                except psutil.Error:  # it ended, or is another user's
                     continue
         time.sleep(0.05)
 
 
-def _reaped(pid: int) -> int | None:
-    """Reap every child that has ended, orphans that came to us too; return one's exit status."""
+def _reaped(pid: int) -> tuple[int | None, bool]:
+    """Reap the children that have ended; return one's exit status, and whether any is left."""
     status = None
     while True:
         try:
             ended, code = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return status
+            return status, False
         if ended == 0:
-            return status
+            return status, True
         if ended == pid:
             code = os.waitstatus_to_exitcode(code)
             status = code if code >= 0 else 128 - code
 
 
-def _runs(process: psutil.Process) -> bool:
+def runs(process: psutil.Process) -> bool:
+    """Return whether a process is there, and more than a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,21 +1,18 @@
 """Fixtures that several test files share."""
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.swift_run import free_port
+
 if TYPE_CHECKING:
     from tests.loopback import Loopback
 
 SetOptions = Callable[..., None]
-
-with socket.create_server(("127.0.0.1", 0)) as free:
-    # a process group of one has a port too: two runs on one machine must not both take 29500
-    os.environ["MASTER_PORT"] = str(free.getsockname()[1])
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +21,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("RLKD_") or name in ("RANK", "WORLD_SIZE"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def port_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the test a port for a process group, which ms-swift opens also for one rank."""
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
 
 
 @pytest.fixture

@@ -27,7 +27,16 @@ Config = dict[str, Any]
 
 
 def read(file: Path) -> Config:
-    return yaml.safe_load(file.read_text("utf-8"))
+    """Return a YAML's content; a key that stands twice is an error, as it hides a value."""
+    return yaml.load(file.read_text("utf-8"), _Once)
+
+
+class _Once(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Config:
+        names = [key.value for key, _ in node.value]
+        twice = [name for name in names if names.count(name) > 1]
+        assert twice == [], f"{twice[0]} stands twice"
+        return super().construct_mapping(node, deep)
 
 
 def command(config: Config) -> str:
@@ -72,7 +81,10 @@ def small(dataset: str, folder: Path, rows: int) -> str:
     if not name.startswith("rlkd/") or (not file and name in ("rlkd/demo", "rlkd/demo-pairs")):
         return f"{name}#{rows}"
     made = [make(number) for number in range(1, rows + 1)]
-    if name == "rlkd/jsonl":  # what `rlkd prepare openr1-math-sft` makes: one file for RL and SFT
+    if name in (
+        "rlkd/jsonl",
+        "rlkd/jsonl-sft",
+    ):  # what `rlkd prepare openr1-math-sft` makes: one file for RL and SFT
         from rlkd_plugin.rlkd_data.formats import FORMATS
 
         made = [FORMATS["openr1-math-sft"].make_row(row) for row in made]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,6 +13,20 @@ ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "SmolLM2-135M-Instruct"
 THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 """Threads of a process: two at once on two cores slow each other down many times."""
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now; a process group of one rank takes one too."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def threads_and_port(ranks: int) -> dict[str, str]:
+    """Return what two runs at once on one machine must not share."""
+    return {
+        "OMP_NUM_THREADS": str(THREADS if ranks == 1 else 1),
+        "MASTER_PORT": str(free_port()),
+    }
 
 
 def swift(
@@ -32,7 +47,7 @@ def swift(
     done = subprocess.run(
         [*launcher, script, *options],
         cwd=cwd,
-        env={**clean, "OMP_NUM_THREADS": str(THREADS if ranks == 1 else 1), **env},
+        env={**clean, **threads_and_port(ranks), **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

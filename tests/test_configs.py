@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch.distributed as dist
 import yaml
 
 from tests.recipes import CONFIGS, Config, read
@@ -63,7 +64,7 @@ NUMBERS: dict[str, Config] = {
         **{"reward_weights": [15, 10, 10]},
     },
     "sft_distill": {**SFT, "dataset": "rlkd/openr1-math-sft#3200"},
-    "shift_sft": {**SFT, "dataset": SHIFTED},
+    "shift_sft": {**SFT, "dataset": "rlkd/jsonl-sft:shifted.jsonl"},
     "ppo_reward": {
         **{"rlhf_type": "rm", "model": R1, "dataset": "rlkd/openr1-math-pairs#3200"},
         **{"deepspeed": "zero3", "num_train_epochs": 1, "learning_rate": 1e-5, "data_seed": 42},
@@ -72,8 +73,8 @@ NUMBERS: dict[str, Config] = {
     "ppo": {
         **{"rlhf_type": "ppo", "model": R1, "dataset": OPENR1, "temperature": 0.7},
         **{"reward_model": "output/ppo_reward/checkpoint-100", "deepspeed": "zero3_offload"},
-        **{"learning_rate": 1e-6, "max_completion_length": 4096, "kl_coef": 0.05},
-        **{"gradient_accumulation_steps": 4, "num_ppo_epochs": 4, "data_seed": 42},
+        **{"learning_rate": 1e-6, "max_completion_length": 2048, "kl_coef": 0.05},
+        **{"gradient_accumulation_steps": 2, "num_ppo_epochs": 4, "data_seed": 42},
     },
     "gsrm_sft": {  # section 3.1, and the reference's recipe
         **{"ENV.RLKD_PHASES": "meta,solve,mixed", "ENV.RLKD_PHASE_INTERVAL": 100},
@@ -116,6 +117,8 @@ def problems(
     monkeypatch.setattr(RLHFArguments, "_init_external_vllm", lambda self: None)
 
     def found(name: str, config: Config) -> list[str]:
+        if dist.is_initialized():  # by DeepSpeed's part of the arguments, of the one before
+            dist.destroy_process_group()
         for variable, value in config.get("ENV", {}).items():
             monkeypatch.setenv(variable, str(value))  # ms-swift sets them; set back here
         file = tmp_path / f"{name}.yaml"

@@ -6,32 +6,40 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from rlkd_plugin.rlkd_guard import manager_of, runs
 from tests.swift_run import ROOT
 
 GUARD = f"exec {sys.executable} -m rlkd_plugin.rlkd_cli guard"
 LEAVER = """
 import subprocess, sys, time
+from pathlib import Path
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-time.sleep(float(sys.argv[1]))
+while not Path(sys.argv[1]).exists():
+    time.sleep(0.1)
 sys.exit(int(sys.argv[2]))
 """
-"""Starts a process in a session of its own, as torchrun and vLLM do, and leaves it behind."""
+"""Starts a process in a session of its own, as torchrun does, and leaves it behind when told."""
 
 
 class Run:
-    """A honcho of a long process and another, and all processes that carry its mark."""
+    """A honcho of a server and a trainer, and all processes that carry its mark.
 
-    def __init__(self, folder: Path, seconds: float = 600, status: int = 0) -> None:
+    The trainer ends with a status when the file `go` is there.
+    """
+
+    def __init__(self, folder: Path, status: int = 0) -> None:
+        self.go = folder / "go"
         leaver = folder / "leaver.py"
         leaver.write_text(LEAVER)
         run = f"{GUARD} {sys.executable} {leaver}"
         self.procfile = folder / "Procfile"
-        self.procfile.write_text(f"server: {run} 600 0\ntrainer: {run} {seconds} {status}\n")
+        self.procfile.write_text(f"server: {run} never 0\ntrainer: {run} {self.go} {status}\n")
         self.mark = f"RLKD_TEST_MARK={folder}"
         self.log = folder / "log"
         self.honcho = subprocess.Popen(
@@ -49,9 +57,9 @@ class Run:
         for process in psutil.process_iter():
             try:
                 environ = Path(f"/proc/{process.pid}/environ").read_bytes()
-                if self.mark.encode() in environ and process.status() != psutil.STATUS_ZOMBIE:
+                if self.mark.encode() in environ and runs(process):
                     found.append(process)
-            except (OSError, psutil.NoSuchProcess):
+            except OSError:
                 continue
         return found
 
@@ -75,22 +83,24 @@ class Run:
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Return a function that starts a run and waits until all of it is there."""
-    runs = []
+    made = []
 
-    def start(processes: int = 2 + 1 + 2 * 4, **options: float) -> Run:
+    def start(status: int = 0, whole: bool = True) -> Run:
+        run = Run(tmp_path, status)
+        made.append(run)
         # honcho and its two forks; of each entry two guards, the leaver and what it leaves
-        run = Run(tmp_path, **options)
-        runs.append(run)
-        until = time.monotonic() + 30
-        while len(run.alive()) < processes and time.monotonic() < until:
+        processes = 2 + 1 + 2 * 4
+        until = time.monotonic() + 60
+        while whole and len(run.alive()) < processes and time.monotonic() < until:
             time.sleep(0.1)
-        assert len(run.alive()) == processes
+        assert not whole or len(run.alive()) == processes
         return run
 
     yield start
-    for run in runs:
+    for run in made:
         for process in run.alive():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -121,7 +131,8 @@ def test_nothing_is_left_when_the_command_is_killed(started: Callable[..., Run])
 @pytest.mark.parametrize("status", [0, 3])
 def test_the_first_to_end_gives_the_status(started: Callable[..., Run], status: int) -> None:
     """honcho takes it from us, and we from the command."""
-    run = started(seconds=3, status=status)
+    run = started(status=status)
+    run.go.touch()
     assert run.ends(), run.alive()
     assert run.honcho.returncode == status
 
@@ -133,7 +144,43 @@ def test_a_server_that_ends_is_an_error() -> None:
     assert (done.returncode, done.stderr) == (1, "rlkd guard: the server has ended\n")
 
 
-def test_a_command_that_is_not_there(tmp_path: Path) -> None:
+def test_nothing_is_left_when_the_manager_is_killed_while_we_start(
+    started: Callable[..., Run],
+) -> None:
+    """Its forks live on as orphans, and must not be taken for the manager."""
+    run = started(whole=False)
+    while run.log.read_text().count(" started (pid=") < 2:
+        time.sleep(0.01)
+    run.honcho.kill()
+    assert run.ends(), run.alive()
+
+
+def test_nothing_is_left_when_the_terminal_is_closed(tmp_path: Path) -> None:
+    """Its processes get SIGHUP; those of other sessions do not."""
+    leaver = tmp_path / "leaver.py"
+    leaver.write_text(LEAVER)
+    command = [sys.executable, "-m", "rlkd_plugin.rlkd_cli", "guard", sys.executable, str(leaver)]
+    guard = psutil.Popen([*command, str(tmp_path / "never"), "0"], cwd=ROOT)
+    until = time.monotonic() + 30
+    while len(tree := guard.children(recursive=True)) < 3 and time.monotonic() < until:
+        time.sleep(0.1)
+    assert len(tree) == 3  # the inner guard, the command, and what that leaves behind
+    guard.send_signal(signal.SIGHUP)
+    assert guard.wait(20) == 128 + signal.SIGHUP
+    assert not any(map(runs, tree))
+
+
+def test_a_guard_without_a_parent_has_no_manager() -> None:
+    """`docker exec` starts processes whose parent is in another namespace."""
+
+    class Alone:
+        def parent(self) -> None:
+            return None
+
+    assert manager_of(Alone()) == []
+
+
+def test_a_command_that_is_not_there() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "rlkd_plugin.rlkd_cli", "guard", "no-such-command", "--option"],
         capture_output=True,

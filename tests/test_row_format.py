@@ -3,9 +3,18 @@
 import pytest
 
 from rlkd_plugin.gsrm import FormatError
-from rlkd_plugin.rlkd_data.row_format import boxed, grpo_row, gsm8k_row, verifies
+from rlkd_plugin.rlkd_data.row_format import boxed, grpo_row, gsm8k_row, sft_row, verifies
 
 OURS = {"problem": "1 + 1?", "domain": "math", "teacher_reasoning": "1 + 1 = 2.", "answer": "2"}
+
+
+def test_an_sft_row_has_to_end_with_the_assistants_turn() -> None:
+    """GRPO rows have none: ms-swift would train on no token, and say nothing."""
+    turns = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]
+    assert sft_row({**OURS, "messages": turns})["messages"] == turns
+    for row in (OURS, {**OURS, "messages": turns[:1]}):
+        with pytest.raises(FormatError, match="no assistant's turn to learn"):
+            sft_row(row)
 
 
 def test_a_gsm8k_row_becomes_ours() -> None:

@@ -248,6 +248,7 @@ def test_ids_are_for_modelscope_first_and_hugging_face_second() -> None:
         "openthoughts": ("open-thoughts/OpenThoughts-114k",) * 2,
         "gsrm-sft": ("", ""),
         "jsonl": ("", ""),
+        "jsonl-sft": ("", ""),
     }
 
 

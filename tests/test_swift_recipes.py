@@ -16,7 +16,11 @@ from tests.recipes import CONFIGS, beyond, merged, overlay, read
 from tests.swift_run import ROOT, rows, steps_logged
 from tests.tiny_model import tiny_model
 
-RECIPES = ("rlkd", "rlkd_zero", "grpo", "shift_rlkd", "sft_distill", "shift_sft", "ppo_reward")
+WITH_STRUCTURE = ("rlkd_cuda", "rlkd_zero_npu", "shift_rlkd_cuda")
+SFT = ("sft_distill_npu", "shift_sft_cuda")
+OTHERS = ("grpo_npu", "grpo_cuda", "ppo_reward_cuda", "ppo_npu")
+ran: set[str] = set()
+"""Recipes that a test of this file has run."""
 REWARDS = {
     "rewards/MathAccuracy/mean": 15,
     "rewards/Format/mean": 10,
@@ -39,12 +43,15 @@ def run(
     **given: Any,
 ) -> Path:
     """Train a recipe for two steps, or as further options say; return its output folder."""
+    assert name in (*WITH_STRUCTURE, *SFT, *OTHERS)
+    ran.add(name)
     folder.mkdir(parents=True, exist_ok=True)
     config = read(ROOT / "swift_configs" / f"{name}.yaml")
     file = merged(config, overlay(config, folder, model, **given), folder / f"{name}.yaml")
     clean = {k: v for k, v in os.environ.items() if not k.startswith("RLKD_")}
     done = subprocess.run(
         [
+            *[sys.executable, "-m", "rlkd_plugin.rlkd_cli", "guard"],  # a timeout leaves no rank
             *[sys.executable, "-m", "torch.distributed.run", "--standalone"],
             *["--nproc_per_node", str(ranks), "tests/on_cpu.py"],
             *[recipes.command(config), str(file), *options],
@@ -58,7 +65,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=500,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout[-4000:]
     outs = sorted((folder / "out").glob("v*-*")) or [folder / "out"]
@@ -75,7 +82,7 @@ def test_a_run_goes_on_from_its_checkpoint(model: Path, tmp_path: Path) -> None:
     assert steps == ["3/4", "4/4"]
 
 
-@pytest.mark.parametrize("name", ["rlkd_cuda", "rlkd_zero_npu", "shift_rlkd_cuda"])
+@pytest.mark.parametrize("name", WITH_STRUCTURE)
 def test_rl_with_the_structure_reward(
     name: str, loopback: Loopback, model: Path, tmp_path: Path
 ) -> None:
@@ -104,7 +111,7 @@ def test_the_grpo_baseline(model: Path, tmp_path: Path) -> None:
     assert len(steps_logged(out)) == 2
 
 
-@pytest.mark.parametrize("name", ["sft_distill_npu", "shift_sft_cuda"])
+@pytest.mark.parametrize("name", SFT)
 def test_the_sft_baselines(name: str, model: Path, tmp_path: Path) -> None:
     out = run(name, tmp_path, model, rows=16)
     losses = [row["loss"] for row in rows(out / "logging.jsonl") if "loss" in row]
@@ -114,9 +121,9 @@ def test_the_sft_baselines(name: str, model: Path, tmp_path: Path) -> None:
 def test_ppo_on_its_reward_model(model: Path, tmp_path: Path) -> None:
     """The reward model's recipe leaves what the PPO recipe starts from."""
     reward = run("ppo_reward_cuda", tmp_path / "reward", model, rows=16)
-    out = run("ppo_npu", tmp_path / "ppo", model, rows=8, reward_model=str(reward / "checkpoint-2"))
+    out = run("ppo_npu", tmp_path / "ppo", model, rows=4, reward_model=str(reward / "checkpoint-2"))
     updates = [row for row in rows(out / "logging.jsonl") if "loss/policy_avg" in row]
-    assert len(updates) == 2  # 8 rows, 4 an update: ms-swift's PPO counts rows, not max_steps
+    assert len(updates) == 2  # 4 rows, 2 an update: ms-swift's PPO counts rows, not max_steps
 
 
 def test_the_list_of_what_an_overlay_may_set(tmp_path: Path) -> None:
@@ -137,8 +144,10 @@ def test_the_list_of_what_an_overlay_may_set(tmp_path: Path) -> None:
 
 
 def test_every_recipe_is_run_for_one_device() -> None:
-    """What a device adds is held by test_configs; everything else is run here or in the tests of
-    structured training and the demo."""
-    run_here = {f"{name}_{device}" for name in (*RECIPES, "ppo") for device in ("cuda", "npu")}
-    elsewhere = {"gsrm_sft", "gsrm_sft_cpu", "demo_grpo_cpu"}
-    assert {file.stem for file in CONFIGS} == run_here | elsewhere
+    """What a device adds is held by test_configs; everything else is run here, or in the tests of
+    structured training and of the demo."""
+    if missing := {*WITH_STRUCTURE, *SFT, *OTHERS} - ran:
+        pytest.skip(f"not run this time: {missing}")  # some tests were chosen
+    recipes_run = {name.rpartition("_")[0] for name in ran}
+    files = {file.stem for file in CONFIGS} - {"gsrm_sft", "gsrm_sft_cpu", "demo_grpo_cpu"}
+    assert {name.rpartition("_")[0] for name in files} == recipes_run

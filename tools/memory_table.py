@@ -6,15 +6,21 @@ Nothing here is measured. The models are Qwen2's 7B; a gigabyte is 10^9 bytes, a
 has 65.4 of them for us (60.96 GiB, as vllm-ascend's logs show it). Counted are:
 
 - what ZeRO-3 shards over four devices: weights, gradients (bfloat16), Adam's two moments and the
-  weights themselves in float32; frozen models in bfloat16. Offloaded, only the gradients stay;
+  weights themselves in float32; frozen models in bfloat16. With offload all of it is in the host's
+  memory;
 - gathered: the layers that a pass holds at once (`stage3_max_live_parameters`, 10^9);
-- activations with checkpointing: every layer's input, and one layer in full;
-- logits of the tokens that have a loss: logits, log-softmax and the gradients of both in bfloat16
-  for GRPO, the float32 copy that Transformers makes in training for SFT;
+- activations with checkpointing: every layer's input, and one layer in full. ms-swift's PPO has
+  none (it follows trl): all layers in full, of student and value model;
+- logits of the tokens that have a loss: for GRPO four bfloat16 tensors (logits, log-softmax, the
+  gradients of both); for SFT Transformers' loss, three float32 tensors beside the logits, for the
+  GSRM of the tokens of a structure alone; for PPO as for GRPO, and the float32 logits of all
+  completions of a step, which it keeps;
 - beside: 4 GB for the runtime, communication buffers and fragmentation, an assumption.
 
-The other peak is when a whole model is together on each device: GRPO hands the weights to the
-rollout server, PPO writes its completions, keeping float32 logits twice while it joins them.
+The other peak is when whole models are together on each device: GRPO hands the weights to the
+rollout server; PPO writes its completions with student and value model gathered (trl's
+`unwrap_model_for_generation`), and has the logits of a step three times while it joins them: those
+of the step before, the parts, and the whole.
 """
 
 from dataclasses import dataclass
@@ -28,6 +34,10 @@ RECIPES = ("rlkd", "rlkd_zero", "grpo", "shift_rlkd", "sft_distill", "shift_sft"
 DEVICES = 4
 DEVICE_GB = 65.4
 BESIDE = 4.0
+SERVER_BESIDE = 1.5
+"""GB of a server beside weights and cache: activations, graphs, buffers; an assumption."""
+STRUCTURE_TOKENS = 4096
+"""The longest structure that the reward asks a GSRM for (RLKD_GSRM_MAX_TOKENS)."""
 BF16, FP32 = 2, 4
 ADAM = 3 * FP32
 """Bytes a parameter: two moments and the weight in float32."""
@@ -65,10 +75,13 @@ class Model:
         """Bytes that a token takes in the KV cache."""
         return 2 * self.layers * self.kv_width * BF16
 
-    def activations(self, tokens: int) -> float:
-        """Bytes of a checkpointed pass."""
-        one_layer = 7 * self.hidden + 2 * self.kv_width + 4 * self.inner
-        return tokens * BF16 * (self.layers * self.hidden + one_layer)
+    def activations(self, tokens: int, checkpointed: bool = True) -> float:
+        """Bytes of a pass; the two norms of a layer keep their input in float32."""
+        one_layer = BF16 * (7 * self.hidden + 4 * self.kv_width + 4 * self.inner)
+        one_layer += 2 * FP32 * self.hidden
+        if not checkpointed:
+            return tokens * float(self.layers * one_layer)
+        return tokens * float(self.layers * BF16 * self.hidden + one_layer)
 
 
 MODEL = Model()
@@ -111,32 +124,36 @@ def need(config: dict[str, Any]) -> Need:
     elif kind == "rm":
         trained = MODEL.backbone
         rows *= 2  # the preferred one and the other
-    elif kind == "ppo":
-        trained = MODEL.parameters + MODEL.backbone
-        frozen = MODEL.parameters + MODEL.backbone
+    elif kind == "ppo":  # student and value model; reference and reward model
+        trained = frozen = MODEL.parameters + MODEL.backbone
+    on_device = 0 if config["deepspeed"].endswith("offload") else 1 / DEVICES
+    parts = {
+        "weights": BF16 * trained * on_device,
+        "gradients": BF16 * trained * on_device,
+        "optimizer": ADAM * trained * on_device,
+        "frozen": BF16 * frozen * on_device,
+    }
     answer = config.get("max_completion_length", 0)
     tokens = rows * (config["max_length"] + answer)
+    activations = MODEL.activations(tokens)
     scored = {"sft": tokens, "rm": 0}.get(kind, rows * answer)
-    logits_bytes = 2 * (BF16 + FP32) if kind == "sft" else 4 * BF16
-    offloaded = config["deepspeed"].endswith("offload")
-    one = 1 / DEVICES
-    weights, optimizer = (0.0, 0.0) if offloaded else (BF16 * trained, ADAM * trained)
-    parts = {
-        "weights": weights * one,
-        "gradients": BF16 * trained * one,
-        "optimizer": optimizer * one,
-        "frozen": BF16 * frozen * one,
-    }
-    whole = BF16 * MODEL.parameters
-    if kind == "ppo":  # all completions of a step, their logits twice while they are joined
-        kept = rows * config["gradient_accumulation_steps"] * answer * MODEL.vocabulary
-        whole += 2 * FP32 * kept + MODEL.kv_bytes * tokens
+    if "rlkd_structured" in config.get("loss_scale", ""):
+        scored = rows * STRUCTURE_TOKENS
+    logits = scored * MODEL.vocabulary * (BF16 + 3 * FP32 if kind == "sft" else 4 * BF16)
+    other_peak = 0.0
+    if kind == "grpo":
+        other_peak = sum(parts.values()) + BF16 * MODEL.parameters + BESIDE * GIGA
+    elif kind == "ppo":
+        kept = FP32 * scored * config["gradient_accumulation_steps"] * MODEL.vocabulary
+        logits += kept
+        activations = 2 * MODEL.activations(tokens, checkpointed=False)
+        other_peak = BF16 * trained + 3 * kept + MODEL.kv_bytes * tokens + BESIDE * GIGA
     return Need(
         **parts,
         gathered=BF16 * 1e9,
-        activations=MODEL.activations(tokens),
-        logits=float(scored * MODEL.vocabulary * logits_bytes),
-        other_peak=sum(parts.values()) + whole + BESIDE * GIGA if kind in ("grpo", "ppo") else 0.0,
+        activations=activations,
+        logits=float(logits),
+        other_peak=other_peak,
     )
 
 
@@ -147,8 +164,9 @@ def table() -> str:
         "| logits | a step | other peak | of 65.4 GB |",
         "| --- |" + " ---: |" * 10,
     ]
-    for name in (*RECIPES, "ppo_reward", "ppo"):
-        config = yaml.safe_load((CONFIGS / f"{name}_npu.yaml").read_text("utf-8"))
+    for name in ("gsrm_sft", *RECIPES, "ppo_reward", "ppo"):
+        file = CONFIGS / (f"{name}.yaml" if name == "gsrm_sft" else f"{name}_npu.yaml")
+        config = yaml.safe_load(file.read_text("utf-8"))
         n = need(config)
         parts = [n.weights, n.gradients, n.optimizer, n.frozen, n.gathered, n.activations, n.logits]
         cells = [f"{part / GIGA:.1f}" for part in (*parts, n.step)]
@@ -165,9 +183,9 @@ def server_table() -> str:
         "| tokens in it |",
         "| ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for share in (0.29, 0.45, 0.9):
+    for share in (0.3, 0.45, 0.9):
         given = share * DEVICE_GB * GIGA
-        weights, other = BF16 * MODEL.parameters, 1.5 * GIGA
+        weights, other = BF16 * MODEL.parameters, SERVER_BESIDE * GIGA
         cache = given - weights - other
         lines.append(
             f"| {share} | {given / GIGA:.1f} | {weights / GIGA:.1f} | {other / GIGA:.1f} "

@@ -9,7 +9,7 @@ from rlkd_plugin.rlkd_data.hub_rows import (
     openr1_sft_row,
     openthoughts_row,
 )
-from rlkd_plugin.rlkd_data.row_format import RowFunction, grpo_row, gsm8k_row
+from rlkd_plugin.rlkd_data.row_format import RowFunction, grpo_row, gsm8k_row, sft_row
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,14 @@ FORMATS = {
     ),
     "jsonl": Format(
         grpo_row,
+        needs=("problem",),
+        may_have=(
+            *("messages", "solution", "answer", "domain"),
+            *("teacher_reasoning", "teacher_structure"),
+        ),
+    ),
+    "jsonl-sft": Format(
+        sft_row,
         needs=("problem",),
         may_have=(
             *("messages", "solution", "answer", "domain"),

@@ -82,6 +82,20 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
     }
 
 
+def sft_row(raw: Mapping[str, Any]) -> Row:
+    """Make an SFT row from one in our own format, which has to end with the assistant's turn.
+
+    Without it ms-swift would train on nothing and not say so.
+
+    Raises:
+        FormatError: as `grpo_row`, and if there is no such turn.
+    """
+    row = grpo_row(raw)
+    if row["messages"][-1]["role"] != "assistant":
+        raise FormatError(f"no assistant's turn to learn: {row['messages'][-1]!r:.200}")
+    return row
+
+
 def gsm8k_row(raw: Mapping[str, Any]) -> Row:
     """Make a row from one of GSM8K: the worked solution is the teacher's path.
 
