@@ -16,7 +16,7 @@ VERSION = re.search(
 
 REQUIRES = [
     "ms-swift>=4.5.3,<4.7",  # the trainer; up to 4.5.2 it loads plugin files in another way
-    "msgspec",  # ms-swift 4.6.0 imports it for GRPO and does not declare it
+    "msgspec",  # reads traces and results; ms-swift 4.6.0 imports it and does not declare it
     "math_verify",  # the same for its reward `accuracy`; it also checks our gold answers
     "pydantic-settings",  # the options, read from RLKD_ variables and validated
     "aiohttp",  # requests to the GSRM and the judge, many in flight at once
@@ -43,6 +43,10 @@ EXTRAS = {
         "vllm-ascend",  # the Ascend backend of vLLM
         "deepspeed",  # ZeRO-2 and ZeRO-3, for training on several NPUs
     ],
+    "eval": [
+        "evalscope",  # draws and scores the test sets; ms-swift evaluates with it
+        "plotly",  # the charts of `rlkd report`; its script goes into the page
+    ],
     "recipes": [
         "honcho",  # runs a Procfile: servers and trainer together
     ],
@@ -58,8 +62,10 @@ EXTRAS = {
         "uvicorn",  # runs it
         "deepspeed",  # ZeRO-3 on two CPU ranks, as the recipes use it on devices
         "gguf",  # reads the demo model where no model hub can be reached
+        "evalscope",  # `rlkd eval`, against a scripted server
         "honcho",  # the Procfiles of swift_configs/
         "pyyaml",  # reads swift_configs/ in the tests, as ms-swift does
+        "plotly",  # the charts of `rlkd report`
         "ruff",  # lint and format
     ],
 }
@@ -77,6 +83,7 @@ setup(
     package_data={
         "rlkd_plugin.gsrm.prompts": ["*.txt"],
         "rlkd_plugin.rlkd_data": ["samples/*.jsonl"],
+        "rlkd_plugin.rlkd_eval.report": ["*.html", "*.css", "*.js"],
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,

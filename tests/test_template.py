@@ -56,7 +56,7 @@ def encoded(made: Any, messages: list[dict[str, str]]) -> tuple[str, str]:
 
 def test_a_chatml_model_keeps_its_form() -> None:
     """SmolLM2 and Qwen: im_start and im_end, and the reply with its end is trained on."""
-    from rlkd_plugin.swift_hooks.template import SYSTEM
+    from rlkd_plugin.gsrm.prompts import R1_SYSTEM as SYSTEM
 
     text, trained = encoded(template(tokenizer_with(), "train"), MESSAGES)
     assert text == (
@@ -71,7 +71,7 @@ R1_TOKENS = ("<｜User｜>", "<｜Assistant｜>", "<｜begin▁of▁sentence｜>
 
 def test_an_r1_model_keeps_its_form_and_nothing_is_prefilled() -> None:
     """Its tokens, one beginning of sentence, and a prompt that ends at the assistant's turn."""
-    from rlkd_plugin.swift_hooks.template import SYSTEM
+    from rlkd_plugin.gsrm.prompts import R1_SYSTEM as SYSTEM
 
     prompt = f"<｜begin▁of▁sentence｜>{SYSTEM}<｜User｜>1 + 1?<｜Assistant｜>"
     made = template(tokenizer_with(*R1_TOKENS), "transformers")
@@ -86,7 +86,7 @@ def test_an_r1_model_keeps_its_form_and_nothing_is_prefilled() -> None:
 
 def test_a_base_model_without_a_chat_gets_plain_lines() -> None:
     """GPT-2's vocabulary has no word for a turn."""
-    from rlkd_plugin.swift_hooks.template import SYSTEM
+    from rlkd_plugin.gsrm.prompts import R1_SYSTEM as SYSTEM
 
     tokenizer = tokenizer_with()
     known = {k: v for k, v in tokenizer.get_vocab().items() if k != "<|im_start|>"}
@@ -107,7 +107,7 @@ def test_what_the_prompt_asks_for_is_what_the_rewards_pay() -> None:
     """The form in the system prompt earns ms-swift's `format`, and all four tags."""
     from swift.rewards import orms
 
-    from rlkd_plugin.swift_hooks.template import SYSTEM
+    from rlkd_plugin.gsrm.prompts import R1_SYSTEM as SYSTEM
 
     form = SYSTEM.partition(":\n")[2]
     assert orms["format"]()([form]) == [1.0]

@@ -91,6 +91,13 @@ class Settings(BaseSettings):
     verifier_api_key_env: str = Field(
         "RLKD_VERIFIER_API_KEY", description="the name of the variable that holds its API key"
     )
+    student_base_url: Urls = Field(
+        (), description="the servers of the model that `rlkd diversity` asks, comma-separated"
+    )
+    student_model: str = Field("", description="the name under which they serve it")
+    student_api_key_env: str = Field(
+        "RLKD_STUDENT_API_KEY", description="the name of the variable that holds their API key"
+    )
     requests_per_minute: NonNegativeFloat = Field(
         0.0,
         description="most requests a minute to each role's servers (GSRM, judge, generator ...), "
@@ -175,7 +182,7 @@ class Settings(BaseSettings):
         return self
 
     @field_validator(
-        *("gsrm_base_url", "judge_base_url", "embed_base_url"),
+        *("gsrm_base_url", "judge_base_url", "embed_base_url", "student_base_url"),
         *("generator_base_url", "verifier_base_url"),
         mode="before",
     )
@@ -198,7 +205,7 @@ class Settings(BaseSettings):
         return urls
 
     @field_validator(
-        *("gsrm_api_key_env", "judge_api_key_env", "embed_api_key_env"),
+        *("gsrm_api_key_env", "judge_api_key_env", "embed_api_key_env", "student_api_key_env"),
         *("generator_api_key_env", "verifier_api_key_env"),
     )
     @classmethod

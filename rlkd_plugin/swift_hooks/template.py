@@ -11,11 +11,7 @@ from dataclasses import dataclass, field
 from swift.template import Prompt, TemplateMeta, register_template
 from transformers import PreTrainedTokenizerBase
 
-SYSTEM = (
-    "Solve the problem that the user gives you. First reason step by step until you are sure, then "
-    "state the answer. Write both in exactly this form, with the final answer in \\boxed{}:\n"
-    "<think>\nyour reasoning\n</think>\n<answer>\nyour answer\n</answer>"
-)
+from rlkd_plugin.gsrm.prompts import R1_SYSTEM
 
 
 @dataclass(frozen=True)
@@ -76,4 +72,4 @@ class R1Meta(TemplateMeta):
 
 def register_r1() -> None:
     """Register `rlkd_r1`; doing so again replaces it by the same."""
-    register_template(R1Meta("rlkd_r1", default_system=SYSTEM), exist_ok=True)
+    register_template(R1Meta("rlkd_r1", default_system=R1_SYSTEM), exist_ok=True)

@@ -95,3 +95,7 @@ def _text(name: str) -> str:
 def _fill(template: str, **values: str) -> str:
     """Fill the places of a template in one pass: what is filled in is not looked at again."""
     return _PLACE.sub(lambda place: values[place[1]], template)
+
+
+R1_SYSTEM = _text("r1_system").rstrip("\n")
+"""The think/answer system prompt of the template `rlkd_r1`, which the recipes train with."""

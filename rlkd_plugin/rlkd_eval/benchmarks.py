@@ -1,0 +1,71 @@
+"""The test sets of section 4.1, as evalscope knows them, and GSM8K for small models."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlkd_plugin.gsrm import RlkdError
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A test set.
+
+    Attributes:
+        title: as tables name it.
+        evalscope: the name of its adapter, which has the prompt, the data set's id and the scoring.
+        file: the name of a local copy in a folder, by which its split is told.
+        needs: columns of a local copy.
+        samples: m, responses to each problem.
+        ks: of the pass@k that the paper reports.
+        options: of the adapter, that are not its defaults.
+        local: more of them for a local copy, which has no subset but `default`.
+    """
+
+    title: str
+    evalscope: str
+    file: str
+    needs: tuple[str, ...]
+    samples: int
+    ks: tuple[int, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    local: Mapping[str, Any] = field(default_factory=dict)
+
+
+BENCHMARKS = {
+    "aime24": Benchmark(
+        *("AIME24", "aime24", "test.jsonl", ("problem", "answer")),
+        *(64, (4, 8, 16, 32, 64)),
+    ),
+    "math500": Benchmark(
+        *("MATH-500", "math_500", "test.jsonl"),
+        needs=("problem", "answer", "level", "unique_id", "solution"),
+        samples=4,
+        ks=(4,),
+    ),
+    "gpqa_diamond": Benchmark(
+        *("GPQA-Diamond", "gpqa_diamond", "train.jsonl"),
+        needs=("Question", "Correct Answer", *(f"Incorrect Answer {n}" for n in (1, 2, 3))),
+        samples=8,
+        ks=(4, 8),
+    ),
+    "gsm8k": Benchmark(
+        *("GSM8K", "gsm8k", "test.jsonl", ("question", "answer")),
+        samples=8,
+        ks=(4, 8),
+        options={"few_shot_num": 0},
+        local={"subset_list": ["default"]},
+    ),
+}
+"""By our names. m is the paper's: 64 for AIME, 4 for MATH-500, 8 for GPQA."""
+
+
+def benchmark(name: str) -> Benchmark:
+    """Return a test set.
+
+    Raises:
+        RlkdError: if there is none of this name.
+    """
+    if name not in BENCHMARKS:
+        raise RlkdError(f"there is no test set {name!r}; there are {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]

@@ -1,0 +1,104 @@
+"""The samples of an evaluation, a line each in `samples/SET.jsonl`, and the scores made of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.row_files import json_line
+from rlkd_plugin.rlkd_eval.benchmarks import Benchmark, benchmark
+from rlkd_plugin.rlkd_eval.kept_files import replace
+from rlkd_plugin.rlkd_eval.pass_at_k import any_of_k, interval, pass_at_1, unbiased_pass_at_k
+
+CUT_OFF = ("max_tokens", "length")
+"""Reasons for a response's end that mean its limit; evalscope's name and the servers'."""
+
+
+def keep_samples(work: Path, file: Path) -> None:
+    """Write evalscope's verdicts as a row a sample, in the order of problems and of drawing.
+
+    Args:
+        work: evalscope's folder of one test set.
+        file: is replaced.
+
+    Raises:
+        RlkdError: if it scored none.
+    """
+    drawn = {
+        (path.stem, row["index"]): (row["model_output"].get("choices") or [{}])[0]
+        for path in sorted((work / "predictions" / "model").glob("*.jsonl"))
+        for row in map(json.loads, path.read_text("utf-8").splitlines())
+    }
+    rows = [
+        _row(path.stem, review, drawn[path.stem, review["index"]])
+        for path in sorted((work / "reviews" / "model").glob("*.jsonl"))
+        for review in map(json.loads, path.read_text("utf-8").splitlines())
+    ]
+    if not rows:
+        raise RlkdError(f"evalscope scored no sample; see {work}/logs")
+    rows.sort(key=lambda row: (row["problem"], row["sample"]))
+    file.parent.mkdir(exist_ok=True)
+    replace(file, b"".join(map(json_line, rows)))
+
+
+def _row(subset: str, review: dict[str, Any], drawn: dict[str, Any]) -> dict[str, Any]:
+    sample = review["sample_score"]
+    score = sample["score"]
+    return {
+        "problem": f"{subset}:{sample['group_id']}",
+        "sample": sample["generation_index"],
+        "right": _value(score) == 1.0,
+        "target": review["target"],
+        "answer": score["extracted_prediction"],
+        "stop": drawn.get("stop_reason"),
+        "response": _text(drawn.get("message", {}).get("content", "")),
+    }
+
+
+def _value(score: dict[str, Any]) -> float:
+    """Return a sample's accuracy; adapters name it in two ways, and leave out what fails."""
+    return score["value"].get("accuracy", score["value"].get("acc", 0.0))
+
+
+def _text(content: str | list[dict[str, Any]]) -> str:
+    """Return a response as it came: evalscope takes the thinking out of it."""
+    if isinstance(content, str):
+        return content
+    parts = [
+        f"<think>{part['reasoning']}</think>" if "reasoning" in part else part.get("text", "")
+        for part in content
+    ]
+    return "\n".join(parts)
+
+
+def read_samples(file: Path) -> tuple[list[list[bool]], float]:
+    """Return which samples of each problem are right, and the share that was cut off."""
+    problems: dict[str, list[bool]] = {}
+    cut_off = total = 0
+    with file.open(encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            problems.setdefault(row["problem"], []).append(row["right"])
+            cut_off += row["stop"] in CUT_OFF
+            total += 1
+    return list(problems.values()), cut_off / total
+
+
+def scores_of(file: Path) -> dict[str, Any]:
+    """Return all scores of a test set: shares in [0, 1], with 95% intervals over problems."""
+    bench: Benchmark = benchmark(file.stem)
+    right, cut_off = read_samples(file)
+    runs = min(map(len, right))
+    ks = sorted({k for k in (*bench.ks, runs) if 1 < k <= runs})
+    low, high = interval(right, pass_at_1)
+    return {
+        **{"name": bench.title, "problems": len(right), "samples": runs, "cut_off": cut_off},
+        "pass_at_1": {"value": pass_at_1(right), "low": low, "high": high},
+        "pass_at_1_of_runs": {str(m): pass_at_1(right, m) for m in (1, *ks)},
+        "pass_at_k": {str(k): _at_k(right, k) for k in ks},
+    }
+
+
+def _at_k(right: list[list[bool]], k: int) -> dict[str, float]:
+    low, high = interval(right, lambda drawn: unbiased_pass_at_k(drawn, k))
+    unbiased = unbiased_pass_at_k(right, k)
+    return {"any": any_of_k(right, k), "unbiased": unbiased, "low": low, "high": high}

@@ -1,0 +1,73 @@
+"""Shows evaluations side by side, in the layout of the paper's table 1."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rlkd_plugin.rlkd_eval.benchmarks import BENCHMARKS
+from rlkd_plugin.rlkd_eval.evaluation import read_result
+
+
+def show_results(folders: Sequence[Path], console: Console) -> None:
+    """Print a table for each test set that one of the evaluations has.
+
+    Raises:
+        RlkdError: if a folder holds no evaluation.
+    """
+    results = [read_result(folder) for folder in folders]
+    for name in BENCHMARKS:
+        if there := [result for result in results if name in result["sets"]]:
+            console.print(_table(name, there))
+    console.print(
+        "In percent. pass@1: the mean over so many responses to a problem, with its 95% interval "
+        "(problems drawn anew). pass@k: at least one of the first k is right, and in brackets the "
+        "unbiased estimator over all responses, with its interval."
+    )
+
+
+def _table(name: str, results: Sequence[dict[str, Any]]) -> Table:
+    sets = [result["sets"][name] for result in results]
+    runs = sorted({int(m) for scores in sets for m in scores["pass_at_1_of_runs"]})
+    ks = sorted({int(k) for scores in sets for k in scores["pass_at_k"]})
+    table = Table(title=BENCHMARKS[name].title, title_justify="left")
+    table.add_column("model", overflow="fold", min_width=16)
+    table.add_column("pro-\nblems", justify="right", no_wrap=True)
+    for m in runs:
+        table.add_column(f"pass@1\nof {m}", justify="right", no_wrap=True)
+    for k in ks:
+        table.add_column(f"pass@{k}", justify="right", no_wrap=True)
+    table.add_column("cut\noff", justify="right", no_wrap=True)
+    for result, scores in zip(results, sets, strict=True):
+        table.add_row(
+            result["label"],
+            str(scores["problems"]),
+            *(_pass_at_1(scores, m) for m in runs),
+            *(_pass_at_k(scores["pass_at_k"].get(str(k))) for k in ks),
+            _percent(scores["cut_off"]),
+        )
+    return table
+
+
+def _pass_at_1(scores: dict[str, Any], runs: int) -> str:
+    value = scores["pass_at_1_of_runs"].get(str(runs))
+    if value is None:
+        return "-"
+    mean = scores["pass_at_1"]
+    return _percent(value) + (_interval(mean) if runs == scores["samples"] else "")
+
+
+def _pass_at_k(value: dict[str, float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{_percent(value['any'])}\n({_percent(value['unbiased'])}){_interval(value)}"
+
+
+def _interval(value: dict[str, float]) -> str:
+    return f"\n{_percent(value['low'])} to {_percent(value['high'])}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
