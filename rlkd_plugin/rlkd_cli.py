@@ -296,28 +296,37 @@ def evaluate(
     An evaluation that was stopped goes on where it was when the same command is given again.
     """
     from contextlib import nullcontext
+    from urllib.parse import urlsplit
 
-    from rlkd_plugin.llm_io.model_server import NAME, model_server
+    from rlkd_plugin.llm_io.model_server import Served, model_server
     from rlkd_plugin.rlkd_eval.eval_table import show_results
     from rlkd_plugin.rlkd_eval.evaluation import (
         Sampling,
         Server,
+        begun_evaluation,
         evaluate_set,
         prepare_evaluation,
         subject_of,
     )
 
-    names = [name.strip() for name in sets.split(",") if name.strip()]
-    counts = {name: int(count) for name, count in _pairs(samples, "--samples")}
-    drawn = Sampling(temperature, top_p, max_tokens, _system(system), limit, counts or None)
-    subject = subject_of(label, model or served, adapter, run)
-    files = {name: Path(file) for name, file in _pairs(data, "--data")}
-    prepare_evaluation(out, subject, drawn, names, files)
-    if not rescore and not (model or url):
+    if rescore:
+        subject, drawn, names = begun_evaluation(out)
+    elif not (model or url):
         raise RlkdError("name a --model to serve, or the --url of a server that runs")
-    serves = nullcontext(url) if rescore or url else None
-    with serves or model_server(model, adapter, server_options, out / "server.log") as at:
-        server = None if rescore else Server(at, served if url else NAME, key_env)
+    elif "@" in urlsplit(url).netloc:
+        raise RlkdError("--url must not hold a key; name a variable in --key-env")
+    else:
+        names = [name.strip() for name in sets.split(",") if name.strip()]
+        counts = {name: int(count) for name, count in _pairs(samples, "--samples")}
+        drawn = Sampling(temperature, top_p, max_tokens, _system(system), limit, counts or None)
+        subject = subject_of(label, model or f"{served} at {url}", adapter, run)
+        files = {name: Path(file) for name, file in _pairs(data, "--data")}
+        prepare_evaluation(out, subject, drawn, names, files)
+    if key_env and not os.environ.get(key_env):
+        raise RlkdError(f"--key-env {key_env}: there is no such variable, or it is empty")
+    there = nullcontext(Served(url, served)) if rescore or url else None
+    with there or model_server(model, adapter, server_options, out / "server.log") as found:
+        server = None if rescore else Server(found.url, found.name, key_env)
         for name in names:
             evaluate_set(out, name, subject, drawn, server, concurrency)
     show_results([out], _wide_console())
@@ -361,23 +370,31 @@ def diversity(
     from contextlib import nullcontext
 
     from rlkd_plugin.llm_io.embedding_server import ServerEmbedder
-    from rlkd_plugin.llm_io.model_server import NAME, model_server
+    from rlkd_plugin.llm_io.model_server import model_server
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
-    from rlkd_plugin.rlkd_eval.diversity_job import Drawing, run_diversity
+    from rlkd_plugin.rlkd_eval.diversity_job import (
+        Drawing,
+        draw_all,
+        engine_name,
+        measure_all,
+    )
     from rlkd_plugin.rlkd_eval.diversity_table import show_diversity
     from rlkd_plugin.rlkd_eval.kept_files import keep_plan
 
     settings = load_settings()
     drawing = Drawing(samples, temperature, max_tokens, _system(system), count, seed)
     embedder = LocalEmbedder(embed_model) if embed_model else ServerEmbedder(settings)
-    keep_plan(out, {"model": model or settings.student_model, **vars(drawing)})
+    student = {"model": model or settings.student_model, "adapter": adapter}
+    keep_plan(out, {**student, **vars(drawing), "engine": engine_name(settings)})
     served = model_server(model, adapter, server_options, out / "server.log") if model else None
-    with served or nullcontext("") as url:
-        if url:
-            update = {"student_base_url": (url,), "student_model": NAME}
-            settings = settings.model_copy(update=update)
-        asyncio.run(run_diversity(out, rows, drawing, label or out.name, settings, embedder))
+    with served or nullcontext() as found:  # its device is free again for the embeddings
+        asked = settings
+        if found:
+            update = {"student_base_url": (found.url,), "student_model": found.name}
+            asked = settings.model_copy(update=update)
+        asyncio.run(draw_all(out, rows, drawing, asked))
+    asyncio.run(measure_all(out, rows, drawing, label or out.name, settings, embedder))
     show_diversity([out], _wide_console())
 
 

@@ -11,8 +11,16 @@ Reply = Callable[[dict[str, Any]], str]
 
 
 @contextmanager
-def plain_server(reply: Reply) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Serve while the body runs: the URL with /v1, and the bodies of the requests so far."""
+def plain_server(
+    reply: Reply, *, finish: str = "stop", refuse: str = ""
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Serve while the body runs: the URL with /v1, and the bodies of the requests so far.
+
+    Args:
+        reply: makes a response of a request.
+        finish: the reason that all of them end for.
+        refuse: words of a 400 in their place.
+    """
     asked: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -22,11 +30,13 @@ def plain_server(reply: Reply) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             message = {"role": "assistant", "content": reply(body)}
             made = {
                 **{"id": "x", "object": "chat.completion", "created": 0, "model": body["model"]},
-                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                "choices": [{"index": 0, "message": message, "finish_reason": finish}],
                 "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
             }
+            if refuse:
+                made = {"error": {"message": refuse, "type": "BadRequestError", "code": 400}}
             data = json.dumps(made).encode()
-            self.send_response(200)
+            self.send_response(400 if refuse else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

@@ -94,15 +94,14 @@ def test_scores_samples_and_requests(evaluated: tuple[Path, list[dict[str, Any]]
 
 
 def test_it_is_scored_again_without_a_request(
-    evaluated: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+    evaluated: tuple[Path, list[dict[str, Any]]],
 ) -> None:
     """From the responses that are there; samples and scores come out the same."""
     out, _ = evaluated
     before = (out / "samples" / "math500.jsonl").read_bytes()
     (out / "samples" / "math500.jsonl").unlink()
     (out / "eval.json").unlink()
-    options = ["--sets", "math500", "--samples", "math500=2", "--label", "scripted", "--rescore"]
-    run(str(out), *options, "--data", f"math500={tmp_path / 'math.jsonl'}")
+    run(str(out), "--rescore")
     assert (out / "samples" / "math500.jsonl").read_bytes() == before
     assert (out / "eval.json").is_file()
 
@@ -120,17 +119,48 @@ def test_what_was_drawn_is_not_drawn_again(tmp_path: Path) -> None:
     data = write(tmp_path / "math.jsonl", MATH)
     options = ["--sets", "math500", "--data", f"math500={data}", "--samples", "math500=2"]
     options += ["--concurrency", "1", "--label", "x", "--served", "m"]
-    with plain_server(lambda body: "\\boxed{2}") as (url, _):
+    with plain_server(lambda body: "\u2028\\boxed{2}\u0085") as (url, asked):
         out = tmp_path / "out"
         run(str(out), "--url", url, *options)
-    file = next((out / "evalscope" / "math500" / "predictions").rglob("*.jsonl"))
-    lines = file.read_text().splitlines(keepends=True)
-    file.write_text("".join(lines[:4]))  # as a kill leaves it
-    next((out / "evalscope" / "math500" / "reviews").rglob("*.jsonl")).unlink()
-    with plain_server(lambda body: "\\boxed{2}") as (url, asked):
+        file = next((out / "evalscope" / "math500" / "predictions").rglob("*.jsonl"))
+        lines = file.read_bytes().split(b"\n")
+        file.write_bytes(b"\n".join([*lines[:4], lines[4][:30]]))  # as a kill leaves it
+        next((out / "evalscope" / "math500" / "reviews").rglob("*.jsonl")).unlink()
         run(str(out), "--url", url, *options)
-    assert len(asked) == 2
+        assert len(asked) == 6 + 2
     assert len(rows(out / "samples" / "math500.jsonl")) == 6
+
+
+def test_other_problems_in_the_same_folder_are_refused(
+    evaluated: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    """Responses are told by their place: they would be scored by other answers."""
+    out, _ = evaluated
+    before = json.loads((out / "plan.json").read_text())
+    data = write(tmp_path / "math.jsonl", [*MATH[1:], MATH[0]])
+    options = ["--sets", "math500", "--data", f"math500={data}", "--samples", "math500=2"]
+    url = before["subject"]["model"].partition(" at ")[2]
+    said = run(str(out), *options, "--label", "scripted", "--url", url, code=1)
+    assert "is another job's (problems: " in said
+
+
+def test_a_server_without_room_for_a_response_is_named(tmp_path: Path) -> None:
+    """evalscope takes its refusal for a response."""
+    words = "This model's maximum context length is 4096 tokens. However, you requested 32768"
+    data = write(tmp_path / "math.jsonl", MATH)
+    with plain_server(lambda body: "", refuse=words) as (url, _):
+        options = ["--sets", "math500", "--data", f"math500={data}", "--samples", "math500=2"]
+        said = run(str(tmp_path / "out"), "--url", url, *options, code=1)
+    assert "6 of 6 responses are refusals of the server" in said
+
+
+def test_an_answer_in_a_draft_that_was_cut_off_is_none(tmp_path: Path) -> None:
+    data = write(tmp_path / "math.jsonl", MATH[:1])
+    with plain_server(lambda body: "<think> \\boxed{2} but wait", finish="length") as (url, _):
+        options = ["--sets", "math500", "--data", f"math500={data}", "--samples", "math500=2"]
+        run(str(tmp_path / "out"), "--url", url, *options)
+    scores = json.loads((tmp_path / "out" / "eval.json").read_text())["sets"]["math500"]
+    assert (scores["pass_at_1"]["value"], scores["cut_off"]) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +173,14 @@ def test_what_was_drawn_is_not_drawn_again(tmp_path: Path) -> None:
             ["--sets", "math500", "--data", "aime24=x", "--url", "http://x/v1"],
             "--data names aime24",
         ),
-        (["--sets", "math500", "--rescore"], "holds no responses to score"),
+        (["--rescore"], "holds no evaluation"),
+        (["--sets", "math500", "--url", "http://a:b@x/v1"], "--url must not hold a key"),
+        (["--sets", "math500", "--url", "http://x/v1", "--key-env", "NONE"], "no such variable"),
+        (["--sets", "math500", "--url", "http://x/v1", "--limit", "-1"], "--limit has to be 0"),
+        (
+            ["--sets", "math500", "--url", "http://x/v1", "--samples", "math500=0"],
+            "--samples 1 or more",
+        ),
     ],
 )
 def test_what_cannot_be_is_said(options: list[str], says: str, tmp_path: Path) -> None:

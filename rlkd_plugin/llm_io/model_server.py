@@ -1,28 +1,46 @@
 """Starts a server of a model for the time of a job: `vllm serve`, else `swift deploy`."""
 
+import json
 import os
+import secrets
 import shlex
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rlkd_plugin.gsrm import RlkdError
 
-NAME = "model"
-"""Under which the model is served."""
+LONGEST_START = 3600.0
+"""Seconds until a server that has not ended has to answer: it may fetch its model first."""
+
+
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""That vLLM allows."""
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server's URL, with /v1, and the model's name there."""
+
+    url: str
+    name: str
 
 
 @contextmanager
-def model_server(model: str, adapter: str, options: str, log: Path) -> Iterator[str]:
-    """Serve a model on a free port while the body runs; gives the URL, with /v1.
+def model_server(model: str, adapter: str, options: str, log: Path) -> Iterator[Served]:
+    """Serve a model on a free port while the body runs.
 
-    vLLM is taken where its command is installed. The server, and all that it started, ends with us.
+    vLLM is taken where its command is installed. The server, and all that it started, ends with
+    us. What is served has a name of its own, so that no other server is taken for it.
 
     Args:
         model: a folder or a hub's id.
@@ -31,25 +49,27 @@ def model_server(model: str, adapter: str, options: str, log: Path) -> Iterator[
         log: file for its output.
 
     Raises:
-        RlkdError: if it ends before it answers; the message has its last lines.
+        RlkdError: if it ends before it answers, or never does; the message has its last lines.
     """
+    name = f"rlkd-{secrets.token_hex(4)}"
     port, group_port = _free_port(), _free_port()
     url = f"http://127.0.0.1:{port}/v1"
-    command = [*_command(model, adapter, port), *shlex.split(options)]
+    command = [*_command(model, adapter, port, name), *shlex.split(options)]
     guarded = [sys.executable, "-m", "rlkd_plugin.rlkd_cli", "guard", "--server", *command]
     with log.open("wb") as output:
         # `swift deploy` opens a process group, even of one
         env = {**os.environ, "MASTER_PORT": str(group_port)}
         server = subprocess.Popen(guarded, stdout=output, stderr=subprocess.STDOUT, env=env)
     try:
-        while not _answers(url):
-            if server.poll() is not None:
+        begin = time.monotonic()
+        while not _serves(url, name):
+            if server.poll() is not None or time.monotonic() - begin > LONGEST_START:
                 tail = "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-15:])
                 raise RlkdError(
                     f"the server ended: {shlex.join(command)}\n{tail}\n(all of it: {log})"
                 )
             time.sleep(1)
-        yield url
+        yield Served(url, name)
     finally:
         server.terminate()
         server.wait()
@@ -60,21 +80,31 @@ def _free_port() -> int:
         return free.getsockname()[1]
 
 
-def _command(model: str, adapter: str, port: int) -> list[str]:
+def _command(model: str, adapter: str, port: int, name: str) -> list[str]:
     if shutil.which("vllm"):
         command = ["vllm", "serve", model, "--host", "127.0.0.1", "--port", str(port)]
+        # else the model's own generation_config would add a top_k or a repetition penalty
+        command += ["--generation-config", "vllm", "--seed", str(secrets.randbelow(2**31))]
         if not adapter:
-            return [*command, "--served-model-name", NAME]
-        return [*command, "--enable-lora", "--lora-modules", f"{NAME}={adapter}"]
+            return [*command, "--served-model-name", name]
+        rank = json.loads((Path(adapter) / "adapter_config.json").read_text("utf-8"))["r"]
+        allowed = next((r for r in LORA_RANKS if r >= rank), rank)
+        command += ["--enable-lora", "--max-lora-rank", str(allowed)]
+        return [*command, "--lora-modules", f"{name}={adapter}"]
     command = [sys.executable, "-m", "swift.cli.deploy", "--model", model, "--port", str(port)]
-    command += ["--host", "127.0.0.1", "--served_model_name", NAME, "--verbose", "false"]
+    command += ["--host", "127.0.0.1", "--served_model_name", name, "--verbose", "false"]
     command += ["--infer_backend", "transformers", "--max_batch_size", "16"]
     return [*command, *(["--adapters", adapter] if adapter else [])]
 
 
-def _answers(url: str) -> bool:
+def _serves(url: str, name: str) -> bool:
+    """Return whether the model is there; a key or a proxy of the environment is not for us."""
     try:
-        with urllib.request.urlopen(f"{url}/models", timeout=5):
-            return True
+        with DIRECT.open(f"{url}/models", timeout=5) as reply:
+            return any(model["id"] == name for model in json.load(reply)["data"])
+    except urllib.error.HTTPError as error:
+        raise RlkdError(
+            f"{url}/models says {error.code}; serve without a key, or use --url"
+        ) from None
     except OSError:
         return False

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rlkd_plugin.engines.base import Engine
 from rlkd_plugin.gsrm import FormatError, RlkdError, Step
 from rlkd_plugin.gsrm.texts import has_reasoning, reasoning_path
@@ -96,23 +98,37 @@ def questions_of(source: Path, drawing: Drawing) -> list[Row]:
     return random.Random(drawing.seed).sample(questions, count)
 
 
-async def run_diversity(
-    out: Path, source: Path, drawing: Drawing, label: str, settings: Settings, embedder: Embedder
-) -> DiversityReport:
-    """Run all three parts, in a folder that is there.
+def engine_name(settings: Settings) -> str:
+    """Return who takes responses apart: two engines' structures do not go into one result."""
+    return settings.gsrm_model if settings.engine == "server" else settings.engine
+
+
+async def draw_all(out: Path, source: Path, drawing: Drawing, settings: Settings) -> None:
+    """Draw the responses, in a folder that is there.
 
     Raises:
-        EndpointError: if a server fails for longer than the patience, or refuses us.
-        RlkdError: if a setting is missing, there are too few questions, or nothing to compare.
+        EndpointError: if the servers fail for longer than the patience, or refuse us.
+        RlkdError: if a setting is missing, or there are too few questions.
     """
     questions = questions_of(source, drawing)
     async with role_client("student", settings, instead=", or give --model") as client:
         await draw_responses(out, questions, drawing, client, settings.concurrency)
+
+
+async def measure_all(
+    out: Path, source: Path, drawing: Drawing, label: str, settings: Settings, embedder: Embedder
+) -> DiversityReport:
+    """Take the responses apart, embed their steps, and write how much they differ.
+
+    Raises:
+        EndpointError: if a server fails for longer than the patience, or refuses us.
+        RlkdError: if a setting is missing, or there is nothing to compare.
+    """
     engine, _ = choose_engine(settings, ("GSRM",))
     async with engine:
         await take_apart(out, engine, settings.concurrency)
     async with embedder:
-        return await measure(out, questions, drawing, label, embedder)
+        return await measure(out, questions_of(source, drawing), drawing, label, embedder)
 
 
 async def draw_responses(
@@ -191,13 +207,17 @@ async def measure(
             report.responses += 1
             report.cut_off += row["cut_off"]
     texts = list(dict.fromkeys(t for question in structures for one in question for t in one))
-    vectors: dict[str, list[float]] = {}
+    vectors: dict[str, np.ndarray] = {}
     for begin in range(0, len(texts), BATCH):
         batch = texts[begin : begin + BATCH]
-        vectors |= zip(batch, await embedder.embed(batch), strict=True)
-    report.steps = by_step(
-        [[[vectors[text] for text in one] for one in question] for question in structures]
-    )
+        found = np.asarray(await embedder.embed(batch), dtype=np.float32)
+        vectors |= zip(batch, found, strict=True)
+    try:
+        report.steps = by_step(
+            [[[vectors[text] for text in one] for one in question] for question in structures]
+        )
+    except ValueError as error:
+        raise RlkdError(f"{out}: the embeddings by {embedder.name}: {error}") from None
     if not report.steps:
         raise RlkdError(f"{out}: no step has two responses: {dict(report.statuses)}")
     result = {

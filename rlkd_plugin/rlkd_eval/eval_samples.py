@@ -1,6 +1,8 @@
 """The samples of an evaluation, a line each in `samples/SET.jsonl`, and the scores made of them."""
 
 import json
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,47 +14,83 @@ from rlkd_plugin.rlkd_eval.pass_at_k import any_of_k, interval, pass_at_1, unbia
 
 CUT_OFF = ("max_tokens", "length")
 """Reasons for a response's end that mean its limit; evalscope's name and the servers'."""
+REFUSED = ("model_length",)
+"""evalscope's, for a server that says that prompt and limit are too long for its context."""
 
 
-def keep_samples(work: Path, file: Path) -> None:
+def repair(work: Path) -> None:
+    """Cut off what a kill left of a last line in evalscope's files: it appends to it otherwise."""
+    for file in work.glob("*/model/*.jsonl"):
+        content = file.read_bytes()
+        if not content.endswith(b"\n"):
+            replace(file, content[: content.rfind(b"\n") + 1])
+
+
+def keep_samples(work: Path, file: Path, runs: int) -> None:
     """Write evalscope's verdicts as a row a sample, in the order of problems and of drawing.
 
     Args:
         work: evalscope's folder of one test set.
         file: is replaced.
+        runs: samples that each problem has to have.
 
     Raises:
-        RlkdError: if it scored none.
+        RlkdError: if some are missing, or a server had no room for a response.
     """
     drawn = {
         (path.stem, row["index"]): (row["model_output"].get("choices") or [{}])[0]
         for path in sorted((work / "predictions" / "model").glob("*.jsonl"))
-        for row in map(json.loads, path.read_text("utf-8").splitlines())
+        for row in _lines(path)
     }
+    if full := [place for place, one in drawn.items() if one.get("stop_reason") in REFUSED]:
+        raise RlkdError(
+            f"{len(full)} of {len(drawn)} responses are refusals of the server: prompt and "
+            "--max-tokens are more than the model's context (vLLM: --max-model-len); "
+            f"remove {work} and draw again"
+        )
     rows = [
         _row(path.stem, review, drawn[path.stem, review["index"]])
         for path in sorted((work / "reviews" / "model").glob("*.jsonl"))
-        for review in map(json.loads, path.read_text("utf-8").splitlines())
+        for review in _lines(path)
     ]
-    if not rows:
-        raise RlkdError(f"evalscope scored no sample; see {work}/logs")
-    rows.sort(key=lambda row: (row["problem"], row["sample"]))
+    counts = Counter(row["problem"] for row in rows)
+    if not rows or any(count != runs for count in counts.values()):
+        raise RlkdError(f"of {len(counts)} problems some have not {runs} samples; see {work}/logs")
+    rows.sort(key=lambda row: (*_place(row["problem"]), row["sample"]))
     file.parent.mkdir(exist_ok=True)
     replace(file, b"".join(map(json_line, rows)))
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open(encoding="utf-8", newline="\n") as lines:
+        yield from map(json.loads, lines)
+
+
+def _place(problem: str) -> tuple[str, int]:
+    subset, _, number = problem.rpartition(":")
+    return subset, int(number)
 
 
 def _row(subset: str, review: dict[str, Any], drawn: dict[str, Any]) -> dict[str, Any]:
     sample = review["sample_score"]
     score = sample["score"]
+    response = _text(drawn.get("message", {}).get("content", ""))
+    in_draft = drawn.get("stop_reason") in CUT_OFF and _is_draft(response)
     return {
         "problem": f"{subset}:{sample['group_id']}",
         "sample": sample["generation_index"],
-        "right": _value(score) == 1.0,
+        "right": _value(score) == 1.0 and not in_draft,
         "target": review["target"],
         "answer": score["extracted_prediction"],
         "stop": drawn.get("stop_reason"),
-        "response": _text(drawn.get("message", {}).get("content", "")),
+        "status": score.get("status"),
+        "response": response,
     }
+
+
+def _is_draft(response: str) -> bool:
+    """Return whether a response ends in its thinking: an answer there is none."""
+    return "<think>" in response and not response.partition("</think>")[2].strip()
 
 
 def _value(score: dict[str, Any]) -> float:
@@ -75,11 +113,10 @@ def read_samples(file: Path) -> tuple[list[list[bool]], float]:
     """Return which samples of each problem are right, and the share that was cut off."""
     problems: dict[str, list[bool]] = {}
     cut_off = total = 0
-    with file.open(encoding="utf-8") as lines:
-        for row in map(json.loads, lines):
-            problems.setdefault(row["problem"], []).append(row["right"])
-            cut_off += row["stop"] in CUT_OFF
-            total += 1
+    for row in _lines(file):
+        problems.setdefault(row["problem"], []).append(row["right"])
+        cut_off += row["stop"] in CUT_OFF
+        total += 1
     return list(problems.values()), cut_off / total
 
 

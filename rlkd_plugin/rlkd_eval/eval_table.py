@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rlkd_plugin.rlkd_eval.benchmarks import BENCHMARKS
@@ -42,7 +43,7 @@ def _table(name: str, results: Sequence[dict[str, Any]]) -> Table:
     table.add_column("cut\noff", justify="right", no_wrap=True)
     for result, scores in zip(results, sets, strict=True):
         table.add_row(
-            result["label"],
+            escape(result["label"]),
             str(scores["problems"]),
             *(_pass_at_1(scores, m) for m in runs),
             *(_pass_at_k(scores["pass_at_k"].get(str(k))) for k in ks),

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,14 @@ from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_data.row_files import json_line, raw_rows, row_files
 from rlkd_plugin.rlkd_eval.benchmarks import Benchmark, benchmark
-from rlkd_plugin.rlkd_eval.eval_samples import keep_samples, scores_of
-from rlkd_plugin.rlkd_eval.kept_files import keep_plan, read_json, replace
+from rlkd_plugin.rlkd_eval.eval_samples import keep_samples, repair, scores_of
+from rlkd_plugin.rlkd_eval.kept_files import PLAN, keep_plan, read_json, replace
 
 RESULT = "eval.json"
+LEVELS = ("1", "2", "3", "4", "5")
+RESPONSE_SECONDS = 7200.0
+"""For one response: 32,768 tokens among many others take long, and evalscope's client would give up
+after ten minutes."""
 NOBODY = "http://127.0.0.1:9/v1"
 """An address where nobody answers, for scoring again."""
 
@@ -49,7 +54,7 @@ class Sampling:
 
     def of(self, name: str) -> int:
         """Return m of a test set."""
-        return (self.samples or {}).get(name) or benchmark(name).samples
+        return (self.samples or {}).get(name, benchmark(name).samples)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class Server:
 def subject_of(label: str, model: str, adapter: str, run: str) -> Subject:
     """Describe a model; a folder `checkpoint-120` of a training is its step 120."""
     folder = Path(adapter or model)
+    folder = folder.resolve() if folder.exists() else folder
     step = re.fullmatch(r"checkpoint-(\d+)", folder.name)
     if step and not run:
         run = folder.parent.parent.name if re.match(r"v\d+-", folder.parent.name) else ""
@@ -91,15 +97,30 @@ def prepare_evaluation(
         RlkdError: if another one has begun there, a test set is unknown, or a local copy cannot
             be read.
     """
-    if unknown := [name for name in files if name not in names]:
-        raise RlkdError(f"--data names {', '.join(unknown)}, which --sets does not")
-    for name in names:
-        benchmark(name)
-    keep_plan(out, {"subject": asdict(subject), **asdict(sampling)})
-    for name in names:
-        bench = benchmark(name)
-        if file := files.get(name):
-            _copy_problems(bench, file, sampling.limit, out / "problems" / name)
+    for option, given in (("--data", files), ("--samples", sampling.samples or {})):
+        if unknown := [name for name in given if name not in names]:
+            raise RlkdError(f"{option} names {', '.join(unknown)}, which --sets does not")
+    if sampling.limit < 0 or any(count < 1 for count in (sampling.samples or {}).values()):
+        raise RlkdError("--limit has to be 0 or more, --samples 1 or more")
+    problems = {name: _problems(benchmark(name), files.get(name), sampling.limit) for name in names}
+    hashes = {name: blake2b(text, digest_size=8).hexdigest() for name, text in problems.items()}
+    plan = {"subject": asdict(subject), **asdict(sampling), "problems": hashes}
+    keep_plan(out, plan)
+    for name, text in problems.items():
+        if text:
+            (out / "problems" / name).mkdir(parents=True, exist_ok=True)
+            replace(out / "problems" / name / benchmark(name).file, text)
+
+
+def begun_evaluation(out: Path) -> tuple[Subject, Sampling, list[str]]:
+    """Return what an evaluation was prepared with: its model, its sampling, its test sets.
+
+    Raises:
+        RlkdError: if none has begun there.
+    """
+    plan = read_json(out, PLAN, "evaluation")
+    subject, problems = plan.pop("subject"), plan.pop("problems")
+    return Subject(**subject), Sampling(**plan), list(problems)
 
 
 def evaluate_set(
@@ -132,8 +153,14 @@ def evaluate_set(
         raise RlkdError(f"{work} holds no responses to score: run without --rescore")
     for noisy in ("httpx", "httpx2"):  # a line for each request
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    run_task(_task(out, name, sampling, server, concurrency))
-    keep_samples(work, out / "samples" / f"{name}.jsonl")
+    repair(work)
+    try:
+        run_task(_task(out, name, sampling, server, concurrency))
+    except Exception as error:  # evalscope's own are of many kinds
+        if server is None:
+            raise RlkdError(f"responses of {name} are missing: run without --rescore") from error
+        raise
+    keep_samples(work, out / "samples" / f"{name}.jsonl", sampling.of(name))
     _write_result(out, subject, sampling)
 
 
@@ -165,11 +192,12 @@ def _task(out: Path, name: str, sampling: Sampling, server: Server | None, concu
         datasets=[bench.evalscope],
         dataset_args={bench.evalscope: options},
         repeats=sampling.of(name),
-        limit=None if problems.is_dir() else sampling.limit or None,
+        limit=None if problems.is_dir() else sampling.limit or None,  # of MATH-500: a level's
         eval_batch_size=concurrency,
         generation_config={
             **{"temperature": sampling.temperature, "top_p": sampling.top_p},
             **{"max_tokens": sampling.max_tokens, "retries": 5 if server else 0},
+            **{"timeout": RESPONSE_SECONDS},
         },
         work_dir=str(work),
         no_timestamp=True,
@@ -179,8 +207,10 @@ def _task(out: Path, name: str, sampling: Sampling, server: Server | None, concu
     )
 
 
-def _copy_problems(bench: Benchmark, file: Path, limit: int, folder: Path) -> None:
-    """Write the first problems of a local copy where evalscope looks for them."""
+def _problems(bench: Benchmark, file: Path | None, limit: int) -> bytes:
+    """Return the first problems of a local copy, or nothing: then evalscope fetches them."""
+    if file is None:
+        return b""
     rows: list[dict[str, Any]] = []
     for place, row in raw_rows(row_files(file)):
         if limit and len(rows) == limit:
@@ -189,11 +219,12 @@ def _copy_problems(bench: Benchmark, file: Path, limit: int, folder: Path) -> No
             raise RlkdError(f"{place}: {row}")
         if missing := [name for name in bench.needs if name not in row]:
             raise RlkdError(f"{place}: a problem of {bench.title} needs {', '.join(missing)}")
+        if "level" in bench.needs and str(row["level"]) not in LEVELS:
+            raise RlkdError(f"{place}: level {row['level']!r} is none of {', '.join(LEVELS)}")
         rows.append(row)
     if not rows:
         raise RlkdError(f"{file} holds no problem of {bench.title}")
-    folder.mkdir(parents=True, exist_ok=True)
-    replace(folder / bench.file, b"".join(map(json_line, rows)))
+    return b"".join(map(json_line, rows))
 
 
 def _write_result(out: Path, subject: Subject, sampling: Sampling) -> None:
