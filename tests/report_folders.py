@@ -56,7 +56,13 @@ def trace_line(step: int | None = 0, say: Text = str, **changed: Any) -> dict[st
         (2, "meta_reasoning", False),
     )
     verdicts = [
-        {"number": n, "field": f, "matched": m, "probability": 0.91, "source": "logprob"}
+        {
+            "number": n,
+            "field": f,
+            "matched": m,
+            "probability": 0.95 if m else 0.08,
+            "source": "logprob",
+        }
         for n, f, m in asked
     ]
     return {
@@ -123,7 +129,9 @@ def structured_run(folder: Path, steps: int = 30) -> Path:
     return folder
 
 
-def evaluation(folder: Path, label: str, step: int | None = None, base: float = 0.5) -> Path:
+def evaluation(
+    folder: Path, label: str, step: int | None = None, base: float = 0.5, **settings: Any
+) -> Path:
     """Write an evaluation on two sets; with a step it is a checkpoint of the run `label`."""
     sets = {}
     for key, name, hard in (("aime24", "AIME24", 0.6), ("gpqa", "GPQA-Diamond", 0.8)):
@@ -137,7 +145,7 @@ def evaluation(folder: Path, label: str, step: int | None = None, base: float = 
             },
         }
     about = {"label": label, "model": "m", "step": step, "run": label if step else None}
-    result = about | {"settings": {"temperature": 0.6}, "versions": {}, "sets": sets}
+    result = about | {"settings": {"temperature": 0.6, **settings}, "versions": {}, "sets": sets}
     write_lines(folder / "eval.json", [result])
     return folder
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from rlkd_plugin.gsrm import RlkdError
 
 LOG = "logging.jsonl"
+LARGEST = sys.float_info.max
+"""JSON's integers may be larger than any float."""
 
 COLUMNS = {
     "reward": "reward",
@@ -96,7 +99,7 @@ def log_entries(text: str) -> tuple[list[dict[str, Any]], list[str]]:
     for number, line in enumerate(text.split("\n"), start=1):
         try:
             entry = json.loads(line) if line.strip() else {}
-        except ValueError:
+        except (ValueError, RecursionError):  # half a line; or brackets nested beyond measure
             broken.append(str(number))
             continue
         if isinstance(entry, dict):
@@ -137,4 +140,6 @@ def _record(step: int, entry: Mapping[str, Any]) -> StepRecord:
 
 def number_of(value: object) -> float | None:
     """Return a finite number, or None for anything else."""
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+    if not isinstance(value, (int, float)) or abs(value) > LARGEST:
+        return None
+    return float(value) if math.isfinite(value) else None

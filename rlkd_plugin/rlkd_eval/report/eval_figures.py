@@ -1,0 +1,78 @@
+"""The charts of evaluations and of diversity: pass@k, the paper's Figures 4 and 5."""
+
+from collections.abc import Sequence
+
+from rlkd_plugin.rlkd_eval.report.charts import Chart, line_chart
+from rlkd_plugin.rlkd_eval.report.curves import Line
+from rlkd_plugin.rlkd_eval.report.results import Diversity, Evaluation, Interval
+
+
+def pass_at_k(evaluations: Sequence[Evaluation]) -> list[Chart]:
+    """Return pass@k over k, a chart for each test set that has more than pass@1."""
+    charts = []
+    for place, (key, name) in enumerate(set_names(evaluations).items()):
+        lines = []
+        for evaluation in evaluations:
+            if key in evaluation.sets:
+                curve = evaluation.sets[key].curve()
+                points = [(k, point.value) for k, point in curve]
+                lines.append(Line(evaluation.label, points, [point for _, point in curve]))
+        if any(len(line.points) > 1 for line in lines):
+            axes = ("k", "pass@k")
+            note = "bars: 95% intervals"
+            charts.append(
+                line_chart(
+                    *(f"pass-at-k-{place}", f"pass@k: {name}", axes, lines),
+                    **{"note": note, "percent": True, "log_x": True},
+                )
+            )
+    return charts
+
+
+def over_steps(evaluations: Sequence[Evaluation]) -> list[Chart]:
+    """Return Figure 4: pass@1 over training steps, a line for each run, a chart for each set."""
+    charts = []
+    for place, (key, name) in enumerate(set_names(evaluations).items()):
+        runs: dict[str, dict[int, Interval]] = {}
+        for evaluation in evaluations:
+            if evaluation.run and evaluation.step is not None and key in evaluation.sets:
+                result = evaluation.sets[key].pass_at_1
+                runs.setdefault(evaluation.run, {})[evaluation.step] = result
+        lines = []
+        for run, found in runs.items():
+            ordered = sorted(found.items())
+            points = [(step, result.value) for step, result in ordered]
+            lines.append(Line(run, points, [result for _, result in ordered]))
+        if lines:
+            axes = ("training step", "pass@1")
+            charts.append(
+                line_chart(
+                    *(f"over-steps-{place}", f"pass@1 over training: {name}", axes, lines),
+                    **{"note": "bars: 95% intervals", "percent": True},
+                )
+            )
+    return charts
+
+
+def diversity(measured: Sequence[Diversity]) -> list[Chart]:
+    """Return Figure 5: how much responses differ at each meta-reasoning step."""
+    if not measured:
+        return []
+    lines = [
+        Line(one.label, [(step.step, step.diversity) for step in one.steps]) for one in measured
+    ]
+    notes = [
+        f"{one.label}: {one.samples} responses to each of {one.questions} questions"
+        + (f" at temperature {one.temperature:g}" if one.temperature is not None else "")
+        + (f", embedded by {one.embedding}" if one.embedding else "")
+        for one in measured
+    ]
+    if len({one.embedding for one in measured}) > 1:
+        notes.insert(0, "embedded by different models: the heights cannot be compared")
+    axes = ("meta-reasoning step", "diversity")
+    return [line_chart("diversity", "Diversity of responses", axes, lines, note="; ".join(notes))]
+
+
+def set_names(evaluations: Sequence[Evaluation]) -> dict[str, str]:
+    """Return the test sets by key, in the order in which they come."""
+    return {key: result.name for e in evaluations for key, result in e.sets.items()}

@@ -1,0 +1,156 @@
+"""`rlkd report`: from folders to the page."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from rlkd_plugin import __version__
+from rlkd_plugin.rlkd_eval.report import eval_figures, run_figures
+from rlkd_plugin.rlkd_eval.report.alignment import alignment
+from rlkd_plugin.rlkd_eval.report.page import Input, Page, Section, render
+from rlkd_plugin.rlkd_eval.report.results import Diversity, Evaluation
+from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
+from rlkd_plugin.rlkd_eval.report.tables import table_1
+
+REPORT = "report.html"
+NAMED = 3  # folders in the title
+
+Labelled = TypeVar("Labelled", Evaluation, Diversity)
+
+
+def write_report(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[str]]:
+    """Write the page; return its path, and what a reader has to know.
+
+    Args:
+        folders: runs, evaluations and measurements of diversity.
+        out: the file; where None, `report.html` in the first folder that holds something.
+
+    Raises:
+        RlkdError: if none of the folders holds anything that can be shown.
+    """
+    sources = read_sources(folders)
+    out = out or next(s.folder for s in sources if not s.is_empty) / REPORT
+    # a path may hold bytes that are no text
+    out.write_text(render(page_of(sources, datetime.now())), "utf-8", errors="replace")
+    return out, [f"{source.name}: {remark}" for source in sources for remark in source.remarks]
+
+
+def page_of(sources: Sequence[Source], now: datetime) -> Page:
+    """Return what the page shows of the sources."""
+    names = ", ".join(source.name for source in sources[:NAMED])
+    more = f" and {len(sources) - NAMED} more" if len(sources) > NAMED else ""
+    made = f"Made by rlkd {__version__} on {now:%Y-%m-%d at %H:%M}."
+    inputs = [Input(s.name, str(s.folder), _holds(s), s.remarks) for s in sources]
+    sections = [*_of_training(sources), *_of_results(sources), _of_walks(sources)]
+    return Page(f"RLKD report: {names}{more}", made, inputs, sections, alignment(sources))
+
+
+def _of_training(sources: Sequence[Source]) -> list[Section]:
+    health, said = run_figures.health(sources)
+    return [
+        Section(
+            "training",
+            "Training",
+            "Figure 3 of the paper: how accuracy, rewards and matched depth move over the steps.",
+            charts=run_figures.training(sources),
+        ),
+        Section(
+            "health",
+            "Reward health",
+            "How often the reward had nothing to judge, and what it cost.",
+            charts=health,
+            notes=said,
+        ),
+        Section(
+            "structured",
+            "GSRM training",
+            "Structured fine-grained training: the loss of both sets, and the weights a and b of "
+            "equation 1.",
+            charts=run_figures.structured(sources),
+        ),
+    ]
+
+
+def _of_results(sources: Sequence[Source]) -> list[Section]:
+    evaluations = _checkpoints(sources)
+    measured = _told_apart([(s.name, s.diversity) for s in sources if s.diversity])
+    table = table_1(evaluations)
+    return [
+        Section(
+            "evaluation",
+            "Evaluation",
+            "Table 1 of the paper, and pass@k over k, of a run's last checkpoint.",
+            tables=[table] if table else [],
+            charts=eval_figures.pass_at_k(_last_of_runs(evaluations)),
+        ),
+        Section(
+            "over-steps",
+            "Over training steps",
+            "Figure 4 of the paper: checkpoints of the same run make a line.",
+            charts=eval_figures.over_steps(evaluations),
+        ),
+        Section(
+            "diversity",
+            "Diversity",
+            "Figure 5 of the paper: how much responses to a question differ, step by step.",
+            charts=eval_figures.diversity(measured),
+        ),
+    ]
+
+
+def _of_walks(sources: Sequence[Source]) -> Section:
+    return Section(
+        "endings",
+        "Why comparisons ended",
+        "Algorithm 1 walks through both structures until a meta-reasoning does not match.",
+        charts=run_figures.endings(sources),
+    )
+
+
+def _checkpoints(sources: Sequence[Source]) -> list[Evaluation]:
+    """Return the evaluations, each under a label of its own; a run's checkpoints in order."""
+    found = [(source.name, source.evaluation) for source in sources if source.evaluation]
+    found.sort(key=lambda one: (one[1].run or "", one[1].step or 0))
+    labels = Counter(result.label for _, result in found)
+    return _told_apart(
+        [
+            (name, replace(result, label=f"{result.label}, step {result.step}"))
+            if labels[result.label] > 1 and result.step is not None
+            else (name, result)
+            for name, result in found
+        ]
+    )
+
+
+def _last_of_runs(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """Return the evaluations but a run's earlier checkpoints; they come in order."""
+    last = {e.run: e for e in evaluations if e.run and e.step is not None}
+    return [e for e in evaluations if last.get(e.run, e) is e or e.step is None]
+
+
+def _told_apart(named: Sequence[tuple[str, Labelled]]) -> list[Labelled]:
+    """Return the results, those that share a label with the name of their folder behind it."""
+    labels = Counter(result.label for _, result in named)
+    return [
+        replace(result, label=f"{result.label} ({name})") if labels[result.label] > 1 else result
+        for name, result in named
+    ]
+
+
+def _holds(source: Source) -> str:
+    """Return what a folder holds, in words."""
+    said = []
+    if source.steps:
+        said.append(f"GRPO, steps logged: {len(source.steps):,}; {source.progress}")
+    if source.phases:
+        said.append(f"structured training, steps logged: {len(source.phases):,}; {source.progress}")
+    if source.traces and source.traces.rows:
+        said.append(f"completions traced: {source.traces.seen.total():,}")
+    if source.evaluation:
+        said.append(f"evaluation of {source.evaluation.label}")
+    if source.diversity:
+        said.append(f"diversity of {source.diversity.label}")
+    return "; ".join(said) or "nothing that can be shown"

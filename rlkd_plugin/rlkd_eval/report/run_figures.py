@@ -1,0 +1,155 @@
+"""The charts of runs: the paper's Figure 3, reward health, the GSRM's training, endings."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rlkd_plugin.rlkd_eval.phase_log import PHASE_NAMES, phase_starts
+from rlkd_plugin.rlkd_eval.report.charts import Chart, bar_chart, line_chart
+from rlkd_plugin.rlkd_eval.report.curves import Line
+from rlkd_plugin.rlkd_eval.report.sources import COSTS, SHARES, Source
+from rlkd_plugin.rlkd_eval.report.trace_row import ENDINGS, Why
+
+BARS = 20  # of the chart of endings; more steps share a bar
+
+CURVES = (
+    ("accuracy", "Accuracy", "share of right answers"),
+    ("reward", "Total reward", "mean reward"),
+    ("structure", "Structure reward", "mean reward"),
+    ("depth", "Matched depth", "steps of the teacher"),
+)
+"""Figure 3: value of a step, title, label of y."""
+
+
+def training(sources: Sequence[Source]) -> list[Chart]:
+    """Return Figure 3: the metrics over the steps of GRPO, runs beside each other."""
+    runs = [source for source in sources if source.steps]
+    return [chart for value, title, unit in CURVES for chart in _of_steps(runs, value, title, unit)]
+
+
+def _of_steps(
+    runs: Sequence[Source], value: str, title: str, unit: str, percent: bool = False
+) -> list[Chart]:
+    """Return the chart of a value of `StepRecord`, or none where no log has it."""
+    lines = [
+        Line(run.name, [(s.step, y) for s in run.steps if (y := getattr(s, value)) is not None])
+        for run in runs
+    ]
+    lines = [line for line in lines if line.points]
+    axes = ("step", unit)
+    chart = line_chart(f"run-{value}", title, axes, lines, percent=percent, least=0.25)
+    return [chart] if lines else []
+
+
+def health(sources: Sequence[Source]) -> tuple[list[Chart], list[str]]:
+    """Return the charts of reward health that show something, and what there is to say else."""
+    runs = [source for source in sources if source.steps]
+    charts, silent = [], []
+    for key, title in (SHARES | COSTS).items():
+        lines = [Line(run.name, run.health[key]) for run in runs if key in run.health]
+        if not any(y for line in lines for _, y in line.points):
+            silent += [title] if lines else []
+            continue
+        name, share = key.partition("/")[2], key in SHARES
+        unit = "share of completions" if share else f"{name} of a step"
+        charts.append(
+            line_chart(
+                f"health-{name}",
+                title[0].upper() + title[1:],
+                ("step", unit),
+                lines,
+                percent=share,
+                least=0.05 if share else 0,
+            )
+        )
+    charts += [
+        *_of_steps(runs, "spread", "Groups whose completions differ in reward", "share", True),
+        *_of_steps(runs, "seconds", "Seconds of a whole training step", "seconds of a step"),
+    ]
+    said = [f"Zero in every step: {'; '.join(silent)}."] if silent else []
+    lacking = [run.name for run in runs if not run.health]
+    if lacking:
+        said.append(f"No rlkd/* numbers in the log of {', '.join(lacking)} (see its remarks).")
+    return charts, said
+
+
+def structured(sources: Sequence[Source]) -> list[Chart]:
+    """Return losses and weights of structured training, run by run."""
+    charts = []
+    for place, run in enumerate(source for source in sources if source.phases):
+        for key, title, unit, parts in (
+            (
+                "loss",
+                "Loss",
+                "mean loss of a token",
+                (("meta-reasoning", "loss_meta"), ("solving", "loss_solve")),
+            ),
+            ("weights", "Weights a and b", "weight", (("a", "a"), ("b", "b"))),
+        ):
+            lines = [
+                Line(name, [(step.step, getattr(step, value)) for step in run.phases])
+                for name, value in parts
+            ]
+            lines = [line for line in lines if any(y is not None for _, y in line.points)]
+            starts = phase_starts(list(run.phases))
+            note = ", ".join(f"phase {p} from step {s}: {PHASE_NAMES[p - 1]}" for s, p in starts)
+            if lines:
+                chart = line_chart(
+                    f"gsrm-{place}-{key}", f"{title}: {run.name}", ("step", unit), lines, note=note
+                )
+                charts.append(_with_phases(chart, starts))
+    return charts
+
+
+def _with_phases(chart: Chart, starts: Sequence[tuple[int, int]]) -> Chart:
+    layout = chart.figure["layout"]
+    layout["shapes"] = [
+        {
+            **{"type": "line", "x0": first - 0.5, "x1": first - 0.5, "y0": 0, "y1": 1},
+            **{"yref": "paper", "line": {"dash": "dot", "width": 1, "color": "#888888"}},
+        }
+        for first, _ in starts
+    ]
+    layout["annotations"] = [
+        {
+            **{"x": first - 0.5, "y": 1, "yref": "paper", "xanchor": "left", "yanchor": "top"},
+            **{"text": f"phase {phase}", "showarrow": False, "xshift": 2},
+        }
+        for first, phase in starts
+    ]
+    return chart
+
+
+def endings(sources: Sequence[Source]) -> list[Chart]:
+    """Return why walks ended, over the steps of each traced run: of all completions."""
+    charts = []
+    for place, run in enumerate(sources):
+        if not (run.traces and run.traces.rows):
+            continue
+        counts: dict[int, Counter[Why]] = {}
+        steps = sorted({step for step in run.traces.seen if step is not None})
+        width = max(1, -(-len(steps) // BARS))
+        bar_of = {step: i // width for i, step in enumerate(steps)}
+        for (step, why), count in run.traces.endings.items():
+            counts.setdefault(bar_of.get(step, -1), Counter())[why] += count
+        bars = sorted(counts)
+        names = [
+            _bar_name(steps[bar * width : (bar + 1) * width] if bar >= 0 else []) for bar in bars
+        ]
+        parts = {
+            text: [counts[bar][why] for bar in bars]
+            for why, text in ENDINGS.items()
+            if any(counts[bar][why] for bar in bars)
+        }
+        title = f"Why the comparison ended: {run.name}"
+        total = f"all {run.traces.seen.total():,} completions of the traces"
+        charts.append(
+            bar_chart(f"endings-{place}", title, ("step", "share"), names, parts, note=total)
+        )
+    return charts
+
+
+def _bar_name(steps: Sequence[int]) -> str:
+    # a trace counts the steps done before a completion, a log the step that it is for
+    if not steps:
+        return "none"
+    return f"{steps[0] + 1}" if len(steps) == 1 else f"{steps[0] + 1} to {steps[-1] + 1}"

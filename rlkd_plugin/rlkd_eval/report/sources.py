@@ -1,0 +1,172 @@
+"""Reads the folders that a report is of; what a folder holds tells what it is."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_eval.phase_log import PhaseStep, phase_steps
+from rlkd_plugin.rlkd_eval.report.results import (
+    DIVERSITY,
+    EVALUATION,
+    Diversity,
+    Evaluation,
+    read_result,
+)
+from rlkd_plugin.rlkd_eval.report.trace_sample import TraceSample, sample_traces
+from rlkd_plugin.rlkd_eval.run_log import (
+    LOG,
+    StepRecord,
+    log_entries,
+    number_of,
+    parse_log,
+    run_folder,
+    step_of,
+)
+
+TRACES = "rlkd_trace_rank*.jsonl"
+
+SHARES = {
+    "rlkd/refused": "refused by the GSRM or the judge",
+    "rlkd/undecomposable": "undecomposable: no structure of the student's text",
+    "rlkd/no_teacher": "without a structure of the teacher",
+    "rlkd/clipped": "too long for the GSRM, and clipped",
+    "rlkd/cut_off": "cut off at the length limit",
+}
+COSTS = {
+    "rlkd/retries": "retries of requests",
+    "rlkd/requests": "requests to the GSRM and the judge",
+    "rlkd/seconds": "seconds that the reward took",
+}
+"""The keys of reward health: shares of completions, and sums of a step."""
+
+Points = list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one folder holds; what it lacks is empty or None."""
+
+    name: str
+    folder: Path
+    steps: tuple[StepRecord, ...] = ()
+    health: Mapping[str, Points] = field(default_factory=dict)
+    phases: Sequence[PhaseStep] = ()
+    progress: str = ""
+    traces: TraceSample | None = None
+    evaluation: Evaluation | None = None
+    diversity: Diversity | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the folder holds nothing that can be shown."""
+        seen = self.traces and self.traces.rows
+        return not (self.steps or self.phases or seen or self.evaluation or self.diversity)
+
+
+def read_sources(folders: Sequence[Path]) -> list[Source]:
+    """Read the folders; what cannot be read of one is a remark of it.
+
+    Raises:
+        RlkdError: if none of them holds anything that can be shown.
+    """
+    found = (place for folder in folders for place in _places(folder))
+    places = list({place.resolve(): place for place in found}.values())
+    traced = sum(any(place.glob(TRACES)) for place in places)
+    names = _names(places)
+    sources = [_read_or_remark(name, p, traced) for name, p in zip(names, places, strict=True)]
+    if all(source.is_empty for source in sources):
+        said = "; ".join(f"{s.folder}: {', '.join(s.remarks)}" for s in sources)
+        raise RlkdError(f"there is nothing to report on. {said}")
+    return sources
+
+
+def _places(folder: Path) -> list[Path]:
+    """Return the folder, its newest run `v*-*`, or both where both hold something."""
+    held = [folder] if any((folder / name).is_file() for name in (EVALUATION, DIVERSITY)) else []
+    try:
+        held.append(run_folder(folder))
+    except RlkdError:
+        return held or [folder]
+    return list(dict.fromkeys(held))
+
+
+def _names(places: Iterable[Path]) -> list[str]:
+    """Return the folders' own names, with as much of their parents as tells them apart."""
+    whole = [place.resolve().parts for place in places]
+    names = []
+    for path in whole:
+        count = 2 if re.match(r"v\d+-", path[-1]) else 1  # a date alone tells little
+        while sum(other[-count:] == path[-count:] for other in whole) > 1 and count < len(path):
+            count += 1
+        names.append("/".join(path[-count:]))
+    return names
+
+
+def _read_or_remark(name: str, folder: Path, traced: int) -> Source:
+    try:
+        return _read(name, folder, traced)
+    except OSError as error:
+        return Source(name, folder, remarks=(f"cannot be read: {error}",))
+
+
+def _read(name: str, folder: Path, traced: int) -> Source:
+    held: dict[str, Any] = {}
+    remarks: list[str] = []
+    if not folder.is_dir():
+        return Source(name, folder, remarks=("there is no such folder",))
+    if (folder / LOG).is_file():
+        held, remarks = _read_log((folder / LOG).read_text("utf-8", errors="replace"))
+    if traces := sorted(folder.glob(TRACES)):
+        held["traces"] = sample_traces(traces, traced)
+        remarks += held["traces"].remarks() or ([] if held["traces"].rows else ["an empty trace"])
+    for key, file, kind in (
+        ("evaluation", EVALUATION, Evaluation),
+        ("diversity", DIVERSITY, Diversity),
+    ):
+        if (folder / file).is_file():
+            try:
+                held[key] = read_result(folder / file, kind)
+            except RlkdError as error:
+                remarks.append(str(error))
+    if not held and not remarks:
+        remarks = [f"there is no {LOG}, no trace, no {EVALUATION} and no {DIVERSITY}"]
+    return Source(name, folder, **held, remarks=tuple(remarks))
+
+
+def _read_log(text: str) -> tuple[dict[str, Any], list[str]]:
+    """Return what a log tells, as fields of `Source`, and remarks."""
+    entries, remarks = log_entries(text)
+    if phases := phase_steps(entries):
+        return {"phases": phases, "progress": _progress(entries)}, remarks
+    steps, remarks_of_steps = parse_log(text)
+    if not steps:
+        return {}, [*remarks, f"the {LOG} has no step of a run with a reward"]
+    health: dict[str, dict[int, float]] = {key: {} for key in (*SHARES, *COSTS)}
+    for entry in entries:
+        for key, points in health.items():
+            number, step = number_of(entry.get(key)), step_of(entry)
+            if number is not None and step is not None:
+                points[step] = number  # as logged last, where a run was resumed
+    return {
+        "steps": steps,
+        "health": {key: sorted(points.items()) for key, points in health.items() if points},
+        "progress": _progress(entries),
+    }, list(remarks_of_steps)
+
+
+def _progress(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return how far a run is, and whether it ended."""
+    said = [str(entry["global_step/max_steps"]) for entry in entries if step_of(entry) is not None]
+    done, _, most = said[-1].partition("/")
+    # an end that later steps follow is that of a part of the run, before it was resumed
+    last = takewhile(lambda e: step_of(e) is None or "train_runtime" in e, reversed(entries))
+    if done == most or any("train_runtime" in entry for entry in last):
+        return f"ended at step {done} of {most}"
+    left = next((str(e["remaining_time"]) for e in entries[::-1] if "remaining_time" in e), "")
+    about = f", {left} left by its own count" if left else ""
+    return f"at step {done} of {most}{about}: still going, or stopped before its end"

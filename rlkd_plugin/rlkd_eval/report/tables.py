@@ -1,0 +1,74 @@
+"""Table 1 as rows: a line each model, a column each test set's pass@1 and pass@k, in percent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlkd_plugin.rlkd_eval.report.eval_figures import set_names
+from rlkd_plugin.rlkd_eval.report.results import Evaluation
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a table shows at one place; `best` of its column."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with named rows."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    note: str = ""
+
+
+def table_1(evaluations: Sequence[Evaluation]) -> Table | None:
+    """Return Table 1, or None without an evaluation."""
+    columns: list[tuple[str, dict[str, float]]] = []
+    labels = [evaluation.label for evaluation in evaluations]
+    for key, name in set_names(evaluations).items():
+        curves = [
+            dict(evaluation.sets[key].curve()) if key in evaluation.sets else {}
+            for evaluation in evaluations
+        ]
+        for k in sorted({k for curve in curves for k in curve}):
+            found = {
+                label: round(100 * curve[k].value, 1)
+                for label, curve in zip(labels, curves, strict=True)
+                if k in curve
+            }
+            columns.append((f"{name} pass@{k}", found))
+    if not columns:
+        return None
+    rows = tuple((label, tuple(_cell(label, found) for _, found in columns)) for label in labels)
+    return Table(
+        "Table 1: pass@1 and pass@k, in percent",
+        ("model", *(title for title, _ in columns)),
+        rows,
+        "; ".join(
+            (
+                "pass@k: unbiased estimates; their 95% intervals stand under the charts below",
+                *_differences(evaluations),
+            )
+        ),
+    )
+
+
+def _differences(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return the settings and versions that evaluations do not share: numbers may not compare."""
+    made = [e.settings | e.versions for e in evaluations]
+    return [
+        f"not the same {name}: {', '.join(map(str, values))}"
+        for name in dict.fromkeys(name for one in made for name in one)
+        if len(values := list(dict.fromkeys(str(one.get(name)) for one in made))) > 1
+    ]
+
+
+def _cell(label: str, found: dict[str, float]) -> Cell:
+    if label not in found:
+        return Cell("–")  # noqa: RUF001 - a dash for "none", as in printed tables
+    # alone in its column, a number is no best one
+    return Cell(f"{found[label]:.1f}", len(found) > 1 and found[label] == max(found.values()))

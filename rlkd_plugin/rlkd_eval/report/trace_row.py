@@ -1,0 +1,135 @@
+"""One line of a trace as the report reads it, and why its walk through the steps ended.
+
+The opposite of `engines.trace`, and more lenient: what another version added is passed over, what
+it lacked gets a default.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import msgspec
+
+from rlkd_plugin.engines.trace import replay
+from rlkd_plugin.gsrm import FormatError
+
+Why = Literal[
+    "meta_reasoning",
+    "student_end",
+    "teacher_end",
+    "undecomposable",
+    "refused",
+    "no_teacher",
+    "unclear",
+]
+
+ENDINGS: dict[Why, str] = {
+    "teacher_end": "the teacher's steps were at their end",
+    "student_end": "the student's steps were at their end",
+    "meta_reasoning": "a meta-reasoning did not match",
+    "undecomposable": "the student's text has no structure",
+    "refused": "the GSRM refused the student's text",
+    "no_teacher": "the teacher has no structure",
+    "unclear": "the line does not tell",
+}
+"""Why a walk can end, from the best ending on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A teacher's or student's structure; `steps` hold meta-reasoning, sub-problem, answer."""
+
+    status: str = "ok"
+    clipped: bool = False
+    steps: tuple[tuple[str, str, str], ...] = ()
+    final_answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """The answer to one Match of Algorithm 1."""
+
+    number: int
+    field: str
+    matched: bool
+    probability: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRow:
+    """One completion; `step` counts the optimizer steps before it, None where none was known."""
+
+    teacher: Side
+    student: Side
+    verdicts: tuple[VerdictRow, ...] = ()
+    step_scores: tuple[float, ...] = ()
+    total: float = 0.0
+    reward: float | None = None
+    version: int = 1
+    step: int | None = None
+    prompt_id: str | int | None = None
+    cut_off: bool = False
+    problem: str = ""
+
+
+_decoder = msgspec.json.Decoder(TraceRow)
+
+
+def parse_row(line: bytes) -> TraceRow | None:
+    """Return a line of a trace, or None for what is none."""
+    try:
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def why_ended(row: TraceRow) -> Why:
+    """Return why the walk of Algorithm 1 ended."""
+    teacher, student = row.teacher.steps, row.student.steps
+    if not teacher:
+        return "no_teacher"
+    if not student:
+        return "refused" if row.student.status == "refused" else "undecomposable"
+    if row.step_scores and row.step_scores[-1] == 0:
+        return "meta_reasoning"
+    if len(row.step_scores) == min(len(teacher), len(student)):
+        return "student_end" if len(student) < len(teacher) else "teacher_end"
+    return "unclear"
+
+
+def explain(row: TraceRow) -> str:
+    """Return, in words, why the walk ended, and what else decided the reward."""
+    why, reached = why_ended(row), len(row.step_scores)
+    said = [ENDINGS[why]]
+    if why == "meta_reasoning":
+        said = [f"the meta-reasoning of step {reached} did not match"]
+        if any(v.source == "refused" for v in row.verdicts if _is_meta(v, reached)):
+            said = [f"the judge refused the meta-reasoning of step {reached}: not matched"]
+    elif why in ("student_end", "teacher_end"):
+        counts = f"the student has {len(row.student.steps)}, the teacher {len(row.teacher.steps)}"
+        said.append(f"{reached} compared, {counts}")
+    elif why == "no_teacher":
+        said.append(f"its status: {row.teacher.status}; such completions get no reward")
+    if row.cut_off:
+        said.append("the completion was cut off at the length limit")
+        if row.total and not row.reward:
+            said.append("so that its reward is 0")
+    for side, who in ((row.teacher, "teacher"), (row.student, "student")):
+        if side.clipped:
+            said.append(f"the {who}'s text was too long for the GSRM and lost its end")
+    return "; ".join(said)
+
+
+def disagreement(row: TraceRow) -> str:
+    """Return what is wrong where Algorithm 1, run again, does not give the line's reward."""
+    try:
+        reward = replay(asdict(row))
+    except FormatError as error:
+        return str(error)
+    if reward is not None and reward.total != row.total:
+        return f"Algorithm 1 gives {reward.total:g}, the trace says {row.total:g}"
+    return ""
+
+
+def _is_meta(verdict: VerdictRow, number: int) -> bool:
+    return verdict.field == "meta_reasoning" and verdict.number == number

@@ -1,0 +1,129 @@
+"""Reads traces of any size in one pass: every line is counted, a bounded sample is kept."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlkd_plugin.engines.trace import VERSION
+from rlkd_plugin.rlkd_eval.report.trace_row import TraceRow, Why, parse_row, why_ended
+
+MOST_ROWS = 1000  # of all runs together: some seconds to load on a phone, and enough to look at
+MOST_BYTES = 8 << 20  # of their lines, where texts are long
+LONGEST = 2 << 20  # bytes of a line; a longer one is passed over unparsed
+A_STEP = 16  # completions kept of a step, unless all steps together are too many
+FEWEST = 4  # completions of a step, before whole steps are left out
+
+Step = int | None
+
+
+@dataclass
+class TraceSample:
+    """The completions kept of a run's traces, by step; memory is bounded by rows and bytes.
+
+    A step's completions are drawn evenly (a reservoir). Where all together are too many, fewer
+    are kept of each step, and then only those of every second, fourth, eighth ... step.
+    """
+
+    most_rows: int = MOST_ROWS
+    most_bytes: int = MOST_BYTES
+    kept: dict[Step, list[tuple[TraceRow, int]]] = field(default_factory=dict)
+    seen: Counter[Step] = field(default_factory=Counter)
+    endings: Counter[tuple[Step, Why]] = field(default_factory=Counter)
+    unreadable: int = 0
+    newer: int = 0
+    every: int = 1
+    a_step: int = A_STEP
+    rows: int = 0
+    bytes: int = 0
+    draw: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def add(self, row: TraceRow, size: int) -> None:
+        """Count a completion, and keep it if it is drawn; `size` is its line's, in bytes."""
+        self.seen[row.step] += 1
+        self.endings[row.step, why_ended(row)] += 1
+        self.newer += row.version > VERSION
+        if (row.step or 0) % self.every:
+            return
+        rows = self.kept.setdefault(row.step, [])
+        if len(rows) < self.a_step:
+            rows.append((row, size))
+        elif (place := self.draw.randrange(self.seen[row.step])) < self.a_step:
+            self._forget(rows[place])
+            rows[place] = (row, size)
+        else:
+            return
+        self.rows += 1
+        self.bytes += size
+        while (self.rows > self.most_rows or self.bytes > self.most_bytes) and self.rows > 1:
+            self._thin()
+
+    def _forget(self, *dropped: tuple[TraceRow, int]) -> None:
+        self.rows -= len(dropped)
+        self.bytes -= sum(size for _, size in dropped)
+
+    def _thin(self) -> None:
+        """Keep half as many completions of a step, or half of the steps."""
+        if self.a_step > FEWEST or len(self.kept) == 1:
+            self.a_step = max(1, self.a_step // 2)
+            for rows in self.kept.values():
+                self.draw.shuffle(rows)
+                self._forget(*rows[self.a_step :])
+                del rows[self.a_step :]
+            return
+        self.every *= 2
+        for step in [step for step in self.kept if (step or 0) % self.every]:
+            self._forget(*self.kept.pop(step))
+
+    def steps(self) -> Iterator[tuple[Step, list[TraceRow]]]:
+        """Yield the steps in order, each with what was kept of it."""
+        for step in sorted(self.kept, key=lambda step: -1 if step is None else step):
+            yield step, [row for row, _ in self.kept[step]]
+
+    def remarks(self) -> list[str]:
+        """Return what a reader has to know: what is shown of how much, and what was passed over."""
+        total, said = self.seen.total(), []
+        if self.rows < total:
+            nth = "2nd" if self.every == 2 else f"{self.every}th"
+            steps = f"of every {nth} step" if self.every > 1 else "of each step"
+            said.append(
+                f"the alignment view shows {self.rows:,} of {total:,} completions, at most "
+                f"{self.a_step} {steps}, drawn at random; the counts are of all"
+            )
+        if self.unreadable:
+            said.append(
+                f"lines of the traces that are not readable, and left out: {self.unreadable:,}"
+            )
+        if self.newer:
+            said.append(
+                f"lines of the traces of a newer version than {VERSION}, which this report knows: "
+                f"{self.newer:,}; what is new in them is left out"
+            )
+        return said
+
+
+def sample_traces(traces: Iterable[Path], runs: int = 1) -> TraceSample:
+    """Read the traces of a run's ranks; its sample is one of `runs` in the page."""
+    sample = TraceSample(max(1, MOST_ROWS // runs), MOST_BYTES // runs)
+    for trace in traces:
+        for line in _lines(trace):
+            row = parse_row(line) if line else None
+            if row is None:
+                sample.unreadable += 1
+            else:
+                sample.add(row, len(line))
+    return sample
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines that hold something; b"" for one that is too long."""
+    with path.open("rb") as file:
+        while line := file.readline(LONGEST):
+            if len(line) < LONGEST or line.endswith(b"\n"):
+                if line.strip():
+                    yield line
+                continue
+            while line and not line.endswith(b"\n"):
+                line = file.readline(LONGEST)
+            yield b""
