@@ -8,6 +8,7 @@ DeepSpeed takes a process group that is there already; nothing of the run's opti
 import sys
 
 import deepspeed
+import torch.distributed as dist
 
 if __name__ == "__main__":
     deepspeed.init_distributed(dist_backend="gloo")
@@ -17,3 +18,5 @@ if __name__ == "__main__":
     command, *words = sys.argv[1:]
     parse_yaml_args(words)
     {"sft": sft_main, "rlhf": rlhf_main}[command](words)
+    if dist.is_initialized():  # a process that ends with the group's threads running may abort
+        dist.destroy_process_group()

@@ -15,6 +15,17 @@ THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 """Threads of a process: two at once on two cores slow each other down many times."""
 
 
+GLOO = """
+import atexit
+import deepspeed
+import torch.distributed as dist
+deepspeed.init_distributed(dist_backend="gloo")
+# a process that ends with the group's threads running may abort
+atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
+"""
+"""A plugin file that lets ranks on CPUs use DeepSpeed."""
+
+
 def free_port() -> int:
     """Return a port that nobody listens on now; a process group of one rank takes one too."""
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -10,12 +10,11 @@ from benchmarks.local_engine import deployed, scored
 from rlkd_plugin.engines.base import Engine
 from rlkd_plugin.engines.scoring import Sample
 from rlkd_plugin.engines.trace import replay, trace_row
-from tests.swift_run import rows, steps_logged, swift
+from tests.swift_run import GLOO, rows, steps_logged, swift
 from tests.test_local_engine import ANSWERS, BOTTLES, PENS
 from tests.tiny_model import memorising_model
 
 PROBLEM = "P"
-GLOO = "import deepspeed\ndeepspeed.init_distributed(dist_backend='gloo')\n"
 
 
 @pytest.fixture(scope="module")

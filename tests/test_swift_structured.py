@@ -13,7 +13,7 @@ import torch
 from rlkd_plugin.gsrm import Step, Structure, render_structure
 from rlkd_plugin.rlkd_data.hub_rows import gsrm_sft_row
 from tests.hub_shapes import pair
-from tests.swift_run import ROOT, rows, swift
+from tests.swift_run import GLOO, ROOT, rows, swift
 from tests.tiny_model import tiny_model
 
 NAMES = [f"--{option}" for option in ("loss_type", "loss_scale", "callbacks")]
@@ -173,7 +173,7 @@ def test_zero_3_on_two_ranks_has_the_same_losses(model: Path, tmp_path: Path) ->
     cut = ["--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "2"]
     train(model, tmp_path / "plain", 8, *cut, "--optim", "adamw_torch", ranks=2)
     gloo = tmp_path / "gloo.py"
-    gloo.write_text("import deepspeed\ndeepspeed.init_distributed(dist_backend='gloo')\n")
+    gloo.write_text(GLOO)
     plugins = ["rlkd_plugin/register.py", "tests/structured_probe.py", str(gloo)]
     train(
         model,
