@@ -409,11 +409,10 @@ def diversity_table(
 
 
 def _wide_console() -> Any:
-    """Return a console for tables; in a file they need not fit into 80 columns."""
+    """Return a console for wide tables: in a narrow terminal lines wrap, but no number is cut."""
     from rich.console import Console
 
-    console = Console(soft_wrap=True, highlight=False)
-    return console if console.is_terminal else Console(soft_wrap=True, highlight=False, width=200)
+    return Console(soft_wrap=True, highlight=False, width=max(160, Console().width))
 
 
 def _pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
