@@ -144,7 +144,9 @@ def test_packed_rows_have_the_exact_loss_and_gradients(
     assert total == pytest.approx(expected.item(), rel=1e-5)
     for name, gradient in theirs.items():
         error = (ours[name].double() - gradient).norm() / gradient.norm()
-        assert error < 1e-5, name
+        # float32, of gradients that nearly cancel: 4e-5 was seen on a busy machine, where sums are
+        # divided among threads in another way; a wrong normalisation is off by percents
+        assert error < 1e-4, name
 
 
 def test_logits_are_computed_for_the_phase_alone(trainer: Any) -> None:
