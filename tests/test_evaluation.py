@@ -131,6 +131,22 @@ def test_what_was_drawn_is_not_drawn_again(tmp_path: Path) -> None:
     assert len(rows(out / "samples" / "math500.jsonl")) == 6
 
 
+def test_scoring_again_needs_all_responses(evaluated: tuple[Path, list[dict[str, Any]]]) -> None:
+    out, _ = evaluated
+    file = next((out / "evalscope" / "math500" / "predictions").rglob("*.jsonl"))
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:4]))
+    said = run(str(out), "--rescore", code=1)
+    assert "responses of math500 are missing: run without --rescore" in said
+
+
+def test_a_server_that_refuses_us_ends_it_with_its_words(tmp_path: Path) -> None:
+    data = write(tmp_path / "math.jsonl", MATH[:1])
+    with plain_server(lambda body: "", refuse="there is no such model") as (url, _):
+        options = ["--sets", "math500", "--data", f"math500={data}", "--samples", "math500=1"]
+        said = run(str(tmp_path / "out"), "--url", url, *options, code=1)
+    assert "there is no such model" in said and "the same goes on" in said
+
+
 def test_other_problems_in_the_same_folder_are_refused(
     evaluated: tuple[Path, list[dict[str, Any]]], tmp_path: Path
 ) -> None:

@@ -267,11 +267,17 @@ def test_a_broken_folder_is_a_remark_beside_others(
         read_sources([tmp_path / "bad", tmp_path / "none"])
 
 
-@pytest.mark.parametrize("line", ["[" * 100_000, f'{{"reward": {10**400}, "{STEP}": "1/2"}}'])
-def test_a_log_beyond_measure_is_a_remark(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("[" * 100_000, "not whole JSON, skipped: line 1"),
+        (f'{{"reward": {10**400}, "{STEP}": "1/2"}}', "the log has no reward"),
+    ],
+)
+def test_a_log_beyond_measure_is_a_remark(tmp_path: Path, line: str, says: str) -> None:
     write_lines(tmp_path / "bad" / "logging.jsonl", [line])
     bad, _ = read_sources([tmp_path / "bad", grpo_run(tmp_path / "run")])
-    assert bad.remarks  # what of it is no JSON, or has no number
+    assert bad.remarks[0] == says
 
 
 def test_a_file_that_cannot_be_opened_is_a_remark(tmp_path: Path) -> None:

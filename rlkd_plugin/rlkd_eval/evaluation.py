@@ -6,7 +6,6 @@ was stopped.
 """
 
 import json
-import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rlkd_plugin import __version__
-from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.gsrm import EndpointError, FormatError, RlkdError
+from rlkd_plugin.llm_io.evalscope_run import run_evalscope
 from rlkd_plugin.rlkd_data.row_files import json_line, raw_rows, row_files
 from rlkd_plugin.rlkd_eval.benchmarks import Benchmark, benchmark
 from rlkd_plugin.rlkd_eval.eval_samples import keep_samples, repair, scores_of
@@ -142,32 +142,30 @@ def evaluate_set(
         concurrency: requests in flight.
 
     Raises:
-        RlkdError: if evalscope is missing, or fails, or responses are missing and no server given.
+        EndpointError: if the server fails, or refuses us.
+        RlkdError: if evalscope is missing, or responses are missing and no server is given.
     """
-    try:
-        from evalscope import run_task
-    except ImportError as error:
-        raise RlkdError(f"rlkd eval needs evalscope ({error}): pip install '.[eval]'") from None
     work = out / "evalscope" / name
     if server is None and not (work / "predictions").is_dir():
         raise RlkdError(f"{work} holds no responses to score: run without --rescore")
-    for noisy in ("httpx", "httpx2"):  # a line for each request
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     repair(work)
     try:
-        run_task(_task(out, name, sampling, server, concurrency))
-    except Exception as error:  # evalscope's own are of many kinds
+        run_evalscope(_task(out, name, sampling, server, concurrency))
+    except EndpointError as error:
         if server is None:
             raise RlkdError(f"responses of {name} are missing: run without --rescore") from error
-        raise
+        raise EndpointError(f"{error}; what is there is kept, and the same goes on") from error
     keep_samples(work, out / "samples" / f"{name}.jsonl", sampling.of(name))
     _write_result(out, subject, sampling)
 
 
 def _task(out: Path, name: str, sampling: Sampling, server: Server | None, concurrency: int) -> Any:
     """Return evalscope's configuration of a test set."""
-    from evalscope import TaskConfig
-    from evalscope.api.metric import MetricSelector
+    try:
+        from evalscope import TaskConfig
+        from evalscope.api.metric import MetricSelector
+    except ImportError as error:
+        raise RlkdError(f"rlkd eval needs evalscope ({error}): pip install '.[eval]'") from None
 
     bench = benchmark(name)
     work = out / "evalscope" / name
