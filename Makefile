@@ -4,6 +4,7 @@
 #   make demo DATA=gsm8k.jsonl                    your copy of GSM8K's rows
 #   make demo ARGS="--max_steps 3"                options for `swift rlhf`
 #   make test PYTEST_ARGS="-k structure -n 0"     options for pytest; -n 0: one after another
+#   make small-gsrm SOCRATIC=gsm8k_socratic.jsonl the small GSRM, from GSM8K's Socratic rows
 #   make test TORCH="torch==2.13.0 -f WHEELS"     another build of torch (options for pip)
 
 SHELL  := bash
@@ -12,6 +13,8 @@ VENV   ?= .venv
 TORCH  ?= torch==2.13.0
 DATA   ?=
 ARGS   ?=
+SOCRATIC   ?= $(firstword $(wildcard gsm8k_socratic.jsonl ../*/data/gsm8k_socratic.jsonl))
+SMALL_ARGS ?=
 PYTEST_ARGS ?=
 
 BIN    := $(VENV)/bin
@@ -27,10 +30,10 @@ TORCH_MADE  := $(VENV)/.made-torch
 PLUGIN_MADE := $(VENV)/.made-plugin
 MODEL_MADE  := $(MODEL)/model.safetensors
 
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo small-gsrm test lint format clean
 
 help:  ## Show this list
-	@sed -nE 's/^([a-z]+):.*## (.+)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 15
+	@sed -nE 's/^([a-z-]+):.*## (.+)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 setup: $(PLUGIN_MADE) $(MODEL_MADE)  ## Make .venv, install everything, fetch the small model
 
@@ -50,6 +53,11 @@ endif
 	fi; \
 	exit $$status
 	@$(BIN)/rlkd curves $(DEMO)
+
+small-gsrm: setup  ## Train a small GSRM and its judge on the CPU, and measure them (about an hour)
+	@test -f "$(SOCRATIC)" || { echo "make small-gsrm SOCRATIC=gsm8k_socratic.jsonl: GSM8K's" \
+	    "Socratic rows, test_socratic.jsonl of openai/grade-school-math"; exit 1; }
+	@$(BIN)/python benchmarks/small_gsrm/run.py "$(SOCRATIC)" output/small_gsrm $(SMALL_ARGS)
 
 test: setup  ## Run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)

@@ -1,11 +1,13 @@
 """Does the structure reward move the policy? Two seeds, and a control with shuffled rewards.
 
     python benchmarks/reward_moves_policy.py OUT [--steps 48] [--runs seed1 seed2 control]
+    ... OUT --engine small [--group 4]
 
-Trains SmolLM2-135M-Instruct by `swift rlhf` with `rlkd_gsrm` alone (rules engine, reward scale
-`steps`) on 16 of the demo's problems: groups of 8, 2 prompts a step. Compares the mean structure
-reward of the last quarter of the steps with the first quarter's, and draws the curves. Runs that
-OUT already holds are not repeated. About 25 s a step on 2 cores, and 7 GiB of memory.
+Trains SmolLM2-135M-Instruct by `swift rlhf` with `rlkd_gsrm` alone (rules engine or the small GSRM,
+reward scale `steps`) on 16 of the demo's problems: groups of 8, 2 prompts a step. Compares the mean
+structure reward of the last quarter of the steps with the first quarter's, and draws the curves.
+Runs that OUT already holds are not repeated. By rules about 25 s a step on 2 cores, and 7 GiB of
+memory.
 """
 
 import argparse
@@ -24,7 +26,7 @@ RUNS = {"seed1": (1, "rlkd_gsrm"), "seed2": (2, "rlkd_gsrm"), "control": (1, "rl
 METRIC = "rlkd/structure_reward"
 
 
-def train(out: Path, run: str, steps: int) -> None:
+def train(out: Path, run: str, steps: int, engine: str, group: int) -> None:
     """Run one training unless its log is whole."""
     seed, reward = RUNS[run]
     folder = out / run
@@ -43,8 +45,8 @@ def train(out: Path, run: str, steps: int) -> None:
             "Solve the problem in short steps. Write one sentence with one equation a step.",
         ],
         *["--dataset", f"rlkd/jsonl:{rows}", "--reward_funcs", reward],
-        *["--callbacks", "rlkd_metrics", "--num_generations", "8"],
-        *["--per_device_train_batch_size", "16", "--gradient_accumulation_steps", "1"],
+        *["--callbacks", "rlkd_metrics", "--num_generations", str(group)],
+        *["--per_device_train_batch_size", str(2 * group), "--gradient_accumulation_steps", "1"],
         *["--max_completion_length", "96", "--temperature", "1.0", "--beta", "0.0"],
         *["--tuner_type", "lora", "--lora_rank", "16", "--lora_alpha", "32"],
         *["--learning_rate", "3e-4", "--lr_scheduler_type", "constant"],
@@ -59,7 +61,11 @@ def train(out: Path, run: str, steps: int) -> None:
             check=True,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "RLKD_ENGINE": "rules", "RLKD_REWARD_SCALE": "steps"},
+            env={
+                **os.environ,
+                **{"RLKD_ENGINE": engine, "RLKD_REWARD_SCALE": "steps"},
+                "RLKD_SMALL_MODEL": str(MODEL),
+            },
         )
 
 
@@ -78,7 +84,7 @@ def quarters(values: list[float]) -> tuple[float, float, float]:
     return fmean(first), fmean(last), error
 
 
-def draw(curves: dict[str, list[float]], picture: Path) -> None:
+def draw(curves: dict[str, list[float]], picture: Path, engine: str) -> None:
     """Draw each run's curve, thin, and its running mean over 8 steps, bold."""
     import matplotlib
 
@@ -94,7 +100,8 @@ def draw(curves: dict[str, list[float]], picture: Path) -> None:
         label = run if run != "control" else "control (rewards shuffled in each group)"
         axes.plot(range(1, len(values) + 1), means, line, color=color, linewidth=2, label=label)
     axes.set(xlabel="step", ylabel="mean structure reward r")
-    axes.set_title("The structure reward moves the policy (rules engine, 16 problems)", loc="left")
+    judged = {"rules": "rules engine", "small": "small GSRM"}[engine]
+    axes.set_title(f"The structure reward moves the policy ({judged}, 16 problems)", loc="left")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
@@ -107,11 +114,13 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=48)
     parser.add_argument("--runs", nargs="*", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--engine", choices=("rules", "small"), default="rules")
+    parser.add_argument("--group", type=int, default=8, help="completions of a prompt")
     options = parser.parse_args()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     for run in options.runs:
-        train(out, run, options.steps)
+        train(out, run, options.steps, options.engine, options.group)
     curves = {run: values for run in RUNS if len(values := curve(out / run)) >= 8}
     print(
         f"{'run':<10}{'steps':>6}{'first':>8}{'last':>8}{'difference':>12}{'s.e.':>8}  (quarters)"
@@ -120,7 +129,7 @@ def main() -> None:
         first, last, error = quarters(values)
         figures = f"{first:>8.3f}{last:>8.3f}{last - first:>12.3f}{error:>8.3f}"
         print(f"{run:<10}{len(values):>6}{figures}")
-    draw(curves, out / "reward_moves_policy.png")
+    draw(curves, out / "reward_moves_policy.png", options.engine)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""Takes paths apart by an engine, and writes each structure, the tokens and the seconds.
+
+    python benchmarks/small_gsrm/take_apart.py OUT/unseen.jsonl OUT/by_rules.jsonl --engine rules
+    ... OUT/by_small.jsonl --engine small --adapters OUT/adapters
+    ... OUT/by_untuned.jsonl --engine untuned --rows 60
+
+`untuned` is the base model with the `construct` prompt and its worked examples. The last line of
+the output has the sums.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from pathlib import Path
+
+from rlkd_plugin.engines.base import Engine
+from rlkd_plugin.engines.rules import RulesEngine
+from rlkd_plugin.gsrm import render_structure
+from rlkd_plugin.llm_io.settings import Settings
+
+MODEL = Path(__file__).resolve().parents[2] / "models" / "SmolLM2-135M-Instruct"
+
+
+def engine_of(name: str, adapters: Path | None, model: Path = MODEL) -> Engine:
+    """Return an engine by its name: rules, small or untuned."""
+    if name == "rules":
+        return RulesEngine()
+    from rlkd_plugin.swift_hooks.small_engine import ADAPTERS, SmallEngine
+
+    if name == "small":
+        return SmallEngine(Settings(small_model=str(model)), adapters or ADAPTERS)
+    import torch
+    from swift.model import get_model_processor
+    from swift.template import get_template
+
+    from rlkd_plugin.swift_hooks.local_engine import LocalEngine
+
+    untuned, processor = get_model_processor(
+        str(model), model_type="llama", torch_dtype=torch.bfloat16
+    )
+    template = get_template(processor, template_type="chatml")
+    settings = Settings(gsrm_prompt="construct", gsrm_max_tokens=768)
+    return LocalEngine(settings, untuned.eval(), template)
+
+
+async def take_apart(rows: list[dict], engine: Engine, out: Path) -> None:
+    """Write the rows with the structures that an engine gives their paths."""
+    async with engine:
+        begin = time.monotonic()
+        asked = (engine.decompose(r["problem"], r["domain"], r["reasoning_path"]) for r in rows)
+        found = await asyncio.gather(*asked)
+        seconds = time.monotonic() - begin
+        usage = engine.usage
+    lines = [
+        {**row, "found": render_structure(one.structure) if one.structure else None}
+        for row, one in zip(rows, found, strict=True)
+    ]
+    sums = {
+        **{"rows": len(rows), "seconds": seconds, "requests": usage.requests},
+        **{"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens},
+    }
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [*lines, sums])
+    out.write_text(text, "utf-8")
+    print(json.dumps(sums))
+
+
+def main() -> None:
+    """Take the paths of a file apart."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pairs", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--engine", choices=("rules", "small", "untuned"), required=True)
+    parser.add_argument("--adapters", type=Path)
+    parser.add_argument("--rows", type=int, help="of the file's, the first so many")
+    options = parser.parse_args()
+    lines = options.pairs.read_text("utf-8").splitlines()[: options.rows]
+    engine = engine_of(options.engine, options.adapters)
+    asyncio.run(take_apart(list(map(json.loads, lines)), engine, options.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""The small GSRM's training data: goals, plans that give nothing away, and paths that mean what
+their structures say.
+
+On the project's own rows, and on GSM8K's where SOCRATIC names them.
+"""
+
+import json
+import os
+import random
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from goals import goal
+from judge_pairs import labelled, rephrased, training_row, twisted
+from pairs import pair
+from paths import VARIANTS, path
+from paths import Path as ReasoningPath
+from plans import WORDINGS, given_numbers, plan
+from problems import Problem, numbers, plain_number, problem, read_problems, value_of, written
+
+from rlkd_plugin.gsrm import FIELDS, parse_structure
+from rlkd_plugin.gsrm.prompts import judge_prompt
+from rlkd_plugin.gsrm.texts import obvious_verdict
+
+ROWS = [
+    {
+        "question": "Noor packs 6 crates with 14 lemons each. She keeps 9 lemons and sells the "
+        "rest for $2 each. How much money does Noor get?",
+        "answer": "How many lemons does Noor have? ** Noor packs 6*14 = <<6*14=84>>84 lemons.\n"
+        "How many lemons does Noor sell? ** She sells 84-9 = <<84-9=75>>75 lemons.\n"
+        "How much money does Noor get? ** That gives 75*2 = $<<75*2=150>>150.\n#### 150",
+    },
+    {
+        "question": "A tank of 480 litres is 25% full. Then 30 litres are poured in. How many "
+        "litres are in the tank?",
+        "answer": "How many litres are in the tank at first? ** At first there are .25*480 = "
+        "<<.25*480=120>>120 litres.\n"
+        "How many litres are in the tank? ** Then there are 120 + 30 = <<120+30=150>>150.\n"
+        "#### 150",
+    },
+    {
+        "question": "Ilse runs 4 km on each of five days and 12 km on Sunday. How many km is that?",
+        "answer": "How many km does Ilse run on the five days? ** 4*5=<<4*5=20>>20 km\n"
+        "How many km does Ilse run in total? ** 20+12=<<20+12=32>>32 km\n#### 32",
+    },
+    {
+        "question": "Bo has 40 stamps, gives away 8, and doubles what is left. How many has Bo?",
+        "answer": "How many stamps does Bo have? ** 40-8=<<40-8=32>>32\n"
+        "How many stamps does Bo have? ** 32*2=<<32*2=64>>64\n#### 64",
+    },
+]
+OWN = [found for number, row in enumerate(ROWS) if (found := problem(number, row))]
+SOURCE = Path(os.environ.get("SOCRATIC", "none"))
+REAL = read_problems(SOURCE) if SOURCE.is_file() else ([], [])
+PROBLEMS = [*OWN, *REAL[0], *REAL[1]]
+
+
+def known(found: ReasoningPath) -> list[str]:
+    return [part.value for part in found.parts]
+
+
+def test_all_own_rows_are_read() -> None:
+    assert len(OWN) == len(ROWS)
+    assert [len(p.parts) for p in OWN] == [3, 2, 2, 1]  # the last row's two lines ask the same
+    assert OWN[3].parts[0].value == "64"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Define a variable ** Let x be it\nHow many? ** x = <<3=3>>3\n#### 3",
+        "How many? ** 3/4 = <<3/4=1>>1\n#### 1",  # wrong
+        "How many? ** 2+2 = <<2+2=4>>4\n#### 5",  # another result
+        "How many? ** 1+1=<<1+1=2>>2\nHow much? ** 2+1=<<2+1=3>>3\n"
+        "How many? ** 3+1=<<3+1=4>>4\n#### 4",  # a question comes back
+    ],
+)
+def test_a_row_without_plain_steps_is_left_out(answer: str) -> None:
+    assert problem(0, {"question": "Q", "answer": answer}) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "clause"),
+    [
+        ("How many eggs does Janet sell?", "how many eggs Janet sells"),
+        ("How much did the house cost?", "how much the house cost"),
+        ("How many carrots did Daisy buy?", "how many carrots Daisy bought"),
+        ("How far was John from home?", "how far John was from home"),
+        ("How many cars were in the lot?", "how many cars were in the lot"),
+        ("How many groups are formed?", "how many groups are formed"),
+        ("How much will the food cost?", "how much the food will cost"),
+        ("What is the value of the house?", "the value of the house"),
+        ("What percent of the cars are red?", "what percent of the cars are red"),
+        ("How many students enrolled?", "how many students enrolled"),
+        ("How many pens does each box carry?", "how many pens each box carries"),
+        ("Simplify", 'the answer to "Simplify"'),
+    ],
+)
+def test_goals(question: str, clause: str) -> None:
+    assert goal(question) == clause
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("16 - 3 - 4", Fraction(9)),
+        ("2+3*4", Fraction(14)),
+        ("(2+3)*4", Fraction(20)),
+        ("20% * 50", Fraction(10)),
+        ("7.50 x 2", Fraction(15)),
+        ("1/2*70", Fraction(35)),
+        ("-3+5", Fraction(2)),
+        ("$1,200 ÷ 4", Fraction(300)),
+        ("3/0", None),
+        ("2(3)", None),
+        ("2 +", None),
+        ("__import__('os')", None),
+    ],
+)
+def test_values_of_expressions(text: str, value: Fraction | None) -> None:
+    assert value_of(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"), [("1,200", "1200"), ("15.00", "15"), (".5", "0.5"), ("0", "0")]
+)
+def test_plain_numbers(text: str, plain: str) -> None:
+    assert plain_number(text) == plain
+
+
+def test_written_values() -> None:
+    assert [written(Fraction(v)) for v in ("3", "1/4", "1/3")] == ["3", "0.25", None]
+
+
+def test_given_numbers_are_read_from_digits_and_words() -> None:
+    assert {"4", "5", "12"} <= given_numbers(ROWS[2]["question"])
+    assert {"3", "12", "2"} <= given_numbers("Three boxes of a dozen each, and twice as many")
+
+
+@pytest.mark.parametrize("one", PROBLEMS, ids=lambda p: str(p.row))
+def test_no_plan_gives_its_steps_answer_away(one: Problem) -> None:
+    for place, part in enumerate(one.parts):
+        for wording in range(WORDINGS):
+            said = plan(one, one.parts, place, wording)
+            assert part.value not in numbers(said)
+            assert said != part.question
+
+
+def test_a_plan_says_what_for_and_how() -> None:
+    first, second, last = (plan(OWN[0], OWN[0].parts, place) for place in range(3))
+    assert first == (
+        "Start with how many lemons Noor has, which is needed to know how many lemons Noor "
+        "sells: multiply a value of the problem by another."
+    )
+    assert second.endswith("subtract a value of the problem from the last result.")
+    assert "which answers the problem" in last
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("one", PROBLEMS, ids=lambda p: str(p.row))
+def test_a_structure_says_what_its_path_says(one: Problem, variant: str) -> None:
+    row = pair(one, variant)
+    found = path(one, variant, random.Random(f"0 {one.row} {variant}"))
+    structure = parse_structure(row["structure"])
+    assert [step.answer for step in structure.steps] == known(found)
+    assert structure.final_answer == found.final == known(found)[-1]
+    said = numbers(re.sub(r"[^\d.,]", " ", row["reasoning_path"]).replace(". ", " "))
+    values = {value.removeprefix("-") for value in known(found)}
+    assert values <= {plain_number(n.rstrip(".,")) for n in said}
+    assert pair(one, variant) == row  # the same again
+    for step in structure.steps:
+        assert step.answer not in numbers(step.meta_reasoning)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_wrong_paths_go_on_from_their_mistake(seed: int) -> None:
+    kinds = set()
+    for one in OWN[:3]:
+        found = path(one, "wrong", random.Random(seed))
+        kinds.add(found.mistake)
+        assert found.parts != one.parts
+        slips = 0
+        for part in found.parts:
+            for done in part.calculations:
+                value = value_of(done.expression)
+                assert value is not None
+                slips += written(value) != done.value
+        assert slips == (found.mistake == "slip")  # all else follows from the mistake
+    assert kinds <= {"slip", "misread", "operation", "dropped", "swapped"}
+
+
+def test_all_kinds_of_mistakes_occur() -> None:
+    found = {path(one, "wrong", random.Random(seed)).mistake for one in OWN for seed in range(40)}
+    assert {"slip", "misread", "operation", "dropped", "swapped"} <= found
+
+
+def test_thinking_paths_have_detours_that_are_no_steps() -> None:
+    texts = [path(OWN[0], "thinking", random.Random(seed)) for seed in range(40)]
+    assert all(known(one) == ["84", "75", "150"] for one in texts)
+    assert any("not needed" in one.text or "No, wait" in one.text for one in texts)
+
+
+@pytest.mark.parametrize("one", PROBLEMS, ids=lambda p: str(p.row))
+def test_labelled_pairs_are_balanced_and_need_a_judge(one: Problem) -> None:
+    made = list(labelled(one, FIELDS))
+    for field in FIELDS:
+        matches = [row["match"] for row in made if row["field"] == field]
+        assert sorted(matches) in ([], [False, True])
+    for row in made:
+        assert obvious_verdict(row["field"], row["first"], row["second"]) is None
+        if row["field"] == "answer":
+            one_value, other = (numbers(row[side]) for side in ("first", "second"))
+            assert (one_value[-1] == other[-1]) == row["match"]
+
+
+def test_a_judges_row_is_the_prompt_that_it_is_served() -> None:
+    row = {"field": "answer", "first": "3", "second": "3.0", "match": True}
+    user, assistant = training_row(row)["messages"]
+    assert user["content"] == judge_prompt("answer", "3", "3.0")
+    assert assistant["content"] == "yes"
+
+
+def test_questions_in_other_words_and_other_questions() -> None:
+    question = "How many eggs does Janet sell in 5 days?"
+    for seed in range(20):
+        assert "eggs Janet sells in 5 days" in rephrased(question, random.Random(seed))
+        assert twisted(question, random.Random(seed)) not in (None, question)
+
+
+def test_the_last_rows_are_unseen(tmp_path: Path) -> None:
+    rows = [dict(ROWS[n % 3]) for n in range(130)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    train, unseen = read_problems(file)
+    assert [p.row for p in train] == list(range(30))
+    assert [p.row for p in unseen] == list(range(30, 130))
+
+
+@pytest.mark.skipif(not REAL[0], reason="SOCRATIC names no file of GSM8K's Socratic rows")
+def test_real_rows_train_and_unseen_are_apart() -> None:
+    train, unseen = REAL
+    assert not {p.question for p in train} & {p.question for p in unseen}
+    assert len(train) > 700 and len(unseen) > 75
