@@ -186,7 +186,7 @@ def resume(args: argparse.Namespace, folder: Path, port: int) -> None:
     write_grpo(out, args.rows - 100, done=True)
     code = (
         "import re, rlkd_plugin.rlkd_cli, rlkd_plugin.rlkd_data.teacher_structures\n"
-        "import rlkd_plugin.llm_io.engine_choice, rlkd_plugin.rlkd_data.job_tables\n"
+        "import rlkd_plugin.swift_hooks.engine_choice, rlkd_plugin.rlkd_data.job_tables\n"
         "import rlkd_plugin.rlkd_data.job_progress\n"
         "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
     )

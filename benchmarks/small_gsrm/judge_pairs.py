@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from goals import goal
+from mistakes import other_value
 from pairs import write
-from paths import other_value
 from plans import WORDINGS, operators, plan
 from problems import Part, Problem, numbers, read_problems
 

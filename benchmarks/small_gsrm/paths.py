@@ -6,13 +6,13 @@ stays one.
 
 import random
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from goals import goal
-from plans import given_numbers, operators
-from problems import NUMBER, Calculation, Part, Problem, numbers, plain_number, value_of, written
+from mistakes import mistaken, other_value
+from problems import Calculation, Part, Problem, numbers, written
 
 VARIANTS = ("plain", "thinking", "wrong")
 _SIGNS = ("*", "\u00d7", "x", "\\times")
@@ -50,7 +50,7 @@ def path(problem: Problem, variant: str, rng: random.Random) -> Path:
     """
     parts, mistake = problem.parts, ""
     if variant == "wrong":
-        parts, mistake = _mistaken(problem, rng)
+        parts, mistake = mistaken(problem, rng)
     final = parts[-1].value
     thinks = variant == "thinking" or (variant == "wrong" and rng.random() < 0.3)
     text = (_thinking if thinks else _told)(problem, parts, rng)
@@ -188,143 +188,3 @@ def _detour(problem: Problem, parts: Sequence[Part], place: int, rng: random.Ran
 
 def _sentence(text: str) -> str:
     return text if text[-1:] in ".!?;:" else f"{text}."
-
-
-def other_value(value: str, rng: random.Random) -> str:
-    """Return a value that a careless calculation might give."""
-    number = Fraction(value)
-    step = Fraction(1) if number.denominator == 1 else Fraction(1, 2)
-    near = [number + step, number - step, number + 2 * step, number + 10, number * 10]
-    if number > 20:
-        near += [number - 10, number + 100]
-    found = [text for n in near if n > 0 and (text := written(n)) and text != value]
-    return rng.choice(found or [written(number - step)])
-
-
-def _mistaken(problem: Problem, rng: random.Random) -> tuple[tuple[Part, ...], str]:
-    """Return the steps with a mistake in them, and which kind it is."""
-    kinds: dict[str, Callable[..., tuple[Part, ...] | None]] = {
-        "slip": _slipped,
-        "misread": _misread,
-        "operation": _other_operation,
-        "dropped": _dropped,
-        "swapped": _swapped,
-    }
-    for kind in rng.sample(sorted(kinds), len(kinds)):
-        for _ in range(4):
-            parts = kinds[kind](problem, rng)
-            if parts and parts != problem.parts:
-                return parts, kind
-    return problem.parts, ""
-
-
-def _pick(problem: Problem, rng: random.Random) -> tuple[int, Calculation]:
-    """Return a step of a single calculation."""
-    places = [i for i, part in enumerate(problem.parts) if len(part.calculations) == 1]
-    place = rng.choice(places or [0])
-    return place, problem.parts[place].calculations[0]
-
-
-def _slipped(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
-    place, one = _pick(problem, rng)
-    wrong = other_value(one.value, rng)
-    if one.value in numbers(one.expression):
-        return None
-    return _carried(problem, place, {one.value: wrong}, replace(one, value=wrong))
-
-
-def _misread(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
-    place, one = _pick(problem, rng)
-    given = given_numbers(problem.question) - {"0", "1", "100"}
-    read = [v for v in numbers(one.expression) if v in given]
-    if not read:
-        return None
-    right = rng.choice(read)
-    wrong = other_value(right, rng)
-    expression = _put(one.expression, {right: wrong})
-    return _carried(problem, place, {right: wrong}, replace(one, expression=expression))
-
-
-def _other_operation(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
-    place, one = _pick(problem, rng)
-    signs = operators(one.expression)
-    if len(signs) != 1 or "%" in one.expression:
-        return None
-    other = {"+": "*-", "-": "+", "*": "+", "/": "*"}[signs[0]]
-    values = numbers(one.expression)
-    if len(values) != 2:
-        return None
-    expression = f"{values[0]}{rng.choice(other)}{values[1]}"
-    wanted = goal(problem.parts[place].question)
-    return _carried(problem, place, {}, replace(one, expression=expression), wanted)
-
-
-def _dropped(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
-    if len(problem.parts) < 2:
-        return None
-    place = rng.randrange(len(problem.parts))
-    return problem.parts[:place] + problem.parts[place + 1 :]
-
-
-def _swapped(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
-    if len(problem.parts) < 2:
-        return None
-    place = rng.randrange(len(problem.parts) - 1)
-    one, other = problem.parts[place : place + 2]
-    return (*problem.parts[:place], other, one, *problem.parts[place + 2 :])
-
-
-def _carried(
-    problem: Problem, place: int, new: dict[str, str], changed: Calculation, wanted: str = ""
-) -> tuple[Part, ...] | None:
-    """Return the steps with one calculation changed, and all that follows from it.
-
-    None where a value would be negative or long, or where the numbers cannot be told apart.
-    """
-    old = problem.parts[place].calculations[0]
-    given = given_numbers(problem.question)
-    slipped = changed.value != old.value
-    value = changed.value if slipped else _computed(changed.expression)
-    if value is None or value == old.value:
-        return None
-    line_map = {**new, old.value: value}
-    if not slipped and old.value in new:
-        return None
-    said = _put(old.said, line_map)
-    if wanted:
-        said = f"To get {wanted}: {changed.expression} = {value}"
-    parts = list(problem.parts)
-    parts[place] = replace(
-        parts[place], calculations=(Calculation(said, changed.expression, value),)
-    )
-    follow = {old.value: value}
-    if old.value in given:
-        return None
-    if any({*new, old.value} & set(numbers(part.question)) for part in parts[place:]):
-        return None
-    for later in range(place + 1, len(parts)):
-        done = []
-        for one in parts[later].calculations:
-            if not set(numbers(one.expression)) & set(follow):
-                done.append(one)
-                continue
-            expression = _put(one.expression, follow)
-            value = _computed(expression)
-            if value is None or one.value in given or one.value in numbers(one.expression):
-                return None
-            follow[one.value] = value
-            if any(one.value in numbers(part.question) for part in parts[later:]):
-                return None
-            done.append(Calculation(_put(one.said, follow), expression, value))
-        parts[later] = replace(parts[later], calculations=tuple(done))
-    return tuple(parts)
-
-
-def _computed(expression: str) -> str | None:
-    value = value_of(expression)
-    return written(value) if value is not None and value > 0 else None
-
-
-def _put(text: str, new: dict[str, str]) -> str:
-    """Return a text with some of its numbers replaced."""
-    return NUMBER.sub(lambda found: new.get(plain_number(found[0]), found[0]), text)
