@@ -174,11 +174,11 @@ def structure(
     """
     import asyncio
 
-    from rlkd_plugin.llm_io.engine_choice import choose_engine
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_data.job_progress import Cost, job_shown
     from rlkd_plugin.rlkd_data.job_tables import show_structure
     from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_structures
+    from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
     part = _part(shard)
     settings = load_settings()
@@ -251,9 +251,9 @@ def judge_check(
 
     from rich.console import Console
 
-    from rlkd_plugin.llm_io.engine_choice import choose_engine
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_eval.judge_check import PAIRS, judged, read_pairs, show
+    from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
     settings = load_settings()
     known = read_pairs(pairs or PAIRS)

@@ -15,9 +15,9 @@ from rlkd_plugin.engines.trace import append_rows, trace_row
 from rlkd_plugin.gsrm import EndpointError, RlkdError, parse_structure
 from rlkd_plugin.gsrm.texts import FENCES
 from rlkd_plugin.llm_io.check import Finding, check_servers
-from rlkd_plugin.llm_io.engine_choice import choose_engine
 from rlkd_plugin.llm_io.server_engine import ServerEngine, probe_now
 from rlkd_plugin.llm_io.settings import load_settings
+from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 from tests.conftest import SetOptions
 from tests.loopback import (
     Answer,

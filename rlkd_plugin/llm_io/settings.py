@@ -33,10 +33,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
 
-    engine: Literal["server", "rules"] = Field(
+    engine: Literal["server", "small", "rules"] = Field(
         "server",
-        description="who decomposes and judges: `server` is the paper's set-up, `rules` a stand-in "
-        "that needs no model",
+        description="who decomposes and judges: `server` is the paper's set-up, `small` a small "
+        "learned stand-in in the training process, `rules` one that needs no model",
+    )
+    small_model: str = Field(
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        description="the base model of `small`: its id, or a folder",
     )
     gsrm_base_url: Urls = Field(
         (), description="the GSRM's servers, comma-separated, with /v1: http://host:8001/v1"

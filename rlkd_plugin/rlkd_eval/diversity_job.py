@@ -18,7 +18,6 @@ from rlkd_plugin.engines.base import Engine
 from rlkd_plugin.gsrm import FormatError, RlkdError, Step
 from rlkd_plugin.gsrm.texts import has_reasoning, reasoning_path
 from rlkd_plugin.llm_io.chat_client import ChatClient
-from rlkd_plugin.llm_io.engine_choice import choose_engine
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.job_runner import run_job
@@ -28,6 +27,7 @@ from rlkd_plugin.rlkd_data.row_format import domain_of, text_of
 from rlkd_plugin.rlkd_data.row_subset import Embedder
 from rlkd_plugin.rlkd_eval.kept_files import read_json, replace
 from rlkd_plugin.rlkd_eval.step_diversity import StepDiversity, by_step
+from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
 RESULT = "diversity.json"
 BATCH = 64

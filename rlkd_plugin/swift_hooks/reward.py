@@ -6,9 +6,9 @@ from typing import Any
 from swift.rewards import AsyncORM
 from swift.utils import get_logger
 
-from rlkd_plugin.llm_io.engine_choice import choose_engine
 from rlkd_plugin.llm_io.server_engine import probe_now
 from rlkd_plugin.llm_io.settings import load_settings, unknown_variables
+from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 from rlkd_plugin.swift_hooks.scorer import Scorer
 from rlkd_plugin.swift_hooks.waiting_ranks import waiting_ranks_warnings
 

@@ -17,9 +17,9 @@ from rlkd_plugin.engines.scoring import Sample, score_batch
 from rlkd_plugin.engines.tally import check_refused, reward_of
 from rlkd_plugin.engines.trace import append_rows, trace_row
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.llm_io.engine_choice import choose_engine
 from rlkd_plugin.llm_io.server_engine import probe_now
 from rlkd_plugin.llm_io.settings import load_settings
+from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
 FILE = "rlkd_sample_scores.jsonl"
 

@@ -25,6 +25,15 @@ def choose_engine(
     Raises:
         RlkdError: if the engine lacks a setting.
     """
+    if settings.engine == "small":
+        from rlkd_plugin.swift_hooks.small_engine import SmallEngine  # imports torch and ms-swift
+
+        logger.warning(
+            "rlkd: RLKD_ENGINE=small is a small learned stand-in for a GSRM and a judge, trained "
+            "on grade-school mathematics; the paper's set-up is RLKD_ENGINE=server"
+        )
+        small = SmallEngine(settings)
+        return small, DiskCache(settings.cache_dir, small.identity)
     if settings.engine == "rules":
         logger.warning(
             "rlkd: RLKD_ENGINE=rules is a stand-in for a GSRM and a judge: it lets the loop run "

@@ -1,0 +1,174 @@
+"""`RLKD_ENGINE=small`: the adapters that ship, in the real small model."""
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from rlkd_plugin.engines.base import Decomposition, Verdict
+from rlkd_plugin.engines.scoring import Sample, Score, score_batch
+from rlkd_plugin.gsrm import Field, RlkdError
+from rlkd_plugin.llm_io.settings import Settings
+from rlkd_plugin.llm_io.teacher_cache import DiskCache
+from rlkd_plugin.swift_hooks import small_engine
+from rlkd_plugin.swift_hooks.engine_choice import choose_engine
+from rlkd_plugin.swift_hooks.small_engine import ADAPTERS, MOST_CHARS, SmallEngine
+from tests.swift_run import MODEL, grpo, rows, steps_logged
+
+PROBLEM = (
+    "A library cart has 4 shelves with 9 books on each shelf. A teacher puts 5 more books on the "
+    "cart. How many books are on the cart now?"
+)
+PLAIN = "The shelves hold 4 * 9 = 36 books at first.\nWith the new books, that is 36 + 5 = 41."
+THINKING = (
+    "Okay, let me see. The shelves hold 4 * 9 = 36 books. Let me check: 4 * 9 = 36. Yes. Hmm. "
+    "Maybe I should add 9 + 5 = 14? No, that is not needed here. With the new books, the cart "
+    "holds 36 + 5 = 41 books. That makes sense."
+)
+WRONG = "The shelves hold 4 * 9 = 35 books.\nWith the new books there are 35 + 5 = 40 books."
+
+
+@pytest.fixture(scope="module")
+def engine() -> SmallEngine:
+    return SmallEngine(Settings(small_model=str(MODEL)))
+
+
+def taken_apart(engine: SmallEngine, *paths: str) -> list[Decomposition]:
+    async def work() -> list[Decomposition]:
+        async with engine:
+            asked = (engine.decompose(PROBLEM, "math", path) for path in paths)
+            return list(await asyncio.gather(*asked))
+
+    return asyncio.run(work())
+
+
+def verdict(engine: SmallEngine, field: Field, one: str, other: str) -> Verdict:
+    async def work() -> Verdict:
+        async with engine:
+            return await engine.match(field, one, other)
+
+    return asyncio.run(work())
+
+
+def scores(engine: SmallEngine, *students: str) -> list[Score]:
+    async def work() -> list[Score]:
+        async with engine:
+            samples = [Sample(student, PROBLEM, "math", PLAIN) for student in students]
+            return await score_batch(samples, engine)
+
+    return asyncio.run(work())
+
+
+def test_paths_become_steps_detours_and_mistakes_as_they_are(engine: SmallEngine) -> None:
+    found = taken_apart(engine, PLAIN, THINKING, WRONG)
+    answers = [[step.answer for step in one.structure.steps] for one in found if one.structure]
+    assert answers == [["36", "41"], ["36", "41"], ["35", "40"]]
+    assert [one.structure.final_answer for one in found if one.structure] == ["41", "41", "40"]
+
+
+def test_plans_give_no_result_away(engine: SmallEngine) -> None:
+    (found,) = taken_apart(engine, PLAIN)
+    for step in found.structure.steps:
+        assert step.answer not in step.meta_reasoning
+        assert step.sub_problem.endswith("?")
+
+
+def test_the_same_path_earns_all_and_a_wrong_one_less(engine: SmallEngine) -> None:
+    same, wrong, else_where = scores(
+        engine, f"So:\n{PLAIN}", WRONG, "The cart weighs 4 - 3 = 1 kg. Nobody reads books."
+    )
+    assert same.reward.total == 2.0
+    assert wrong.reward.total < same.reward.total
+    assert else_where.reward.total < 1.0
+
+
+def test_answers_with_numbers_are_compared_by_them(engine: SmallEngine) -> None:
+    assert verdict(engine, "answer", "36", "36 books") == Verdict(True, "rule")
+    assert verdict(engine, "answer", "36", "35") == Verdict(False, "rule")
+
+
+def test_what_is_no_number_goes_to_the_judge(engine: SmallEngine) -> None:
+    one = verdict(engine, "sub_problem", "How many books are there?", "Find how many books exist.")
+    other = verdict(engine, "answer", "yes", "it is")
+    assert one.source == other.source == "logprob"
+
+
+def test_the_engine_of_the_setting_is_this_one(tmp_path: Path) -> None:
+    settings = Settings(engine="small", small_model=str(MODEL), cache_dir=tmp_path)
+    chosen, cache = choose_engine(settings)
+    assert isinstance(chosen, SmallEngine) and isinstance(cache, DiskCache)
+    assert cache.identity == chosen.identity
+
+
+def test_other_weights_have_other_cache_entries(engine: SmallEngine, tmp_path: Path) -> None:
+    for name in ("gsrm", "judge"):  # the two in each other's place
+        shutil.copytree(ADAPTERS / ("judge" if name == "gsrm" else "gsrm"), tmp_path / name)
+    other = SmallEngine(Settings(small_model=str(MODEL)), tmp_path)
+    assert other.identity != engine.identity
+
+
+def test_settings_of_other_models_do_not_disturb_it() -> None:
+    settings = Settings(
+        small_model=str(MODEL), gsrm_prompt="construct", gsrm_regex=True, judge_max_tokens=500
+    )
+    used = SmallEngine(settings).settings
+    assert (used.gsrm_prompt, used.gsrm_regex, used.judge_max_tokens) == ("gsrm", False, 1)
+    assert used.gsrm_max_chars == MOST_CHARS
+
+
+def test_a_path_that_is_too_long_loses_its_end_and_is_counted(engine: SmallEngine) -> None:
+    long = PLAIN + "\nHmm, let me see." * 2000
+    prompt, _ = engine.decompose_request(PROBLEM, "math", long)
+    assert len(prompt) < MOST_CHARS + 4000
+
+
+def test_a_base_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RlkdError, match=r"RLKD_SMALL_MODEL='.*none'.*make setup"):
+        SmallEngine(Settings(small_model=str(tmp_path / "none")))
+
+
+def test_zero3_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small_engine, "is_deepspeed_zero3_enabled", lambda: True)
+    with pytest.raises(RlkdError, match="zero2"):
+        SmallEngine(Settings(small_model=str(MODEL)))
+
+
+@pytest.mark.parametrize("name", ["gsrm", "judge"])
+def test_an_adapter_is_small_and_names_no_machine(name: str) -> None:
+    config = json.loads((ADAPTERS / name / "adapter_config.json").read_text("utf-8"))
+    assert config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert not [value for value in config.values() if str(value).startswith("/")]
+    with safe_open(ADAPTERS / name / "adapter_model.safetensors", "pt") as weights:
+        kinds = {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118
+    assert kinds == {"BF16"}
+
+
+def test_both_adapters_are_under_12_mb() -> None:
+    assert sum(file.stat().st_size for file in ADAPTERS.rglob("*") if file.is_file()) < 12e6
+
+
+def test_the_card_says_what_a_user_has_to_know() -> None:
+    card = (ADAPTERS / "README.md").read_text("utf-8")
+    for word in ("MIT", "Apache-2.0", "make small-gsrm", "GSM8K", "## Limits", "## Figures"):
+        assert word in card
+
+
+def test_grpo_trains_on_it(tmp_path: Path) -> None:
+    """Structures and verdicts in the trace are the models', and ms-swift logs its reward."""
+    out = tmp_path / "run"
+    log = grpo(
+        "rlkd_plugin/register.py",
+        out,
+        steps=1,
+        **{"RLKD_ENGINE": "small", "RLKD_SMALL_MODEL": str(MODEL)},
+        RLKD_CACHE_DIR=str(tmp_path / "cache"),
+    )
+    assert "RLKD_ENGINE=small is a small learned stand-in" in log
+    (line,) = steps_logged(out)
+    trace = rows(out / "rlkd_trace_rank0.jsonl")
+    assert len(trace) == 4
+    assert line["rlkd/structure_reward"] == pytest.approx(sum(r["reward"] for r in trace) / 4)
+    assert list((tmp_path / "cache").rglob("*.json"))  # the teacher's structure
