@@ -271,8 +271,9 @@ def check() -> None:
     """Ask the GSRM and the judge that the RLKD_ variables name, and say which to change."""
     import asyncio
 
-    from rlkd_plugin.llm_io.check import check_servers
+    from rlkd_plugin.llm_io.check import check_engine
     from rlkd_plugin.llm_io.settings import load_settings, unknown_variables
+    from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
     settings = load_settings()
     for name in unknown_variables():
@@ -280,10 +281,11 @@ def check() -> None:
     if settings.engine == "rules":
         typer.echo("ok     RLKD_ENGINE=rules needs no server (a stand-in for a GSRM and a judge)")
         return
+    engine, _ = choose_engine(settings)
 
     async def findings() -> list[str]:
         verdicts = []
-        async for finding in check_servers(settings):
+        async for finding in check_engine(engine):
             typer.echo(f"{finding.verdict:<6} {finding.text}")
             verdicts.append(finding.verdict)
         return verdicts

@@ -14,7 +14,7 @@ from rlkd_plugin.engines.tally import check_refused
 from rlkd_plugin.engines.trace import append_rows, trace_row
 from rlkd_plugin.gsrm import EndpointError, RlkdError, parse_structure
 from rlkd_plugin.gsrm.texts import FENCES
-from rlkd_plugin.llm_io.check import Finding, check_servers
+from rlkd_plugin.llm_io.check import Finding, check_engine
 from rlkd_plugin.llm_io.server_engine import ServerEngine, probe_now
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.swift_hooks.engine_choice import choose_engine
@@ -589,7 +589,7 @@ def findings() -> list[Finding]:
     """Return what the check of the servers finds."""
 
     async def collect() -> list[Finding]:
-        return [finding async for finding in check_servers(load_settings())]
+        return [finding async for finding in check_engine(choose_engine(load_settings())[0])]
 
     return asyncio.run(collect())
 

@@ -130,8 +130,9 @@ def test_a_base_model_that_is_not_there_is_named(tmp_path: Path) -> None:
         SmallEngine(Settings(small_model=str(tmp_path / "none")))
 
 
-def test_zero3_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(small_engine, "is_deepspeed_zero3_enabled", lambda: True)
+@pytest.mark.parametrize("sharded", ["is_deepspeed_zero3_enabled", "is_fsdp_enabled"])
+def test_zero3_and_fsdp_are_refused(sharded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small_engine, sharded, lambda: True)
     with pytest.raises(RlkdError, match="zero2"):
         SmallEngine(Settings(small_model=str(MODEL)))
 

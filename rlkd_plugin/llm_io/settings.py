@@ -123,8 +123,8 @@ class Settings(BaseSettings):
     )
     local_batch: PositiveInt = Field(
         16,
-        description="requests that `--reward_model_plugin rlkd_gsrm` gives to the model at once; "
-        "fewer need less memory",
+        description="requests that `small` and `--reward_model_plugin rlkd_gsrm` give to a model "
+        "at once; fewer need less memory",
     )
     request_timeout: PositiveFloat = Field(
         300.0, description="seconds after which one request is given up and sent again"

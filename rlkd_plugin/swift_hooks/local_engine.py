@@ -47,7 +47,7 @@ class _Asked:
 
 
 class LocalEngine(PromptedEngine):
-    """Decomposes and judges with one model in this process.
+    """Decomposes and judges with one model, or with two, in this process.
 
     With ZeRO-3 every forward pass needs all ranks. So the ranks go in step: each of them runs a
     batch, or a short one for nothing, as long as any has something to ask.
@@ -59,7 +59,8 @@ class LocalEngine(PromptedEngine):
         judge: another model and its template for the verdicts, if not the same.
 
     Raises:
-        RlkdError: with FSDP, where ranks that go at their own pace would wait for ever.
+        RlkdError: with FSDP, where ranks that go at their own pace would wait for ever; with
+            ZeRO-3 and a judge of its own, as the ranks would have to agree on the model too.
     """
 
     name = "local"
@@ -80,6 +81,8 @@ class LocalEngine(PromptedEngine):
         self.engine = _inference(model, template)
         self.judge = _inference(*judge) if judge else self.engine
         self._in_step = is_deepspeed_zero3_enabled() and dist.is_initialized()
+        if judge and self._in_step:
+            raise RlkdError("a GSRM and a judge in one process do not work with ZeRO-3")
 
     async def __aenter__(self) -> "LocalEngine":
         for name in Usage.__slots__:

@@ -15,6 +15,7 @@ import torch
 from swift.model import get_model_processor
 from swift.template import get_template
 from transformers.integrations import is_deepspeed_zero3_enabled
+from transformers.integrations.fsdp import is_fsdp_enabled
 
 from rlkd_plugin.engines.base import Verdict
 from rlkd_plugin.engines.rules import RulesEngine
@@ -23,8 +24,9 @@ from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.swift_hooks.local_engine import LocalEngine
 
 ADAPTERS = Path(str(files("rlkd_plugin.swift_hooks"))) / "small_gsrm"
-MOST_CHARS = 8_000
-"""A longer path loses its end: path, problem and structure share the model's 8,192 tokens."""
+MOST_CHARS = 5_000
+"""A longer path loses its end: path, problem and structure share the model's 8,192 tokens. Even
+where each character is a token there is room; where it is more, the path is refused."""
 MOST_TOKENS = 2_048
 NUMBER = re.compile(r"\d")
 
@@ -38,16 +40,16 @@ class SmallEngine(LocalEngine):
 
     Raises:
         RlkdError: with ZeRO-3 or FSDP, which would split the two models over the ranks; or if the
-            base model is not there.
+            base model or an adapter cannot be loaded.
     """
 
     name = "small"
 
     def __init__(self, settings: Settings, adapters: Path = ADAPTERS) -> None:
-        if is_deepspeed_zero3_enabled():
+        if is_deepspeed_zero3_enabled() or is_fsdp_enabled():
             raise RlkdError(
-                "RLKD_ENGINE=small keeps its models whole on every rank, which ZeRO-3 does not "
-                "allow; use --deepspeed zero2, or RLKD_ENGINE=server"
+                "RLKD_ENGINE=small keeps its models whole on every rank, which ZeRO-3 and FSDP do "
+                "not allow; use --deepspeed zero2, or RLKD_ENGINE=server"
             )
         gsrm, judge = (_merged(settings.small_model, adapters / n) for n in ("gsrm", "judge"))
         options = {
@@ -58,11 +60,11 @@ class SmallEngine(LocalEngine):
             "judge_max_tokens": 1,
         }
         super().__init__(settings.model_copy(update=options), *gsrm, judge=judge)
-        self.gsrm_name = f"small {_digest(adapters / 'gsrm')}"
+        self.gsrm_name = f"small {settings.small_model} {_digest(adapters / 'gsrm')}"
         self.rules = RulesEngine()
 
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
-        """Return the judge's verdict; two answers with numbers match if their last ones are equal."""
+        """Return the judge's verdict; of answers with numbers, whether the last ones are equal."""
         if field == "answer" and NUMBER.search(teacher) and NUMBER.search(student):
             return await self.rules.match(field, teacher, student)
         return await super().match(field, teacher, student)
@@ -82,13 +84,16 @@ def _merged(base: str, adapter: Path) -> tuple[torch.nn.Module, Any]:
             "SmolLM2-135M-Instruct: its id, or a folder, as `make setup` leaves it in "
             "models/SmolLM2-135M-Instruct"
         ) from error
-    name = model.config._name_or_path
-    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    merged.config._name_or_path = name
+    try:
+        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RlkdError(
+            f"the adapter {adapter} does not fit RLKD_SMALL_MODEL={base!r}: {str(error)[:200]}"
+        ) from error
     template = get_template(processor, template_type="chatml")
     return merged.to(torch.bfloat16).eval().requires_grad_(False), template
 
 
 def _digest(adapter: Path) -> str:
-    weights = (adapter / "adapter_model.safetensors").read_bytes()
-    return hashlib.sha256(weights).hexdigest()[:16]
+    files = (adapter / name for name in ("adapter_config.json", "adapter_model.safetensors"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
