@@ -1,4 +1,4 @@
-"""`RLKD_ENGINE=small`: the adapters that ship, in the real small model."""
+"""`RLKD_ENGINE=small`: the adapter that ships, in the real small model."""
 
 import asyncio
 import json
@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from rlkd_plugin.engines.base import Decomposition, Verdict
+from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.engines.scoring import Sample, Score, score_batch
-from rlkd_plugin.gsrm import Field, RlkdError
+from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
 from rlkd_plugin.swift_hooks import small_engine
 from rlkd_plugin.swift_hooks.engine_choice import choose_engine
-from rlkd_plugin.swift_hooks.small_engine import ADAPTERS, MOST_CHARS, SmallEngine
-from tests.swift_run import MODEL, grpo, rows, steps_logged
+from rlkd_plugin.swift_hooks.small_engine import ADAPTER, MOST_CHARS, SmallEngine
+from tests.swift_run import MODEL, ROOT, grpo, rows, steps_logged
 
 PROBLEM = (
     "A library cart has 4 shelves with 9 books on each shelf. A teacher puts 5 more books on the "
@@ -41,14 +41,6 @@ def taken_apart(engine: SmallEngine, *paths: str) -> list[Decomposition]:
         async with engine:
             asked = (engine.decompose(PROBLEM, "math", path) for path in paths)
             return list(await asyncio.gather(*asked))
-
-    return asyncio.run(work())
-
-
-def verdict(engine: SmallEngine, field: Field, one: str, other: str) -> Verdict:
-    async def work() -> Verdict:
-        async with engine:
-            return await engine.match(field, one, other)
 
     return asyncio.run(work())
 
@@ -85,17 +77,6 @@ def test_the_same_path_earns_all_and_a_wrong_one_less(engine: SmallEngine) -> No
     assert else_where.reward.total < 1.0
 
 
-def test_answers_with_numbers_are_compared_by_them(engine: SmallEngine) -> None:
-    assert verdict(engine, "answer", "36", "36 books") == Verdict(True, "rule")
-    assert verdict(engine, "answer", "36", "35") == Verdict(False, "rule")
-
-
-def test_what_is_no_number_goes_to_the_judge(engine: SmallEngine) -> None:
-    one = verdict(engine, "sub_problem", "How many books are there?", "Find how many books exist.")
-    other = verdict(engine, "answer", "yes", "it is")
-    assert one.source == other.source == "logprob"
-
-
 def test_the_engine_of_the_setting_is_this_one(tmp_path: Path) -> None:
     settings = Settings(engine="small", small_model=str(MODEL), cache_dir=tmp_path)
     chosen, cache = choose_engine(settings)
@@ -103,26 +84,26 @@ def test_the_engine_of_the_setting_is_this_one(tmp_path: Path) -> None:
     assert cache.identity == chosen.identity
 
 
-def test_other_weights_have_other_cache_entries(engine: SmallEngine, tmp_path: Path) -> None:
-    for name in ("gsrm", "judge"):  # the two in each other's place
-        shutil.copytree(ADAPTERS / ("judge" if name == "gsrm" else "gsrm"), tmp_path / name)
-    other = SmallEngine(Settings(small_model=str(MODEL)), tmp_path)
+def test_another_adapter_has_other_cache_entries(engine: SmallEngine, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    shutil.copytree(ADAPTER, adapter)
+    config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    config["lora_alpha"] *= 2
+    (adapter / "adapter_config.json").write_text(json.dumps(config), "utf-8")
+    other = SmallEngine(Settings(small_model=str(MODEL)), adapter)
     assert other.identity != engine.identity
 
 
 def test_settings_of_other_models_do_not_disturb_it() -> None:
-    settings = Settings(
-        small_model=str(MODEL), gsrm_prompt="construct", gsrm_regex=True, judge_max_tokens=500
-    )
+    settings = Settings(small_model=str(MODEL), gsrm_prompt="construct", gsrm_regex=True)
     used = SmallEngine(settings).settings
-    assert (used.gsrm_prompt, used.gsrm_regex, used.judge_max_tokens) == ("gsrm", False, 1)
+    assert (used.gsrm_prompt, used.gsrm_regex) == ("gsrm", False)
     assert used.gsrm_max_chars == MOST_CHARS
 
 
 def test_a_path_that_is_too_long_loses_its_end_and_is_counted(engine: SmallEngine) -> None:
-    long = PLAIN + "\nHmm, let me see." * 2000
-    prompt, _ = engine.decompose_request(PROBLEM, "math", long)
-    assert len(prompt) < MOST_CHARS + 4000
+    (found,) = taken_apart(engine, PLAIN + "\nHmm, let me see." * 500)
+    assert found.clipped and found.structure.steps[0].answer == "36"
 
 
 def test_a_base_model_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -137,28 +118,34 @@ def test_zero3_and_fsdp_are_refused(sharded: str, monkeypatch: pytest.MonkeyPatc
         SmallEngine(Settings(small_model=str(MODEL)))
 
 
-@pytest.mark.parametrize("name", ["gsrm", "judge"])
-def test_an_adapter_is_small_and_names_no_machine(name: str) -> None:
-    config = json.loads((ADAPTERS / name / "adapter_config.json").read_text("utf-8"))
+def test_an_adapter_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RlkdError, match="the adapter .*nothing does not fit"):
+        SmallEngine(Settings(small_model=str(MODEL)), tmp_path / "nothing")
+
+
+def test_the_adapter_is_small_and_names_no_machine() -> None:
+    config = json.loads((ADAPTER / "adapter_config.json").read_text("utf-8"))
     assert config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert not [value for value in config.values() if str(value).startswith("/")]
-    with safe_open(ADAPTERS / name / "adapter_model.safetensors", "pt") as weights:
+    with safe_open(ADAPTER / "adapter_model.safetensors", "pt") as weights:
         kinds = {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118
     assert kinds == {"BF16"}
+    assert (ADAPTER / "adapter_model.safetensors").stat().st_size < 12e6
 
 
-def test_both_adapters_are_under_12_mb() -> None:
-    assert sum(file.stat().st_size for file in ADAPTERS.rglob("*") if file.is_file()) < 12e6
+def test_a_wheel_carries_the_adapter() -> None:
+    setup = (ROOT / "setup.py").read_text("utf-8")
+    assert '"rlkd_plugin.swift_hooks": ["small_gsrm/*"]' in setup
 
 
 def test_the_card_says_what_a_user_has_to_know() -> None:
-    card = (ADAPTERS / "README.md").read_text("utf-8")
+    card = (ADAPTER / "README.md").read_text("utf-8")
     for word in ("MIT", "Apache-2.0", "make small-gsrm", "GSM8K", "## Limits", "## Figures"):
         assert word in card
 
 
 def test_grpo_trains_on_it(tmp_path: Path) -> None:
-    """Structures and verdicts in the trace are the models', and ms-swift logs its reward."""
+    """The trace has the model's structures, and ms-swift logs its reward."""
     out = tmp_path / "run"
     log = grpo(
         "rlkd_plugin/register.py",

@@ -1,6 +1,6 @@
 """Labelled pairs for a judge: the same step in other words, and steps that differ in what counts.
 
-    python benchmarks/small_gsrm/judge_pairs.py gsm8k_socratic.jsonl OUT [--problems 120]
+    python benchmarks/small_gsrm/judge_pairs.py gsm8k_socratic.jsonl OUT [--problems 330]
 
 Writes `judge_train.jsonl` (rows for `swift sft`: the judge's prompt and its yes or no),
 `judge_choose.jsonl` (100 other problems, on which a threshold may be chosen) and
@@ -233,6 +233,22 @@ def distinct(problems: Iterable[Problem], seeds: Sequence[int]) -> Iterator[dict
                 seen |= keys
 
 
+def lessons(problems: Sequence[Problem]) -> list[dict[str, object]]:
+    """Return the training pairs in order: answers first, where comparing is learned most easily."""
+    first: list[dict[str, object]] = []
+    then: list[dict[str, object]] = []
+    for number, problem in enumerate(problems):
+        answers = labelled(problem, ("answer",))
+        (first if number % 5 < 3 else then).extend(answers)
+        then += labelled(problem, ("meta_reasoning", "sub_problem"))
+        if number % 2 == 0:  # plans are the hardest, and end a walk
+            then += labelled(problem, ("meta_reasoning",), seed=1)
+    shuffle = random.Random(3).shuffle
+    shuffle(first)
+    shuffle(then)
+    return first + then
+
+
 def training_row(pair: dict[str, object]) -> dict[str, object]:
     """Return a row for `swift sft`: the prompt that a judge is served, and its word."""
     prompt = judge_prompt(pair["field"], pair["first"], pair["second"])
@@ -247,20 +263,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--problems", type=int, default=120)
+    parser.add_argument("--problems", type=int, default=330)
     options = parser.parse_args()
     train, unseen = read_problems(options.source)
     shuffled = random.Random(2).sample(train, len(train))
     choose, train = shuffled[:CHOOSE], shuffled[CHOOSE : CHOOSE + options.problems]
     options.out.mkdir(parents=True, exist_ok=True)
-    pairs = [
-        pair
-        for number, problem in enumerate(train)
-        for seed in (0, 1)  # plans are the hardest, and end a walk; answers go by their numbers
-        for pair in labelled(problem, FIELDS[: 3 if number % 4 == 0 and seed == 0 else 2], seed)
-    ]
-    random.Random(3).shuffle(pairs)
-    write(options.out / "judge_train.jsonl", map(training_row, pairs))
+    write(options.out / "judge_train.jsonl", map(training_row, lessons(train)))
     write(options.out / "judge_choose.jsonl", distinct(choose, (0,)))
     write(options.out / "judge_unseen.jsonl", distinct(unseen, (0, 1)))
 

@@ -1,15 +1,15 @@
 """Table: how near the structures of engines come to the ones that the paths were made with.
 
     python benchmarks/small_gsrm/measure_gsrm.py OUT/by_rules.jsonl OUT/by_small.jsonl ...
-        [--adapters OUT/adapters] [--embedder MINILM --choose OUT/judge_choose.jsonl]
+        [--embedder MINILM --choose OUT/judge_choose.jsonl]
 
 Reads what `take_apart.py` wrote, and measures the paths that all files have. `parse`: some whole
 step; `whole`: no break, down to the final answer. `error`: of the number of steps; a path without a
 structure has none. Plans, sub-problems and answers are compared at their place, without Algorithm
 1's early end; the shares are of the true steps. `in order` is the longest common sequence of
 answers, as a share of the longer structure: a step too many costs one, not all that follow.
-Plans and sub-problems are matched by the small engine's judge and, in brackets, by MiniLM; answers
-by their numbers. The true plans are in the small GSRM's own wording.
+Plans and sub-problems are matched as the small engine does, by words, and, in brackets, by MiniLM;
+answers by their numbers. The true plans are in the small GSRM's own wording.
 """
 
 import argparse
@@ -26,9 +26,8 @@ from paths import VARIANTS
 from problems import numbers
 from rich.console import Console
 from rich.table import Table
-from take_apart import engine_of
 
-from rlkd_plugin.engines.base import Engine
+from rlkd_plugin.engines.word_matcher import match_by_words
 from rlkd_plugin.gsrm import Structure, parse_structure
 from rlkd_plugin.gsrm.texts import obvious_verdict
 from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
@@ -72,19 +71,14 @@ def _value(answer: str) -> str:
     return (numbers(answer) or [answer.strip()])[-1]
 
 
-def by_engine(engine: Engine) -> Matcher:
-    """Return a matcher that asks an engine what the text rules do not decide."""
-
-    async def match(pairs: Sequence[Pair]) -> list[bool]:
-        async def one(pair: Pair) -> bool:
-            texts = pair.field, pair.first, pair.second
-            obvious = obvious_verdict(*texts)
-            return (await engine.match(*texts)).matched if obvious is None else obvious
-
-        async with engine:
-            return await asyncio.gather(*map(one, pairs))
-
-    return match
+async def by_words(pairs: Sequence[Pair]) -> list[bool]:
+    """Return the small engine's verdicts, after the text rules."""
+    texts = [(pair.field, pair.first, pair.second) for pair in pairs]
+    obvious = [obvious_verdict(*text) for text in texts]
+    return [
+        match_by_words(*text).matched if verdict is None else verdict
+        for text, verdict in zip(texts, obvious, strict=True)
+    ]
 
 
 async def by_embedder(folder: Path, choose: Path) -> Matcher:
@@ -162,11 +156,10 @@ async def main() -> None:
     """Measure the engines whose structures are given."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", type=Path, nargs="+")
-    parser.add_argument("--adapters", type=Path)
     parser.add_argument("--embedder", type=Path)
     parser.add_argument("--choose", type=Path)
     options = parser.parse_args()
-    matchers = [by_engine(engine_of("small", options.adapters))]
+    matchers: list[Matcher] = [by_words]
     if options.embedder:
         matchers.append(await by_embedder(options.embedder, options.choose))
     await measure(options.files, matchers)

@@ -1,11 +1,12 @@
 """Table: judges on labelled pairs that none of them has seen.
 
-    python benchmarks/small_gsrm/measure_judges.py OUT [--embedder MINILM] [--adapters OUT/adapters]
+    python benchmarks/small_gsrm/measure_judges.py OUT [--embedder MINILM] [--hand]
 
-The rules engine's matcher; MiniLM's cosine with a threshold for each field, chosen on the problems
-of `judge_choose.jsonl`; the LoRA judge, asked as in training; and the small engine, which asks that
-judge, but compares answers with numbers by them, as the rules do. Pairs: `judge_unseen.jsonl` and,
-with `--hand`, the 624 that are written by hand in four domains and come with the plugin.
+The rules engine's matcher; MiniLM's cosine with a threshold for each field; the LoRA judge of
+`OUT/adapters/judge`, asked as in training, with a threshold for each field; and the small engine's
+words, numbers and operations. Thresholds are chosen on the problems of `judge_choose.jsonl`. Pairs:
+`judge_unseen.jsonl` and, with `--hand`, the 624 that are written by hand in four domains and come
+with the plugin.
 """
 
 import argparse
@@ -18,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 from take_apart import engine_of
 
-from rlkd_plugin.engines.base import Verdict
+from rlkd_plugin.engines.base import Engine, Verdict
+from rlkd_plugin.engines.word_matcher import match_by_words
 from rlkd_plugin.gsrm import FIELDS
-from rlkd_plugin.llm_io.prompted_engine import PromptedEngine
 from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
 from rlkd_plugin.rlkd_eval.judge_check import PAIRS, Pair, judged, rates, read_pairs
 
@@ -69,27 +70,6 @@ async def by_embeddings(
     ]
 
 
-class AdapterAlone:
-    """The small engine's judge without the rule for numbers."""
-
-    def __init__(self, small: PromptedEngine) -> None:
-        self.small = small
-
-    async def match(self, field: str, teacher: str, student: str) -> Verdict:
-        """Return the adapter's own verdict."""
-        return await PromptedEngine.match(self.small, field, teacher, student)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.small, name)
-
-    async def __aenter__(self) -> "AdapterAlone":
-        await self.small.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.small.__aexit__(*error)
-
-
 def show(title: str, pairs: Sequence[Pair], verdicts: dict[str, Sequence[Verdict]]) -> None:
     """Print each judge's rates by field, and of plans and sub-problems together."""
     table = Table("judge", "field", "pairs", "accuracy", "false yes", "false no", title=title)
@@ -107,34 +87,51 @@ def show(title: str, pairs: Sequence[Pair], verdicts: dict[str, Sequence[Verdict
     Console(width=100).print(table)
 
 
+async def by_judge(
+    pairs: Sequence[Pair], chosen_on: Sequence[Pair], judge: Engine
+) -> tuple[list[Verdict], str]:
+    """Return the LoRA judge's verdicts with a threshold for each field, and what it took."""
+    found = await judged(chosen_on, judge)
+    limits = {}
+    for field in FIELDS:
+        told = [t for t in zip(chosen_on, found.verdicts, strict=True) if t[0].field == field]
+        some, verdicts = zip(*told, strict=True)
+        limits[field] = best_threshold(some, [v.probability or 0.0 for v in verdicts])
+    asked = await judged(pairs, judge)
+    cost = f"{asked.seconds:.1f} s, {asked.usage.prompt_tokens:,} tokens in, thresholds {limits}"
+    probable = [verdict.probability or 0.0 for verdict in asked.verdicts]
+    return [
+        Verdict(value >= limits[pair.field], "logprob", value)
+        for pair, value in zip(pairs, probable, strict=True)
+    ], cost
+
+
 async def measure(options: argparse.Namespace) -> None:
     """Ask the judges."""
     sets = {"unseen problems": read_pairs(options.out / "judge_unseen.jsonl")}
     if options.hand:
         sets["by hand, four domains"] = read_pairs(PAIRS)
-    small = engine_of("small", options.adapters)
+    choose = read_pairs(options.out / "judge_choose.jsonl")
+    judge = engine_of("judge", options.out / "adapters" / "judge")
     embedder = LocalEmbedder(str(options.embedder)) if options.embedder else None
-    limits = {}
-    if embedder:
-        limits = await thresholds(read_pairs(options.out / "judge_choose.jsonl"), embedder)
-        print("MiniLM's thresholds:", {field: round(value, 3) for field, value in limits.items()})
+    limits = await thresholds(choose, embedder) if embedder else {}
+    print("MiniLM's thresholds:", {field: round(value, 3) for field, value in limits.items()})
     for title, pairs in sets.items():
-        verdicts = {"rules": (await judged(pairs, engine_of("rules", None))).verdicts}
+        verdicts = {"rules": (await judged(pairs, engine_of("rules"))).verdicts}
         if embedder:
             begin = time.monotonic()
             verdicts["MiniLM"] = await by_embeddings(pairs, limits, embedder)
             print(f"MiniLM: {time.monotonic() - begin:.1f} s")
-        lora = await judged(pairs, AdapterAlone(small))
-        print(f"LoRA: {lora.seconds:.1f} s, {lora.usage.prompt_tokens:,} tokens in")
-        both = await judged(pairs, small)
-        show(title, pairs, {**verdicts, "LoRA": lora.verdicts, "small engine": both.verdicts})
+        verdicts["LoRA"], cost = await by_judge(pairs, choose, judge)
+        print(f"LoRA: {cost}")
+        verdicts["words"] = [match_by_words(p.field, p.first, p.second) for p in pairs]
+        show(title, pairs, verdicts)
 
 
 def main() -> None:
     """Measure the judges."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--adapters", type=Path)
     parser.add_argument("--embedder", type=Path)
     parser.add_argument("--hand", action="store_true")
     asyncio.run(measure(parser.parse_args()))

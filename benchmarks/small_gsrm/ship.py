@@ -1,8 +1,9 @@
-"""Writes trained adapters as the plugin ships them: bfloat16, without a path of this machine.
+"""Writes trained adapters as the plugin ships one: bfloat16, without a path of this machine.
 
     python benchmarks/small_gsrm/ship.py OUT [--to rlkd_plugin/swift_hooks/small_gsrm]
 
-Reads the last checkpoints of `OUT/gsrm` and `OUT/judge`; writes to `OUT/adapters` unless told.
+Reads the last checkpoints of `OUT/gsrm` and `OUT/judge`, and writes `OUT/adapters`; with `--to` the
+GSRM alone, into that folder.
 """
 
 import argparse
@@ -39,14 +40,16 @@ def ship(checkpoint: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    """Write both adapters."""
+    """Write both adapters, or the GSRM's into a folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--to", type=Path)
     options = parser.parse_args()
+    if options.to:
+        ship(last_checkpoint(options.out / "gsrm"), options.to)
+        return
     for name in ("gsrm", "judge"):
-        target = (options.to or options.out / "adapters") / name
-        ship(last_checkpoint(options.out / name), target)
+        ship(last_checkpoint(options.out / name), options.out / "adapters" / name)
 
 
 if __name__ == "__main__":

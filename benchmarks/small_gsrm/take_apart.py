@@ -1,7 +1,7 @@
 """Takes paths apart by an engine, and writes each structure, the tokens and the seconds.
 
     python benchmarks/small_gsrm/take_apart.py OUT/unseen.jsonl OUT/by_rules.jsonl --engine rules
-    ... OUT/by_small.jsonl --engine small --adapters OUT/adapters
+    ... OUT/by_small.jsonl --engine small --adapter OUT/adapters/gsrm
     ... OUT/by_untuned.jsonl --engine untuned --rows 60
 
 `untuned` is the base model with the `construct` prompt and its worked examples. The last line of
@@ -22,19 +22,20 @@ from rlkd_plugin.llm_io.settings import Settings
 MODEL = Path(__file__).resolve().parents[2] / "models" / "SmolLM2-135M-Instruct"
 
 
-def engine_of(name: str, adapters: Path | None, model: Path = MODEL) -> Engine:
-    """Return an engine by its name: rules, small or untuned."""
+def engine_of(name: str, adapter: Path | None = None, model: Path = MODEL) -> Engine:
+    """Return an engine by its name: rules, small, untuned, or judge for a judge's adapter alone."""
     if name == "rules":
         return RulesEngine()
-    from rlkd_plugin.swift_hooks.small_engine import ADAPTERS, MOST_TOKENS, SmallEngine
+    from rlkd_plugin.swift_hooks.local_engine import LocalEngine
+    from rlkd_plugin.swift_hooks.small_engine import ADAPTER, MOST_TOKENS, SmallEngine, merged
 
     if name == "small":
-        return SmallEngine(Settings(small_model=str(model)), adapters or ADAPTERS)
+        return SmallEngine(Settings(small_model=str(model)), adapter or ADAPTER)
+    if name == "judge":
+        return LocalEngine(Settings(), *merged(str(model), adapter))
     import torch
     from swift.model import get_model_processor
     from swift.template import get_template
-
-    from rlkd_plugin.swift_hooks.local_engine import LocalEngine
 
     untuned, processor = get_model_processor(
         str(model), model_type="llama", torch_dtype=torch.bfloat16
@@ -71,11 +72,11 @@ def main() -> None:
     parser.add_argument("pairs", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--engine", choices=("rules", "small", "untuned"), required=True)
-    parser.add_argument("--adapters", type=Path)
+    parser.add_argument("--adapter", type=Path)
     parser.add_argument("--rows", type=int, help="of the file's, the first so many")
     options = parser.parse_args()
     lines = options.pairs.read_text("utf-8").splitlines()[: options.rows]
-    engine = engine_of(options.engine, options.adapters)
+    engine = engine_of(options.engine, options.adapter)
     if options.engine != "rules":
         import torch
 

@@ -73,12 +73,12 @@ class RulesEngine:
 
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
         """Match answers by number, sub-problems by numbers and words, meta-reasoning by words."""
-        left, right = _numbers(teacher), _numbers(student)
+        left, right = numbers_in(teacher), numbers_in(student)
         if field == "answer" and (left or right):
             return Verdict(left[-1:] == right[-1:], "rule")
         if field == "sub_problem" and (left or right):
             return Verdict(sorted(left) == sorted(right), "rule")
-        return Verdict(_overlap(teacher, student) >= WORDS_MATCH, "rule")
+        return Verdict(word_overlap(teacher, student) >= WORDS_MATCH, "rule")
 
 
 def _steps(path: str) -> list[Step]:
@@ -137,12 +137,13 @@ def _plain_arithmetic(path: str) -> str:
     return _LATEX.sub(" ", text.replace("\\div", "/").replace("#", " "))
 
 
-def _numbers(text: str) -> list[Fraction]:
+def numbers_in(text: str) -> list[Fraction]:
+    """Return the values of the numbers that stand in a text's beginning."""
     found = (n.replace(",", "") for n in _NUMBER.findall(text[:MAX_STEP_CHARS]))
     return [Fraction(n) for n in found if len(n) <= 40]
 
 
-def _overlap(one: str, other: str) -> float:
+def word_overlap(one: str, other: str) -> float:
     """Return the Dice coefficient of the content words of two texts, 0 to 1."""
     left, right = _content_words(one), _content_words(other)
     if not left or not right:

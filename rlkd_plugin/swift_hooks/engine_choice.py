@@ -29,8 +29,8 @@ def choose_engine(
         from rlkd_plugin.swift_hooks.small_engine import SmallEngine  # imports torch and ms-swift
 
         logger.warning(
-            "rlkd: RLKD_ENGINE=small is a small learned stand-in for a GSRM and a judge, trained "
-            "on grade-school mathematics; the paper's set-up is RLKD_ENGINE=server"
+            "rlkd: RLKD_ENGINE=small is a small learned stand-in for a GSRM, trained on "
+            "grade-school mathematics; the paper's set-up is RLKD_ENGINE=server"
         )
         small = SmallEngine(settings)
         return small, DiskCache(settings.cache_dir, small.identity)

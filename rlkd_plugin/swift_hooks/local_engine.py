@@ -47,7 +47,7 @@ class _Asked:
 
 
 class LocalEngine(PromptedEngine):
-    """Decomposes and judges with one model, or with two, in this process.
+    """Decomposes and judges with one model in this process.
 
     With ZeRO-3 every forward pass needs all ranks. So the ranks go in step: each of them runs a
     batch, or a short one for nothing, as long as any has something to ask.
@@ -56,33 +56,23 @@ class LocalEngine(PromptedEngine):
         settings: the prompts' kind, the limits and the size of a batch.
         model: a causal language model in evaluation mode.
         template: ms-swift's, of this model.
-        judge: another model and its template for the verdicts, if not the same.
 
     Raises:
-        RlkdError: with FSDP, where ranks that go at their own pace would wait for ever; with
-            ZeRO-3 and a judge of its own, as the ranks would have to agree on the model too.
+        RlkdError: with FSDP, where ranks that go at their own pace would wait for ever.
     """
 
     name = "local"
 
-    def __init__(
-        self,
-        settings: Settings,
-        model: torch.nn.Module,
-        template: Any,
-        judge: tuple[torch.nn.Module, Any] | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, model: torch.nn.Module, template: Any) -> None:
         if is_fsdp_enabled():
             raise RlkdError(
                 "--reward_model_plugin rlkd_gsrm works with DDP and DeepSpeed, not with FSDP; use "
                 "DeepSpeed, or a server (--reward_funcs rlkd_gsrm)"
             )
         super().__init__(settings, str(model.config._name_or_path))
-        self.engine = _inference(model, template)
-        self.judge = _inference(*judge) if judge else self.engine
+        self.engine = TransformersEngine(model, template=template, max_batch_size=0)
+        self.engine.strict = False  # a text that cannot be encoded comes back as its error
         self._in_step = is_deepspeed_zero3_enabled() and dist.is_initialized()
-        if judge and self._in_step:
-            raise RlkdError("a GSRM and a judge in one process do not work with ZeRO-3")
 
     async def __aenter__(self) -> "LocalEngine":
         for name in Usage.__slots__:
@@ -105,13 +95,12 @@ class LocalEngine(PromptedEngine):
         """Need nothing: the model is there."""
 
     async def _ask(self, role: Role, prompt: str, **options: Any) -> Reply:
-        engine = self._model_of(role)
-        tokens = len(engine.tokenizer(prompt)["input_ids"]) + TEMPLATE_TOKENS
-        room = (engine.max_model_len or sys.maxsize) - tokens
+        tokens = len(self.engine.tokenizer(prompt)["input_ids"]) + TEMPLATE_TOKENS
+        room = (self.engine.max_model_len or sys.maxsize) - tokens
         if room < options["max_tokens"]:
             raise EndpointError(
                 f"a text of {tokens} tokens leaves no room for {options['max_tokens']} in the "
-                f"model's {engine.max_model_len}; RLKD_GSRM_MAX_CHARS clips paths",
+                f"model's {self.engine.max_model_len}; RLKD_GSRM_MAX_CHARS clips paths",
                 status=400,
             )
         steps = -(-options["max_tokens"] // BUDGET_STEP) * BUDGET_STEP
@@ -119,9 +108,6 @@ class LocalEngine(PromptedEngine):
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Asked(role, prompt, options, reply))
         return await reply
-
-    def _model_of(self, role: Role) -> TransformersEngine:
-        return self.judge if role == "judge" else self.engine
 
     async def _run(self) -> None:
         """Reply to what is asked, a batch at a time, whenever nobody asks anything new."""
@@ -164,10 +150,9 @@ class LocalEngine(PromptedEngine):
             top_logprobs=options.get("top_logprobs"),
         )
         nothing = [{"messages": [{"role": "user", "content": "1"}]}]
-        engine = self._model_of(batch[0].role if batch else "GSRM")
-        answers = engine.infer(requests or nothing, config, use_tqdm=False)
+        answers = self.engine.infer(requests or nothing, config, use_tqdm=False)
         if self._in_step and all(isinstance(answer, Exception) for answer in answers):
-            engine.infer(nothing, config, use_tqdm=False)  # the others run the model now
+            self.engine.infer(nothing, config, use_tqdm=False)  # the others run the model now
         self.usage.requests += len(batch)
         for asked, answer in zip(batch, answers[: len(batch)], strict=True):
             if asked.reply.done():
@@ -180,13 +165,6 @@ class LocalEngine(PromptedEngine):
             self.usage.prompt_tokens += reply.prompt_tokens
             self.usage.completion_tokens += reply.completion_tokens
             asked.reply.set_result(reply)
-
-
-def _inference(model: torch.nn.Module, template: Any) -> TransformersEngine:
-    """Return ms-swift's inference engine of a model; a batch is what it is given at once."""
-    engine = TransformersEngine(model, template=template, max_batch_size=0)
-    engine.strict = False  # a text that cannot be encoded comes back as its error
-    return engine
 
 
 def _reply(answer: Any) -> Reply:

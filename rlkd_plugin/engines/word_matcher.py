@@ -1,0 +1,43 @@
+"""Matches the texts of two structures that the same GSRM wrote, by words, numbers and operations.
+
+For the small GSRM, which says like things alike. Beside a judge's it has no opinion on style: a
+paraphrase in words of its own does not match.
+"""
+
+import re
+
+from rlkd_plugin.engines.base import Verdict
+from rlkd_plugin.engines.rules import numbers_in, word_overlap
+from rlkd_plugin.gsrm import Field
+
+PLAN_WORDS = 0.46
+"""Two plans match from this Dice coefficient of their content words on."""
+QUESTION_WORDS = 0.775
+"""The same of two sub-problems, and of answers in words."""
+
+_OPERATION = re.compile(
+    r"\b(add(?=\b|s\b|ed\b|ing\b|ition\b)|subtract|multipl|divid|percent)", re.IGNORECASE
+)
+
+
+def match_by_words(field: Field, teacher: str, student: str) -> Verdict:
+    """Return whether two texts of a field match.
+
+    Two answers with numbers match if their last ones are equal. Plans and sub-problems need words
+    in common, the same numbers, and plans the same arithmetic operations, where both name some.
+    """
+    left, right = numbers_in(teacher), numbers_in(student)
+    if field == "answer" and (left or right):
+        return Verdict(left[-1:] == right[-1:], "rule")
+    if sorted(left) != sorted(right):
+        return Verdict(False, "rule")
+    limit = QUESTION_WORDS
+    if field == "meta_reasoning":
+        limit, named = PLAN_WORDS, [_operations(text) for text in (teacher, student)]
+        if all(named) and named[0] != named[1]:
+            return Verdict(False, "rule")
+    return Verdict(word_overlap(teacher, student) >= limit, "rule")
+
+
+def _operations(plan: str) -> set[str]:
+    return {word.lower() for word in _OPERATION.findall(plan)}
