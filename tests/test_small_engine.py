@@ -119,7 +119,7 @@ def test_zero3_and_fsdp_are_refused(sharded: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_adapter_that_does_not_fit_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RlkdError, match="the adapter .*nothing does not fit"):
+    with pytest.raises(RlkdError, match=r"the adapter .*nothing does not fit"):
         SmallEngine(Settings(small_model=str(MODEL)), tmp_path / "nothing")
 
 

@@ -1,6 +1,6 @@
 """Labelled pairs for a judge: the same step in other words, and steps that differ in what counts.
 
-    python benchmarks/small_gsrm/judge_pairs.py gsm8k_socratic.jsonl OUT [--problems 330]
+    python benchmarks/small_gsrm/judge_pairs.py gsm8k_socratic.jsonl OUT [--problems 150]
 
 Writes `judge_train.jsonl` (rows for `swift sft`: the judge's prompt and its yes or no),
 `judge_choose.jsonl` (100 other problems, on which a threshold may be chosen) and
@@ -263,7 +263,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--problems", type=int, default=330)
+    parser.add_argument("--problems", type=int, default=150)
     options = parser.parse_args()
     train, unseen = read_problems(options.source)
     shuffled = random.Random(2).sample(train, len(train))

