@@ -87,18 +87,23 @@ def show(title: str, pairs: Sequence[Pair], verdicts: dict[str, Sequence[Verdict
     Console(width=100).print(table)
 
 
-async def by_judge(
-    pairs: Sequence[Pair], chosen_on: Sequence[Pair], judge: Engine
-) -> tuple[list[Verdict], str]:
-    """Return the LoRA judge's verdicts with a threshold for each field, and what it took."""
+async def judge_thresholds(chosen_on: Sequence[Pair], judge: Engine) -> dict[str, float]:
+    """Return the best probability of yes of each field for the LoRA judge."""
     found = await judged(chosen_on, judge)
     limits = {}
     for field in FIELDS:
         told = [t for t in zip(chosen_on, found.verdicts, strict=True) if t[0].field == field]
         some, verdicts = zip(*told, strict=True)
         limits[field] = best_threshold(some, [v.probability or 0.0 for v in verdicts])
+    return limits
+
+
+async def by_judge(
+    pairs: Sequence[Pair], limits: dict[str, float], judge: Engine
+) -> tuple[list[Verdict], str]:
+    """Return the LoRA judge's verdicts with a threshold for each field, and what it took."""
     asked = await judged(pairs, judge)
-    cost = f"{asked.seconds:.1f} s, {asked.usage.prompt_tokens:,} tokens in, thresholds {limits}"
+    cost = f"{asked.seconds:.1f} s, {asked.usage.prompt_tokens:,} tokens in"
     probable = [verdict.probability or 0.0 for verdict in asked.verdicts]
     return [
         Verdict(value >= limits[pair.field], "logprob", value)
@@ -115,14 +120,16 @@ async def measure(options: argparse.Namespace) -> None:
     judge = engine_of("judge", options.out / "adapters" / "judge")
     embedder = LocalEmbedder(str(options.embedder)) if options.embedder else None
     limits = await thresholds(choose, embedder) if embedder else {}
-    print("MiniLM's thresholds:", {field: round(value, 3) for field, value in limits.items()})
+    judge_limits = await judge_thresholds(choose, judge)
+    for name, chosen in (("MiniLM", limits), ("LoRA", judge_limits)):
+        print(f"thresholds of {name}:", {field: round(v, 3) for field, v in chosen.items()})
     for title, pairs in sets.items():
         verdicts = {"rules": (await judged(pairs, engine_of("rules"))).verdicts}
         if embedder:
             begin = time.monotonic()
             verdicts["MiniLM"] = await by_embeddings(pairs, limits, embedder)
             print(f"MiniLM: {time.monotonic() - begin:.1f} s")
-        verdicts["LoRA"], cost = await by_judge(pairs, choose, judge)
+        verdicts["LoRA"], cost = await by_judge(pairs, judge_limits, judge)
         print(f"LoRA: {cost}")
         verdicts["words"] = [match_by_words(p.field, p.first, p.second) for p in pairs]
         show(title, pairs, verdicts)

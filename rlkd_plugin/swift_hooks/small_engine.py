@@ -26,8 +26,8 @@ ADAPTER = Path(str(files("rlkd_plugin.swift_hooks"))) / "small_gsrm"
 MOST_CHARS = 5_000
 """A longer path loses its end: path, problem and structure share the model's 8,192 tokens. Even
 where each character is a token there is room; where it is more, the path is refused."""
-MOST_TOKENS = 1_024
-"""Of a structure; twice the longest that it was trained on."""
+MOST_TOKENS = 512
+"""Of a structure, some seven steps. A batch lasts as long as its longest, and some never end."""
 
 
 class SmallEngine(LocalEngine):
