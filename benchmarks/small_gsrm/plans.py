@@ -1,7 +1,7 @@
 """The meta-reasoning of a step: what to find, what for, and by which operation on what.
 
-It is made from the problem, the sub-questions and the calculations, and names no result: not the
-step's own, and none of the numbers at all but those of a sub-question's own words.
+It is made from the problem, the sub-questions and the calculations. It never has its own step's
+answer in digits, and no number at all but those that stand in a sub-question.
 """
 
 import re

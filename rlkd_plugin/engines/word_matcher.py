@@ -1,7 +1,7 @@
 """Matches the texts of two structures that the same GSRM wrote, by words, numbers and operations.
 
-For the small GSRM, which says like things alike. Beside a judge's it has no opinion on style: a
-paraphrase in words of its own does not match.
+For the small GSRM, which says like things alike. It is no judge: a paraphrase in other words does
+not match.
 """
 
 import re
