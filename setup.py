@@ -29,6 +29,8 @@ REQUIRES = [
     "pyarrow",  # streams Parquet for `rlkd prepare`; `datasets` stands on it
     "modelscope",  # fetches models and data sets from ModelScope
     "transformers",  # models and tokenizers; ms-swift bounds its version
+    "peft",  # merges the small GSRM's adapter; ms-swift bounds its version
+    "accelerate",  # names the device on which a rank trains; ms-swift bounds its version
 ]
 
 EXTRAS = {

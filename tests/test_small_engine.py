@@ -11,6 +11,7 @@ from safetensors import safe_open
 from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.engines.scoring import Sample, Score, score_batch
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.llm_io.check import Finding, check_engine
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
 from rlkd_plugin.swift_hooks import small_engine
@@ -129,6 +130,24 @@ def test_zero3_and_fsdp_are_refused(sharded: str, monkeypatch: pytest.MonkeyPatc
 def test_an_adapter_that_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(RlkdError, match=r"the adapter .*nothing does not fit"):
         SmallEngine(Settings(small_model=str(MODEL)), tmp_path / "nothing")
+
+
+def test_a_damaged_adapter_is_named(tmp_path: Path) -> None:
+    shutil.copytree(ADAPTER, tmp_path / "adapter")
+    (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"half a file")
+    with pytest.raises(RlkdError, match=r"the adapter .* does not fit"):
+        SmallEngine(Settings(small_model=str(MODEL)), tmp_path / "adapter")
+
+
+def test_the_check_names_its_matching_and_finds_a_structure(engine: SmallEngine) -> None:
+    """It gives the check's path of two steps a third one, which the check points out."""
+
+    async def findings() -> list[Finding]:
+        return [finding async for finding in check_engine(engine)]
+
+    structure, matching = asyncio.run(findings())
+    assert structure.verdict in ("ok", "look") and "a two-step path has" in structure.text
+    assert matching.verdict == "ok" and "without a judge" in matching.text
 
 
 def test_the_adapter_is_small_and_names_no_machine() -> None:

@@ -8,16 +8,20 @@ import json
 import os
 import random
 import re
+import subprocess
+from argparse import Namespace
 from fractions import Fraction
 from pathlib import Path
 
 import judge_pairs
 import pairs
 import pytest
+import run
 from goals import goal
 from judge_pairs import labelled, rephrased, training_row, twisted
 from measure_gsrm import Found
 from measure_judges import best_threshold
+from other_words import reworded
 from pairs import pair
 from paths import VARIANTS, path
 from paths import Path as ReasoningPath
@@ -334,6 +338,49 @@ def test_what_is_trained_on_chosen_on_and_measured_on_is_apart(
 
 
 FILES = ("train", "unseen", "judge_train", "judge_choose", "judge_unseen")
+
+
+def test_too_few_problems_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text('{"question": "What is 2 + 2?", "answer": "It is 4.\\n#### 4"}\n', "utf-8")
+    monkeypatch.setattr("sys.argv", ["", str(source), str(tmp_path), "--pairs", "3"])
+    with pytest.raises(SystemExit, match=r"has 0 problems.*--pairs asks for 3.*Socratic"):
+        pairs.main()
+
+
+def test_a_finished_run_of_other_options_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text("{}\n", "utf-8")
+    out = tmp_path / "out"
+    run.check_same(out, Namespace(source=source, out=out, pairs=3))
+    run.check_same(out, Namespace(source=source, out=out, pairs=3))
+    with pytest.raises(SystemExit, match="SMALL_OUT"):
+        run.check_same(out, Namespace(source=source, out=out, pairs=4))
+    source.write_text("{} \n", "utf-8")
+    with pytest.raises(SystemExit, match="other options, rows or code"):
+        run.check_same(out, Namespace(source=source, out=out, pairs=3))
+
+
+@pytest.mark.parametrize("end", [1, 0])
+def test_when_a_training_fails_the_other_ends(end: int, tmp_path: Path) -> None:
+    """And where both are well it waits for both."""
+    words = ([f"exit {end}"], ["sleep 60" if end else "sleep 0.1"])
+    both = [subprocess.Popen(["bash", "-c", *w], start_new_session=True) for w in words]
+    if end:
+        with pytest.raises(SystemExit, match="a training has failed"):
+            run.wait_for(both, tmp_path)
+    else:
+        run.wait_for(both, tmp_path)
+    assert [training.returncode for training in both] == ([1, -15] if end else [0, 0])
+
+
+@pytest.mark.parametrize("one", OWN)
+def test_thoughts_in_other_words_keep_their_numbers(one: Problem) -> None:
+    for seed in range(50):
+        text = path(one, "thinking", random.Random(seed)).text
+        other = reworded(text)
+        assert sorted(numbers(other)) == sorted(numbers(text))
+        assert not re.search(r"Okay|Hmm|let me|Let me|makes sense|not needed|I want to", other)
 
 
 def test_rows_behind_the_first_thousand_are_not_read(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Table: how near the structures of engines come to the ones that the paths were made with.
 
-    python benchmarks/small_gsrm/measure_gsrm.py OUT/by_rules.jsonl OUT/by_small.jsonl ...
+    python benchmarks/small_gsrm/measure_gsrm.py OUT/unseen_by_rules.jsonl ...
         [--embedder MINILM --choose OUT/judge_choose.jsonl]
 
 Reads what `take_apart.py` wrote, and measures the paths that all files have. `parse`: some whole
@@ -143,6 +143,8 @@ async def measure(files: Sequence[Path], matchers: Sequence[Matcher]) -> None:
     for file, (found, sums) in by_file.items():
         for variant in (*VARIANTS, "all"):
             some = [found[key] for key in sorted(common) if variant in (found[key].variant, "all")]
+            if not some:
+                continue
             cost = ("", "", "")
             if variant == "all":  # of all its paths
                 per = [sums[k] / sums["rows"] for k in ("completion_tokens", "requests", "seconds")]

@@ -50,7 +50,12 @@ def main() -> None:
     options = parser.parse_args()
     train, unseen = read_problems(options.source)
     options.out.mkdir(parents=True, exist_ok=True)
-    chosen = random.Random(1).sample(train, min(options.pairs, len(train)))
+    if len(train) < options.pairs:
+        raise SystemExit(
+            f"{options.source} has {len(train)} problems to train on, --pairs asks for "
+            f"{options.pairs}; it must be GSM8K's Socratic form, test_socratic.jsonl"
+        )
+    chosen = random.Random(1).sample(train, options.pairs)
     write(
         options.out / "train.jsonl",
         (pair(p, VARIANTS[i % len(VARIANTS)]) for i, p in enumerate(chosen)),

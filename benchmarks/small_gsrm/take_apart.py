@@ -1,8 +1,8 @@
 """Takes paths apart by an engine, and writes each structure, the tokens and the seconds.
 
-    python benchmarks/small_gsrm/take_apart.py OUT/unseen.jsonl OUT/by_rules.jsonl --engine rules
-    ... OUT/by_small.jsonl --engine small --adapter OUT/adapters/gsrm
-    ... OUT/by_untuned.jsonl --engine untuned --rows 60
+    python benchmarks/small_gsrm/take_apart.py PAIRS FOUND --engine rules
+    ... --engine small --adapter OUT/adapters/gsrm
+    ... --engine untuned --rows 12
 
 `untuned` is the base model with the `construct` prompt and its worked examples. The last line of
 the output has the sums.
@@ -32,7 +32,7 @@ def engine_of(name: str, adapter: Path | None = None, model: Path = MODEL) -> En
     if name == "small":
         return SmallEngine(Settings(small_model=str(model)), adapter or ADAPTER)
     if name == "judge":
-        return LocalEngine(Settings(), *merged(str(model), adapter))
+        return LocalEngine(Settings(), *merged(str(model), adapter)[:2])
     import torch
     from swift.model import get_model_processor
     from swift.template import get_template

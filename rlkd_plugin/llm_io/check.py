@@ -54,11 +54,16 @@ async def _structure(engine: PromptedEngine) -> Finding:
     result = await engine.decompose(PROBLEM, "math", PATH)
     seconds = f"{time.monotonic() - started:.1f} s"
     if result.structure is None:
+        advice = "RLKD_SMALL_MODEL is not the model whose adapter comes with the plugin"
+        if isinstance(engine, ServerEngine):
+            advice = (
+                f"RLKD_GSRM_PROMPT={engine.settings.gsrm_prompt}: `gsrm` needs a trained GSRM, "
+                "`construct` takes any model, RLKD_GSRM_REGEX=true holds a weak one to the form"
+            )
         return Finding(
             "wrong",
             f"the GSRM gives no structure for a two-step path ({result.status}, {seconds}); "
-            f"RLKD_GSRM_PROMPT={engine.settings.gsrm_prompt}: `gsrm` needs a trained GSRM, "
-            "`construct` takes any model, RLKD_GSRM_REGEX=true holds a weak one to the form",
+            + advice,
         )
     steps = len(result.structure.steps)
     return Finding("ok" if steps == 2 else "look", f"a two-step path has {steps} steps, {seconds}")
@@ -71,6 +76,8 @@ async def _verdicts(engine: PromptedEngine) -> Finding:
         for field, teacher, text in zip(FIELDS, TEACHER, student, strict=True)
     }
     sources = sorted({verdict.source for verdict in verdicts.values()})
+    if sources == ["rule"]:
+        return Finding("ok", "texts are matched by words, numbers and operations, without a judge")
     if "refused" in sources:
         return Finding(
             "wrong",

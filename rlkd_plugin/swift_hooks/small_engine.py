@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from swift.model import get_model_processor
 from swift.template import get_template
+from swift.utils import get_logger
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.integrations.fsdp import is_fsdp_enabled
 
@@ -22,16 +23,20 @@ from rlkd_plugin.gsrm import Field, RlkdError
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.swift_hooks.local_engine import LocalEngine
 
+logger = get_logger()
+
 ADAPTER = Path(str(files("rlkd_plugin.swift_hooks"))) / "small_gsrm"
 MOST_CHARS = 5_000
-"""A longer path loses its end: path, problem and structure share the model's 8,192 tokens. Even
-where each character is a token there is room; where it is more, the path is refused."""
+"""A longer path loses its end: path, problem and structure share the model's 8,192 tokens. 5,000
+tokens of a path fit; a text with more tokens than characters may be refused."""
 MOST_TOKENS = 512
 """Of a structure, some seven steps. A batch lasts as long as its longest, and some never end."""
 
 
 class SmallEngine(LocalEngine):
     """Decomposes with an adapter that is merged into the base model, and matches by words.
+
+    The prompt and the limits are those of its training, whatever the settings of other engines say.
 
     Args:
         settings: name the base model, `RLKD_SMALL_MODEL`, and the size of a batch.
@@ -56,43 +61,55 @@ class SmallEngine(LocalEngine):
             "gsrm_max_chars": min(settings.gsrm_max_chars, MOST_CHARS),
             "gsrm_max_tokens": min(settings.gsrm_max_tokens, MOST_TOKENS),
         }
-        model, template = merged(settings.small_model, adapter)
+        model, template, weights = merged(settings.small_model, adapter)
         super().__init__(settings.model_copy(update=options), model, template)
-        self.gsrm_name = f"small {settings.small_model} {_digest(adapter)}"
+        self.gsrm_name = f"small {settings.small_model} {weights}"
+        logger.info(
+            f"rlkd: small: prompt `gsrm`, paths of at most {self.settings.gsrm_max_chars:,} "
+            f"characters, structures of {self.settings.gsrm_max_tokens:,} tokens, no judge; the "
+            "settings of the GSRM's prompt and of the judge change nothing here"
+        )
 
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
         """Return whether two texts match by words, numbers and operations."""
         return match_by_words(field, teacher, student)
 
 
-def merged(base: str, adapter: Path) -> tuple[torch.nn.Module, Any]:
-    """Return the base model with an adapter merged into it, in bfloat16, and its template.
+def merged(base: str, adapter: Path) -> tuple[torch.nn.Module, Any, str]:
+    """Return the base model with an adapter merged into it, in bfloat16, its template and digest.
+
+    It lies on the device on which this rank trains. The digest is the adapter's, and of the base
+    model its embeddings': the same on every device.
 
     Raises:
         RlkdError: if one of them cannot be loaded, or they do not fit each other.
     """
+    from accelerate import PartialState
     from peft import PeftModel
 
     try:
         model, processor = get_model_processor(
-            base, model_type="llama", torch_dtype=torch.float32, download_model=True
+            base,
+            model_type="llama",
+            torch_dtype=torch.float32,
+            device_map=str(PartialState().device),  # ms-swift may spread a model over devices
+            download_model=True,
         )
-    except (OSError, ValueError, AssertionError) as error:
+    except Exception as error:  # a hub has errors of its own
         raise RlkdError(
             f"RLKD_SMALL_MODEL={base!r} cannot be loaded ({str(error)[:200]}); it is "
-            "SmolLM2-135M-Instruct: its id, or a folder, as `make setup` leaves it in "
-            "models/SmolLM2-135M-Instruct"
+            "SmolLM2-135M-Instruct: its id, or its folder (from a clone's root, after `make "
+            "setup`: models/SmolLM2-135M-Instruct)"
         ) from error
+    digest = hashlib.sha256(model.get_input_embeddings().weight.detach().cpu().numpy().tobytes())
     try:
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            digest.update((adapter / name).read_bytes())
         whole = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # safetensors has one of its own
         raise RlkdError(
             f"the adapter {adapter} does not fit RLKD_SMALL_MODEL={base!r}: {str(error)[:200]}"
         ) from error
     template = get_template(processor, template_type="chatml")
-    return whole.to(torch.bfloat16).eval().requires_grad_(False), template
-
-
-def _digest(adapter: Path) -> str:
-    names = ("adapter_config.json", "adapter_model.safetensors")
-    return hashlib.sha256(b"".join((adapter / n).read_bytes() for n in names)).hexdigest()[:16]
+    whole = whole.to(torch.bfloat16).eval().requires_grad_(False)
+    return whole, template, digest.hexdigest()[:16]
