@@ -151,7 +151,7 @@ async def measure(files: Sequence[Path], matchers: Sequence[Matcher]) -> None:
                 cost = f"{per[0]:.0f}", f"{per[1]:.2f}", f"{per[2]:.2f}"
             table.add_row(file.stem, variant, *await cells(some, matchers), *cost)
         table.add_section()
-    Console(width=150).print(table)
+    Console(width=170).print(table)
 
 
 async def main() -> None:
