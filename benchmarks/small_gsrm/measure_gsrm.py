@@ -25,7 +25,7 @@ from measure_judges import cosines, thresholds
 from paths import VARIANTS
 from problems import numbers
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from rlkd_plugin.engines.word_matcher import match_by_words
 from rlkd_plugin.gsrm import Structure, parse_structure
@@ -139,7 +139,8 @@ async def measure(files: Sequence[Path], matchers: Sequence[Matcher]) -> None:
     by_file = {file: read(file) for file in files}
     common = set.intersection(*(set(found) for found, _ in by_file.values()))
     names = ("paths", "parse", "whole", "exact steps", "error", "plans", "sub-problems", "answers")
-    table = Table("engine", "variant", *names, "in order", "tokens", "asked", "seconds")
+    engine = Column("engine", no_wrap=True)
+    table = Table(engine, "variant", *names, "in order", "tokens", "asked", "seconds")
     for file, (found, sums) in by_file.items():
         for variant in (*VARIANTS, "all"):
             some = [found[key] for key in sorted(common) if variant in (found[key].variant, "all")]
@@ -151,7 +152,7 @@ async def measure(files: Sequence[Path], matchers: Sequence[Matcher]) -> None:
                 cost = f"{per[0]:.0f}", f"{per[1]:.2f}", f"{per[2]:.2f}"
             table.add_row(file.stem, variant, *await cells(some, matchers), *cost)
         table.add_section()
-    Console(width=170).print(table)
+    Console(width=200).print(table)
 
 
 async def main() -> None:

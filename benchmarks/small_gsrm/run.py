@@ -1,6 +1,6 @@
 """The whole pipeline from GSM8K's Socratic rows to a small GSRM, its judge, and their figures.
 
-    python benchmarks/small_gsrm/run.py gsm8k_socratic.jsonl OUT [--pairs 250] [--paths 60]
+    python benchmarks/small_gsrm/run.py gsm8k_socratic.jsonl OUT [--pairs 200] [--paths 60]
 
 Makes the pairs, trains the GSRM by structured training and the judge by plain `swift sft`, writes
 their adapters, and measures both beside the rules engine, the untuned model and MiniLM (where the
@@ -142,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--pairs", type=int, default=250, help="R-S pairs to train the GSRM on")
+    parser.add_argument("--pairs", type=int, default=200, help="R-S pairs to train the GSRM on")
     parser.add_argument("--problems", type=int, default=150, help="problems of the judge's pairs")
     parser.add_argument("--paths", type=int, default=60, help="unseen paths to measure with")
     parser.add_argument("--untuned", type=int, default=12, help="of these, for the untuned model")
