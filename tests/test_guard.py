@@ -70,11 +70,11 @@ class Run:
         return [outer, *outer.children()]
 
     def ends(self, seconds: float = 20) -> bool:
-        """Wait until no process of the run is left."""
+        """Wait until no process of the run is left, and take honcho's status."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            self.honcho.poll()
             if not self.alive():
+                self.honcho.wait(seconds)
                 return True
             time.sleep(0.1)
         return False
