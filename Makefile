@@ -23,6 +23,7 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 MODEL  := models/SmolLM2-135M-Instruct
 CONFIG := swift_configs/demo_grpo_cpu.yaml
 DEMO   := output/demo
+CPU_DTYPE := from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype; print(cpu_dtype())
 CODE   := setup.py benchmarks rlkd_plugin register.py tests tools
 
 # A stamp is touched when its step is through, so a failed step is done again, a done one is not.
@@ -45,6 +46,7 @@ ifneq ($(DATA),)
 endif
 	@echo "== training; all output goes to $(DEMO)/console.log"
 	@PYTHONUNBUFFERED=1 $(BIN)/swift rlhf $(CONFIG) \
+	    --torch_dtype $$($(BIN)/python -c "$(CPU_DTYPE)") \
 	    $(if $(DATA),--dataset rlkd/jsonl:output/demo_rows.jsonl) $(ARGS) 2>&1 \
 	    | $(BIN)/python tools/show_progress.py $(DEMO)/console.log; \
 	status=$${PIPESTATUS[0]}; \

@@ -24,6 +24,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
+
 if __package__ in (None, ""):
     from scripted_server import run as run_scripted
 else:
@@ -37,7 +39,7 @@ def train(out: Path, cache: Path, steps: int, url: str) -> str:
     options = {
         **{"--rlhf_type": "grpo", "--external_plugins": ROOT / "rlkd_plugin" / "register.py"},
         **{"--model": ROOT / "models" / "SmolLM2-135M-Instruct", "--model_type": "llama"},
-        **{"--template": "chatml", "--check_model": "false", "--torch_dtype": "bfloat16"},
+        **{"--template": "chatml", "--check_model": "false", "--torch_dtype": cpu_dtype()},
         **{"--use_cpu": "true", "--tuner_type": "lora", "--dataset": "rlkd/demo"},
         **{"--callbacks": "rlkd_metrics", "--num_generations": 4, "--temperature": 0.7},
         **{"--per_device_train_batch_size": 8, "--gradient_accumulation_steps": 1},

@@ -21,6 +21,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean, stdev
 
+from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
+
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "SmolLM2-135M-Instruct"
 PROBLEMS = ROOT / "rlkd_plugin" / "rlkd_data" / "samples" / "rlkd_demo_problems.jsonl"
@@ -42,7 +44,7 @@ def train(out: Path, run: str, steps: int, engine: str, group: int) -> None:
         *["--rlhf_type", "grpo", "--external_plugins", str(ROOT / "rlkd_plugin" / "register.py")],
         *[str(ROOT / "benchmarks" / "shuffled_reward.py")],
         *["--model", str(MODEL), "--model_type", "llama", "--template", "chatml"],
-        *["--check_model", "false", "--torch_dtype", "bfloat16", "--use_cpu", "true"],
+        *["--check_model", "false", "--torch_dtype", cpu_dtype(), "--use_cpu", "true"],
         *[
             "--system",
             "Solve the problem in short steps. Write one sentence with one equation a step.",

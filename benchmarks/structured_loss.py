@@ -19,6 +19,8 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
+
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("plain", "meta", "solve", "mixed")
 
@@ -64,7 +66,7 @@ def main() -> None:
     options.add_argument(
         "--swift",
         default="--model_type llama --template chatml --tuner_type lora --use_cpu true "
-        "--torch_dtype bfloat16 --gradient_checkpointing false --dataloader_num_workers 0",
+        f"--torch_dtype {cpu_dtype()} --gradient_checkpointing false --dataloader_num_workers 0",
     )
     args = options.parse_args()
     found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
+
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "SmolLM2-135M-Instruct"
 THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
@@ -74,7 +76,7 @@ def grpo(plugin: str, out: Path, *options: str, steps: int = 2, **run: Any) -> s
         "rlhf",
         *["--rlhf_type", "grpo", "--external_plugins", plugin, "--model", str(MODEL)],
         *["--model_type", "llama", "--template", "chatml", "--check_model", "false"],
-        *["--torch_dtype", "bfloat16", "--use_cpu", "true", "--tuner_type", "lora"],
+        *["--torch_dtype", cpu_dtype(), "--use_cpu", "true", "--tuner_type", "lora"],
         *["--dataset", "rlkd/demo#8", "--reward_funcs", "accuracy", "format", "rlkd_gsrm"],
         *["--callbacks", "rlkd_metrics", "--num_generations", "4", "--temperature", "0.7"],
         *["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1"],

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
 from tests.hub_shapes import openr1, pair
 from tests.swift_run import MODEL, grpo, rows, steps_logged, swift
 from tests.tiny_model import tiny_model
@@ -105,7 +106,7 @@ def test_sft_learns_the_teachers_turn(name: str, shape: Any, learned: str, tmp_p
         "sft",
         *["--external_plugins", "rlkd_plugin/register.py", "--dataset", f"rlkd/{name}:{file}"],
         *["--model", str(MODEL), "--model_type", "llama", "--template", "chatml"],
-        *["--check_model", "false", "--torch_dtype", "bfloat16", "--use_cpu", "true"],
+        *["--check_model", "false", "--torch_dtype", cpu_dtype(), "--use_cpu", "true"],
         *["--max_steps", "1", "--per_device_train_batch_size", "1", "--report_to", "none"],
         *["--gradient_accumulation_steps", "1", "--logging_steps", "1", "--add_version", "false"],
         *["--output_dir", str(tmp_path / "run"), "--gradient_checkpointing", "false"],

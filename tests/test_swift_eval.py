@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
 from tests.swift_run import MODEL, ROOT, rows
 
 
@@ -24,7 +25,10 @@ def test_a_model_is_served_evaluated_and_gone(tmp_path: Path) -> None:
             *[sys.executable, "-m", "rlkd_plugin.rlkd_cli", "eval", str(tmp_path / "out")],
             *["--model", str(MODEL), "--sets", "gsm8k", "--data", f"gsm8k={data}"],
             *["--samples", "gsm8k=2", "--max-tokens", "16", "--label", "small"],
-            *["--server-options", "--model_type llama --template chatml --torch_dtype bfloat16"],
+            *[
+                "--server-options",
+                f"--model_type llama --template chatml --torch_dtype {cpu_dtype()}",
+            ],
         ],
         cwd=ROOT,
         env={**os.environ, "PATH": path, "RLKD_TEST_MARK": str(tmp_path)},

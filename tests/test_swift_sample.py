@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlkd_plugin.engines.trace import replay
+from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
 from tests.swift_run import MODEL, rows, swift
 
 PROBLEMS = {
@@ -32,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *["--external_plugins", "rlkd_plugin/register.py", "--prm_model", "rlkd_gsrm"],
         *["--orm_model", "math", "--model", str(MODEL), "--model_type", "llama"],
         *["--template", "chatml", "--engine_kwargs", '{"template_type": "chatml"}'],
-        *["--torch_dtype", "bfloat16", "--dataset", str(data)],
+        *["--torch_dtype", cpu_dtype(), "--dataset", str(data)],
         *["--num_return_sequences", "3", "--n_best_to_keep", "2", "--max_new_tokens", "48"],
         *["--prm_threshold", "-1", "--temperature", "0.7", "--output_dir", str(folder)],
         *["--output_file", "kept.jsonl", "--num_sampling_batch_size", "1"],
@@ -70,7 +71,7 @@ def test_ms_swift_trains_on_them(run: Path, command: str, options: list[str]) ->
     log = swift(
         command,
         *[*options, "--model", str(MODEL), "--model_type", "llama", "--template", "chatml"],
-        *["--check_model", "false", "--torch_dtype", "bfloat16", "--use_cpu", "true"],
+        *["--check_model", "false", "--torch_dtype", cpu_dtype(), "--use_cpu", "true"],
         *["--dataset", str(run / "kept.jsonl"), "--tuner_type", "lora", "--max_steps", "1"],
         *["--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "1"],
         *["--gradient_checkpointing", "false", "--report_to", "none", "--logging_steps", "1"],

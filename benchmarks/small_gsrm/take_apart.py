@@ -37,8 +37,10 @@ def engine_of(name: str, adapter: Path | None = None, model: Path = MODEL) -> En
     from swift.model import get_model_processor
     from swift.template import get_template
 
+    from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
+
     untuned, processor = get_model_processor(
-        str(model), model_type="llama", torch_dtype=torch.bfloat16
+        str(model), model_type="llama", torch_dtype=getattr(torch, cpu_dtype())
     )
     template = get_template(processor, template_type="chatml")
     settings = Settings(gsrm_prompt="construct", gsrm_max_tokens=MOST_TOKENS)

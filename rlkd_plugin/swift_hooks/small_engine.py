@@ -21,6 +21,7 @@ from rlkd_plugin.engines.base import Verdict
 from rlkd_plugin.engines.word_matcher import match_by_words
 from rlkd_plugin.gsrm import Field, RlkdError
 from rlkd_plugin.llm_io.settings import Settings
+from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
 from rlkd_plugin.swift_hooks.local_engine import LocalEngine
 
 logger = get_logger()
@@ -76,10 +77,11 @@ class SmallEngine(LocalEngine):
 
 
 def merged(base: str, adapter: Path) -> tuple[torch.nn.Module, Any, str]:
-    """Return the base model with an adapter merged into it, in bfloat16, its template and digest.
+    """Return the base model with an adapter merged into it, its template and digest.
 
-    It lies on the device on which this rank trains. The digest is the adapter's, and of the base
-    model its embeddings': the same on every device.
+    It lies on the device on which this rank trains, in bfloat16, unless that is a CPU which does
+    not compute with it. The digest is the adapter's, and of the base model its embeddings': the
+    same on every device.
 
     Raises:
         RlkdError: if one of them cannot be loaded, or they do not fit each other.
@@ -111,5 +113,6 @@ def merged(base: str, adapter: Path) -> tuple[torch.nn.Module, Any, str]:
             f"the adapter {adapter} does not fit RLKD_SMALL_MODEL={base!r}: {str(error)[:200]}"
         ) from error
     template = get_template(processor, template_type="chatml")
-    whole = whole.to(torch.bfloat16).eval().requires_grad_(False)
+    dtype = cpu_dtype() if model.device.type == "cpu" else "bfloat16"
+    whole = whole.to(getattr(torch, dtype)).eval().requires_grad_(False)
     return whole, template, digest.hexdigest()[:16]
