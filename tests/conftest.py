@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
-from tests.swift_run import free_port
+from tests.swift_run import THREADS, free_port
 
 if TYPE_CHECKING:
     from tests.loopback import Loopback
 
 SetOptions = Callable[..., None]
+
+torch.set_num_threads(THREADS)
+os.environ["OMP_NUM_THREADS"] = str(THREADS)  # of the processes that tests start
 
 
 @pytest.fixture(autouse=True)
