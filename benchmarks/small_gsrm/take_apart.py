@@ -38,10 +38,12 @@ def engine_of(name: str, adapter: Path | None = None, model: Path = MODEL) -> En
     from swift.template import get_template
 
     from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
+    from rlkd_plugin.swift_hooks.grouped_attention import share_keys
 
     untuned, processor = get_model_processor(
         str(model), model_type="llama", torch_dtype=getattr(torch, cpu_dtype())
     )
+    share_keys(untuned)
     template = get_template(processor, template_type="chatml")
     settings = Settings(gsrm_prompt="construct", gsrm_max_tokens=MOST_TOKENS)
     return LocalEngine(settings, untuned.eval(), template)

@@ -22,6 +22,7 @@ from rlkd_plugin.engines.word_matcher import match_by_words
 from rlkd_plugin.gsrm import Field, RlkdError
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
+from rlkd_plugin.swift_hooks.grouped_attention import share_keys
 from rlkd_plugin.swift_hooks.local_engine import LocalEngine
 
 logger = get_logger()
@@ -113,6 +114,9 @@ def merged(base: str, adapter: Path) -> tuple[torch.nn.Module, Any, str]:
             f"the adapter {adapter} does not fit RLKD_SMALL_MODEL={base!r}: {str(error)[:200]}"
         ) from error
     template = get_template(processor, template_type="chatml")
-    dtype = cpu_dtype() if model.device.type == "cpu" else "bfloat16"
+    on_cpu = model.device.type == "cpu"
+    dtype = cpu_dtype() if on_cpu else "bfloat16"
     whole = whole.to(getattr(torch, dtype)).eval().requires_grad_(False)
+    if on_cpu:
+        share_keys(whole)
     return whole, template, digest.hexdigest()[:16]
