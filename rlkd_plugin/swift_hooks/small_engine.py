@@ -6,6 +6,7 @@ loop run on one machine without a server. What it writes is matched by `engines.
 """
 
 import hashlib
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from swift.utils import get_logger
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.integrations.fsdp import is_fsdp_enabled
 
-from rlkd_plugin.engines.base import Verdict
+from rlkd_plugin.engines.base import Decomposition, Verdict
 from rlkd_plugin.engines.word_matcher import match_by_words
-from rlkd_plugin.gsrm import Field, RlkdError
+from rlkd_plugin.gsrm import Field, RlkdError, Step, Structure
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
 from rlkd_plugin.swift_hooks.grouped_attention import share_keys
@@ -65,16 +66,34 @@ class SmallEngine(LocalEngine):
         }
         model, template, weights = merged(settings.small_model, adapter)
         super().__init__(settings.model_copy(update=options), model, template)
-        self.gsrm_name = f"small {settings.small_model} {weights}"
+        self.gsrm_name = f"small {settings.small_model} {weights} without repeats"
         logger.info(
             f"rlkd: small: prompt `gsrm`, paths of at most {self.settings.gsrm_max_chars:,} "
             f"characters, structures of {self.settings.gsrm_max_tokens:,} tokens, no judge; the "
             "settings of the GSRM's prompt and of the judge change nothing here"
         )
 
+    async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
+        """Return the structure that the adapter gives a path, each of its steps once."""
+        found = await super().decompose(problem, domain, path)
+        if found.structure is None:
+            return found
+        return replace(found, structure=without_repeats(found.structure))
+
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
         """Return whether two texts match by words, numbers and operations."""
         return match_by_words(field, teacher, student)
+
+
+def without_repeats(structure: Structure) -> Structure:
+    """Return a structure without the steps that ask and answer what an earlier one did.
+
+    The adapter says some last steps twice, which no path does.
+    """
+    first: dict[tuple[str, str], Step] = {}
+    for step in structure.steps:
+        first.setdefault((step.sub_problem, step.answer), step)
+    return replace(structure, steps=tuple(first.values()))
 
 
 def merged(base: str, adapter: Path) -> tuple[torch.nn.Module, Any, str]:
