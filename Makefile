@@ -66,7 +66,7 @@ has-socratic:
 	    "Socratic rows, test_socratic.jsonl of openai/grade-school-math"; exit 1; }
 
 test: setup  ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@SOCRATIC="$(SOCRATIC)" $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(PLUGIN_MADE)  ## Check the code's rules and format
 	@$(BIN)/ruff check $(CODE)
