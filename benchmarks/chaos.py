@@ -24,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
+from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
 
 if __package__ in (None, ""):
     from scripted_server import run as run_scripted

@@ -2,9 +2,9 @@
 
     python benchmarks/corpus.py http://127.0.0.1:8001/v1 MODEL
 
-Each text of `tests/adversarial.py` is a student's path, then the second text of each field's
-question beside a real teacher's. Every request that is sent is looked at: its fences have to be
-those of a harmless one, and no chat-control token may stand in its content. The event loop is
+Each text of `tools/stand_ins/adversarial.py` is a student's path, then the second text of each
+field's question beside a real teacher's. Every request that is sent is looked at: its fences have
+to be those of a harmless one, and no chat-control token may stand in its content. The event loop is
 watched: how long did it ever not turn? Prints what became of the texts, and which hollow ones the
 model called a match.
 """
@@ -28,7 +28,7 @@ from rlkd_plugin.llm_io.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.adversarial import CORPUS, MASTER_KEYS
+from tools.stand_ins.adversarial import CORPUS, MASTER_KEYS
 
 PROBLEM = "A crate holds 6 rows of 4 bottles. 5 bottles are broken. How many are whole?"
 TEACHER = (

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from swift.rewards import orms
 
-from rlkd_plugin.rlkd_data.row_format import grpo_row
+from rlkd_plugin.rlkd_data.rows.row_format import grpo_row
 
 FORMS = ("The answer is {}.", "<think>\nx\n</think>\n<answer>\n{}\n</answer>")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
-from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
-from rlkd_plugin.swift_hooks.grouped_attention import share_keys
+from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
+from rlkd_plugin.swift_hooks.local.grouped_attention import share_keys
 
 MODEL = Path(__file__).resolve().parents[1] / "models" / "SmolLM2-135M-Instruct"
 

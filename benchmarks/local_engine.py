@@ -58,7 +58,7 @@ def local(args: argparse.Namespace, batch: int) -> Engine:
     from swift.model import get_model_processor
     from swift.template import get_template
 
-    from rlkd_plugin.swift_hooks.local_engine import LocalEngine
+    from rlkd_plugin.swift_hooks.local.local_engine import LocalEngine
 
     model, processor = get_model_processor(
         str(args.model), model_type=args.model_type, torch_dtype=torch.float32

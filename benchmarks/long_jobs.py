@@ -186,8 +186,8 @@ def resume(args: argparse.Namespace, folder: Path, port: int) -> None:
     write_grpo(out, args.rows - 100, done=True)
     code = (
         "import re, rlkd_plugin.rlkd_cli, rlkd_plugin.rlkd_data.teacher_structures\n"
-        "import rlkd_plugin.swift_hooks.engine_choice, rlkd_plugin.rlkd_data.job_tables\n"
-        "import rlkd_plugin.rlkd_data.job_progress\n"
+        "import rlkd_plugin.swift_hooks.engine_choice, rlkd_plugin.rlkd_cli.tables.job_tables\n"
+        "import rlkd_plugin.rlkd_data.jobs.progress\n"
         "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
     )
     imports = subprocess.run(

@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python benchmarks/placement.py --vllm VENV/bin/vllm
 
-The recipe is `rlkd_cuda.yaml` with the overlay of the tests (tests/recipes.py): a random student
-of two layers, ZeRO-3 on one rank with gloo, no rollout server. vLLM serves SmolLM2-135M-Instruct as
+The recipe is `rlkd_cuda.yaml` with the overlay of `tools/stand_ins/recipes.py`: a random student of
+two layers, ZeRO-3 on one rank with gloo, no rollout server. vLLM serves SmolLM2-135M-Instruct as
 GSRM and as judge, untrained, so it is asked with worked examples and held to the form. honcho runs
 both, each under `rlkd guard`. Reported are the seconds to the end, the processes left (those of
 honcho's tree when one is killed, and all that carry the run's mark in their environment), and the
@@ -25,10 +25,10 @@ from pathlib import Path
 import psutil
 
 from rlkd_plugin.rlkd_guard import runs
-from tests.hub_shapes import openr1
-from tests.recipes import merged, overlay, read
-from tests.swift_run import MODEL, ROOT
-from tests.tiny_model import tiny_model
+from tools.stand_ins.hub_shapes import openr1
+from tools.stand_ins.places import MODEL, ROOT
+from tools.stand_ins.recipes import merged, overlay, read
+from tools.stand_ins.tiny_model import tiny_model
 
 MARK = "RLKD_PLACEMENT_RUN"
 
@@ -53,7 +53,7 @@ class Run:
             f"--dtype bfloat16 --host 127.0.0.1 --port {port} --max-model-len 4096 "
             "--enforce-eager\n"
             f"trainer: {guard} {sys.executable} -m torch.distributed.run --standalone "
-            f"--nproc_per_node 1 tests/on_cpu.py rlhf {file} "
+            f"--nproc_per_node 1 tools/stand_ins/on_cpu.py rlhf {file} "
             "${RESUME:+--resume_from_checkpoint $RESUME}\n"
         )
         self.mark = f"{MARK}={folder}"

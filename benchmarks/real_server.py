@@ -23,7 +23,7 @@ from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.endpoint import Endpoint
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import Settings
-from rlkd_plugin.rlkd_data.row_format import gsm8k_row
+from rlkd_plugin.rlkd_data.rows.row_format import gsm8k_row
 
 INSTRUCTION = "Solve the problem step by step. Write one sentence with one equation for each step."
 

@@ -33,7 +33,7 @@ from rlkd_plugin.gsrm import Field, Structure, parse_structure, render_structure
 from rlkd_plugin.gsrm.prompts import judge_prompt
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import Settings
-from rlkd_plugin.rlkd_data.row_format import gsm8k_row
+from rlkd_plugin.rlkd_data.rows.row_format import gsm8k_row
 
 if __package__ in (None, ""):
     from reference_schedule import Asked, Reference, depth

@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean, stdev
 
-from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
+from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "SmolLM2-135M-Instruct"

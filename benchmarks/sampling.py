@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from rlkd_plugin.engines.trace import read_rows
-from rlkd_plugin.rlkd_data.row_format import gsm8k_row
+from rlkd_plugin.rlkd_data.rows.row_format import gsm8k_row
 
 OTHER_STEP = "Umbrellas in the hall stand for 7 + 8 = 15 guests."
 

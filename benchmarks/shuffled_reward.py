@@ -10,7 +10,7 @@ from typing import Any
 
 from swift.rewards import orms
 
-from rlkd_plugin.swift_hooks.reward import RlkdGsrm
+from rlkd_plugin.swift_hooks.rewards.grpo_reward import RlkdGsrm
 
 
 class RlkdGsrmShuffled(RlkdGsrm):

@@ -19,7 +19,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from rlkd_plugin.swift_hooks.cpu_dtype import cpu_dtype
+from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("plain", "meta", "solve", "mixed")

@@ -5,12 +5,15 @@ their own: they outlive a launcher that was killed, keep their devices, and hold
 end the manager would notice. And nobody ends anything when the manager itself is killed. `rlkd
 guard` stands between the two. It is two processes that watch each other, so that either of them
 may be killed too, and it is no launcher: it starts one command, once. It needs Linux.
+
+`python -m rlkd_plugin.rlkd_guard [--server] COMMAND` is the same, without `rlkd`.
 """
 
 import ctypes
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 
@@ -156,3 +159,9 @@ def _adopt_orphans() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "the kernel lets us adopt no orphans")
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    is_server = words[:1] == ["--server"]
+    sys.exit(guard(words[is_server:], is_server))

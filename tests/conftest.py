@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from tests.swift_run import THREADS, free_port
+from tests.support.swift_run import THREADS, free_port
 
 if TYPE_CHECKING:
-    from tests.loopback import Loopback
+    from tests.support.loopback import Loopback
 
 SetOptions = Callable[..., None]
 
@@ -47,7 +47,7 @@ def options(monkeypatch: pytest.MonkeyPatch) -> SetOptions:
 @pytest.fixture
 def loopback() -> Iterator["Loopback"]:
     """Run a scripted model server; the test fails where a request to it was wrong."""
-    from tests.loopback import Loopback  # the web framework, for the tests that need it
+    from tests.support.loopback import Loopback  # the web framework, for the tests that need it
 
     with Loopback() as server:
         yield server
@@ -62,7 +62,7 @@ def servers(
     from tenacity import wait_fixed
 
     from rlkd_plugin.llm_io import chat_client
-    from tests.loopback import GSRM, JUDGE
+    from tests.support.loopback import GSRM, JUDGE
 
     monkeypatch.setattr(chat_client, "BACK_OFF", wait_fixed(0.02))
     options(gsrm_base_url=loopback.url, gsrm_model=GSRM)

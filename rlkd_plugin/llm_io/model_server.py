@@ -55,7 +55,7 @@ def model_server(model: str, adapter: str, options: str, log: Path) -> Iterator[
     port, group_port = _free_port(), _free_port()
     url = f"http://127.0.0.1:{port}/v1"
     command = [*_command(model, adapter, port, name), *shlex.split(options)]
-    guarded = [sys.executable, "-m", "rlkd_plugin.rlkd_cli", "guard", "--server", *command]
+    guarded = [sys.executable, "-m", "rlkd_plugin.rlkd_guard", "--server", *command]
     with log.open("wb") as output:
         # `swift deploy` opens a process group, even of one
         env = {**os.environ, "MASTER_PORT": str(group_port)}

@@ -27,10 +27,10 @@ from rlkd_plugin.gsrm.prompts import (
 from rlkd_plugin.gsrm.texts import break_control, has_reasoning, teacher_path
 from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.replies import after_thinking
-from rlkd_plugin.rlkd_data.job_rows import RowCounts, rows_to_do, source_files
-from rlkd_plugin.rlkd_data.job_runner import run_job
-from rlkd_plugin.rlkd_data.result_file import ResultFile, identity
-from rlkd_plugin.rlkd_data.row_format import Row, domain_of, path_of, text_of
+from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
+from rlkd_plugin.rlkd_data.jobs.runner import run_job
+from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts, rows_to_do, source_files
+from rlkd_plugin.rlkd_data.rows.row_format import Row, domain_of, path_of, text_of
 
 REGENERATIONS = 3
 """The paper: a sample that fails after three re-generations is discarded."""

@@ -21,8 +21,8 @@ from typing import Any, BinaryIO
 
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
-from rlkd_plugin.rlkd_data.formats import FORMATS
-from rlkd_plugin.rlkd_data.row_files import check_columns, json_line, raw_rows, row_files
+from rlkd_plugin.rlkd_data.rows.formats import FORMATS
+from rlkd_plugin.rlkd_data.rows.row_files import check_columns, json_line, raw_rows, row_files
 
 SHOWN = 20  # rows shown for each reason; a file in the wrong format would show millions
 BLOCK = 500  # rows that are worked on together; after each block the progress is saved

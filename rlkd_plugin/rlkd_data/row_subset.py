@@ -17,10 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from rlkd_plugin.gsrm import EndpointError, FormatError, RlkdError
-from rlkd_plugin.rlkd_data.job_rows import source_files
-from rlkd_plugin.rlkd_data.job_runner import run_job
-from rlkd_plugin.rlkd_data.result_file import ResultFile, identity
-from rlkd_plugin.rlkd_data.row_files import json_line, raw_rows
+from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
+from rlkd_plugin.rlkd_data.jobs.runner import run_job
+from rlkd_plugin.rlkd_data.jobs.source_rows import source_files
+from rlkd_plugin.rlkd_data.rows.row_files import json_line, raw_rows
 
 BATCH = 64  # texts in one request for embeddings
 NEAR = 0.95  # problems of at least this cosine to a test item are reported

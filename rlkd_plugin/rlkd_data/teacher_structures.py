@@ -12,10 +12,10 @@ from typing import Any
 from rlkd_plugin.engines.base import Engine, TeacherCache
 from rlkd_plugin.gsrm import FormatError, parse_structure, render_structure
 from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
-from rlkd_plugin.rlkd_data.job_rows import RowCounts, rows_to_do, source_files
-from rlkd_plugin.rlkd_data.job_runner import run_job
-from rlkd_plugin.rlkd_data.result_file import ResultFile, identity
-from rlkd_plugin.rlkd_data.row_format import Row, grpo_row
+from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
+from rlkd_plugin.rlkd_data.jobs.runner import run_job
+from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts, rows_to_do, source_files
+from rlkd_plugin.rlkd_data.rows.row_format import Row, grpo_row
 
 
 @dataclass

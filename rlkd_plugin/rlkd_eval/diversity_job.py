@@ -20,14 +20,13 @@ from rlkd_plugin.gsrm.texts import has_reasoning, reasoning_path
 from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
-from rlkd_plugin.rlkd_data.job_runner import run_job
-from rlkd_plugin.rlkd_data.result_file import ResultFile, identity
-from rlkd_plugin.rlkd_data.row_files import raw_rows, row_files
-from rlkd_plugin.rlkd_data.row_format import domain_of, text_of
+from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
+from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.row_subset import Embedder
+from rlkd_plugin.rlkd_data.rows.row_files import raw_rows, row_files
+from rlkd_plugin.rlkd_data.rows.row_format import domain_of, text_of
 from rlkd_plugin.rlkd_eval.kept_files import read_json, replace
 from rlkd_plugin.rlkd_eval.step_diversity import StepDiversity, by_step
-from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
 RESULT = "diversity.json"
 BATCH = 64
@@ -116,7 +115,13 @@ async def draw_all(out: Path, source: Path, drawing: Drawing, settings: Settings
 
 
 async def measure_all(
-    out: Path, source: Path, drawing: Drawing, label: str, settings: Settings, embedder: Embedder
+    out: Path,
+    source: Path,
+    drawing: Drawing,
+    label: str,
+    engine: Engine,
+    embedder: Embedder,
+    concurrency: int,
 ) -> DiversityReport:
     """Take the responses apart, embed their steps, and write how much they differ.
 
@@ -124,9 +129,8 @@ async def measure_all(
         EndpointError: if a server fails for longer than the patience, or refuses us.
         RlkdError: if a setting is missing, or there is nothing to compare.
     """
-    engine, _ = choose_engine(settings, ("GSRM",))
     async with engine:
-        await take_apart(out, engine, settings.concurrency)
+        await take_apart(out, engine, concurrency)
     async with embedder:
         return await measure(out, questions_of(source, drawing), drawing, label, embedder)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.rlkd_data.row_files import json_line
+from rlkd_plugin.rlkd_data.rows.row_files import json_line
 from rlkd_plugin.rlkd_eval.benchmarks import Benchmark, benchmark
 from rlkd_plugin.rlkd_eval.kept_files import replace
 from rlkd_plugin.rlkd_eval.pass_at_k import any_of_k, interval, pass_at_1, unbiased_pass_at_k

@@ -18,7 +18,7 @@ from typing import Any
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import EndpointError, FormatError, RlkdError
 from rlkd_plugin.llm_io.evalscope_run import run_evalscope
-from rlkd_plugin.rlkd_data.row_files import json_line, raw_rows, row_files
+from rlkd_plugin.rlkd_data.rows.row_files import json_line, raw_rows, row_files
 from rlkd_plugin.rlkd_eval.benchmarks import Benchmark, benchmark
 from rlkd_plugin.rlkd_eval.eval_samples import keep_samples, repair, scores_of
 from rlkd_plugin.rlkd_eval.kept_files import PLAN, keep_plan, read_json, replace

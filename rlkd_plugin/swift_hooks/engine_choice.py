@@ -26,7 +26,9 @@ def choose_engine(
         RlkdError: if the engine lacks a setting.
     """
     if settings.engine == "small":
-        from rlkd_plugin.swift_hooks.small_engine import SmallEngine  # imports torch and ms-swift
+        from rlkd_plugin.swift_hooks.local.small_engine import (
+            SmallEngine,  # imports torch and ms-swift
+        )
 
         logger.warning(
             "rlkd: RLKD_ENGINE=small is a small learned stand-in for a GSRM, trained on "

@@ -9,17 +9,17 @@ from swift.loss_scale import loss_scale_map
 from swift.rewards import orms, prms, rm_plugins
 
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.swift_hooks.metrics import RlkdMetrics
-from rlkd_plugin.swift_hooks.reward import RlkdGsrm
-from rlkd_plugin.swift_hooks.reward_model import RlkdGsrmModel
-from rlkd_plugin.swift_hooks.rows import register_rows
-from rlkd_plugin.swift_hooks.sampling import RlkdGsrmSampling
-from rlkd_plugin.swift_hooks.structured_checks import watch_host
-from rlkd_plugin.swift_hooks.structured_loss import StructuredLoss
-from rlkd_plugin.swift_hooks.structured_tokens import StructuredLossScale, give_tokenizer
-from rlkd_plugin.swift_hooks.structured_training import RlkdStructured
-from rlkd_plugin.swift_hooks.tag_count import RlkdTagCount
-from rlkd_plugin.swift_hooks.template import register_r1
+from rlkd_plugin.swift_hooks.data.loader import register_rows
+from rlkd_plugin.swift_hooks.data.template import register_r1
+from rlkd_plugin.swift_hooks.rewards.grpo_reward import RlkdGsrm
+from rlkd_plugin.swift_hooks.rewards.metrics import RlkdMetrics
+from rlkd_plugin.swift_hooks.rewards.reward_model import RlkdGsrmModel
+from rlkd_plugin.swift_hooks.rewards.sampling_reward import RlkdGsrmSampling
+from rlkd_plugin.swift_hooks.rewards.tag_count import RlkdTagCount
+from rlkd_plugin.swift_hooks.structured.callback import RlkdStructured
+from rlkd_plugin.swift_hooks.structured.checks import watch_host
+from rlkd_plugin.swift_hooks.structured.loss import StructuredLoss
+from rlkd_plugin.swift_hooks.structured.tokens import StructuredLossScale, give_tokenizer
 
 TABLE: tuple[tuple[MutableMapping[str, Any], str, Any], ...] = (
     (orms, "rlkd_gsrm", RlkdGsrm),

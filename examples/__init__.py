@@ -1,0 +1,1 @@
+"""Whole pipelines, to run and to read."""

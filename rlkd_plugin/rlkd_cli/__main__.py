@@ -1,0 +1,5 @@
+"""`python -m rlkd_plugin.rlkd_cli`: the `rlkd` command of a clone that is not installed."""
+
+from rlkd_plugin.rlkd_cli.app import app
+
+app()

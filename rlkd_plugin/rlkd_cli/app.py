@@ -1,0 +1,77 @@
+"""The `rlkd` command: its commands in the order of its help, and how it ends on an error.
+
+A command's module imports what the command needs when it runs, so that `rlkd path` inside another
+command line costs milliseconds.
+"""
+
+import logging
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from rlkd_plugin import __version__
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_cli.data_commands import construct, prepare, structure, subset
+from rlkd_plugin.rlkd_cli.engine_commands import check, judge_check
+from rlkd_plugin.rlkd_cli.eval_commands import diversity, diversity_table, eval_table, evaluate
+from rlkd_plugin.rlkd_cli.plugin_commands import guard, path
+from rlkd_plugin.rlkd_cli.report_commands import curves, report
+
+PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+"""Context settings of a command whose arguments are another command line."""
+
+
+class Commands(TyperGroup):
+    """The commands; what is wrong with the user's files or settings ends as one line."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run a command, and end with exit code 1 where it raises an error of ours."""
+        try:
+            return super().invoke(ctx)
+        except (RlkdError, OSError) as error:
+            typer.echo(f"rlkd: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="RLKD for ms-swift: distil a teacher's reasoning structure into a student.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        typer.echo(f"rlkd_plugin {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Send warnings to standard error, whatever it is then: a bar stands aside for them."""
+    logging.basicConfig(format="%(message)s", handlers=[logging.lastResort])
+
+
+app.command()(path)
+app.command()(check)
+app.command()(judge_check)
+app.command()(prepare)
+app.command()(construct)
+app.command()(structure)
+app.command()(subset)
+app.command("eval")(evaluate)
+app.command()(eval_table)
+app.command()(diversity)
+app.command()(diversity_table)
+app.command()(curves)
+app.command()(report)
+app.command(context_settings=PASSED_ON)(guard)

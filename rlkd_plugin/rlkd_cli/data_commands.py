@@ -1,0 +1,188 @@
+"""The commands of the data jobs; each imports what it needs when it runs."""
+
+import asyncio
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlkd_plugin.gsrm import RlkdError
+
+
+def prepare(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Format of SRC: gsm8k, openr1-math, openr1-math-sft, openthoughts, gsrm-sft, "
+            "or jsonl for our own."
+        ),
+    ],
+    src: Annotated[
+        Path, typer.Argument(help="File to read, JSON lines or Parquet, or a folder of them.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="File to write, for --dataset rlkd/jsonl:OUT (gsrm-sft: rlkd/gsrm-sft:OUT)."
+        ),
+    ],
+    workers: Annotated[int, typer.Option(help="Processes; 0 for one a core, at most 16.")] = 0,
+) -> None:
+    """Turn a data set's rows into rows for training, and say which were refused.
+
+    A job that was stopped goes on where it was when the same command is given again.
+    """
+    from rich.console import Console
+
+    from rlkd_plugin.rlkd_cli.tables.job_tables import show_prepare
+    from rlkd_plugin.rlkd_data.jobs.progress import progress_shown
+    from rlkd_plugin.rlkd_data.prepare import prepare as run
+
+    workers = workers or min(len(os.sched_getaffinity(0)), 16)
+    read = 0
+
+    def advance(rows: int) -> None:
+        nonlocal read
+        read = rows
+
+    with progress_shown(src, lambda: read):
+        done = run(name, src, out, workers, on_progress=advance)
+    show_prepare(done, Console(markup=False, highlight=False))
+    typer.echo(f"written to {out}")
+
+
+def construct(
+    src: Annotated[
+        Path, typer.Argument(help="Rows with problem, domain, reasoning_path: a file, or a folder.")
+    ],
+    out: Annotated[Path, typer.Argument(help="File to write, for --dataset rlkd/gsrm-sft:OUT.")],
+    shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, one a machine.")] = "1/1",
+    generator_price: Annotated[
+        str, typer.Option(help="IN,OUT: money for a million tokens, to see the cost.")
+    ] = "",
+    verifier_price: Annotated[str, typer.Option(help="The same of the verifier.")] = "",
+) -> None:
+    """Make training data for a GSRM: structures that a generator writes and a verifier passes.
+
+    A job that was stopped goes on where it was when the same command is given again.
+    """
+    from rlkd_plugin.llm_io.role_client import role_client
+    from rlkd_plugin.llm_io.settings import load_settings
+    from rlkd_plugin.rlkd_cli.tables.job_tables import show_construct
+    from rlkd_plugin.rlkd_data.construct import ConstructReport, construct_pairs
+    from rlkd_plugin.rlkd_data.jobs.progress import Cost, job_shown, read_price
+
+    part = _part(shard)
+    prices = {"generator": generator_price, "verifier": verifier_price}
+    settings = load_settings()
+    generator, verifier = (role_client(role, settings) for role in prices)
+    report = ConstructReport()
+    cost = Cost(
+        {"generator": generator.usage, "verifier": verifier.usage},
+        {role: read_price(text) for role, text in prices.items() if text},
+    )
+
+    async def work() -> None:
+        async with generator, verifier:
+            await construct_pairs(
+                src,
+                out,
+                generator,
+                verifier,
+                report,
+                concurrency=settings.concurrency,
+                generator_tokens=settings.generator_max_tokens,
+                verifier_tokens=settings.verifier_max_tokens,
+                shard=part,
+            )
+
+    with job_shown(src, out, report, show_construct, cost):
+        asyncio.run(work())
+
+
+def structure(
+    src: Annotated[Path, typer.Argument(help="Rows in our own format: a file, or a folder.")],
+    out: Annotated[Path, typer.Argument(help="File to write, for --dataset rlkd/jsonl:OUT.")],
+    shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, one a machine.")] = "1/1",
+) -> None:
+    """Decompose the teachers' paths ahead of training, with the engine that the settings name.
+
+    A job that was stopped goes on where it was when the same command is given again.
+    """
+    from rlkd_plugin.llm_io.settings import load_settings
+    from rlkd_plugin.rlkd_cli.tables.job_tables import show_structure
+    from rlkd_plugin.rlkd_data.jobs.progress import Cost, job_shown
+    from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_structures
+    from rlkd_plugin.swift_hooks.engine_choice import choose_engine
+
+    part = _part(shard)
+    settings = load_settings()
+    engine, cache = choose_engine(settings, ["GSRM"])
+    report = StructureReport()
+
+    async def work() -> None:
+        async with engine:
+            await engine.probe()
+            await write_structures(
+                src,
+                out,
+                engine,
+                cache,
+                report,
+                concurrency=settings.concurrency,
+                shard=part,
+            )
+
+    with job_shown(src, out, report, show_structure, Cost({"GSRM": engine.usage})):
+        asyncio.run(work())
+
+
+def subset(
+    src: Annotated[Path, typer.Argument(help="Rows to choose from: a file, or a folder.")],
+    tests: Annotated[Path, typer.Argument(help="The test set: rows with a problem.")],
+    out: Annotated[Path, typer.Argument(help="File to write, JSON lines.")],
+    count: Annotated[int, typer.Option(min=1, help="Rows to write; the paper: 3200.")] = 3200,
+    model: Annotated[
+        str, typer.Option(help="A local sentence-transformers model; else RLKD_EMBED_BASE_URL.")
+    ] = "",
+) -> None:
+    """Write the rows whose problems are least similar to any of a test set.
+
+    A job that was stopped goes on where it was when the same command is given again.
+    """
+    from rlkd_plugin.llm_io.embedding_server import ServerEmbedder
+    from rlkd_plugin.llm_io.settings import load_settings
+    from rlkd_plugin.rlkd_cli.tables.job_tables import show_subset
+    from rlkd_plugin.rlkd_data.jobs.progress import Cost, job_shown
+    from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
+    from rlkd_plugin.rlkd_data.row_subset import SubsetReport, write_subset
+
+    settings = load_settings()
+    embedder = LocalEmbedder(model) if model else ServerEmbedder(settings)
+    report = SubsetReport()
+
+    async def work() -> None:
+        async with embedder:
+            await write_subset(
+                src,
+                tests,
+                out,
+                count,
+                embedder,
+                report,
+                concurrency=1 if model else min(8, settings.concurrency),  # replies of 5 MB
+            )
+
+    cost = Cost({} if model else {"embed": embedder.client.usage})
+    kept = out.with_name(f"{out.name}.similarities.jsonl")
+    with job_shown(src, out, report, show_subset, cost, kept=kept):
+        asyncio.run(work())
+
+
+def _part(shard: str) -> tuple[int, int]:
+    parts = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if not parts or not 1 <= int(parts[1]) <= int(parts[2]):
+        raise RlkdError(f"--shard {shard} is none; give i/n with i from 1 to n, for example 2/4")
+    return int(parts[1]), int(parts[2])

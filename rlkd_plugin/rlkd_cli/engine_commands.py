@@ -1,0 +1,53 @@
+"""The commands that look at a GSRM and a judge before a run depends on them."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def check() -> None:
+    """Ask the GSRM and the judge that the RLKD_ variables name, and say which to change."""
+    from rlkd_plugin.llm_io.settings import load_settings, unknown_variables
+    from rlkd_plugin.rlkd_eval.check import check_engine
+    from rlkd_plugin.swift_hooks.engine_choice import choose_engine
+
+    settings = load_settings()
+    for name in unknown_variables():
+        typer.echo(f"look   {name} is set, but no setting has this name")
+    if settings.engine == "rules":
+        typer.echo("ok     RLKD_ENGINE=rules needs no server (a stand-in for a GSRM and a judge)")
+        return
+    engine, _ = choose_engine(settings)
+
+    async def findings() -> list[str]:
+        verdicts = []
+        async for finding in check_engine(engine):
+            typer.echo(f"{finding.verdict:<6} {finding.text}")
+            verdicts.append(finding.verdict)
+        return verdicts
+
+    if "wrong" in asyncio.run(findings()):
+        raise typer.Exit(1)
+
+
+def judge_check(
+    pairs: Annotated[
+        Path | None,
+        typer.Argument(help="Pairs of your own: field, first, second, match, and domain."),
+    ] = None,
+    wrong: Annotated[int, typer.Option(help="Pairs to show that it gets wrong.")] = 10,
+) -> None:
+    """Run a judge over labelled pairs: how often is it right, before a run depends on it?"""
+    from rich.console import Console
+
+    from rlkd_plugin.llm_io.settings import load_settings
+    from rlkd_plugin.rlkd_eval.judge_check import PAIRS, judged, read_pairs, show
+    from rlkd_plugin.swift_hooks.engine_choice import choose_engine
+
+    settings = load_settings()
+    known = read_pairs(pairs or PAIRS)
+    engine, _ = choose_engine(settings, ["judge"])
+    console = Console(markup=False, highlight=False)
+    show(asyncio.run(judged(known, engine)), settings.judge_threshold, console, wrong)

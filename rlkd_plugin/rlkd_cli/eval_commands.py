@@ -1,0 +1,184 @@
+"""The commands that evaluate a model; each imports what it needs when it runs."""
+
+import asyncio
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from rlkd_plugin.gsrm import RlkdError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def evaluate(
+    out: Annotated[Path, typer.Argument(help="Folder of the evaluation; it goes on there.")],
+    model: Annotated[
+        str, typer.Option(help="Folder or id of the model; it is served meanwhile.")
+    ] = "",
+    adapter: Annotated[str, typer.Option(help="Folder of a LoRA for it.")] = "",
+    url: Annotated[str, typer.Option(help="A server that runs already, with /v1.")] = "",
+    served: Annotated[str, typer.Option(help="The model's name on that server.")] = "model",
+    key_env: Annotated[str, typer.Option(help="Name of the variable with its API key.")] = "",
+    server_options: Annotated[str, typer.Option(help="More options of vllm or swift deploy.")] = "",
+    sets: Annotated[
+        str, typer.Option(help="Of aime24, math500, gpqa_diamond, gsm8k.")
+    ] = "aime24,math500,gpqa_diamond",
+    data: Annotated[
+        list[str] | None, typer.Option(help="SET=FILE: a local copy of its problems.")
+    ] = None,
+    samples: Annotated[
+        list[str] | None, typer.Option(help="SET=M responses a problem; the paper: 64, 4 and 8.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="First problems of each set; 0 for all.")] = 0,
+    temperature: Annotated[float, typer.Option(help="The paper: 0.6.")] = 0.6,
+    top_p: Annotated[float, typer.Option(help="The paper: 0.95.")] = 0.95,
+    max_tokens: Annotated[int, typer.Option(help="New tokens; the paper: 32768.")] = 32768,
+    system: Annotated[str, typer.Option(help="A system prompt; `r1` for the recipes' own.")] = "",
+    concurrency: Annotated[int, typer.Option(help="Requests in flight.")] = 64,
+    label: Annotated[str, typer.Option(help="Name in tables; else the model's.")] = "",
+    run: Annotated[str, typer.Option(help="Training it belongs to: one line in a report.")] = "",
+    rescore: Annotated[bool, typer.Option("--rescore", help="Score again, draw nothing.")] = False,
+) -> None:
+    """Evaluate by evalscope: m responses a problem, pass@1 and pass@k with their uncertainty.
+
+    An evaluation that was stopped goes on where it was when the same command is given again.
+    """
+    from rlkd_plugin.llm_io.model_server import Served, model_server
+    from rlkd_plugin.rlkd_cli.tables.eval_table import show_results
+    from rlkd_plugin.rlkd_eval.evaluation import (
+        Sampling,
+        Server,
+        begun_evaluation,
+        evaluate_set,
+        prepare_evaluation,
+        subject_of,
+    )
+
+    _check_server(url, model, key_env, rescore)
+    if rescore:
+        subject, drawn, names = begun_evaluation(out)
+    else:
+        names = [name.strip() for name in sets.split(",") if name.strip()]
+        counts = {name: int(count) for name, count in _pairs(samples, "--samples")}
+        drawn = Sampling(temperature, top_p, max_tokens, _system(system), limit, counts or None)
+        subject = subject_of(label, model or f"{served} at {url}", adapter, run)
+        files = {name: Path(file) for name, file in _pairs(data, "--data")}
+        prepare_evaluation(out, subject, drawn, names, files)
+    there = nullcontext(Served(url, served)) if rescore or url else None
+    with there or model_server(model, adapter, server_options, out / "server.log") as found:
+        server = None if rescore else Server(found.url, found.name, key_env)
+        for name in names:
+            evaluate_set(out, name, subject, drawn, server, concurrency)
+    show_results([out], _wide_console())
+
+
+def eval_table(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of `rlkd eval`.")],
+) -> None:
+    """Show evaluations side by side, in the layout of the paper's table 1."""
+    from rlkd_plugin.rlkd_cli.tables.eval_table import show_results
+
+    show_results(folders, _wide_console())
+
+
+def diversity(
+    out: Annotated[Path, typer.Argument(help="Folder of one model's results; it goes on there.")],
+    rows: Annotated[Path, typer.Argument(help="Questions: rows with problem and domain.")],
+    model: Annotated[
+        str, typer.Option(help="Model to serve meanwhile; else RLKD_STUDENT_...")
+    ] = "",
+    adapter: Annotated[str, typer.Option(help="Folder of a LoRA for it.")] = "",
+    server_options: Annotated[str, typer.Option(help="More options of vllm or swift deploy.")] = "",
+    embed_model: Annotated[
+        str, typer.Option(help="A local sentence-transformers model; else RLKD_EMBED_BASE_URL.")
+    ] = "",
+    samples: Annotated[int, typer.Option(min=2, help="Responses a question; the paper: 16.")] = 16,
+    temperature: Annotated[float, typer.Option(help="The paper: 0.8.")] = 0.8,
+    count: Annotated[int, typer.Option(help="Questions; the paper: 500; 0 for all.")] = 500,
+    seed: Annotated[int, typer.Option(help="By which the questions are drawn.")] = 42,
+    max_tokens: Annotated[int, typer.Option(help="New tokens of a response.")] = 32768,
+    system: Annotated[str, typer.Option(help="A system prompt; `r1` for the recipes' own.")] = "",
+    label: Annotated[str, typer.Option(help="Name in tables; else the folder's.")] = "",
+) -> None:
+    """Measure how much the steps of a model's responses to one question differ (figure 5).
+
+    A job that was stopped goes on where it was when the same command is given again.
+    """
+    from rlkd_plugin.llm_io.embedding_server import ServerEmbedder
+    from rlkd_plugin.llm_io.model_server import model_server
+    from rlkd_plugin.llm_io.settings import load_settings
+    from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
+    from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
+    from rlkd_plugin.rlkd_eval.diversity_job import (
+        Drawing,
+        draw_all,
+        engine_name,
+        measure_all,
+    )
+    from rlkd_plugin.rlkd_eval.kept_files import keep_plan
+    from rlkd_plugin.swift_hooks.engine_choice import choose_engine
+
+    settings = load_settings()
+    drawing = Drawing(samples, temperature, max_tokens, _system(system), count, seed)
+    embedder = LocalEmbedder(embed_model) if embed_model else ServerEmbedder(settings)
+    student = {"model": model or settings.student_model, "adapter": adapter}
+    keep_plan(out, {**student, **vars(drawing), "engine": engine_name(settings)})
+    served = model_server(model, adapter, server_options, out / "server.log") if model else None
+    with served or nullcontext() as found:  # its device is free again for the embeddings
+        asked = settings
+        if found:
+            update = {"student_base_url": (found.url,), "student_model": found.name}
+            asked = settings.model_copy(update=update)
+        asyncio.run(draw_all(out, rows, drawing, asked))
+    engine, _ = choose_engine(settings, ["GSRM"])
+    label = label or out.name
+    asyncio.run(measure_all(out, rows, drawing, label, engine, embedder, settings.concurrency))
+    show_diversity([out], _wide_console())
+
+
+def diversity_table(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of `rlkd diversity`.")],
+) -> None:
+    """Show the diversity of several models side by side, step by step."""
+    from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
+
+    show_diversity(folders, _wide_console())
+
+
+def _check_server(url: str, model: str, key_env: str, rescore: bool) -> None:
+    """Refuse what names no server, or holds a key where it would be written down."""
+    if not (rescore or model or url):
+        raise RlkdError("name a --model to serve, or the --url of a server that runs")
+    if "@" in urlsplit(url).netloc:
+        raise RlkdError("--url must not hold a key; name a variable in --key-env")
+    if key_env and not os.environ.get(key_env):
+        raise RlkdError(f"--key-env {key_env}: there is no such variable, or it is empty")
+
+
+def _wide_console() -> "Console":
+    """Return a console for wide tables: in a narrow terminal lines wrap, but no number is cut."""
+    from rich.console import Console
+
+    return Console(soft_wrap=True, highlight=False, width=max(160, Console().width))
+
+
+def _pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
+    """Return the name and value of each NAME=VALUE."""
+    parts = [text.partition("=") for text in given or []]
+    for name, _, value in parts:
+        if not value or (option == "--samples" and not value.isdecimal()):
+            raise RlkdError(f"{option} {name}: give SET=VALUE, for example {option} aime24=64")
+    return [(name, value) for name, _, value in parts]
+
+
+def _system(text: str) -> str:
+    if text != "r1":
+        return text
+    from rlkd_plugin.gsrm.prompts import R1_SYSTEM
+
+    return R1_SYSTEM

@@ -1,0 +1,35 @@
+"""The commands that show what runs have done; each imports what it needs when it runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def curves(
+    run: Annotated[Path, typer.Argument(help="output_dir of a run, or one of its v*-* folders.")],
+) -> None:
+    """Show a run's rewards step by step, and draw them into the run's folder."""
+    from rich.console import Console
+
+    from rlkd_plugin.rlkd_eval.run_curves import show
+
+    show(run, Console(markup=False, highlight=False))
+
+
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders of runs, evaluations, diversity files."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; else report.html in the first folder.")
+    ] = None,
+) -> None:
+    """Write one page of HTML: curves, health, evaluations, and steps aligned with the teacher's."""
+    from rlkd_plugin.rlkd_eval.report.report import write_report
+
+    page, remarks = write_report(runs, out)
+    for remark in remarks:
+        typer.echo(f"note: {remark}")
+    typer.echo(f"written to {page}")

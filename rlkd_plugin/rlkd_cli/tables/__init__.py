@@ -1,0 +1,1 @@
+"""The tables that commands end with, as rich shows them in a terminal."""

@@ -1,0 +1,193 @@
+"""The rows of the paper's data sets, made by pure functions from the rows of the hubs.
+
+OpenR1-Math-220k is the RL data of section 4.1, OpenThoughts-114k the mixed-domain data of
+section 4.3, and R-S pairs (section 3.1) are what the GSRM is trained on. A function raises
+`FormatError` for a row that cannot be used, as those of `row_format` do.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rlkd_plugin.gsrm import FormatError, Structure, parse_structure, render_structure
+from rlkd_plugin.gsrm.prompts import decompose_prompt
+from rlkd_plugin.gsrm.texts import break_control, has_reasoning, teacher_path
+from rlkd_plugin.rlkd_data.rows.row_format import (
+    Row,
+    boxed,
+    domain_of,
+    grpo_row,
+    path_of,
+    text_of,
+    verifies,
+)
+
+LONGEST_BARE = 80
+"""Characters of a ground truth without a box that can still be an answer, and no derivation."""
+
+_BOXED = re.compile(r"\\boxed *\{")
+_COMMAND = re.compile(r"\\[a-zA-Z]+(?:\{[^{}]*\})?")
+_WORD = re.compile(r"[^\W\d_]{2}")
+
+
+def openr1_row(raw: Mapping[str, Any]) -> Row:
+    """Make a GRPO row from one of OpenR1-Math-220k.
+
+    The teacher's path is the reasoning of the first generation that math-verify marked correct.
+
+    Raises:
+        FormatError: as `grpo_row`, and if no generation can be the teacher's.
+    """
+    path = teacher_path(_first_correct(raw))
+    if not has_reasoning(path):
+        raise FormatError(f"the first correct generation has no reasoning: {path!r:.200}")
+    return grpo_row(
+        {
+            "problem": text_of(raw, "problem"),
+            "teacher_reasoning": path,
+            "answer": text_of(raw, "answer"),
+        }
+    )
+
+
+def openr1_sft_row(raw: Mapping[str, Any]) -> Row:
+    """Make an SFT row from one of OpenR1-Math-220k: the teacher's whole generation to learn.
+
+    The same rows are kept as by `openr1_row`, so equal row limits give equal problems.
+
+    Raises:
+        FormatError: as `openr1_row`.
+    """
+    row = openr1_row(raw)
+    reply = {"role": "assistant", "content": _first_correct(raw).strip()}
+    return {**row, "messages": [*row["messages"], reply]}
+
+
+def openr1_pairs_row(raw: Mapping[str, Any]) -> Row:
+    """Make a row of preferences from one of OpenR1-Math-220k, for the reward model of PPO.
+
+    The first generation that math-verify marked correct is preferred to the first marked wrong.
+
+    Raises:
+        FormatError: as `openr1_row`, and if no generation is marked wrong.
+    """
+    row = openr1_sft_row(raw)
+    marks = zip(raw["generations"], raw["correctness_math_verify"], strict=True)
+    wrong = next((text for text, right in marks if right is False and isinstance(text, str)), "")
+    if not wrong.strip():
+        raise FormatError(f"no generation is marked wrong: {raw['correctness_math_verify']!r:.200}")
+    return {**row, "rejected_response": wrong.strip()}
+
+
+def openthoughts_row(raw: Mapping[str, Any]) -> Row:
+    """Make a GRPO row from one of OpenThoughts-114k, subset `metadata`.
+
+    The solution is the boxed answer of the ground truth, or else of the teacher's own solution, or
+    a ground truth that is nothing but an expression; it is empty where math-verify reads none.
+    Code, proofs and most of the sciences have none, but a structure to learn from.
+
+    Raises:
+        FormatError: if the problem, the domain or the path is missing or unknown.
+    """
+    problem = text_of(raw, "problem")
+    path = text_of(raw, "deepseek_reasoning")
+    if not has_reasoning(path):
+        raise FormatError(f"deepseek_reasoning has no reasoning: {path!r:.200}")
+    domain = domain_of(raw)
+    return {
+        "messages": [{"role": "user", "content": problem}],
+        "solution": _final_answer(raw, domain),
+        "problem": problem,
+        "domain": domain,
+        "teacher_reasoning": path,
+        "teacher_structure": None,
+    }
+
+
+def gsrm_sft_row(raw: Mapping[str, Any]) -> Row:
+    """Make an SFT row for the GSRM from an R-S pair: `reasoning_path` and its `structure`.
+
+    `teacher_reasoning` and `teacher_structure` may stand for the two. The user's message is the
+    prompt that the reward sends to a trained GSRM, byte for byte; the structure is written in the
+    canonical form.
+
+    Raises:
+        FormatError: if a field is missing, or the structure has a break or no final answer.
+    """
+    problem = text_of(raw, "problem")
+    domain = domain_of({**raw, "domain": raw.get("domain") or "math"})
+    path = path_of(raw)
+    text = text_of(raw, "structure" if raw.get("structure") else "teacher_structure")
+    prompt = decompose_prompt("gsrm", domain, problem, path)
+    structure = render_structure(_whole(break_control(text)))
+    return {
+        "messages": [
+            {"role": "user", "content": prompt},
+            {"role": "assistant", "content": structure},
+        ],
+        "problem": problem,
+        "domain": domain,
+        "reasoning_path": path,
+        "structure": structure,
+    }
+
+
+def _first_correct(raw: Mapping[str, Any]) -> str:
+    generations, correct = raw.get("generations"), raw.get("correctness_math_verify")
+    if not isinstance(generations, list):
+        raise FormatError(f"generations is no list: {generations!r:.200}")
+    if not isinstance(correct, list):
+        raise FormatError(f"correctness_math_verify is no list: {correct!r:.200}")
+    if len(generations) != len(correct):
+        raise FormatError(
+            "generations and correctness_math_verify differ in length: "
+            f"{len(generations)} and {len(correct)}"
+        )
+    marked = [text for text, right in zip(generations, correct, strict=True) if right is True]
+    if not marked:
+        raise FormatError(f"no generation is marked correct: {correct!r:.200}")
+    if not isinstance(marked[0], str):
+        raise FormatError(f"the first correct generation is no text: {marked[0]!r:.200}")
+    return marked[0]
+
+
+def _final_answer(raw: Mapping[str, Any], domain: str) -> str:
+    truth, own = raw.get("ground_truth_solution"), raw.get("deepseek_solution")
+    answers = [last_boxed(text) for text in (truth, own) if isinstance(text, str)]
+    if isinstance(truth, str) and domain == "math" and "\\boxed" not in truth:
+        bare = truth.strip()
+        if len(bare) <= LONGEST_BARE and not _WORD.search(_COMMAND.sub("", bare)):
+            answers.insert(0, bare)
+    return next((boxed(answer) for answer in answers if answer and verifies(boxed(answer))), "")
+
+
+def last_boxed(text: str) -> str | None:
+    r"""Return what the last `\boxed{...}` of a text holds, or None.
+
+    None also where boxes hold different things, as in an answer of several parts, or one does not
+    close: which of them is the answer cannot be seen from outside.
+    """
+    found = set()
+    for start in (match.end() for match in _BOXED.finditer(text)):
+        depth = 1
+        for end in range(start, len(text)):
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            if not depth:
+                found.add(text[start:end].strip())
+                break
+        else:
+            return None
+    return found.pop() if len(found) == 1 else None
+
+
+def _whole(text: str) -> Structure:
+    try:
+        structure = parse_structure(text)
+    except FormatError as error:
+        raise FormatError(f"the structure has no whole step: {error}") from None
+    if not structure.final_answer:  # the parser leaves it out where a structure has a break
+        raise FormatError(
+            "the structure breaks off or has no final answer: after step "
+            f"{len(structure.steps)}, {text[-200:]!r}"
+        )
+    return structure

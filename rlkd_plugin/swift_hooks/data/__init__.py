@@ -1,0 +1,1 @@
+"""Data sets and the chat template, as ms-swift loads them."""

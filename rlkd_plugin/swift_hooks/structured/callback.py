@@ -1,0 +1,222 @@
+"""The callback `rlkd_structured`: the phases of structured fine-grained training (section 3.1).
+
+It puts the phase of the epoch into every optimizer step, before the step is computed: the labels of
+tokens outside the phase are masked, so that ms-swift computes no logits for them where it can
+(batch size 1, packing, padding_free), and the tokens of each set are counted over all
+micro-batches and ranks. It keeps a and b, logs, and saves its state in `trainer_state.json`.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from swift.callbacks import TrainerCallback
+from swift.metrics import Metric
+from swift.trainers import Trainer, TrainingArguments
+from swift.utils import get_logger
+from transformers import TrainerControl, TrainerState
+from transformers.trainer_callback import ExportableState
+
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.gsrm.phases import Phase, PhaseWeights
+from rlkd_plugin.llm_io.settings import load_settings
+from rlkd_plugin.swift_hooks.structured.checks import check_rows, check_steps
+from rlkd_plugin.swift_hooks.structured.loss import CODES
+from rlkd_plugin.swift_hooks.structured.tokens import META, SOLVE
+
+KEPT: dict[Phase, tuple[float, ...]] = {"meta": (META,), "solve": (SOLVE,), "mixed": (META, SOLVE)}
+"""The sets whose tokens a phase learns."""
+
+STEPS = "steps an epoch"
+
+logger = get_logger()
+
+
+class RlkdStructured(TrainerCallback, ExportableState):
+    """`--callbacks rlkd_structured`, with the loss and the loss scale of the same name."""
+
+    def __init__(self, args: TrainingArguments, trainer: Trainer) -> None:
+        super().__init__(args, trainer)
+        self.settings = load_settings()
+        self.phases = self.settings.phases
+        self.phase: Phase = self.phases[0]
+        self.epoch_steps = 1
+        self.weights = self._fresh_weights()
+        trainer.get_batch_samples = partial(self.batch_samples, trainer.get_batch_samples)
+
+    def _fresh_weights(self) -> PhaseWeights:
+        return PhaseWeights(self.settings.mix_a, self.settings.mix_b, self.settings.phase_interval)
+
+    def _frame(self) -> dict[str, Any]:
+        """Return what has to be the same for a run to go on from a checkpoint."""
+        return {
+            "RLKD_PHASES": ",".join(self.phases),
+            "RLKD_PHASE_INTERVAL": self.settings.phase_interval,
+            "RLKD_MIX_A": self.settings.mix_a,
+            "RLKD_MIX_B": self.settings.mix_b,
+            STEPS: self.epoch_steps,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of this run, for `trainer_state.json`."""
+        saved = {"frame": self._frame(), "weights": self.weights.to_dict()}
+        return {"args": {}, "attributes": {"saved": saved}}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Look at all rows, and take up the state of the checkpoint that the run goes on from.
+
+        Raises:
+            RlkdError: if a row is no structure, the steps do not fit the phases, or the checkpoint
+                is of another run.
+        """
+        self.epoch_steps = check_steps(args, kwargs["train_dataloader"], len(self.phases))
+        for which in ("train_dataset", "eval_dataset"):
+            check_rows(which, getattr(self.trainer, which))
+        self.weights = self._fresh_weights()
+        name = type(self).__name__
+        if state.global_step:
+            if args.ignore_data_skip and state.global_step % self.epoch_steps:
+                raise RlkdError(
+                    f"--ignore_data_skip true would begin the epoch of step {state.global_step} "
+                    "anew, and the last phase would be cut: leave it out"
+                )
+            self._restore(state.stateful_callbacks.get(name), state.global_step)
+        # Transformers looks up this name when it saves, and a foreign checkpoint has none
+        state.stateful_callbacks[name] = self.state()
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Begin the epoch's phase, before its first batch is fetched."""
+        epoch = state.global_step // self.epoch_steps
+        self.phase = self.phases[min(epoch, len(self.phases) - 1)]
+        self.weights.begin(self.phase)
+        a, b = self.trainer.rlkd_step.weights = self.weights.of(self.phase)
+        logger.info(f"rlkd: phase {self.phase}: weights a = {a:.6f}, b = {b:.6f}")
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """End the phase; it must have had something to learn.
+
+        Raises:
+            RlkdError: if it had not.
+        """
+        self.weights.check(self.phase)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Sum the step's losses over the ranks, log them, and update a and b."""
+        step = self.trainer.rlkd_step
+        local = torch.stack(step.losses).sum(0)
+        step.losses.clear()
+        # gathered and summed in one order, so that a and b are the same on every rank
+        both = self.trainer.accelerator.gather(local).view(-1, 2).cpu().double().sum(0).tolist()
+        meta, solve = (
+            loss if count else None for loss, count in zip(both, step.tokens, strict=True)
+        )
+        self._log(meta, solve)
+        self.weights.record(self.phase, meta, solve)
+        step.weights = self.weights.of(self.phase)
+
+    def _log(self, meta: float | None, solve: float | None) -> None:
+        metrics = self.trainer.custom_metrics["train"]
+        step = self.trainer.rlkd_step
+        for name, value in (("loss_meta", meta), ("loss_solve", solve)):
+            if value is not None and math.isfinite(value):
+                metrics[name].update(value)
+        for name, count in zip(("tokens_meta", "tokens_solve"), step.tokens, strict=True):
+            metrics[name].update(float(count))
+        metrics["phase"] = Latest(float(list(KEPT).index(self.phase) + 1))
+        if self.phase == "mixed":
+            metrics["a"], metrics["b"] = map(Latest, step.weights)
+
+    def _restore(self, checkpoint: dict[str, Any] | None, step: int) -> None:
+        if checkpoint is None:
+            if step >= self.epoch_steps:
+                raise RlkdError(
+                    "the checkpoint has no state of rlkd_structured, and phase "
+                    f"{step // self.epoch_steps + 1} goes on from the losses of the phases before "
+                    "it; start from a checkpoint of such a run, or train anew"
+                )
+            logger.warning("rlkd: the checkpoint has no state of rlkd_structured: L1 counts anew")
+            return
+        saved = checkpoint["attributes"]["saved"]
+        for name, value in self._frame().items():
+            if saved["frame"].get(name) != value:
+                raise RlkdError(
+                    f"the checkpoint is of a run with {name}={saved['frame'].get(name)}, this one "
+                    f"has {value}: give what it was trained with"
+                    + (" (data, devices, batch size and accumulation)" if name == STEPS else "")
+                )
+        self.weights = PhaseWeights.from_dict(saved["weights"])
+
+    def batch_samples(
+        self,
+        host: Callable[..., Any],
+        epoch_iterator: Iterator[Any],
+        num_batches: int,
+        device: torch.device,
+    ) -> tuple[list[dict[str, Any]], torch.Tensor | int | None]:
+        """Fetch the micro-batches of an optimizer step, masked to the phase and counted.
+
+        Args:
+            host: the trainer's own `get_batch_samples`.
+            epoch_iterator: of the micro-batches.
+            num_batches: of a step, fewer at an epoch's end.
+            device: where tokens are counted.
+
+        Returns:
+            The micro-batches, and how many tokens the step learns, over all ranks.
+        """
+        batches, items = host(epoch_iterator, num_batches, device)
+        if not batches:
+            return batches, items
+        counts = torch.zeros(2, dtype=torch.long, device=device)
+        for batch in batches:
+            counts += mask_to(batch, KEPT[self.phase]).to(device)
+        counts = self.trainer.accelerator.gather(counts).view(-1, 2).sum(0)
+        self.trainer.rlkd_step.tokens = tuple(counts.tolist())
+        self.trainer.rlkd_step.losses.clear()
+        return batches, counts.sum().clamp(min=1)
+
+
+def mask_to(batch: dict[str, torch.Tensor], kept: tuple[float, ...]) -> torch.Tensor:
+    """Take the tokens outside the sets out of a batch's labels and codes, in place.
+
+    Args:
+        batch: with `labels` and `loss_scale` (the codes), both of shape (B, L); -100 is no label.
+        kept: the codes of the sets that stay.
+
+    Returns:
+        How many tokens of META and of SOLVE stay, shape (2,).
+    """
+    labels, codes = batch["labels"], batch["loss_scale"]
+    stays = (labels != -100) & (sum(codes == code for code in kept) > 0)
+    batch["labels"] = labels.masked_fill(~stays, -100)
+    batch["loss_scale"] = codes.masked_fill(~stays, 0)
+    predicted = batch["loss_scale"][:, 1:]  # nothing predicts the first token
+    return torch.stack([(predicted == code).sum() for code in CODES])
+
+
+class Latest(Metric):
+    """A value that is logged as it is, not as a mean over the steps since the last log."""
+
+    def __init__(self, value: float | None = None) -> None:
+        super().__init__()
+        self.value = value
+
+    def update(self, value: float) -> None:
+        self.value = value
+
+    def compute(self) -> float | None:
+        """Return the value of the last step; the same on every rank."""
+        return self.value
+
+    def reset(self) -> None:
+        self.value = None

@@ -1,0 +1,1 @@
+"""Fakes, runners and folders that several tests share."""

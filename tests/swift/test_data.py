@@ -1,0 +1,167 @@
+"""Real `swift` runs on rows in the hubs' shapes: what arrives where, and without any network."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
+from tests.support.swift_run import MODEL, grpo, rows, steps_logged, swift
+from tools.stand_ins.hub_shapes import openr1, pair
+from tools.stand_ins.tiny_model import tiny_model
+
+PROBE = '''
+"""A reward that writes down every column that it is given."""
+import json
+import os
+from swift.rewards import ORM, orms
+
+class Probe(ORM):
+    def __call__(self, completions, **columns):
+        with open(os.environ["PROBE_FILE"], "a") as file:
+            for number in range(len(completions)):
+                row = {k: v[number] for k, v in columns.items() if isinstance(v, list)}
+                file.write(json.dumps(row, default=str) + "\\n")
+        return [0.0] * len(completions)
+
+orms["probe"] = Probe
+'''
+
+COUNT_NETWORK = '''
+"""Python runs this at its start: it writes down every look-up and connection beyond loopback."""
+import os
+import socket
+
+def watched(function, address_of):
+    def call(*args, **kwargs):
+        address = address_of(args)
+        host = address[0] if isinstance(address, tuple) else address
+        local = host in (None, "", "localhost", "127.0.0.1", "::1", b"localhost", "0.0.0.0")
+        unix = isinstance(address, (str, bytes)) and str(address).startswith(("/", "b'/"))
+        if not local and not unix and host != socket.gethostname():
+            with open(os.environ["NETWORK_FILE"], "a") as file:
+                file.write(f"{os.getpid()} {function.__name__} {address}\\n")
+        return function(*args, **kwargs)
+    return call
+
+class Watched(socket.socket):
+    connect = watched(socket.socket.connect, lambda args: args[1])
+    connect_ex = watched(socket.socket.connect_ex, lambda args: args[1])
+
+socket.socket = Watched
+socket.getaddrinfo = watched(socket.getaddrinfo, lambda args: args[0])
+'''
+
+
+def write(file: Path, raw: list[dict[str, Any]]) -> Path:
+    """Write rows as JSON lines."""
+    file.write_text("".join(json.dumps(row) + "\n" for row in raw), "utf-8")
+    return file
+
+
+def test_every_column_of_an_openr1_row_arrives_in_the_reward(tmp_path: Path) -> None:
+    """GRPO with the think/answer template and all four rewards of the reference recipe."""
+    raw = [openr1(n, answer=None if n == 3 else str(2 * n)) for n in range(1, 7)]
+    (tmp_path / "probe.py").write_text(PROBE)
+    log = grpo(
+        "rlkd_plugin/register.py",
+        tmp_path / "run",
+        *["--dataset", f"rlkd/openr1-math:{write(tmp_path / 'openr1.jsonl', raw)}#4"],
+        *["--template", "rlkd_r1", "--external_plugins", "rlkd_plugin/register.py"],
+        *[str(tmp_path / "probe.py"), "--reward_weights", "15", "10", "10", "15", "0"],
+        *["--reward_funcs", "accuracy", "format", "rlkd_tag_count", "rlkd_gsrm", "probe"],
+        RLKD_ENGINE="rules",
+        PROBE_FILE=str(tmp_path / "columns.jsonl"),
+    )
+    assert "5 of 6 rows kept; dropped 1: answer is missing or no text" in log
+    given = rows(tmp_path / "columns.jsonl")
+    assert len(given) == 8  # two steps of one group of 4
+    made = {f"What is ${n} + {n}$?": n for n in range(1, 7)}
+    for row in given:
+        number = made[row["problem"]]
+        assert row["solution"] == f"\\boxed{{{2 * number}}}"
+        assert row["domain"] == "math"
+        assert row["teacher_reasoning"] == f"I guess {2 * number}."
+        assert not row["teacher_structure"]
+        system, user, *_ = row["messages"]
+        assert (system["role"], user["content"]) == ("system", row["problem"])
+    step = steps_logged(tmp_path / "run")[0]
+    assert {"rewards/RlkdTagCount/mean", "rewards/RlkdGsrm/mean"} <= step.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "learned"),
+    [
+        ("openr1-math-sft", openr1, "\\boxed{"),
+        ("gsrm-sft", pair, "So the final answer is: 5"),
+    ],
+)
+def test_sft_learns_the_teachers_turn(name: str, shape: Any, learned: str, tmp_path: Path) -> None:
+    """`swift sft` on the path itself, and on the structure."""
+    file = write(tmp_path / "rows.jsonl", [shape(n) for n in range(1, 5)])
+    log = swift(
+        "sft",
+        *["--external_plugins", "rlkd_plugin/register.py", "--dataset", f"rlkd/{name}:{file}"],
+        *["--model", str(MODEL), "--model_type", "llama", "--template", "chatml"],
+        *["--check_model", "false", "--torch_dtype", cpu_dtype(), "--use_cpu", "true"],
+        *["--max_steps", "1", "--per_device_train_batch_size", "1", "--report_to", "none"],
+        *["--gradient_accumulation_steps", "1", "--logging_steps", "1", "--add_version", "false"],
+        *["--output_dir", str(tmp_path / "run"), "--gradient_checkpointing", "false"],
+    )
+    assert f"rlkd: rlkd/{name}: 4 of 4 rows kept" in log
+    labels = log.partition("[LABELS] ")[2].partition("\n[INFO")[0]
+    assert learned in labels and "What is" not in labels.replace("Sub-problem 1]: What is", "")
+    assert rows(tmp_path / "run" / "logging.jsonl")[0]["loss"] > 0
+
+
+def test_a_downloaded_folder_trains_without_any_network(tmp_path: Path) -> None:
+    """A recipe's model and data as local folders: ms-swift knows both, and no call goes out."""
+    (tmp_path / "data").mkdir()
+    table = pa.Table.from_pylist([openr1(n) for n in range(1, 7)])
+    pq.write_table(table, tmp_path / "data" / "train-00000-of-00001.parquet")
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(COUNT_NETWORK)
+    calls = tmp_path / "network.txt"
+    calls.touch()
+    log = swift(
+        "rlhf",
+        *["--rlhf_type", "grpo", "--external_plugins", "rlkd_plugin/register.py"],
+        *["--model", str(tiny_model(tmp_path / "Qwen2.5-Math-7B")), "--check_model", "false"],
+        *["--template", "rlkd_r1", "--dataset", f"rlkd/openr1-math:{tmp_path / 'data'}#4"],
+        *["--reward_funcs", "accuracy", "format", "rlkd_tag_count", "rlkd_gsrm"],
+        *["--num_generations", "4", "--per_device_train_batch_size", "4", "--beta", "0"],
+        *["--gradient_accumulation_steps", "1", "--max_completion_length", "16"],
+        *["--max_steps", "2", "--logging_steps", "1", "--use_cpu", "true", "--report_to", "none"],
+        *["--output_dir", str(tmp_path / "run"), "--add_version", "false"],
+        RLKD_ENGINE="rules",
+        NETWORK_FILE=str(calls),
+        PYTHONPATH=str(site),
+    )
+    assert "model_type='qwen2'" in log or "model_type: qwen2" in log
+    assert len(steps_logged(tmp_path / "run")) == 2
+    assert calls.read_text() == ""
+
+
+def test_the_network_counter_counts(tmp_path: Path) -> None:
+    """The test above could not fail if it saw nothing."""
+    import os
+    import subprocess
+    import sys
+
+    (tmp_path / "sitecustomize.py").write_text(COUNT_NETWORK)
+    calls = tmp_path / "network.txt"
+    calls.touch()
+    code = (
+        "import http.client, urllib.request\n"
+        "for ask in (lambda: urllib.request.urlopen('http://hub.invalid/x', timeout=1),\n"
+        "            lambda: http.client.HTTPConnection('192.0.2.1', timeout=0.1).connect()):\n"
+        "    try: ask()\n"
+        "    except OSError: pass\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "NETWORK_FILE": str(calls)}
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+    assert "hub.invalid" in calls.read_text() and "192.0.2.1" in calls.read_text()

@@ -1,0 +1,147 @@
+"""Real `swift rlhf` GRPO runs with the plugin, through each way to name it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlkd_plugin.engines.trace import replay
+from tests.support.swift_run import ROOT, grpo, rows, steps_logged, swift
+
+METRICS = {
+    *("rlkd/structure_reward", "rlkd/matched_depth", "rlkd/matched_meta_reasoning"),
+    *("rlkd/matched_sub_problem", "rlkd/matched_answer", "rlkd/undecomposable"),
+    *("rlkd/no_teacher", "rlkd/refused", "rlkd/clipped", "rlkd/cut_off"),
+    *("rlkd/requests", "rlkd/retries", "rlkd/seconds"),
+}
+
+
+@pytest.fixture(scope="module")
+def relative_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run with the package's register file named from the clone's root, workers spawned."""
+    out = tmp_path_factory.mktemp("relative") / "run"
+    workers = ["--dataloader_num_workers", "1", "--dataloader_multiprocessing_context", "spawn"]
+    log = grpo("rlkd_plugin/register.py", out, *workers, RLKD_ENGINE="rules")
+    return out, log
+
+
+@pytest.fixture(scope="module")
+def absolute_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run from another folder with the path that `rlkd path` prints."""
+    folder = tmp_path_factory.mktemp("absolute")
+    path = subprocess.run(
+        [sys.executable, "-m", "rlkd_plugin.rlkd_cli", "path"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    grpo(path, folder / "run", steps=1, cwd=folder, RLKD_ENGINE="rules")
+    return folder / "run"
+
+
+def test_every_step_logs_every_metric(relative_run: tuple[Path, str]) -> None:
+    """Each of ms-swift's log lines has all our metrics."""
+    lines = steps_logged(relative_run[0])
+    assert len(lines) == 2
+    for line in lines:
+        assert METRICS <= line.keys()
+
+
+def test_the_logged_reward_is_the_traced_one(relative_run: tuple[Path, str]) -> None:
+    """ms-swift's own mean of our reward equals the mean of the trace's rewards, step by step."""
+    trace = rows(relative_run[0] / "rlkd_trace_rank0.jsonl")
+    assert len(trace) == 8
+    for step, line in enumerate(steps_logged(relative_run[0])):
+        traced = [row["reward"] for row in trace if row["step"] == step]
+        assert line["rewards/RlkdGsrm/mean"] == pytest.approx(sum(traced) / 4, abs=1e-6)
+        assert line["rlkd/structure_reward"] == pytest.approx(sum(traced) / 4, abs=1e-6)
+
+
+def test_the_trace_replays_to_the_same_rewards(relative_run: tuple[Path, str]) -> None:
+    """Algorithm 1 over the trace's structures and verdicts gives every reward back."""
+    for row in rows(relative_run[0] / "rlkd_trace_rank0.jsonl"):
+        again = replay(row)
+        assert (again.total if again else 0.0) == row["reward"]
+        assert list(again.steps if again else ()) == row["step_scores"]
+
+
+def test_the_log_says_that_the_rules_engine_is_a_stand_in(relative_run: tuple[Path, str]) -> None:
+    """Nobody can take the rules engine for the paper's GSRM."""
+    assert "RLKD_ENGINE=rules is a stand-in" in relative_run[1]
+
+
+def test_the_root_register_file_trains_too(tmp_path: Path) -> None:
+    """`--external_plugins register.py` works from the clone's root, also beside the other file."""
+    grpo("register.py", tmp_path / "run", steps=1, RLKD_ENGINE="rules")
+    assert METRICS <= steps_logged(tmp_path / "run")[0].keys()
+
+
+def test_a_checkpoint_exports_from_another_folder(absolute_run: Path, tmp_path: Path) -> None:
+    """ms-swift imports the stored plugin path again when it exports a checkpoint."""
+    merged = tmp_path / "merged"
+    adapter = ["--adapters", str(absolute_run / "checkpoint-1")]
+    swift("export", *adapter, "--merge_lora", "true", "--output_dir", str(merged), cwd=tmp_path)
+    assert (merged / "model.safetensors").exists()
+
+
+def test_two_ranks_log_the_same_metrics(tmp_path: Path) -> None:
+    """With a group on each of two ranks, every metric is there and each rank writes its trace."""
+    grpo("rlkd_plugin/register.py", tmp_path / "run", steps=1, ranks=2, RLKD_ENGINE="rules")
+    (line,) = steps_logged(tmp_path / "run")
+    assert METRICS <= line.keys()
+    traces = [rows(tmp_path / "run" / f"rlkd_trace_rank{rank}.jsonl") for rank in (0, 1)]
+    assert [len(trace) for trace in traces] == [4, 4]
+    mean = sum(row["reward"] for trace in traces for row in trace) / 8
+    assert line["rlkd/structure_reward"] == pytest.approx(mean, abs=1e-6)
+
+
+CLONED = """
+import socket, sys
+root = sys.argv[1]
+sys.meta_path = [f for f in sys.meta_path if "editable" not in repr(f).lower()]
+sys.path = [p for p in sys.path if p not in ("", root)]
+sys.path_importer_cache.clear()
+assert __import__("importlib.util").util.find_spec("rlkd_plugin") is None
+from swift.arguments import RLHFArguments
+from swift.utils.utils import import_external_file
+opened = []
+sys.addaudithook(lambda event, _: opened.append(event) if event.startswith("socket.") else None)
+for file in sys.argv[2:]:
+    import_external_file(file)
+import rlkd_plugin
+from swift.rewards import orms
+from swift.dataset import DATASET_MAPPING
+registered = orms["rlkd_gsrm"].__name__, "rlkd/gsm8k" in DATASET_MAPPING
+print("RESULT", rlkd_plugin.__file__, *registered, opened)
+"""
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["rlkd_plugin/register.py"],
+        ["register.py"],
+        ["rlkd_plugin/register.py", "register.py", "rlkd_plugin/register.py"],
+    ],
+    ids=["package", "root", "both, twice"],
+)
+def test_a_clone_that_is_not_installed_registers(tmp_path: Path, files: list[str]) -> None:
+    """Both files work from a bare copy of the project, several times, and open no socket."""
+    copy = tmp_path / "clone"
+    shutil.copytree(
+        ROOT / "rlkd_plugin", copy / "rlkd_plugin", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copy(ROOT / "register.py", copy)
+    done: Any = subprocess.run(
+        [sys.executable, "-c", CLONED, str(ROOT), *[str(copy / file) for file in files]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))
+    assert result == f"RESULT {copy / 'rlkd_plugin' / '__init__.py'} RlkdGsrm True []"

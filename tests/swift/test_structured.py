@@ -1,0 +1,360 @@
+"""Real `swift sft` runs with the structured loss, against a plain computation in float64."""
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rlkd_plugin.gsrm import Step, Structure, render_structure
+from rlkd_plugin.rlkd_data.rows.hub_rows import gsrm_sft_row
+from tests.support.swift_run import GLOO, ROOT, rows, swift
+from tools.stand_ins.hub_shapes import pair
+from tools.stand_ins.tiny_model import tiny_model
+
+NAMES = [f"--{option}" for option in ("loss_type", "loss_scale", "callbacks")]
+STRUCTURED = [word for option in NAMES for word in (option, "rlkd_structured")]
+META = re.compile(r"\[Meta-reasoning \d\]: .*?(?=\[Sub-problem)", re.DOTALL)
+CLOSE = 1e-5
+
+
+def raw_pairs(count: int) -> list[dict[str, Any]]:
+    """R-S pairs of different lengths."""
+    steps = [
+        Step(f"Look at part {n}, as it comes {'next ' * n}.", f"What is {n} + 1?", str(n + 1))
+        for n in range(4)
+    ]
+    return [
+        pair(n, structure=render_structure(Structure(tuple(steps[: 1 + n % 4]), str(n % 4 + 1))))
+        for n in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of two layers."""
+    return tiny_model(tmp_path_factory.mktemp("model") / "Qwen2.5-7B-Instruct")
+
+
+def train(
+    model: Path,
+    out: Path,
+    pairs: int,
+    *options: str,
+    names: Sequence[str] = STRUCTURED,
+    ranks: int = 1,
+    code: int = 0,
+    **env: str,
+) -> str:
+    """Run the three phases in float32 with plain gradient descent."""
+    file = out.parent / f"pairs{pairs}.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in raw_pairs(pairs)))
+    return swift(
+        "sft",
+        *["--external_plugins", "rlkd_plugin/register.py", "tests/support/structured_probe.py"],
+        *["--dataset", f"rlkd/gsrm-sft:{file}", "--model", str(model), "--check_model", "false"],
+        *[*names, *([] if "--callbacks" in options else ["structured_probe"])],
+        *["--num_train_epochs", "3", "--tuner_type", "full", "--use_cpu", "true"],
+        *["--torch_dtype", "float32", "--fp16", "false", "--bf16", "false", "--optim", "sgd"],
+        *["--learning_rate", "0.05", "--lr_scheduler_type", "constant", "--weight_decay", "0"],
+        *["--max_grad_norm", "0", "--gradient_checkpointing", "false", "--report_to", "none"],
+        *["--logging_steps", "1", "--save_strategy", "no", "--dataloader_num_workers", "0"],
+        *["--output_dir", str(out), "--add_version", "false", *options],
+        ranks=ranks,
+        code=code,
+        **env,
+    )
+
+
+def steps_of(out: Path) -> list[dict[str, Any]]:
+    """The log lines of the optimizer steps."""
+    return [row for row in rows(out / "logging.jsonl") if "loss" in row]
+
+
+def prompt_of(user: str) -> str:
+    """A user's message in the template that ms-swift takes for Qwen2.5-7B-Instruct."""
+    system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+    return (
+        f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user}<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+def losses(
+    network: Any, tokenizer: Any, pairs: list[dict[str, Any]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """L_M and L_QA of a batch: one row after the other, the sets by an expression of its own."""
+    sums = [torch.zeros((), dtype=torch.float64) for _ in range(2)]
+    counts = [0, 0]
+    for raw in pairs:
+        user, reply = (m["content"] for m in gsrm_sft_row(raw)["messages"])
+        prompt = prompt_of(user)
+        text = f"{prompt}{reply}<|im_end|>\n"
+        encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+        meta = [range(m.start(), m.end()) for m in META.finditer(text, len(prompt))]
+        ids = torch.tensor([encoded["input_ids"]])
+        logits = network(ids).logits[0]
+        each = torch.nn.functional.cross_entropy(logits[:-1], ids[0, 1:], reduction="none")
+        for loss, (start, end) in zip(each, encoded["offset_mapping"][1:], strict=True):
+            if start >= len(prompt):
+                kind = 0 if any(end - 1 in span for span in meta) else 1
+                sums[kind] = sums[kind] + loss
+                counts[kind] += 1
+    return sums[0] / counts[0], sums[1] / counts[1]
+
+
+@cache
+def reference(model: Path, folder: Path, count: int) -> list[tuple[float, float, dict[str, Any]]]:
+    """Loss, and gradients, of each of the three steps, from the parameters that it began with."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float64)
+    found, a, b = [], 0.0, 0.0
+    for step in (1, 2, 3):
+        before = torch.load(folder / f"before_{step}.pt")
+        network.load_state_dict({k: v.double() for k, v in before.items()}, strict=False)
+        network.zero_grad()
+        meta, solve = losses(network, tokenizer, raw_pairs(count))
+        if step == 1:
+            a, loss = meta.item(), meta
+        elif step == 2:
+            b, loss = solve.item(), solve
+        else:
+            loss = a * meta + b * solve
+        loss.backward()
+        gradients = {k: p.grad.clone() for k, p in network.named_parameters()}
+        found.append((loss.item(), (meta.item(), solve.item()), gradients))
+    return found
+
+
+CUTS = {
+    "accumulation 1, padded": (1, ["4", "1"]),
+    "accumulation 2, padded": (1, ["2", "2"]),
+    "accumulation 4": (1, ["1", "4"]),
+    "two ranks, padded": (2, ["2", "1"]),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_loss_and_gradients_are_exact_however_a_step_is_cut(
+    cut: str, model: Path, tmp_path: Path
+) -> None:
+    """One step a phase, of the same four rows: L1, then L2, then a L_M + b L_QA."""
+    ranks, (batch, accumulation) = CUTS[cut]
+    train(
+        model,
+        tmp_path / "run",
+        4,
+        *["--per_device_train_batch_size", batch, "--gradient_accumulation_steps", accumulation],
+        ranks=ranks,
+        PROBE_FOLDER=str(tmp_path),
+    )
+    logged = steps_of(tmp_path / "run")
+    assert [row["phase"] for row in logged] == [1, 2, 3]
+    for step, (loss, both, gradients) in enumerate(reference(model, tmp_path, 4), start=1):
+        line = logged[step - 1]
+        assert line["loss"] == pytest.approx(loss, rel=CLOSE)
+        for name, value in zip(("loss_meta", "loss_solve"), both, strict=True):
+            assert line.get(name, value) == pytest.approx(value, rel=CLOSE)
+        ours = torch.load(tmp_path / f"gradient_{step}.pt")
+        assert ours.keys() <= gradients.keys() and ours
+        for name, gradient in ours.items():
+            error = (gradient.double() - gradients[name]).norm() / gradients[name].norm()
+            assert error < CLOSE, (step, name)
+
+
+def test_zero_3_on_two_ranks_has_the_same_losses(model: Path, tmp_path: Path) -> None:
+    """DeepSpeed's partitioned parameters change nothing."""
+    cut = ["--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "2"]
+    train(model, tmp_path / "plain", 8, *cut, "--optim", "adamw_torch", ranks=2)
+    gloo = tmp_path / "gloo.py"
+    gloo.write_text(GLOO)
+    plugins = ["rlkd_plugin/register.py", "tests/support/structured_probe.py", str(gloo)]
+    train(
+        model,
+        tmp_path / "zero3",
+        8,
+        *[*cut, "--optim", "adamw_torch", "--deepspeed", "zero3", "--external_plugins", *plugins],
+        ranks=2,
+    )
+    plain, zero3 = steps_of(tmp_path / "plain"), steps_of(tmp_path / "zero3")
+    assert len(plain) == len(zero3) == 6
+    for one, other in zip(plain, zero3, strict=True):
+        for name in ("loss", "loss_meta", "loss_solve", "a", "b"):
+            if name in one:
+                assert other[name] == pytest.approx(one[name], rel=CLOSE)
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(model: Path, tmp_path: Path) -> None:
+    """Killed in each phase and resumed: the same losses, a and b, two updates of them included.
+
+    Ten rows, three a step: four steps a phase, the last of one row.
+    """
+    options = ["--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "3"]
+    env = {"RLKD_PHASE_INTERVAL": "2"}
+    train(model, tmp_path / "whole", 10, *options, **env)
+    whole = {row["global_step/max_steps"]: row for row in steps_of(tmp_path / "whole")}
+    options += ["--save_strategy", "steps", "--save_steps", "1", "--save_total_limit", "2"]
+    out = tmp_path / "killed"
+    for kill in (3, 5, 8, 12, 0):  # in each phase, and where the second begins
+        last = sorted(out.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+        resume = ["--resume_from_checkpoint", str(last[-1])] if last else []
+        code = -9 if kill else 0
+        train(model, out, 10, *options, *resume, code=code, PROBE_KILL=str(kill), **env)
+    seen = {row["global_step/max_steps"]: row for row in steps_of(out)}
+    assert seen.keys() == whole.keys() and len(whole) == 12
+    for step, row in whole.items():
+        for name in ("loss", "loss_meta", "loss_solve", "a", "b", "tokens_meta", "tokens_solve"):
+            if name in row:
+                assert seen[step][name] == pytest.approx(row[name], rel=CLOSE), (step, name)
+    follows_the_rule(list(whole.values()), interval=2)
+
+
+def follows_the_rule(steps: list[dict[str, Any]], interval: int) -> None:
+    """Recompute a and b from a log: they start at the means of L1 and of L2, then follow rho."""
+    by_phase = [[row for row in steps if row["phase"] == phase] for phase in (1, 2, 3)]
+    a = sum(row["loss_meta"] for row in by_phase[0]) / len(by_phase[0])
+    b = sum(row["loss_solve"] for row in by_phase[1]) / len(by_phase[1])
+    window: list[dict[str, Any]] = []
+    updates = 0
+    for row in by_phase[2]:
+        assert (row["a"], row["b"]) == (pytest.approx(a, rel=CLOSE), pytest.approx(b, rel=CLOSE))
+        both = a * row["loss_meta"] + b * row["loss_solve"]
+        assert row["loss"] == pytest.approx(both, rel=CLOSE)
+        window.append(row)
+        if len(window) == interval:
+            rho = sum(r["loss_meta"] for r in window) / sum(r["loss_solve"] for r in window)
+            a, b = (a + b) * rho / (1 + rho), (a + b) / (1 + rho)
+            window, updates = [], updates + 1
+    assert updates == 2
+
+
+def test_plain_sft_is_the_same_with_the_plugin_loaded(model: Path, tmp_path: Path) -> None:
+    """Bit-equal losses: every hook of ours passes on what is not ours."""
+    messages = [gsrm_sft_row(raw)["messages"] for raw in raw_pairs(4)]
+    file = tmp_path / "messages.jsonl"
+    file.write_text("".join(json.dumps({"messages": m}) + "\n" for m in messages))
+    logged = []
+    for plugins in ([], ["--external_plugins", "rlkd_plugin/register.py"]):
+        out = tmp_path / f"run{len(plugins)}"
+        swift(
+            "sft",
+            *["--dataset", str(file), "--model", str(model), "--check_model", "false", *plugins],
+            *["--max_steps", "4", "--per_device_train_batch_size", "2", "--use_cpu", "true"],
+            *["--gradient_accumulation_steps", "1", "--logging_steps", "1", "--tuner_type", "full"],
+            *["--torch_dtype", "float32", "--fp16", "false", "--bf16", "false"],
+            *["--report_to", "none", "--output_dir", str(out), "--add_version", "false"],
+            *["--save_strategy", "no", "--dataloader_num_workers", "0"],
+        )
+        logged.append([(row["loss"], row["grad_norm"]) for row in steps_of(out)])
+    assert logged[0] == logged[1] and len(logged[0]) == 4
+
+
+def test_an_evaluation_during_training_has_the_losses_of_both_sets(
+    model: Path, tmp_path: Path
+) -> None:
+    """LoRA that learns nothing, with a validation set: the means of the plain computation."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    file = tmp_path / "val.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in raw_pairs(3)))
+    train(
+        model,
+        tmp_path / "run",
+        4,
+        *["--val_dataset", f"rlkd/gsrm-sft:{file}", "--eval_strategy", "epoch"],
+        *["--tuner_type", "lora", "--per_device_train_batch_size", "2", "--learning_rate", "0"],
+        *["--gradient_accumulation_steps", "2", "--per_device_eval_batch_size", "3"],
+    )
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float64)
+    with torch.no_grad():
+        meta, solve = losses(network, AutoTokenizer.from_pretrained(model), raw_pairs(3))
+    evaluated = [r for r in rows(tmp_path / "run" / "logging.jsonl") if "eval_loss" in r]
+    assert len({row["epoch"] for row in evaluated}) == 3
+    for row in evaluated:
+        assert row["eval_loss_meta"] == pytest.approx(meta.item(), rel=CLOSE)
+        assert row["eval_loss_solve"] == pytest.approx(solve.item(), rel=CLOSE)
+        assert meta.item() < row["eval_loss"] < solve.item() or (
+            solve.item() < row["eval_loss"] < meta.item()
+        )
+
+
+def test_rows_that_are_too_long_are_counted_and_too_many_stop_the_run(
+    model: Path, tmp_path: Path
+) -> None:
+    """Half of the rows are longer than 560 tokens."""
+    options = ["--max_length", "560", "--per_device_train_batch_size", "1"]
+    options += ["--gradient_accumulation_steps", "1"]
+    said = train(model, tmp_path / "no", 4, *options, code=1)
+    lost = re.search(r"RlkdError: (\d) of 4 rows could not be encoded, more than RLKD_MAX", said)
+    assert lost and 0 < int(lost[1]) < 4
+    said = train(model, tmp_path / "yes", 4, *options, RLKD_MAX_LOST_ROWS="0.9")
+    assert f"rlkd: rlkd_structured: {lost[1]} of 4 rows could not be encoded" in said
+    assert len(steps_of(tmp_path / "yes")) == 3 * (4 - int(lost[1]))
+
+
+def test_steps_without_a_token_of_the_phase_divide_by_nothing_and_hang_nowhere(
+    model: Path, tmp_path: Path
+) -> None:
+    """Two ranks; every response is cut off within its first meta-reasoning.
+
+    The phase ends with an error that says so: it has learned nothing.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    longest = max(
+        len(tokenizer(prompt_of(gsrm_sft_row(raw)["messages"][0]["content"])).input_ids)
+        for raw in raw_pairs(4)
+    )
+    options = ["--max_length", str(longest + 6), "--truncation_strategy", "right"]
+    options += ["--num_train_epochs", "1", "--per_device_train_batch_size", "1"]
+    options += ["--gradient_accumulation_steps", "1"]
+    said = train(model, tmp_path / "run", 4, *options, ranks=2, code=1, RLKD_PHASES="solve")
+    assert "no step of the phase solve had a token of its set" in said
+    logged = steps_of(tmp_path / "run")
+    assert len(logged) == 2
+    for row in logged:
+        assert (row["loss"], row["tokens_solve"], row["grad_norm"]) == (0, 0, 0)
+        assert "loss_solve" not in row
+
+
+def test_a_response_that_is_no_structure_stops_the_run_before_training(
+    model: Path, tmp_path: Path
+) -> None:
+    """With its row and the reason; ms-swift alone would train on it."""
+    messages = [gsrm_sft_row(raw)["messages"] for raw in raw_pairs(3)]
+    messages[1][1]["content"] = "I cannot take this apart."
+    file = tmp_path / "messages.jsonl"
+    file.write_text("".join(json.dumps({"messages": m}) + "\n" for m in messages))
+    options = ["--dataset", str(file), "--per_device_train_batch_size", "1"]
+    said = train(model, tmp_path / "run", 4, *options, code=1)
+    assert "RlkdError: 1 responses of the train_dataset are no structures" in said
+    assert re.search(r"row \d: no whole step in 'I cannot take this apart.'", said)
+    assert steps_of(tmp_path / "run") == []  # ms-swift writes its last state all the same
+
+
+def test_phases_may_be_others(model: Path, tmp_path: Path) -> None:
+    """Only the third, with given weights."""
+    train(
+        model,
+        tmp_path / "run",
+        2,
+        *["--num_train_epochs", "1", "--per_device_train_batch_size", "2"],
+        *["--gradient_accumulation_steps", "1"],
+        **{"RLKD_PHASES": "mixed", "RLKD_MIX_A": "1.5", "RLKD_MIX_B": "0.5"},
+    )
+    (line,) = steps_of(tmp_path / "run")
+    assert (line["a"], line["b"], line["phase"]) == (1.5, 0.5, 3)
+    both = 1.5 * line["loss_meta"] + 0.5 * line["loss_solve"]
+    assert line["loss"] == pytest.approx(both, rel=CLOSE)
+
+
+def test_the_probe_is_found() -> None:
+    """The runs above name it from the project's root."""
+    assert (ROOT / "tests" / "structured_probe.py").is_file()

@@ -1,0 +1,278 @@
+"""Every command in the docs, the YAMLs' heads and the Procfiles is one that its program takes.
+
+Options and their values go through the program's own parser, without starting anything: those of
+`swift` through ms-swift's argument classes, of `rlkd`, `honcho` and `modelscope` through theirs.
+`vllm serve` is compared with the options of vLLM's parser in a fixture (tools/vllm_options.py), and
+`megatron` with the fields of ms-swift's Megatron arguments: neither starts here.
+"""
+
+import argparse
+import ast
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tools.stand_ins.places import ROOT
+from tools.stand_ins.recipes import read
+
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+YAMLS = sorted((ROOT / "swift_configs").glob("*.yaml"))
+PROCFILES = sorted((ROOT / "swift_configs").glob("Procfile.*"))
+ELSEWHERE = {
+    *("pip", "git", "source", "export", "cp", "sed", "shuf", "make", "python", "mkdir"),
+    *("ray",),  # is not installed here
+}
+"""Programs whose options are not looked at."""
+ASSIGNMENT = re.compile(r"[A-Z_][A-Z0-9_]*=")
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Yield each command's words and where it stands."""
+    for file in TEXTS:
+        block = re.sub(r"```.*?```", "", file.read_text("utf-8"), flags=re.DOTALL)
+        for lines in re.findall(r"(?:^ {4,}\S.*\n)+", block, re.MULTILINE):
+            for line in re.sub(r"\\\n\s*", " ", lines).splitlines():
+                yield from _words(file.name, line)
+    for file in YAMLS:
+        text = re.sub(r"\\\n#\s*", " ", file.read_text("utf-8"))
+        for line in re.findall(r"^# {2,}(.*)$", text, re.MULTILINE):
+            yield from _words(file.name, line)
+    for file in PROCFILES:
+        values = environment(file.name)
+        for line in file.read_text("utf-8").splitlines():
+            if not line.startswith("#"):
+                line = filled(line.partition(": ")[2], values)
+                yield from _words(
+                    file.name, re.sub(r'rlkd guard(?: --server)? sh -c "(.*)"$', r"&& \1", line)
+                )
+
+
+def environment(procfile: str) -> dict[str, str]:
+    """The variables of a Procfile: those of a recipe, and a user's."""
+    from honcho.environ import parse
+
+    given = parse((ROOT / "swift_configs" / "rlkd.env").read_text("utf-8"))
+    return {**given, "GSRM": "gsrm_folder", "RESUME": "out/checkpoint-10", "ARGS": "--seed 7"}
+
+
+def filled(line: str, values: dict[str, str]) -> str:
+    """Put variables in their places, as a shell does."""
+    line = re.sub(r"\$\{(\w+):\+([^}]*)\}", r"\2", line)
+    line = re.sub(r"\$\{(\w+)(?::\?[^}]*)?\}", lambda found: values[found[1]], line)
+    return re.sub(r"\$(\w+)", lambda found: values[found[1]], line)
+
+
+def _words(place: str, line: str) -> Iterator[tuple[str, list[str]]]:
+    for part in re.split(r"&&|[|>]|\d>&1", line):
+        try:
+            words = shlex.split(part, comments=True)
+        except ValueError:  # prose with an apostrophe
+            continue
+        while words and (words[0] in ("exec", "env") or ASSIGNMENT.match(words[0])):
+            words.pop(0)
+        if words[:2] == ["rlkd", "guard"]:
+            words = words[3:] if words[2] == "--server" else words[2:]
+        if words and re.fullmatch(r"[a-z][a-z-]+", words[0]):
+            yield place, [word for word in words if word != "..."]
+
+
+ALL = list(commands())
+PROGRAMS = {"swift", "rlkd", "vllm", "honcho", "modelscope", "megatron", "curl"}
+FOUND = [(place, words) for place, words in ALL if words[0] in PROGRAMS]
+
+
+def test_the_commands_are_found() -> None:
+    """At least one of each program; the Procfiles have one of each of their lines."""
+    assert {words[0] for _, words in FOUND} == PROGRAMS
+    counts = {file.name: [place for place, _ in FOUND].count(file.name) for file in PROCFILES}
+    lines = {"5": 4 + 3, "6": 4 + 2, "7": 4, "o": 2}  # and those that wait for another on a device
+    assert counts == {name: lines[name[-1]] for name in counts}
+
+
+def test_no_program_is_overlooked() -> None:
+    """A block of commands names only programs that are checked or listed."""
+    known = PROGRAMS | ELSEWHERE
+    first = {words[0] for place, words in ALL if place == "recipes.md" or place == "ascend.md"}
+    assert first <= known
+
+
+@pytest.mark.parametrize(
+    "command", FOUND, ids=lambda command: f"{command[0]}: {' '.join(command[1])[:60]}"
+)
+def test_a_command_is_taken(command: tuple[str, list[str]]) -> None:
+    _, words = command
+    wrong = {
+        **{"swift": wrong_in_swift, "vllm": wrong_in_vllm, "megatron": wrong_in_megatron},
+        **{"honcho": wrong_in_honcho, "rlkd": wrong_in_rlkd, "modelscope": wrong_in_modelscope},
+        **{"curl": lambda words: [] if words[-1].startswith("http://") else ["no URL"]},
+    }[words[0]](words[1:])
+    assert wrong == []
+
+
+@cache
+def parser_of(name: str) -> argparse.ArgumentParser:
+    from swift import arguments
+    from transformers import HfArgumentParser
+
+    return HfArgumentParser([getattr(arguments, name)])
+
+
+CLASSES = {
+    **{"sft": "SftArguments", "rlhf": "RLHFArguments", "rollout": "RolloutArguments"},
+    **{"sample": "SamplingArguments", "deploy": "DeployArguments", "export": "ExportArguments"},
+}
+
+
+def wrong_in_swift(words: list[str]) -> list[str]:
+    command, *options = words
+    wrong = []
+    if options and options[0].endswith(".yaml"):
+        file = ROOT / options.pop(0)
+        if file.name == "rlkd_colocate.yaml":  # the user's own, by docs/ascend.md
+            assert options == []
+            return []
+        if not file.is_file() or ("rlhf_type" in read(file)) != (command == "rlhf"):
+            wrong.append(f"{command} {file.name}")
+    if options and not options[0].startswith("-"):
+        return []  # a sentence that begins with the command
+    parser = parser_of(CLASSES[command])
+    try:
+        _, unknown = argparse.ArgumentParser.parse_known_args(parser, options)
+    except SystemExit:
+        return [f"refused: {options}"]
+    return wrong + unknown
+
+
+def wrong_in_vllm(words: list[str]) -> list[str]:
+    takes_value = json.loads((ROOT / "tests/fixtures/vllm_options.json").read_text())["takes_value"]
+    command, _model, *options = words
+    wrong = [] if command == "serve" else [command]
+    while options:
+        name = options.pop(0)
+        if name not in takes_value:
+            wrong.append(name)
+        elif takes_value[name] and not (options and not options.pop(0).startswith("--")):
+            wrong.append(f"{name} without a value")
+    return wrong
+
+
+@cache
+def megatron_options() -> set[str]:
+    """The fields of the dataclasses, and those of the classes that they inherit from."""
+    folder = Path(find_spec("swift").origin).parent
+    files = [*(folder / "megatron" / "arguments").glob("*.py"), *folder.glob("arguments/**/*.py")]
+    files += [folder / "rlhf_trainers" / "args_mixin.py"]
+    return {
+        node.target.id
+        for file in files
+        for body in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(body, ast.ClassDef)
+        for node in body.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+
+
+def wrong_in_megatron(words: list[str]) -> list[str]:
+    known = megatron_options() | {"config"}
+    return [word for word in words if word.startswith("--") and word[2:] not in known]
+
+
+def test_the_ray_configuration_has_known_keys() -> None:
+    text = (ROOT / "docs" / "recipes.md").read_text("utf-8")
+    config = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    keys = {*config, *config["train"], *config["rollout"]} - {"train", "rollout", "gpus"}
+    assert keys <= megatron_options()
+
+
+def wrong_in_honcho(words: list[str]) -> list[str]:
+    from honcho.command import parser
+
+    given = parser.parse_args(words)
+    files = [given.procfile, *given.env.split(",")]
+    wrong = [name for name in files if not (ROOT / name).is_file() and name != "mine.env"]
+    names = re.findall(r"^(\w+):", (ROOT / given.procfile).read_text("utf-8"), re.MULTILINE)
+    return wrong + [name for name in given.processes if name not in names]
+
+
+def wrong_in_rlkd(words: list[str]) -> list[str]:
+    import click
+    import typer
+
+    from rlkd_plugin.rlkd_cli import app
+
+    group = typer.main.get_command(app)
+    command = group.commands.get(words[0]) if words else None
+    if command is None:
+        return [f"no command: {words[:1]}"]
+    try:
+        command.make_context(words[0], words[1:])
+    except click.UsageError as error:
+        return [error.message]
+    return []
+
+
+def wrong_in_modelscope(words: list[str]) -> list[str]:
+    from modelscope_hub.cli.main import _build_parser
+
+    try:
+        _build_parser().parse_args(words)
+    except SystemExit:
+        return [f"refused: {words}"]
+    return []
+
+
+def test_the_procfiles_serve_what_the_recipes_ask_for() -> None:
+    """Names, ports, models and lengths agree; four trainers; nobody shares a trainer's device."""
+    from honcho.environ import parse, parse_procfile
+
+    for file in PROCFILES:
+        device, number = re.fullmatch(r"Procfile\.([a-z]+?)(\d|_grpo)", file.name).groups()
+        lines = parse_procfile(file.read_text("utf-8")).processes
+        roles = ("rollout",) if number == "_grpo" else ("rollout", "gsrm", "judge")
+        assert list(lines) == [*roles, "trainer"]
+        variable = {"cuda": "CUDA_VISIBLE_DEVICES", "npu": "ASCEND_RT_VISIBLE_DEVICES"}[device]
+        devices = {
+            name: re.search(rf" {variable}=([\d,]+) ", line)[1].split(",")
+            for name, line in lines.items()
+        }
+        assert len(devices["trainer"]) == 4
+        servers = {device for name in roles for device in devices[name]}
+        assert servers.isdisjoint(devices["trainer"])
+        everything = sorted(servers | set(devices["trainer"]))
+        assert everything == [str(n) for n in range(5 if number == "_grpo" else int(number))]
+        shares: dict[str, float] = {}
+        for name in roles:
+            share = float(re.search(r"memory[_-]utilization (\S+?)\"?$", lines[name])[1])
+            shares[devices[name][0]] = shares.get(devices[name][0], 0) + share
+        assert max(shares.values()) <= 0.9
+        assert ("VLLM_ASCEND_ENABLE_NZ=0" in lines["rollout"]) == (device == "npu")
+        for env_file in sorted((ROOT / "swift_configs").glob("*.env")):
+            env = parse(env_file.read_text("utf-8"))
+            config = read(ROOT / "swift_configs" / f"{env['RECIPE']}_{device}.yaml")
+            assert env_file.stem == env["RECIPE"]
+            assert env["STUDENT"] == config["model"]
+            assert int(env["CONTEXT"]) == config["max_length"] + config["max_completion_length"]
+            assert f"--port {config['vllm_server_port']} " in lines["rollout"]
+            assert f"--template {config['template']} " in lines["rollout"]
+            for role in roles[1:]:
+                if url := config["ENV"].get(f"RLKD_{role.upper()}_BASE_URL"):
+                    port = url.removeprefix("http://127.0.0.1:").removesuffix("/v1")
+                    assert f"--port {port} " in lines[role]
+                    name = config["ENV"][f"RLKD_{role.upper()}_MODEL"]
+                    assert f"--served-model-name {name} " in lines[role]
+
+
+def test_the_memory_tables_are_the_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    from memory_table import server_table, table
+
+    text = (ROOT / "docs" / "recipes.md").read_text("utf-8")
+    assert table() in text
+    assert server_table() in text

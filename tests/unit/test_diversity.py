@@ -1,0 +1,141 @@
+"""The diversity D of section 4.3, and the job that measures it."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from rlkd_plugin.rlkd_cli import app
+from rlkd_plugin.rlkd_eval.step_diversity import StepDiversity, by_step, diversity
+from tests.support.plain_server import plain_server
+from tests.support.swift_run import rows
+
+
+def test_equal_embeddings_have_diversity_1() -> None:
+    assert diversity([[0.3, 0.4]] * 16) == pytest.approx(1)
+
+
+def test_two_embeddings_at_a_right_angle() -> None:
+    """u = (1/2, 1/2); both have cosine 1/sqrt(2) to it, so D = sqrt(2)."""
+    assert diversity([[1, 0], [0, 1]]) == pytest.approx(math.sqrt(2))
+
+
+def test_lengths_weigh_in_the_mean_alone() -> None:
+    """u = (3/2, 1/2), |u| = sqrt(10)/2: cosines 3/sqrt(10) and 1/sqrt(10), mean 2/sqrt(10)."""
+    assert diversity([[3, 0], [0, 1]]) == pytest.approx(math.sqrt(10) / 2)
+
+
+def test_it_is_the_formula_for_random_embeddings() -> None:
+    vectors = np.random.default_rng(1).normal(size=(16, 8)) + 1
+    mean = vectors.mean(0)
+    cosines = [e @ mean / (np.linalg.norm(e) * np.linalg.norm(mean)) for e in vectors]
+    assert diversity(vectors.tolist()) == pytest.approx(1 / np.mean(cosines))
+
+
+@pytest.mark.parametrize("vectors", [[], [[0.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [-1.0, 0.0]]])
+def test_what_has_no_direction_is_refused(vectors: list[list[float]]) -> None:
+    with pytest.raises(ValueError):
+        diversity(vectors)
+
+
+def test_a_response_counts_at_the_steps_that_it_has() -> None:
+    """Step 2 has two responses to the first question, and one to the second: no diversity."""
+    x, y = [1.0, 0.0], [0.0, 1.0]
+    first = [[x, x], [x, y], [x]]
+    second = [[x], [y, x]]
+    # step 1: 1 and sqrt(2); step 2: sqrt(2) of the first question alone
+    assert by_step([first, second]) == [
+        StepDiversity(1, pytest.approx((1 + math.sqrt(2)) / 2), 2, 5),
+        StepDiversity(2, pytest.approx(math.sqrt(2)), 1, 2),
+    ]
+    assert by_step([]) == []
+
+
+class Letters:
+    """Embeds a text by its letters: equal texts alike, other ones not."""
+
+    name = "letters"
+
+    async def __aenter__(self) -> "Letters":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def embed(self, texts: list[str]) -> list[list[float]]:
+        return [[1.0 + text.count(letter) for letter in "aeiou0123456789"] for text in texts]
+
+
+QUESTIONS = [{"problem": f"What is {n} + {n}?", "domain": "math"} for n in range(1, 6)]
+
+
+def run(out: Path, source: Path, *options: str, code: int = 0, **env: str) -> str:
+    words = ["diversity", str(out), str(source), "--samples", "4", "--count", "3", *options]
+    env |= {"COLUMNS": "200", "RLKD_ENGINE": "rules", "RLKD_STUDENT_MODEL": "m"}
+    env |= {"RLKD_EMBED_BASE_URL": "http://127.0.0.1:9/v1", "RLKD_EMBED_MODEL": "e"}
+    done = CliRunner().invoke(app, words, env=env)
+    assert done.exit_code == code, (done.output, done.exception)
+    return done.output
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    from rlkd_plugin.llm_io import embedding_server
+
+    monkeypatch.setattr(embedding_server, "ServerEmbedder", lambda _: Letters())
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*QUESTIONS, QUESTIONS[0]]))
+    return file
+
+
+def varied(body: dict[str, Any], seen: list[int]) -> str:
+    seen.append(1)
+    return f"First {len(seen)} + 1 = {len(seen) + 1}. Then 2 * 3 = 6."
+
+
+def test_the_job_asks_for_each_response_once(source: Path, tmp_path: Path) -> None:
+    """Three of five questions, four responses each; a second run asks for nothing."""
+    seen: list[int] = []
+    with plain_server(lambda body: varied(body, seen)) as (url, asked):
+        said = run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
+        assert len(asked) == 12
+        assert {body["temperature"] for body in asked} == {0.8}
+        again = run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
+        assert len(asked) == 12
+    table = "Diversity D of each step"
+    assert said.partition(table)[2] == again.partition(table)[2] != ""
+    result = json.loads((tmp_path / "out" / "diversity.json").read_text())
+    assert (result["questions"], result["responses"]) == (3, 12)
+    first, second = result["steps"]
+    assert (first["step"], first["questions"], first["responses"]) == (1, 3, 12)
+    assert first["diversity"] > 1 and second["diversity"] == pytest.approx(1)
+    assert len(rows(tmp_path / "out" / "responses.jsonl")) == 12
+
+
+def test_a_job_that_was_stopped_asks_for_the_rest(source: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+    with plain_server(lambda body: varied(body, seen)) as (url, asked):
+        run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
+        file = tmp_path / "out" / "responses.jsonl"
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:7]) + '{"problem": "W')
+        run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
+        assert len(asked) == 12 + 5
+
+
+def test_another_temperature_needs_another_folder(source: Path, tmp_path: Path) -> None:
+    with plain_server(lambda body: "1 + 1 = 2.") as (url, _):
+        run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
+        options = ("--temperature", "0.2")
+        said = run(tmp_path / "out", source, *options, code=1, RLKD_STUDENT_BASE_URL=url)
+    assert "temperature: 0.8 there, 0.2 now" in said
+
+
+def test_too_few_questions_are_refused(source: Path, tmp_path: Path) -> None:
+    with plain_server(lambda body: "") as (url, _):
+        options = ("--count", "6")
+        said = run(tmp_path / "out", source, *options, code=1, RLKD_STUDENT_BASE_URL=url)
+    assert "has 5 different questions, not 6" in said

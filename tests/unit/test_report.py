@@ -1,0 +1,423 @@
+"""`rlkd report`: reading, sampling, charts and escaping; the page itself runs in another file."""
+
+import json
+import random
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_cli import app
+from rlkd_plugin.rlkd_eval.report import trace_sample
+from rlkd_plugin.rlkd_eval.report.alignment import alignment
+from rlkd_plugin.rlkd_eval.report.charts import bar_chart, line_chart
+from rlkd_plugin.rlkd_eval.report.curves import LONGEST, Line, label
+from rlkd_plugin.rlkd_eval.report.eval_figures import over_steps
+from rlkd_plugin.rlkd_eval.report.report import write_report
+from rlkd_plugin.rlkd_eval.report.results import DIVERSITY, EVALUATION, Evaluation, read_result
+from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
+from rlkd_plugin.rlkd_eval.report.tables import Cell, table_1
+from rlkd_plugin.rlkd_eval.report.trace_row import disagreement, explain, parse_row, why_ended
+from rlkd_plugin.rlkd_eval.report.trace_sample import TraceSample, sample_traces
+from tests.support.report_folders import (
+    diversity,
+    evaluation,
+    grpo_run,
+    log_entry,
+    structured_run,
+    trace_line,
+    write_lines,
+)
+
+AXES = ("step", "reward")
+STEP = "global_step/max_steps"
+
+
+def row(**changed: object):
+    """A line of a trace as it is read."""
+    found = parse_row(json.dumps(trace_line(**changed)).encode())
+    assert found is not None
+    return found
+
+
+def side(status: str = "ok", steps: int = 0) -> dict[str, object]:
+    return {"status": status, "steps": [["M", "Q", "A"]] * steps, "final_answer": ""}
+
+
+def read(folder: Path) -> Source:
+    (source,) = read_sources([folder])
+    return source
+
+
+def data_of(page: str) -> dict[str, object]:
+    """The data of the page's script."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+# --- why a walk ended
+
+
+@pytest.mark.parametrize(
+    ("changed", "why", "said"),
+    [
+        ({}, "meta_reasoning", "the meta-reasoning of step 2 did not match"),
+        (
+            {"teacher": side(steps=1), "student": side(steps=2), "step_scores": [1.0]},
+            *("teacher_end", "end; 1 compared, the student has 2, the teacher 1"),
+        ),
+        (
+            {"teacher": side(steps=2), "student": side(steps=1), "step_scores": [0.5]},
+            *("student_end", "the student's steps were at their end"),
+        ),
+        ({"student": side("undecomposable")}, "undecomposable", "the student's text has no struc"),
+        ({"student": side("refused")}, "refused", "the GSRM refused the student's text"),
+        ({"teacher": side("refused")}, "no_teacher", "its status: refused"),
+        ({"step_scores": []}, "unclear", "the line does not tell"),
+    ],
+)
+def test_why_a_walk_ended(changed: dict[str, object], why: str, said: str) -> None:
+    assert why_ended(row(**changed)) == why
+    assert said in explain(row(**changed))
+
+
+def test_what_else_decided_the_reward_is_said() -> None:
+    assert "cut off at the length limit; so that its reward is 0" in explain(
+        row(cut_off=True, reward=0.0)
+    )
+    assert "reward is 0" not in explain(row(cut_off=True))
+    refused = [{"number": 2, "field": "meta_reasoning", "matched": False, "source": "refused"}]
+    assert "the judge refused the meta-reasoning of step 2" in explain(row(verdicts=refused))
+    assert "the teacher's text was too long" in explain(
+        row(teacher=side(steps=3) | {"clipped": True})
+    )
+
+
+def test_a_line_that_algorithm_1_does_not_give_is_told() -> None:
+    assert disagreement(row()) == ""
+    assert disagreement(row(total=2.0)) == "Algorithm 1 gives 0.5, the trace says 2"
+    assert "instead of" in disagreement(row(verdicts=[]))
+
+
+def test_lines_of_other_versions_are_read() -> None:
+    newer = row(version=9, unknown={"a": [1]}, teacher=side(steps=1) | {"more": 1})
+    assert newer.version == 9
+    older = trace_line()
+    for name in ("version", "prompt_id", "request_id", "cut_off", "step"):
+        del older[name]
+    found = parse_row(json.dumps(older).encode())
+    assert found is not None and found.step is None and not found.cut_off
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"{", b"[]", b"null", b"{}", b'{"teacher": 1, "student": 2}', b"\xff\xfe", b"\x00"),
+        json.dumps(trace_line(step="1")).encode(),
+        json.dumps(trace_line())[:-40].encode(),
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_line_of_a_trace_is_none(line: bytes) -> None:
+    assert parse_row(line) is None
+
+
+# --- sampling
+
+
+def test_a_small_trace_is_kept_whole() -> None:
+    sample = TraceSample()
+    for number in range(32):
+        sample.add(row(step=number // 8), 100)
+    assert [(step, len(rows)) for step, rows in sample.steps()] == [(i, 8) for i in range(4)]
+    assert sample.remarks() == []
+
+
+def test_a_large_trace_is_sampled_by_completion_then_by_step() -> None:
+    sample = TraceSample(most_rows=50)
+    line = row()
+    for step in range(100):
+        for _ in range(64):
+            sample.add(parse_row(json.dumps(trace_line(step)).encode()) or line, 100)
+    # 100 steps x 4 are too many, so every 8th step (13 of them) is left; 13 x 4 = 52 is still
+    # too many, so every 16th: 0, 16 ... 96
+    assert [step for step, _ in sample.steps()] == [*range(0, 100, 16)]
+    assert {len(rows) for _, rows in sample.steps()} == {4}
+    assert sample.rows == sum(len(rows) for _, rows in sample.steps()) == 28
+    assert sample.seen.total() == sum(sample.endings.values()) == 6400
+    assert sample.remarks() == [
+        "the alignment view shows 28 of 6,400 completions, at most 4 of every 16th step, drawn at "
+        "random; the counts are of all"
+    ]
+
+
+def test_a_steps_sample_is_drawn_evenly() -> None:
+    hits: Counter[int] = Counter()
+    rows = [row(step=0, prompt_id=number) for number in range(64)]
+    for seed in range(400):
+        sample = TraceSample(a_step=16, draw=random.Random(seed))
+        for one in rows:
+            sample.add(one, 1)
+        hits.update(
+            int(kept.prompt_id or 0) for _, kept_rows in sample.steps() for kept in kept_rows
+        )
+    # each of 64 is kept with 16 / 64; 400 draws: mean 100, standard deviation 8.7
+    assert 60 < min(hits.values()) <= max(hits.values()) < 140
+
+
+def test_long_texts_are_bounded_by_their_bytes() -> None:
+    sample = TraceSample(most_bytes=1000)
+    for step in range(50):
+        sample.add(row(step=step), 400)
+    assert [step for step, _ in sample.steps()] == [0, 32]  # every 32nd step: 800 bytes
+    alone = TraceSample(most_bytes=10)
+    for _ in range(5):
+        alone.add(row(step=None), 400)
+    assert alone.rows == 1
+
+
+def test_broken_lines_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace_sample, "LONGEST", 4000)
+    whole = json.dumps(trace_line())
+    long = json.dumps(trace_line(problem="x" * 20_000))
+    trace = tmp_path / "rlkd_trace_rank0.jsonl"
+    trace.write_text("\n".join([whole, "", whole[:100], long, whole, "NaN", whole[:50]]))
+    sample = sample_traces([trace])
+    assert (sample.rows, sample.unreadable) == (2, 4)
+    assert sample.remarks() == ["lines of the traces that are not readable, and left out: 4"]
+
+
+def test_newer_lines_are_told(tmp_path: Path) -> None:
+    write_lines(tmp_path / "t", [trace_line(version=2), trace_line()])
+    assert (
+        "of a newer version than 1, which this report knows: 1; what"
+        in sample_traces([tmp_path / "t"]).remarks()[0]
+    )
+
+
+# --- folders
+
+
+def test_a_run_is_read(tmp_path: Path) -> None:
+    source = read(grpo_run(tmp_path / "run", steps=4))
+    assert (source.name, len(source.steps), source.progress) == ("run", 4, "ended at step 4 of 4")
+    assert source.health["rlkd/requests"] == [(i, 640.0 + i) for i in range(1, 5)]
+    assert source.traces is not None and source.traces.rows == 32
+    assert source.remarks == ()
+
+
+def test_a_run_that_is_still_going_is_told(tmp_path: Path) -> None:
+    half = json.dumps(log_entry(3, 9))[:50]
+    write_lines(tmp_path / "logging.jsonl", [log_entry(1, 9), log_entry(2, 9), half])
+    (tmp_path / "rlkd_trace_rank0.jsonl").touch()
+    source = read(tmp_path)
+    assert source.progress == (
+        "at step 2 of 9, 1m 27s left by its own count: still going, or stopped before its end"
+    )
+    assert source.remarks == ("not whole JSON, skipped: line 3", "an empty trace")
+
+
+def test_a_run_that_was_resumed_is_not_at_its_end(tmp_path: Path) -> None:
+    end = {"train_runtime": 1.0, STEP: "2/9"}
+    write_lines(tmp_path / "logging.jsonl", [log_entry(1, 9), log_entry(2, 9), end, {"memory": 0}])
+    assert read(tmp_path).progress == "ended at step 2 of 9"
+    write_lines(tmp_path / "logging.jsonl", [log_entry(2, 9), end, log_entry(3, 9)])
+    assert read(tmp_path).progress.startswith("at step 3 of 9")
+
+
+def test_the_newest_run_of_an_output_dir_is_read_with_what_stands_beside_it(tmp_path: Path) -> None:
+    grpo_run(tmp_path / "out" / "v0-20260101-100000")
+    grpo_run(tmp_path / "out" / "v10-20260101-120000")
+    evaluation(tmp_path / "out", "E")
+    sources = read_sources([tmp_path / "out", tmp_path / "out" / "v10-20260101-120000"])
+    assert [source.name for source in sources] == ["out", "out/v10-20260101-120000"]
+    assert [bool(source.evaluation) for source in sources] == [True, False]
+
+
+def test_equal_names_are_told_apart_by_their_parents(tmp_path: Path) -> None:
+    folders = [grpo_run(tmp_path / one / "run") for one in "ab"]
+    assert [s.name for s in read_sources([*folders, folders[0]])] == ["a/run", "b/run"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("logging.jsonl", "{\n[1]\nxx", "the logging.jsonl has no step of a run with a reward"),
+        ("logging.jsonl", '{"reward": 1}\n', "no step of a run"),
+        (EVALUATION, '{"label": "x"}', "eval.json is not readable: Object missing required field"),
+        (EVALUATION, '{"label": "x", "sets": {"a": 1}}', "`$.sets[...]`"),
+        (DIVERSITY, '{"label": ', "diversity.json is not readable: Input data was truncated"),
+        (DIVERSITY, "[" * 100_000, "diversity.json is not readable"),
+        ("other.txt", "", "there is no logging.jsonl, no trace, no eval.json and no diversity"),
+    ],
+)
+def test_a_broken_folder_is_a_remark_beside_others(
+    tmp_path: Path, name: str, text: str, said: str
+) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / name).write_text(text)
+    _, remarks = write_report([tmp_path / "bad", grpo_run(tmp_path / "run")], tmp_path / "r.html")
+    assert said in " ".join(remarks)
+    assert said.partition("`")[0] in (tmp_path / "r.html").read_text("utf-8")
+    with pytest.raises(RlkdError, match="there is nothing to report on"):
+        read_sources([tmp_path / "bad", tmp_path / "none"])
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("[" * 100_000, "not whole JSON, skipped: line 1"),
+        (f'{{"reward": {10**400}, "{STEP}": "1/2"}}', "the log has no reward"),
+    ],
+)
+def test_a_log_beyond_measure_is_a_remark(tmp_path: Path, line: str, says: str) -> None:
+    write_lines(tmp_path / "bad" / "logging.jsonl", [line])
+    bad, _ = read_sources([tmp_path / "bad", grpo_run(tmp_path / "run")])
+    assert bad.remarks[0] == says
+
+
+def test_a_file_that_cannot_be_opened_is_a_remark(tmp_path: Path) -> None:
+    (tmp_path / "bad" / "rlkd_trace_rank0.jsonl").mkdir(parents=True)
+    bad, _ = read_sources([tmp_path / "bad", grpo_run(tmp_path / "run")])
+    assert "Is a directory" in bad.remarks[0]
+
+
+# --- charts and tables
+
+
+def test_a_curve_has_its_own_colour_dash_and_marker() -> None:
+    lines = [Line(str(number), [(1, 0.5), (2, 0.7)]) for number in range(6)]
+    traces = line_chart("key", "Title", AXES, lines).figure["data"]
+    for part in (("line", "color"), ("line", "dash"), ("marker", "symbol")):
+        assert len({trace[part[0]][part[1]] for trace in traces}) == 6
+
+
+def test_a_long_curve_stands_pale_behind_its_mean() -> None:
+    chart = line_chart("key", "Title", AXES, [Line("a", [(i, i % 2) for i in range(40)])])
+    pale, bold = chart.figure["data"]
+    assert (pale["opacity"], pale["showlegend"]) == (0.35, False)
+    assert bold["y"][-1] == 0.5  # the mean of 10 steps, 0 and 1 in turn
+    assert chart.note == "bold: mean of 10 steps"
+
+
+def test_a_curve_breaks_where_it_has_no_value() -> None:
+    line = Line("a", [(i, None if i < 20 else 1.0) for i in range(40)])
+    (trace,) = line_chart("key", "Title", AXES, [line]).figure["data"]
+    assert trace["y"][:2] == [None, None]
+
+
+def test_the_numbers_of_a_chart_are_a_table() -> None:
+    lines = [Line("a", [(1, 0.5), (2, 0.25)]), Line("b", [(2, 1.0)])]
+    chart = line_chart("key", "Title", AXES, lines, percent=True)
+    assert chart.header == ("step", "a", "b")
+    assert chart.rows == [("1", "50.0%", "–"), ("2", "25.0%", "100.0%")]  # noqa: RUF001
+    long = line_chart("key", "Title", AXES, [Line("a", [(i, 0.0) for i in range(5000)])])
+    assert len(long.rows) == 200 and "the table has 200 of 5000 rows" in long.note
+    assert max(len(trace["x"]) for trace in long.figure["data"]) == 2000
+
+
+def test_bars_are_shares_that_differ_in_pattern() -> None:
+    chart = bar_chart("key", "Title", AXES, ["1", "2"], {"a": [1, 0], "b": [3, 0]})
+    a, b = chart.figure["data"]
+    assert (a["y"], b["y"]) == ([0.25, 0], [0.75, 0])
+    assert a["marker"]["pattern"]["shape"] != b["marker"]["pattern"]["shape"]
+    assert chart.rows == [("1", "1", "3"), ("2", "0", "0")]
+
+
+def test_a_label_is_no_markup_and_not_too_long() -> None:
+    assert label("<b>&\u202e\n") == "&lt;b&gt;&amp;\ufffd\ufffd"
+    assert len(label("x" * 100)) == LONGEST
+
+
+def test_table_1_marks_the_best_of_a_column(tmp_path: Path) -> None:
+    found = [
+        read_result(evaluation(tmp_path / one, one, base=base) / EVALUATION, Evaluation)
+        for one, base in (("A", 0.5), ("B", 0.6))
+    ]
+    table = table_1(found)
+    assert table is not None
+    assert table.header[:3] == ("model", "AIME24 pass@1", "AIME24 pass@4")
+    # A: 0.5 * 0.6, B: 0.6 * 0.6
+    assert [cells[0] for _, cells in table.rows] == [Cell("30.0"), Cell("36.0", best=True)]
+    alone = table_1(found[:1])
+    assert alone is not None and not alone.rows[0][1][0].best
+    assert table_1([]) is None
+
+
+def test_other_settings_are_told_under_table_1(tmp_path: Path) -> None:
+    found = [
+        read_result(evaluation(tmp_path / f"{t}", "A", temperature=t) / EVALUATION, Evaluation)
+        for t in (0.6, 1.0)
+    ]
+    table = table_1(found)
+    assert table is not None and table.note.endswith("; not the same temperature: 0.6, 1.0")
+
+
+def test_checkpoints_of_a_run_make_a_line(tmp_path: Path) -> None:
+    found = [
+        read_result(evaluation(tmp_path / f"{step}", "A", step) / EVALUATION, Evaluation)
+        for step in (20, 10)
+    ]
+    aime, _ = over_steps([*found, read_result(evaluation(tmp_path, "B") / EVALUATION, Evaluation)])
+    (trace,) = aime.figure["data"]
+    assert (trace["name"], trace["x"]) == ("A", [10, 20])
+    assert trace["error_y"]["array"] == [pytest.approx(0.04)] * 2
+
+
+# --- the page
+
+
+def test_the_page_has_what_the_folders_hold(tmp_path: Path) -> None:
+    folders = [
+        *(grpo_run(tmp_path / "a"), grpo_run(tmp_path / "b"), structured_run(tmp_path / "c")),
+        *(evaluation(tmp_path / "d", "D", 10), evaluation(tmp_path / "e", "D", 20)),
+        diversity(tmp_path / "f", "F"),
+    ]
+    page = write_report(folders, tmp_path / "r.html")[0].read_text("utf-8")
+    for heading in (
+        *("Training", "Reward health", "GSRM training", "Evaluation", "Over training steps"),
+        *("Diversity", "Why comparisons ended", "Alignment"),
+    ):
+        assert f">{heading}</h2>" in page
+    assert "D, step 20" in page
+    charts = data_of(page)["charts"]
+    assert {"run-accuracy", "run-reward", "run-structure", "run-depth"} <= charts.keys()
+    assert [trace["name"] for trace in charts["run-reward"]["data"]] == ["a", "b"]
+    assert "Zero in every step: refused by the GSRM or the judge" in page
+
+
+def test_the_page_names_no_other_place(tmp_path: Path) -> None:
+    page = write_report([grpo_run(tmp_path / "run")])[0].read_text("utf-8")
+    assert "default-src 'none'; script-src 'sha256-" in page
+    markup = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert re.findall(r"https?:|<link|@import|src=", markup) == []
+
+
+def test_texts_end_no_script_and_make_no_markup(tmp_path: Path) -> None:
+    hostile = "</script><script>alert(1)</script>\u2028&amp;$data"
+    run = grpo_run(tmp_path / "<b onclick=x>", say=lambda text: hostile + text)
+    page = write_report([run, evaluation(tmp_path / "e", hostile)])[0].read_text("utf-8")
+    assert page.count("</script>") == 4  # the data, plotly, and our two
+    assert "<script>alert" not in page and "<b onclick" not in page and "\u2028" not in page
+    first = data_of(page)["alignment"][0]["steps"][0]["rows"][0]
+    assert first["prompt"] == f"{hostile}prompt_0"  # and comes out as it was
+
+
+def test_the_alignment_counts_steps_as_the_log_does(tmp_path: Path) -> None:
+    (run,) = alignment([read(grpo_run(tmp_path / "run", steps=3))])
+    assert [(step["label"], step["of"]) for step in run["steps"]] == [("1", 8), ("2", 8), ("3", 8)]
+
+
+def test_the_command_writes_into_the_first_folder(tmp_path: Path) -> None:
+    run = grpo_run(tmp_path / "run" / "v0-20260101-100000")
+    result = CliRunner().invoke(app, ["report", str(tmp_path / "run"), str(tmp_path / "none")])
+    assert result.exit_code == 0
+    assert result.stdout == f"note: none: there is no such folder\nwritten to {run}/report.html\n"
+    assert (run / "report.html").stat().st_size > 4_000_000
+    result = CliRunner().invoke(app, ["report", str(tmp_path / "none")])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("rlkd: there is nothing to report on.")

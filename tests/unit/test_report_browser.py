@@ -1,0 +1,196 @@
+"""`rlkd report` in a real headless Chromium: nothing that a model wrote runs, and keys work."""
+
+import base64
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rlkd_plugin.rlkd_eval.report.report import write_report
+from tests.support.chromium import Chromium, find_chromium
+from tests.support.report_folders import (
+    diversity,
+    evaluation,
+    grpo_run,
+    structured_run,
+    trace_line,
+    write_lines,
+)
+
+# each sets `window.ran`, opens a dialog or asks a server, if it runs in any way
+PAYLOADS = (
+    "<script>window.ran = 1; alert(1)</script>",
+    "</script><script>window.ran = 1</script>",
+    "<!--<script>",
+    "<img src=x onerror='window.ran = 1'>",
+    "<img src=http://127.0.0.1:9/x>",
+    "<svg onload=window.ran=1>",
+    "<iframe srcdoc='<script>parent.ran = 1</script>'></iframe>",
+    "<a href='javascript:window.ran=1'>x</a>",
+    "<style>@import 'http://127.0.0.1:9/x.css'</style>",
+    "<link rel=stylesheet href=http://127.0.0.1:9/x.css>",
+    "<meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'>",
+    "\"'><script>window.ran = 1</script>",
+    "\\u003cscript>window.ran = 1\\u003c/script>",
+    "${window.ran = 1} {{window.ran = 1}} $data $scripts",
+    "\u2028window.ran = 1\u2029//",
+    "<details open ontoggle=window.ran=1>",
+    "%{customdata} <b onmouseover=window.ran=1>x</b>",
+    "constructor __proto__ <x is=y>",
+    "]]><![CDATA[<script>window.ran=1</script>",
+    "&lt;script&gt;window.ran=1&lt;/script&gt; \u202eoverride",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium: none on PATH, and the variable CHROMIUM names none")
+    with Chromium(program) as chromium:
+        yield chromium
+
+
+def report(folder: Path, *folders: Path) -> Path:
+    return write_report(folders, folder / "report.html")[0]
+
+
+def complaints(browser: Chromium) -> list[object]:
+    """What went wrong in the page: errors, refusals of the policy, dialogs, requests."""
+    loud = ("Log.entryAdded", "Runtime.exceptionThrown", "Page.javascriptDialogOpening")
+    found: list[object] = [e for e in browser.events if e["method"] in loud]
+    for event in browser.events:
+        if event["method"] == "Network.requestWillBeSent":
+            url = event["params"]["request"]["url"]
+            if not url.startswith(("file:", "data:", "blob:")):
+                found.append(url)
+    return found
+
+
+def hostile_runs(folder: Path) -> list[Path]:
+    """Write a run of 1,000 completions, an evaluation and a folder name, hostile in every text."""
+    rows = []
+    for number in range(1000):
+        payload = PAYLOADS[number % len(PAYLOADS)]
+        row = trace_line(number // 10, lambda text, payload=payload: f"{payload} {text}")
+        row["problem"] = row["verdicts"][0]["source"] = row["teacher"]["status"] = payload
+        rows.append(row)
+    run = grpo_run(folder / "run <img src=x onerror=window.ran=1>", steps=100)
+    write_lines(run / "rlkd_trace_rank0.jsonl", rows)
+    label = "".join(PAYLOADS[:4])
+    return [run, evaluation(folder / "eval", label, 5), diversity(folder / "diversity", label)]
+
+
+def test_a_page_with_1000_hostile_texts_runs_none(tmp_path: Path, browser: Chromium) -> None:
+    browser.open(report(tmp_path, *hostile_runs(tmp_path)))
+    # every completion is shown, one after the other, as a reader would by the arrow key
+    shown = browser.evaluate("""(async () => {
+        const view = document.getElementById("view");
+        const seen = new Set();
+        for (let i = 0; i < 1100; i += 1) {
+            seen.add(document.getElementById("where").textContent);
+            view.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"}));
+            for (const more of document.querySelectorAll("button.all")) more.click();
+        }
+        for (const chart of document.querySelectorAll(".chart")) {
+            Plotly.Fx.hover(chart, [{curveNumber: 0, pointNumber: 0}]);
+        }
+        await new Promise((later) => setTimeout(later, 500));
+        return seen.size;
+    })()""")
+    assert shown == 1000
+    assert browser.evaluate("window.ran") is None
+    assert complaints(browser) == []
+    # what was written is there as text, and made no element
+    assert browser.evaluate("document.getElementById('pairs').innerText").count("override") > 5
+    made = "main img, main iframe, main a[href^='javascript'], main link, main meta, main script"
+    assert browser.evaluate(f'document.querySelectorAll("{made}").length') == 0
+
+
+def test_a_script_that_gets_into_the_page_is_refused(tmp_path: Path, browser: Chromium) -> None:
+    # the second wall: even markup that slipped through would not run
+    page = report(tmp_path, grpo_run(tmp_path / "run"))
+    slipped = "<img src=x onerror='window.ran = 1'><script>window.ran = 1</script></main>"
+    page.write_text(page.read_text("utf-8").replace("</main>", slipped), "utf-8")
+    browser.open(page)
+    assert browser.evaluate("window.ran") is None
+    assert any("Content Security Policy" in str(complaint) for complaint in complaints(browser))
+
+
+def test_all_charts_are_drawn_without_a_complaint(tmp_path: Path, browser: Chromium) -> None:
+    folders = [
+        *(grpo_run(tmp_path / "a", 40), grpo_run(tmp_path / "b", 40, seed=1)),
+        *(structured_run(tmp_path / "c"), diversity(tmp_path / "d", "D")),
+        *(evaluation(tmp_path / "e", "E", 10), evaluation(tmp_path / "f", "E", 20)),
+    ]
+    browser.open(report(tmp_path, *folders))
+    assert complaints(browser) == []
+    charts = browser.evaluate("document.querySelectorAll('.chart').length")
+    drawn = "[...document.querySelectorAll('.chart')].filter((c) => c.querySelector('.trace'))"
+    assert charts == browser.evaluate(f"{drawn}.length")
+    # one button makes a picture, none sends the chart anywhere
+    titles = "[...document.querySelectorAll('.modebar-btn')].map((b) => b.dataset.title)"
+    assert "Share chart..." not in browser.evaluate(titles)
+    assert browser.evaluate(titles).count("Download plot as a PNG") == charts
+
+
+def test_a_chart_is_saved_as_png_by_keyboard(tmp_path: Path, browser: Chromium) -> None:
+    page = report(tmp_path, grpo_run(tmp_path / "run"))
+    browser.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.open(page)
+    browser.evaluate("document.querySelector('button.png').focus()")
+    browser.press("Enter", 13)
+    saved = "document.getElementById('saved').textContent"
+    browser.wait(f"{saved} !== ''")
+    assert browser.evaluate(saved) == "Saved run-accuracy.png"
+    picture = base64.b64decode(
+        browser.evaluate("pngOf('run-accuracy').then((url) => url.split(',')[1])")
+    )
+    assert picture.startswith(b"\x89PNG")
+    assert struct.unpack(">II", picture[16:24]) == (2000, 1120)  # 1000 x 560, at twice the scale
+    assert complaints(browser) == []
+
+
+def test_arrow_keys_go_through_completions(tmp_path: Path, browser: Chromium) -> None:
+    browser.open(report(tmp_path, grpo_run(tmp_path / "run", steps=2)))
+    where = "document.getElementById('where').textContent"
+    browser.evaluate("document.getElementById('view').focus()")
+    browser.press("ArrowRight", 39)
+    assert browser.evaluate(where).startswith("Step 1 (1 of 2), completion 2 of 8")
+    for _ in range(7):
+        browser.press("ArrowRight", 39)
+    assert browser.evaluate(where).startswith("Step 2 (2 of 2), completion 1 of 8")
+    browser.press("ArrowLeft", 37)
+    assert browser.evaluate(where).startswith("Step 1 (1 of 2), completion 8 of 8")
+
+
+def test_a_phone_sees_no_sideways_scrolling(tmp_path: Path, browser: Chromium) -> None:
+    long = "a" * 5000
+    run = grpo_run(tmp_path / ("long" * 40), say=lambda text: f"{long} {text}")
+    browser.open(report(tmp_path, run, evaluation(tmp_path / "e", long)), width=390)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_charts_follow_the_dark_scheme(tmp_path: Path, browser: Chromium) -> None:
+    browser.open(report(tmp_path, grpo_run(tmp_path / "run")))
+    back = "document.querySelector('.chart')._fullLayout.paper_bgcolor"
+    light = browser.evaluate(back)
+    browser.scheme(dark=True)
+    browser.wait(f"{back} !== '{light}'")
+    colour = "document.querySelector('.chart').data[0].line.color"
+    browser.wait(f"{colour} === '#56B4E9'")
+    browser.scheme(dark=False)
+
+
+def test_every_control_has_a_name_and_a_visible_focus(tmp_path: Path, browser: Chromium) -> None:
+    browser.open(report(tmp_path, grpo_run(tmp_path / "run")))
+    nameless = browser.evaluate("""[...document.querySelectorAll("button, select, a")].filter((e) =>
+        !(e.textContent.trim() || e.getAttribute("aria-label") || (e.labels || []).length)
+    ).map((e) => e.outerHTML)""")
+    assert nameless == []
+    browser.evaluate("document.activeElement.blur()")
+    browser.press("Tab", 9)
+    focused = "getComputedStyle(document.activeElement).outlineStyle"
+    assert browser.evaluate("document.activeElement.className") == "skip"
+    assert browser.evaluate(focused) == "solid"

@@ -1,0 +1,312 @@
+"""`--dataset rlkd/...` through ms-swift's own loader."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rlkd_plugin.gsrm import RlkdError
+from tools.stand_ins.hub_shapes import openr1, openthoughts, pair
+
+COLUMNS = {"messages", "solution", "problem", "domain", "teacher_reasoning", "teacher_structure"}
+
+
+PROSE = {
+    "problem": "Why?",
+    "domain": "math",
+    "teacher_reasoning": "Because.",
+    "solution": "it has no answer in it",
+}
+
+
+@pytest.fixture
+def swift_log() -> Iterator[list[str]]:
+    """The messages of ms-swift's logger."""
+    from swift.utils import get_logger
+
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    get_logger().addHandler(handler)
+    yield messages
+    get_logger().removeHandler(handler)
+
+
+def load(name: str, **options: Any) -> Any:
+    """Load a data set as GRPO does, with all its columns."""
+    from swift.dataset import load_dataset
+
+    from rlkd_plugin.swift_hooks.registry import register_all
+
+    register_all()
+    return load_dataset(name, **{"remove_unused_columns": False, "seed": 1, **options})[0]
+
+
+def write(file: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    """Write rows as JSONL."""
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return file
+
+
+def ours(answer: str) -> dict[str, str]:
+    """A row in our format."""
+    return {
+        "problem": f"What is {answer}?",
+        "domain": "math",
+        "teacher_reasoning": f"It is {answer}.",
+        "solution": f"\\boxed{{{answer}}}",
+    }
+
+
+def test_the_demo_has_the_rewards_columns() -> None:
+    """All shipped problems are loaded, with every column that the reward needs."""
+    rows = load("rlkd/demo")
+    assert len(rows) >= 60
+    assert set(rows.column_names) >= COLUMNS
+    assert rows[0]["solution"].startswith("\\boxed{")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_dropped_rows_are_counted_by_reason(
+    processes: int, tmp_path: Path, swift_log: list[str]
+) -> None:
+    """Two golds are prose, one path is missing; the other rows stay, in their order."""
+    no_path = {**ours("9"), "teacher_reasoning": None}
+    file = write(tmp_path / "rows.jsonl", [ours("4"), PROSE, no_path, ours("7"), PROSE])
+    rows = load(f"rlkd/jsonl:{file}", num_proc=processes)
+    assert [row["solution"] for row in rows] == ["\\boxed{4}", "\\boxed{7}"]
+    assert (
+        "rlkd: rlkd/jsonl: 2 of 5 rows kept; dropped 2: gold answer does not verify against itself"
+        "; dropped 1: teacher_reasoning is missing or no text"
+    ) in swift_log
+    assert any("does not verify against itself: 'it has no" in line for line in swift_log)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("openr1-math", openr1), ("openr1-math-sft", openr1), ("openthoughts", openthoughts)],
+)
+def test_a_local_copy_gives_the_rows_that_prepare_writes(
+    name: str, shape: Callable[[int], dict[str, Any]], kind: str, tmp_path: Path
+) -> None:
+    """Row by row and column by column, from JSON lines and from Parquet."""
+    from rlkd_plugin.rlkd_data.prepare import prepare
+
+    raw = [shape(number) for number in range(1, 20)]
+    source = tmp_path / f"copy.{kind}"
+    if kind == "jsonl":
+        write(source, raw)
+    else:
+        pq.write_table(pa.Table.from_pylist(raw), source)
+    prepare(name, source, tmp_path / "out.jsonl")
+    prepared = [
+        {k: "" if v is None else v for k, v in json.loads(line).items()}
+        for line in (tmp_path / "out.jsonl").open()
+    ]
+    loaded = load(f"rlkd/{name}:{source}")
+    assert [{k: v for k, v in row.items() if k in COLUMNS} for row in loaded] == prepared
+
+
+def test_a_folder_of_parquet_files_is_a_local_copy(tmp_path: Path, swift_log: list[str]) -> None:
+    """As `modelscope download --dataset` leaves it; a row that comes twice counts once."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number, rows in enumerate(([openr1(1), openr1(2)], [openr1(2), openr1(3)])):
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"train-{number}.parquet")
+    rows = load(f"rlkd/openr1-math:{folder}")
+    assert [row["solution"] for row in rows] == ["\\boxed{2}", "\\boxed{4}", "\\boxed{6}"]
+    assert "rlkd: rlkd/openr1-math: 3 of 4 rows kept; dropped 1: uuid seen before" in swift_log
+
+
+def test_a_row_limit_takes_the_same_rows_every_time(tmp_path: Path) -> None:
+    """Seeded: whatever the processes; and the same problems for SFT as for GRPO."""
+    rows = [openr1(n, answer=None if n % 5 == 0 else str(2 * n)) for n in range(1, 200)]
+    file = write(tmp_path / "openr1.jsonl", rows)
+    one, again, sft, other = (
+        load(f"rlkd/{name}:{file}#32", shuffle=True, **options)["problem"][:]
+        for name, options in (
+            ("openr1-math", {}),
+            ("openr1-math", {"num_proc": 2, "load_from_cache_file": False}),
+            ("openr1-math-sft", {}),
+            ("openr1-math", {"seed": 2}),
+        )
+    )
+    assert len(set(one)) == 32
+    assert one == again == sft
+    assert set(one) != set(other)
+
+
+def test_pairs_train_the_gsrm_through_swifts_own_columns(tmp_path: Path) -> None:
+    """With `remove_unused_columns`, as in SFT, the two messages are what is left."""
+    file = write(tmp_path / "pairs.jsonl", [pair(1), pair(2, structure="none"), pair(3)])
+    rows = load(f"rlkd/gsrm-sft:{file}", remove_unused_columns=True)
+    assert [[m["role"] for m in row["messages"]] for row in rows] == [["user", "assistant"]] * 2
+
+
+def test_a_parquet_file_without_a_column_is_refused(tmp_path: Path) -> None:
+    """Before anything is read."""
+    raw = openr1(1)
+    del raw["generations"]
+    pq.write_table(pa.Table.from_pylist([raw]), tmp_path / "copy.parquet")
+    with pytest.raises(RlkdError, match=r"rlkd/openr1-math:.*has no column generations; it has "):
+        load(f"rlkd/openr1-math:{tmp_path / 'copy.parquet'}")
+
+
+def test_a_hub_data_set_without_a_column_is_refused() -> None:
+    """What comes from a hub is looked at as well."""
+    from datasets import Dataset
+
+    from rlkd_plugin.rlkd_data.rows.formats import FORMATS
+    from rlkd_plugin.swift_hooks.data.loader import RlkdRows
+
+    rows = RlkdRows("rlkd/openthoughts", FORMATS["openthoughts"])
+    with pytest.raises(RlkdError, match="no column deepseek_reasoning, domain; it has problem"):
+        rows(Dataset.from_list([{"problem": "1 + 1?"}]))
+
+
+def test_a_cut_last_line_is_dropped_and_counted(tmp_path: Path, swift_log: list[str]) -> None:
+    """With its file and line; the others are trained on."""
+    file = write(tmp_path / "rows.jsonl", [ours("4"), ours("5")])
+    file.write_bytes(file.read_bytes()[:-20])
+    assert load(f"rlkd/jsonl:{file}")["solution"][:] == ["\\boxed{4}"]
+    assert "rlkd: rlkd/jsonl: 1 of 2 rows kept; dropped 1: broken JSON" in swift_log
+    assert any(line.endswith(f"({file}:2)") for line in swift_log)
+
+
+def test_a_row_of_other_types_changes_no_other_row(tmp_path: Path, swift_log: list[str]) -> None:
+    """A number among texts, a date among texts, a structure after many rows without one."""
+    bare = {k: v for k, v in ours("1").items() if k != "solution"}
+    rows = [{**bare, "problem": f"{n}?", "answer": str(n)} for n in range(1500)]
+    rows[3]["answer"] = 7
+    rows[4]["problem"] = "2024-01-01"
+    rows[-1] |= {"teacher_structure": "[Meta-reasoning 1]: x", "extra": {"a": [1]}}
+    loaded = load(f"rlkd/jsonl:{write(tmp_path / 'rows.jsonl', rows)}")
+    assert len(loaded) == 1499
+    assert loaded[3]["problem"] == "2024-01-01"
+    assert loaded[-1]["teacher_structure"] == "[Meta-reasoning 1]: x"
+    assert any("dropped 1: answer is missing or no text" in line for line in swift_log)
+
+
+def test_a_tables_bytes_are_no_text(tmp_path: Path) -> None:
+    """A column of another type drops its rows, as in `rlkd prepare`."""
+    rows = [{**ours("4"), "solution": None, "answer": answer} for answer in (b"4", b"5")]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    with pytest.raises(RlkdError, match="none of the 2 rows can be used"):
+        load(f"rlkd/jsonl:{tmp_path / 'rows.parquet'}")
+
+
+@pytest.mark.parametrize("name", ["st?r.jsonl", "br[1].jsonl", "no_suffix", "a b.json", "x.JSONL"])
+def test_a_files_name_is_a_name(name: str, tmp_path: Path) -> None:
+    """No pattern, and no sign of its format."""
+    write(tmp_path / "star.jsonl", [ours("1")])
+    file = write(tmp_path / name, [ours("4")])
+    assert load(f"rlkd/jsonl:{file}")["solution"][:] == ["\\boxed{4}"]
+
+
+def test_a_link_into_a_hubs_cache_is_followed(tmp_path: Path) -> None:
+    """Its target has no suffix."""
+    blob = tmp_path / "blobs" / "abc123"
+    folder = tmp_path / "snapshot" / "data"
+    blob.parent.mkdir()
+    folder.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist([openr1(1)]), blob)
+    (folder / "train-0.parquet").symlink_to(blob)
+    for place in (folder, folder / "train-0.parquet"):
+        assert load(f"rlkd/openr1-math:{place}")["solution"][:] == ["\\boxed{2}"]
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    """Whatever is in the cache."""
+    file = write(tmp_path / "rows.jsonl", [ours("4")])
+    assert len(load(f"rlkd/jsonl:{file}")) == 1
+    write(file, [ours("4"), ours("5")])
+    assert len(load(f"rlkd/jsonl:{file}")) == 2
+
+
+def test_streamed_rows_are_the_same(tmp_path: Path) -> None:
+    """With `--streaming true` rows are dropped as they come."""
+    file = write(tmp_path / "rows.jsonl", [ours("4"), PROSE, ours("7")])
+    rows = list(load(f"rlkd/jsonl:{file}", streaming=True))
+    assert [row["solution"] for row in rows] == ["\\boxed{4}", "\\boxed{7}"]
+
+
+def test_ids_are_for_modelscope_first_and_hugging_face_second() -> None:
+    """ms-swift chooses by `--use_hf`; files alone have none."""
+    from rlkd_plugin.rlkd_data.rows.formats import FORMATS
+
+    assert {name: form.hub_ids for name, form in FORMATS.items()} == {
+        "gsm8k": ("modelscope/gsm8k", "openai/gsm8k"),
+        "openr1-math": ("open-r1/OpenR1-Math-220k",) * 2,
+        "openr1-math-sft": ("open-r1/OpenR1-Math-220k",) * 2,
+        "openr1-math-pairs": ("open-r1/OpenR1-Math-220k",) * 2,
+        "openthoughts": ("open-thoughts/OpenThoughts-114k",) * 2,
+        "gsrm-sft": ("", ""),
+        "jsonl": ("", ""),
+        "jsonl-sft": ("", ""),
+    }
+
+
+@pytest.mark.parametrize("use_hf", [False, True])
+def test_a_hubs_rows_come_through_swifts_own_download(
+    use_hf: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id, the subset and the split that ms-swift is asked for, and the rows it gives."""
+    from datasets import Dataset
+
+    asked: list[tuple[Any, ...]] = []
+
+    def load_dataset(*args: Any, **kwargs: Any) -> Dataset:
+        asked.append(args)
+        return Dataset.from_list([openthoughts(1), openthoughts(2, domain="law")])
+
+    hub = "swift.hub.hub.HFHub" if use_hf else "swift.hub.hub.MSHub"
+    monkeypatch.setattr(f"{hub}.load_dataset", load_dataset)
+    rows = load("rlkd/openthoughts", use_hf=use_hf)
+    assert asked == [("open-thoughts/OpenThoughts-114k", "metadata", "train")]
+    assert [row["solution"] for row in rows] == ["\\boxed{2}"]
+
+
+def test_gsm8k_is_read_from_a_local_copy_with_a_row_limit(tmp_path: Path) -> None:
+    """`rlkd/gsm8k:FILE#2` takes two rows of the file."""
+    raw = [{"question": f"{n}?", "answer": f"{n}+1={n + 1}\n#### {n + 1}"} for n in range(5)]
+    file = write(tmp_path / "gsm8k_copy.jsonl", raw)
+    rows = load(f"rlkd/gsm8k:{file}#2")
+    assert len(rows) == 2
+    assert set(rows.column_names) >= COLUMNS
+
+
+def test_a_missing_file_is_named() -> None:
+    """The error has the data set's name and the file."""
+    with pytest.raises(RlkdError, match=r"rlkd/jsonl:nowhere/rows\.jsonl: there is no file"):
+        load("rlkd/jsonl:nowhere/rows.jsonl")
+
+
+def test_our_own_format_needs_a_file() -> None:
+    """`rlkd/jsonl` alone says how to name one."""
+    with pytest.raises(RlkdError, match="needs a file"):
+        load("rlkd/jsonl")
+
+
+def test_rows_that_all_fail_are_an_error(tmp_path: Path) -> None:
+    """Training on nothing is refused."""
+    file = write(tmp_path / "bad.jsonl", [PROSE])
+    with pytest.raises(RlkdError, match="none of the 1 rows can be used"):
+        load(f"rlkd/jsonl:{file}")
+
+
+def test_swifts_own_entries_stay_as_they_are() -> None:
+    """Registering ours changes no look-up of another data set, by id or by file name."""
+    from swift.dataset import DatasetSyntax
+
+    from rlkd_plugin.swift_hooks.data.loader import RlkdMeta
+    from rlkd_plugin.swift_hooks.registry import register_all
+
+    register_all()
+    for name in ("modelscope/gsm8k", "someone/gsm8k", "someone/demo", "x/jsonl"):
+        assert not isinstance(DatasetSyntax.parse(name).get_dataset_meta(False), RlkdMeta)

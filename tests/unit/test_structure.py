@@ -1,0 +1,532 @@
+"""Checks the text of a structure: what is read, what is refused, and that writing is undone."""
+
+import pickle
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rlkd_plugin.gsrm import (
+    EndpointError,
+    FormatError,
+    RlkdError,
+    Step,
+    Structure,
+    escape_tags,
+    parse_structure,
+    render_structure,
+)
+
+FIGURE_2 = (Path(__file__).parents[1] / "fixtures" / "figure2.txt").read_text(encoding="utf-8")
+ONE = "[Meta-reasoning 1]: m1\n[Sub-problem 1]: q1\n[Answer 1]: a1\n"
+TWO = ONE + "[Meta-reasoning 2]: m2\n[Sub-problem 2]: q2\n[Answer 2]: a2\n"
+STEP_1 = Step("m1", "q1", "a1")
+STEP_2 = Step("m2", "q2", "a2")
+
+
+class TestFigure2:
+    """The worked example of the paper is read as the paper means it."""
+
+    def test_has_six_steps(self) -> None:
+        assert len(parse_structure(FIGURE_2).steps) == 6
+
+    def test_keeps_the_final_answer(self) -> None:
+        assert parse_structure(FIGURE_2).final_answer == r"$\frac{3\sqrt{3}}{2}$."
+
+    def test_splits_sub_problem_and_answer_on_one_line(self) -> None:
+        step = parse_structure(FIGURE_2).steps[4]
+        assert step.sub_problem == r"Does $k = \frac{\sqrt{3}}{2}$ satisfy $s > 0$?"
+        assert step.answer == "Yes."
+
+    def test_ends_a_meta_reasoning_at_its_own_text(self) -> None:
+        meta = parse_structure(FIGURE_2).steps[5].meta_reasoning
+        assert (
+            meta == "Finalize the maximum value of the original expression based on the "
+            "derived result."
+        )
+
+    def test_is_read_back_after_it_was_written(self) -> None:
+        structure = parse_structure(FIGURE_2)
+        assert parse_structure(render_structure(structure)) == structure
+
+
+class TestForms:
+    """The forms of a tag that models write are read as the canonical one."""
+
+    @pytest.mark.parametrize(
+        ("meta", "sub", "answer"),
+        [
+            pytest.param("[Meat-reasoning 1]:", "[Sub-problem 1]:", "[Answer 1]:", id="meat"),
+            pytest.param("[sub-think 1]:", "[Query 1]:", "[Answer 1]:", id="sub-think and query"),
+            pytest.param("[Meta-reasoning 1]", "[Sub-problem 1]", "[Answer 1]", id="no colon"),
+            pytest.param("[META-REASONING 1]:", "[sub-PROBLEM 1]:", "[answer 1]:", id="case"),
+            pytest.param("[mEAT-rEASONING 1]", "[qUERY 1]", "[aNSWER 1]", id="case of an alias"),
+            pytest.param(
+                "**[Meta-reasoning 1]:**", "**[Sub-problem 1]:**", "**[Answer 1]:**", id="bold"
+            ),
+            pytest.param(
+                "**[Meta-reasoning 1]**:", "**[Sub-problem 1]**:", "**[Answer 1]**:", id="bold tag"
+            ),
+            pytest.param(
+                "**[Meta-reasoning 1]**", "**[Sub-problem 1]**", "**[Answer 1]**", id="bold, bare"
+            ),
+            pytest.param("[ Meta-reasoning  1 ] :", "[Sub-problem 1] :", "[Answer1]:", id="spaces"),
+            pytest.param("[Meta-reasoning 01]:", "[Sub-problem 01]:", "[Answer 01]:", id="zeros"),
+            pytest.param(
+                "[Meta-reasoning 1]\uff1a",
+                "[Sub-problem 1]\uff1a",
+                "[Answer 1]\uff1a",
+                id="wide colon",
+            ),
+        ],
+    )
+    def test_is_read(self, meta: str, sub: str, answer: str) -> None:
+        text = f"{meta} m1\n{sub} q1\n{answer} a1"
+        assert parse_structure(text) == Structure((STEP_1,))
+
+    def test_aliases_may_change_between_steps(self) -> None:
+        text = ONE + "[Meat-reasoning 2] m2 [Query 2] q2 [Answer 2] a2"
+        assert parse_structure(text).steps == (STEP_1, STEP_2)
+
+    def test_trailing_dashes_are_no_content(self) -> None:
+        text = "[Meta-reasoning 1]: m1 -\n[Sub-problem 1]: q1-\n[Answer 1]: a1 --\n- "
+        assert parse_structure(text).steps == (STEP_1,)
+
+    def test_list_marks_before_a_tag_are_no_content(self) -> None:
+        text = "- [Meta-reasoning 1]: m1\n- [Sub-problem 1]: q1\n- [Answer 1]: a1"
+        assert parse_structure(text).steps == (STEP_1,)
+
+    @pytest.mark.parametrize("ion", ["NO3-", "x = e^-", "OH-"])
+    def test_an_answer_keeps_the_dash_of_a_charge(self, ion: str) -> None:
+        text = f"[Meta-reasoning 1]: m1\n[Sub-problem 1]: q1\n[Answer 1]: {ion}"
+        assert parse_structure(text).steps[0].answer == ion
+
+    def test_a_sub_problem_keeps_no_dash(self) -> None:
+        text = ONE.replace("q1", "what is NO3-").replace("m1", "look at e^-")
+        step = parse_structure(text).steps[0]
+        assert (step.meta_reasoning, step.sub_problem) == ("look at e^", "what is NO3")
+
+    def test_text_before_the_first_tag_is_skipped(self) -> None:
+        preamble = "Sure, here it is.\nSo the final answer is: 9\n\n"
+        assert parse_structure(preamble + ONE).steps == (STEP_1,)
+
+    def test_a_field_may_have_several_paragraphs(self) -> None:
+        text = "[Meta-reasoning 1]: m\n\nand more\n\n[Sub-problem 1]: q1\n[Answer 1]: a1"
+        assert parse_structure(text).steps[0].meta_reasoning == "m\n\nand more"
+
+    def test_a_long_s_makes_no_tag(self) -> None:
+        text = TWO.replace("[Sub-problem 2]", "[\u017fub-problem 2]")
+        assert parse_structure(text).steps == (STEP_1,)
+
+    def test_other_brackets_are_content(self) -> None:
+        text = ONE.replace("a1", "the interval [1, 2] by [Theorem 1]")
+        assert parse_structure(text).steps[0].answer == "the interval [1, 2] by [Theorem 1]"
+
+
+class TestMentions:
+    """A tag that is only spoken of is content, with its brackets made round."""
+
+    def test_of_an_earlier_answer(self) -> None:
+        text = ONE + "[Meta-reasoning 2]: by [Answer 1] we know\n[Sub-problem 2]: q2\n[Answer 2] a2"
+        assert parse_structure(text).steps[1].meta_reasoning == "by (Answer 1) we know"
+
+    def test_of_a_later_field(self) -> None:
+        text = ONE.replace("m1", "as [Answer 1] will say")
+        assert parse_structure(text).steps[0].meta_reasoning == "as (Answer 1) will say"
+
+    def test_right_behind_a_tag(self) -> None:
+        text = ONE.replace("m1", "[Answer 1] is open")
+        assert parse_structure(text).steps[0].meta_reasoning == "(Answer 1) is open"
+
+    def test_at_the_end_of_a_structure(self) -> None:
+        structure = parse_structure(TWO.replace("a2", "the same as [Answer 1]"))
+        assert structure.steps[1].answer == "the same as (Answer 1)"
+
+    def test_with_a_colon_it_is_a_tag(self) -> None:
+        text = TWO.replace("m2", "as [Answer 1]: says")
+        assert parse_structure(text).steps == (STEP_1,)
+
+    @pytest.mark.parametrize("mark", ["", "  ", "- ", "### ", "> ", "* "])
+    def test_at_the_start_of_a_line_it_is_a_tag(self, mark: str) -> None:
+        text = TWO.replace("m2", f"we know\n{mark}[Answer 1] well")
+        assert parse_structure(text).steps == (STEP_1,)
+
+
+class TestBreaks:
+    """A broken structure keeps its whole steps before the break, and no final answer."""
+
+    @pytest.mark.parametrize(
+        "rest",
+        [
+            pytest.param("[Meta-reasoning 3]: m\n[Sub-problem 3]: q\n[Answer 3]: a", id="skips"),
+            pytest.param("[Meta-reasoning 1]: m\n[Sub-problem 1]: q\n[Answer 1]: a", id="repeats"),
+            pytest.param("[Meta-reasoning 0]: m\n[Sub-problem 0]: q\n[Answer 0]: a", id="falls"),
+            pytest.param("[Meta-reasoning 2]: m\n[Sub-problem 3]: q\n[Answer 3]: a", id="mixed"),
+            pytest.param("[Answer 1]: again", id="answer repeated"),
+            pytest.param("[Sub-problem 2]: q\n[Answer 2]: a", id="no meta-reasoning"),
+            pytest.param("[Meta-reasoning 2]: m\n[Answer 2]: a", id="no sub-problem"),
+            pytest.param("[Meta-reasoning 2]: m\n[Sub-problem 2]: q", id="no answer"),
+            pytest.param(
+                "[Meta-reasoning 2]: m\n[Sub-problem 2]: q\n[Meta-reasoning 3]: m\n"
+                "[Sub-problem 3]: q\n[Answer 3]: a",
+                id="no answer, then a step",
+            ),
+            pytest.param("[Meta-reasoning 2]:\n[Sub-problem 2]: q\n[Answer 2]: a", id="empty meta"),
+            pytest.param(
+                "[Meta-reasoning 2]: m\n[Sub-problem 2]: -\n[Answer 2]: a", id="only dash"
+            ),
+            pytest.param(
+                "[Meta-reasoning 2]: m\n[Sub-problem 2]: q\n[Answer 2]: \u3000\xa0\n",
+                id="empty answer",
+            ),
+            pytest.param("[Sub-problem 2]: q\n[Meta-reasoning 2]: m\n[Answer 2]: a", id="swapped"),
+            pytest.param(
+                "[Meta-reasoning 2]: m\n[Answer 2]: a\n[Sub-problem 2]: q", id="answer 1st"
+            ),
+            pytest.param("[Meta-reasoning 2]: m\n[Sub-pro", id="cut off in a tag"),
+            pytest.param("[Meta-reasoning 2]: m and th", id="cut off in the first field"),
+            pytest.param("[Meta-reasoning 2]: m\n[Sub-problem 2]: wh", id="cut off in the second"),
+        ],
+    )
+    def test_after_the_first_step(self, rest: str) -> None:
+        text = f"{ONE}{rest}\nSo the final answer is: 7"
+        assert parse_structure(text) == Structure((STEP_1,))
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            pytest.param("", id="nothing"),
+            pytest.param(" \n\u3000", id="white space"),
+            pytest.param("I cannot do that.", id="no tag"),
+            pytest.param("So the final answer is: 7", id="final answer alone"),
+            pytest.param(TWO[len(ONE) :], id="starts at 2"),
+            pytest.param(ONE.replace("1", "0"), id="starts at 0"),
+            pytest.param(ONE.replace("[Sub-problem 1]: q1\n", ""), id="no sub-problem"),
+            pytest.param(ONE.replace("q1", ""), id="empty sub-problem"),
+            pytest.param(ONE.replace("a1", "-"), id="empty answer"),
+            pytest.param("[Answer 1]: a1\n" + ONE, id="answer first"),
+            pytest.param("[Meta-reasoning 1]: m1\n[Sub-problem 1]: q1", id="cut off"),
+            pytest.param("[Meta-reasoning 10000]: m1", id="number of five digits"),
+            pytest.param(ONE.replace("1]", "\u0661]"), id="number in other digits"),
+            pytest.param(ONE.replace("[", "(").replace("]", ")"), id="round brackets"),
+        ],
+    )
+    def test_in_the_first_step_is_an_error(self, text: str) -> None:
+        with pytest.raises(FormatError, match="no whole step"):
+            parse_structure(text)
+
+    def test_a_text_cut_off_in_an_answer_keeps_its_beginning(self) -> None:
+        text = TWO[: TWO.index("a2") + 1]
+        assert parse_structure(text).steps == (STEP_1, Step("m2", "q2", "a"))
+
+    def test_the_message_shows_the_text_and_the_form(self) -> None:
+        with pytest.raises(FormatError) as error:
+            parse_structure("I cannot " + "x" * 5000)
+        assert "'I cannot xxx" in str(error.value)
+        assert "[Meta-reasoning 1]:" in str(error.value)
+        assert len(str(error.value)) < 500
+
+
+class TestFinalAnswer:
+    """The final answer is one paragraph behind its phrase."""
+
+    @pytest.mark.parametrize(
+        ("rest", "final"),
+        [
+            pytest.param("", "", id="none"),
+            pytest.param("So the final answer is: 7", "7", id="same line"),
+            pytest.param("So the final answer is:\n7", "7", id="next line"),
+            pytest.param("So the final answer is:\n\n\n7", "7", id="next paragraph"),
+            pytest.param("So the final answer is 7", "7", id="no colon"),
+            pytest.param("so, The Final Answer is: 7", "7", id="comma and case"),
+            pytest.param("**So the final answer is:** 7", "7", id="bold"),
+            pytest.param("### So the final answer is: 7", "7", id="heading"),
+            pytest.param("So the final answer is: 7\n\nI hope this helps.", "7", id="cut"),
+            pytest.param("So the final answer is: x = 1\nor x = 2", "x = 1\nor x = 2", id="lines"),
+            pytest.param("So the final answer is:", "", id="empty"),
+            pytest.param("So the final answer is: 7\n[Meta-reasoning 2]: m", "7", id="then a tag"),
+            pytest.param(
+                "So the final answer is: 7\nSo the final answer is: 8",
+                "7\n(So the final answer is:) 8",
+                id="twice",
+            ),
+        ],
+    )
+    def test_is_read(self, rest: str, final: str) -> None:
+        structure = parse_structure(ONE + rest)
+        assert structure.steps == (STEP_1,)
+        assert structure.final_answer == final
+
+    def test_ends_the_last_answer(self) -> None:
+        structure = parse_structure(TWO + "\nSo the final answer is: 7")
+        assert structure == Structure((STEP_1, STEP_2), "7")
+
+    def test_inside_a_line_is_content(self) -> None:
+        structure = parse_structure(ONE.replace("a1", "12, so the final answer is: 12"))
+        assert structure.steps[0].answer == "12, so the final answer is: 12"
+        assert structure.final_answer == ""
+
+
+class TestStep:
+    """A step has three texts, in the form in which a structure text can hold them."""
+
+    @pytest.mark.parametrize("empty", ["", " ", "\n\u2003\n", "-", " -- - "])
+    @pytest.mark.parametrize("position", [0, 1, 2])
+    def test_refuses_an_empty_field(self, empty: str, position: int) -> None:
+        fields = ["m", "q", "a"]
+        fields[position] = empty
+        with pytest.raises(FormatError, match="is empty"):
+            Step(*fields)
+
+    def test_strips_its_fields(self) -> None:
+        assert Step("\n m1 -", "\tq1\u3000", " a1\n") == STEP_1
+
+    def test_escapes_tags_in_its_fields(self) -> None:
+        step = Step("**[Answer 1]:** is", "[Query 2]", "see [meat-reasoning 3]")
+        assert step == Step("(Answer 1): is", "(Query 2)", "see (meat-reasoning 3)")
+        assert step.answer == "see (meat-reasoning 3)"
+
+    def test_is_immutable(self) -> None:
+        with pytest.raises(AttributeError):
+            STEP_1.answer = "other"  # type: ignore[misc]
+
+    def test_pickles(self) -> None:
+        assert pickle.loads(pickle.dumps(STEP_1)) == STEP_1
+
+
+class TestStructureType:
+    """A structure has at least one step."""
+
+    def test_refuses_no_step(self) -> None:
+        with pytest.raises(FormatError, match="at least one step"):
+            Structure(())
+
+    def test_keeps_the_first_paragraph_of_a_final_answer(self) -> None:
+        assert Structure((STEP_1,), "\n\n7 \n\nmore").final_answer == "7"
+
+    def test_makes_a_tuple_of_its_steps(self) -> None:
+        assert Structure([STEP_1, STEP_2]).steps == (STEP_1, STEP_2)  # type: ignore[arg-type]
+
+    def test_pickles(self) -> None:
+        structure = Structure((STEP_1, STEP_2), "7")
+        assert pickle.loads(pickle.dumps(structure)) == structure
+
+
+def test_render_writes_the_canonical_form() -> None:
+    assert render_structure(Structure((STEP_1, STEP_2), "7")) == (
+        "[Meta-reasoning 1]: m1\n[Sub-problem 1]: q1\n[Answer 1]: a1\n\n"
+        "[Meta-reasoning 2]: m2\n[Sub-problem 2]: q2\n[Answer 2]: a2\n\n"
+        "So the final answer is: 7"
+    )
+
+
+def test_render_leaves_out_an_empty_final_answer() -> None:
+    assert "final answer" not in render_structure(Structure((STEP_1,)))
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("as [Answer 1] says", "as (Answer 1) says"),
+        ("**[Meta-reasoning 2]:** x", "(Meta-reasoning 2): x"),
+        ("[QUERY 0003]", "(QUERY 0003)"),
+        ("[[Answer 1]]", "[(Answer 1)]"),
+        ("[1, 2] and [Answer]", "[1, 2] and [Answer]"),
+    ],
+)
+def test_escape_tags_makes_brackets_round(text: str, escaped: str) -> None:
+    assert escape_tags(text) == escaped
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RlkdError("RLKD_ENGINE=x is no engine"),
+        FormatError("no whole step in ''"),
+        EndpointError("http://host:8001 answers 401; set RLKD_GSRM_API_KEY_ENV", 401),
+        EndpointError("no reply"),
+    ],
+)
+def test_errors_survive_pickling(error: RlkdError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "base"), [(FormatError, ValueError), (EndpointError, RuntimeError)]
+)
+def test_errors_are_of_a_standard_type_too(error: type[Exception], base: type[Exception]) -> None:
+    assert issubclass(error, RlkdError)
+    assert issubclass(error, base)
+
+
+@pytest.mark.parametrize(
+    ("status", "refuses"), [(400, True), (413, True), (422, True), (401, False), (None, False)]
+)
+def test_an_endpoint_error_says_whether_one_text_is_refused(
+    status: int | None, refuses: bool
+) -> None:
+    assert EndpointError("no", status).refuses_text is refuses
+
+
+# Pieces from which texts are built that try to look like a structure.
+PIECES = st.sampled_from(
+    [
+        *("[Meta-reasoning 1]:", "[Sub-problem 1]", "**[Answer 1]:**", "[Answer 2]:", "[query 1]"),
+        *(
+            "[Meat-reasoning 2]",
+            "[sub-think 1]:",
+            "[Answer",
+            "1]",
+            "[",
+            "]",
+            "[\u017fub-problem 1]",
+        ),
+        *("So the final answer is:", "so, the final answer is", "So the final", "answer is:"),
+        *("\n", "\n\n", "\r\n", "\r", " ", "\t", "\xa0", "\u2028", "\u3000", "\x1c", "\x85", "\v"),
+        *("-", "--", "*", "**", "#", ">", ":", "\uff1a", "^-", "NO3-", "\0", "\ud800", "\udfff"),
+        *("x", "A", "12", "\u05d0", "\u200b", "\ufeff", "e\u0301"),
+    ]
+)
+ANY_CHARACTER = st.characters(exclude_categories=())
+TEXTS = st.one_of(
+    st.lists(PIECES, max_size=12).map("".join),
+    st.lists(st.one_of(PIECES, ANY_CHARACTER), max_size=12).map("".join),
+    st.text(ANY_CHARACTER, max_size=20),
+)
+
+
+@st.composite
+def structures(draw: st.DrawFn) -> Structure:
+    """Structures whose fields are any texts that are not empty as a field."""
+    texts = TEXTS.filter(_is_field)
+    steps = draw(st.lists(st.builds(Step, texts, texts, texts), min_size=1, max_size=4))
+    return Structure(tuple(steps), draw(TEXTS))
+
+
+def _is_field(text: str) -> bool:
+    try:
+        Step(text, text, text)
+    except FormatError:
+        return False
+    return True
+
+
+@settings(max_examples=150, deadline=None)
+@given(structures())
+@example(Structure((Step("\xa0So the final answer is: x", "b", "c"),), "9"))
+@example(Structure((Step(" " * 9 + "So the final answer is: x", "b", "NO3-"),)))
+@example(Structure((Step("x [Meta-reasoning", "1]: y **", "***[Answer 1]***"),), "**[Answer 1]"))
+@example(Structure((Step("a", "b", "c"),), "So the final answer is: So the final answer is: 1"))
+def test_a_written_structure_is_read_back_unchanged(structure: Structure) -> None:
+    assert parse_structure(render_structure(structure)) == structure
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXTS.filter(_is_field), st.sampled_from(["meta_reasoning", "sub_problem", "answer"]))
+@example("\xa0So the final answer is: x", "answer")
+def test_a_field_in_its_form_stays_as_it_is(text: str, field: str) -> None:
+    once = Step(text, text, text)
+    twice = Step(once.meta_reasoning, once.sub_problem, once.answer)
+    assert getattr(twice, field) == getattr(once, field)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PIECES, max_size=30).map("".join))
+@example("[\u017fub-problem 1]: q")
+def test_any_text_is_a_structure_or_a_format_error(text: str) -> None:
+    try:
+        structure = parse_structure(text)
+    except FormatError:
+        return
+    assert parse_structure(render_structure(structure)) == structure
+
+
+MEGABYTE = 1_000_000
+
+
+def _filled(unit: str, start: str = "") -> str:
+    return (start + unit * (MEGABYTE // len(unit) + 1))[:MEGABYTE]
+
+
+def _good() -> str:
+    words = "Take the derivative and set it to zero, then solve for the unknown. " * 3
+    numbers = range(1, MEGABYTE // (3 * len(words)))
+    return "\n\n".join(
+        f"[Meta-reasoning {n}]: {words}\n[Sub-problem {n}]: {words}\n[Answer {n}]: {words}"
+        for n in numbers
+    )
+
+
+HOSTILE: dict[str, Callable[[], str]] = {
+    "open brackets": lambda: _filled("["),
+    "open tags": lambda: _filled("[meta-reasoning "),
+    "open tags with numbers": lambda: _filled("[meta-reasoning 1"),
+    "spaces after a tag": lambda: _filled(" ", ONE + "[Meta-reasoning 2]"),
+    "spaces in a tag": lambda: _filled(" ", ONE + "[Meta-reasoning"),
+    "newlines": lambda: _filled("\n", ONE),
+    "newlines and spaces": lambda: _filled("\n        ", ONE),
+    "tags out of order": lambda: _filled("[Answer 1]: a\n[Sub-problem 1]: q\n", ONE),
+    "one step again and again": lambda: _filled(ONE),
+    "meta-reasoning again and again": lambda: _filled("[Meta-reasoning 1]: m\n"),
+    "final answers": lambda: _filled("\nso the final answer is", ONE),
+    "final answers in a field": lambda: ONE.replace("a1", _filled("so the final answer is\u2028")),
+    "beginnings of final answers": lambda: _filled("\nso   the   final   answer ", ONE),
+    "dashes": lambda: _filled("-", ONE),
+    "dashes and spaces": lambda: _filled("- ", ONE),
+    "dashes in the middle": lambda: ONE + "-" * MEGABYTE + "x",
+    "stars": lambda: _filled("*", ONE),
+    "stars and brackets": lambda: _filled("***[", ONE),
+    "mentions": lambda: _filled("by [Answer 1] we know ", ONE + "[Meta-reasoning 2]: "),
+    "mentions in line": lambda: _filled("[Answer 1]", ONE + "[Meta-reasoning 2]: x "),
+    "charges": lambda: _filled("NO3-^", ONE),
+    "digits": lambda: _filled("1", ONE + "[Meta-reasoning "),
+}
+
+
+@contextmanager
+def watchdog(seconds: int) -> Iterator[None]:
+    """Break off what runs longer; also in the middle of a regular expression."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"not done after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _cpu_seconds(text: str) -> float:
+    """Return the CPU time of the quickest of three parses."""
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        try:
+            structure = parse_structure(text)
+        except FormatError:
+            pass
+        else:
+            render_structure(structure)
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_megabyte_is_read_as_quickly_as_a_good_one(name: str) -> None:
+    good, hostile = _good(), HOSTILE[name]()
+    assert 0.9 * MEGABYTE < len(good) < 1.1 * MEGABYTE
+    assert len(hostile) >= MEGABYTE
+    with watchdog(20):
+        assert _cpu_seconds(hostile) < 10 * _cpu_seconds(good)

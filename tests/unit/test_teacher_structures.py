@@ -1,0 +1,172 @@
+"""`rlkd structure`: the column, what is dropped, and that nothing is asked for twice."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from rlkd_plugin.engines.base import Decomposition, Usage
+from rlkd_plugin.gsrm import EndpointError, RlkdError, Step, Structure, parse_structure
+from rlkd_plugin.llm_io.teacher_cache import DiskCache
+from rlkd_plugin.rlkd_cli import app
+from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_structures
+from tests.unit.test_row_subset import lines, write
+from tools.stand_ins.hub_shapes import STRUCTURE
+
+
+class Scripted:
+    """An engine that gives each path one step, refuses some, and can fail."""
+
+    name = "scripted"
+
+    def __init__(self, fail_at: int = 0) -> None:
+        self.usage = Usage()
+        self.asked: list[tuple[str, str, str]] = []
+        self.fail_at = fail_at
+
+    async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
+        self.asked.append((problem, domain, path))
+        await asyncio.sleep(0)
+        if len(self.asked) == self.fail_at:
+            raise EndpointError("gone")
+        if "refuse" in path:
+            return Decomposition(None, "refused")
+        if "nothing" in path:
+            return Decomposition(None, "undecomposable")
+        return Decomposition(Structure((Step("plan", f"what of {path}", "it"),), "it"))
+
+
+def row(number: int, path: str = "", **change: Any) -> dict[str, Any]:
+    """A row in our own format."""
+    return {
+        "problem": f"What is {number}?",
+        "domain": "math",
+        "teacher_reasoning": path or f"It is {number}.",
+        "answer": str(number),
+        **change,
+    }
+
+
+def structures(source: Path, out: Path, engine: Any = None, **options: Any) -> StructureReport:
+    """Run the job."""
+    options = {"cache": None, "concurrency": 1, **options}
+    report = StructureReport()
+    engine, cache = engine or Scripted(), options.pop("cache", None)
+    asyncio.run(write_structures(source, out, engine, cache, report, **options))
+    return report
+
+
+def test_every_row_has_its_structure_or_is_dropped(tmp_path: Path) -> None:
+    source = write(
+        tmp_path / "rows.jsonl",
+        row(1, "<think>It is 1.</think> So 1."),
+        row(2, "refuse me"),
+        row(3, "nothing in it"),
+        row(4, "..."),
+        row(5, teacher_structure=f"Sure!\n{STRUCTURE}"),
+        row(6, teacher_structure="broken"),
+        row(7, teacher_reasoning=None, teacher_structure="broken"),
+        row(8, answer=None),
+        row(1, "<think>It is 1.</think> So 1."),
+        "{broken",
+    )
+    engine = Scripted()
+    report = structures(source, tmp_path / "out.jsonl", engine)
+    written = {r["problem"]: r["teacher_structure"] for r in lines(tmp_path / "out.jsonl")}
+    assert parse_structure(written["What is 1?"]).steps[0].sub_problem == "what of It is 1."
+    assert written["What is 5?"] == STRUCTURE
+    assert set(written) == {f"What is {n}?" for n in (1, 5, 6)}
+    dropped = {r["problem"]: r["dropped"] for r in lines(tmp_path / "out.jsonl.dropped.jsonl")}
+    assert dropped == {
+        "What is 3?": "undecomposable",
+        "What is 4?": "no reasoning",
+        "What is 7?": "its structure cannot be read",
+    }
+    assert (report.worked, report.server_refused, report.written, report.again) == (6, 1, 3, 1)
+    assert (report.steps, report.passed) == (3, 10)
+    assert report.refused == {"answer is missing or no text": 1, "broken JSON": 1}
+    assert [path for *_, path in engine.asked] == [
+        *("It is 1.", "refuse me", "nothing in it", "It is 6.")
+    ]
+
+
+def test_a_stopped_job_asks_for_no_row_twice(tmp_path: Path) -> None:
+    """The GSRM fails at the fourth row; a cut line of the result is done again."""
+    paths = [f"It is {n}." if n != 2 else "nothing in it" for n in range(1, 9)]
+    source = write(
+        tmp_path / "rows.jsonl", *(row(n, path) for n, path in enumerate(paths, start=1))
+    )
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(EndpointError, match="gone"):
+        structures(source, out, Scripted(fail_at=4))
+    with out.open("ab") as file:
+        file.write(b'{"problem": "cut')
+    again = Scripted()
+    report = structures(source, out, again)
+    assert report.done_before == 3  # two written, one dropped
+    assert [path for *_, path in again.asked] == paths[3:]
+    assert [r["problem"] for r in lines(out)] == [f"What is {n}?" for n in (1, 3, 4, 5, 6, 7, 8)]
+    assert structures(source, out, again).done_before == 8
+
+
+def test_a_gsrm_that_refuses_every_row_ends_the_job_and_loses_none(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", *(row(n, f"refuse me {n}") for n in range(20)))
+    with pytest.raises(EndpointError, match="11 rows were refused and 0 were not"):
+        structures(source, tmp_path / "out.jsonl")
+    assert not lines(tmp_path / "out.jsonl.dropped.jsonl")
+
+
+def test_the_rewards_cache_is_read_and_filled(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", row(1), row(2))
+    cache = DiskCache(tmp_path / "cache", "a model")
+    structures(source, tmp_path / "one.jsonl", cache=cache)
+    assert cache.get("What is 1?", "math", "It is 1.") is not None
+    engine = Scripted()
+    report = structures(source, tmp_path / "two.jsonl", engine, cache=cache)
+    assert (report.from_cache, engine.asked) == (2, [])
+    assert lines(tmp_path / "one.jsonl") == lines(tmp_path / "two.jsonl")
+
+
+def test_shards_are_all_rows_and_no_row_twice(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", *(row(n) for n in range(40)))
+    reports = [
+        structures(source, tmp_path / f"out{i}.jsonl", shard=(i, 3), concurrency=4)
+        for i in (1, 2, 3)
+    ]
+    assert sum(report.written for report in reports) == 40
+    assert all(report.written > 3 for report in reports)
+    problems = {r["problem"] for i in (1, 2, 3) for r in lines(tmp_path / f"out{i}.jsonl")}
+    assert len(problems) == 40
+
+
+def test_the_source_is_not_overwritten(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", row(1))
+    with pytest.raises(RlkdError, match="is the source itself"):
+        structures(source, source)
+
+
+def test_the_command_works_with_the_rules_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLKD_ENGINE", "rules")
+    path = "Ann has 2 + 3 = 5 pens.\nShe gives 1 away, so 5 - 1 = 4 are left."
+    source = write(tmp_path / "rows.jsonl", row(4, path), row(5, "..."))
+    arguments = ["structure", str(source), str(tmp_path / "out.jsonl")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    words = " ".join(done.stdout.replace("│", " ").split())
+    assert "1 written, 2 steps, 0 known" in words and "1 dropped: no reasoning" in words
+    (found,) = lines(tmp_path / "out.jsonl")
+    assert [s.answer for s in parse_structure(found["teacher_structure"]).steps] == ["5", "4"]
+    again = CliRunner().invoke(app, arguments)
+    assert "2 done before" in " ".join(again.stdout.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0"])
+def test_a_shard_that_is_none_is_refused(shard: str, tmp_path: Path) -> None:
+    arguments = ["structure", str(tmp_path), str(tmp_path / "o"), "--shard", shard]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert f"--shard {shard} is none" in done.stderr

@@ -1,0 +1,1 @@
+"""Scripts that the Makefile and the maintainers run, and stand-ins for models and rows."""

@@ -1,0 +1,22 @@
+"""Runs `swift sft` or `swift rlhf` as on a device, with gloo for the ranks' communication.
+
+    torchrun ... tools/stand_ins/on_cpu.py rlhf x.yaml
+
+DeepSpeed takes a process group that is there already; nothing of the run's options changes.
+"""
+
+import sys
+
+import deepspeed
+import torch.distributed as dist
+
+if __name__ == "__main__":
+    deepspeed.init_distributed(dist_backend="gloo")
+    from swift.cli.main import parse_yaml_args
+    from swift.pipelines import rlhf_main, sft_main
+
+    command, *words = sys.argv[1:]
+    parse_yaml_args(words)
+    {"sft": sft_main, "rlhf": rlhf_main}[command](words)
+    if dist.is_initialized():  # a process that ends with the group's threads running may abort
+        dist.destroy_process_group()

@@ -1,0 +1,6 @@
+"""Where the project and its small model lie."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = ROOT / "models" / "SmolLM2-135M-Instruct"
