@@ -1,0 +1,156 @@
+"""Files that a kill leaves whole: replaced at once, appended by lines, written by one process.
+
+The one place for atomic writes, half lines, locks and JSON lines. What a line means is its
+reader's business.
+"""
+
+import fcntl
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rlkd_plugin.gsrm import FormatError, RlkdError
+
+BLOCK = 1 << 16
+"""Bytes read at once while the end of the last whole line is looked for."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def write_whole(file: Path, content: str | bytes) -> None:
+    """Replace a file: a reader sees the old content or the new, on network file systems too.
+
+    Raises:
+        OSError: if it cannot be written; then the old content stays, and nothing is left beside it.
+    """
+    part = file.with_name(f".{file.name}.{os.getpid()}.{uuid.uuid4().hex}")
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        publish(part, file)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
+def publish(part: Path, file: Path) -> None:
+    """Give a file that is complete the name under which it is read; both on one file system."""
+    os.replace(part, file)
+
+
+@contextmanager
+def claimed(file: Path, out: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a file to read and append, unbuffered, for this process alone, and make it if absent.
+
+    Args:
+        file: to open.
+        out: what the message calls it; `file` itself where nothing is given.
+
+    Raises:
+        RlkdError: if another process has claimed it.
+    """
+    with file.open("ab+", buffering=0) as lines:
+        try:
+            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not (file.exists() and os.path.samestat(os.fstat(lines.fileno()), file.stat())):
+                raise BlockingIOError  # the other process has just published it
+        except BlockingIOError:
+            raise RlkdError(
+                f"another job writes {out or file}; wait for it, or name another file"
+            ) from None
+        yield lines
+
+
+def cut_half_line(lines: BinaryIO) -> bool:
+    """Remove what a kill left of a last line, and return whether there was any."""
+    size = lines.seek(0, os.SEEK_END)
+    keep = size
+    while keep > 0:
+        start = max(0, keep - BLOCK)
+        lines.seek(start)
+        at = lines.read(keep - start).rfind(b"\n")
+        if at >= 0:
+            keep = start + at + 1
+            break
+        keep = start
+    if keep < size:
+        lines.truncate(keep)
+    return keep < size
+
+
+def append_lines(file: Path, lines: bytes) -> None:
+    """Append whole lines in one write, and make the file and its folder if absent.
+
+    Half a line that a kill left becomes a line of its own, which a reader skips.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab+") as end:
+        if end.seek(0, os.SEEK_END):
+            end.seek(-1, os.SEEK_END)
+            lines = lines if end.read(1) == b"\n" else b"\n" + lines
+        end.write(lines)
+
+
+def json_line(row: Mapping[str, Any]) -> bytes:
+    """Return a row as a line of JSON; what JSON does not know, a date for example, as its text.
+
+    Raises:
+        FormatError: if a text of it holds what UTF-8 cannot.
+    """
+    try:
+        return (json.dumps(row, ensure_ascii=False, default=str) + "\n").encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise FormatError(f"half a surrogate pair, which no file can hold: {half!a}") from None
+
+
+def json_object(line: bytes) -> dict[str, Any]:
+    """Read a line of JSON.
+
+    Raises:
+        FormatError: if it is no JSON object; the message begins with the kind of fault.
+    """
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise FormatError(f"not UTF-8: byte {error.start + 1} of the line") from None
+    except json.JSONDecodeError as error:
+        raise FormatError(f"broken JSON: {error.msg}, character {error.pos + 1}") from None
+    except (RecursionError, ValueError) as error:  # nested too deep; a number of 4301 digits
+        raise FormatError(f"JSON that Python does not read: {error}") from None
+    if not isinstance(value, dict):
+        raise FormatError(f"no JSON object: {value!r:.80}")
+    return value
+
+
+def json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any] | FormatError]]:
+    """Yield each line's number, from 1, and its object, or why it is none; blank lines are skipped.
+
+    Memory is flat: a line at a time is read. A byte order mark is no part of the first line.
+    """
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            line = line.rstrip(b"\r\n")
+            if number == 1:
+                line = line.removeprefix(BYTE_ORDER_MARK)
+            if not line.strip():
+                continue
+            try:
+                yield number, json_object(line)
+            except FormatError as error:
+                yield number, error
+
+
+def strict_json_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file that our own job wrote.
+
+    Raises:
+        RlkdError: at a line that is none; it names file and line.
+    """
+    for number, row in json_lines(file):
+        if isinstance(row, FormatError):
+            raise RlkdError(f"{file}:{number}: {row}")
+        yield row
