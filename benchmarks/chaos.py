@@ -37,23 +37,43 @@ ROOT = Path(__file__).resolve().parents[1]
 def train(out: Path, cache: Path, steps: int, url: str) -> str:
     """Run `swift rlhf`; return its output."""
     options = {
-        **{"--rlhf_type": "grpo", "--external_plugins": ROOT / "rlkd_plugin" / "register.py"},
-        **{"--model": ROOT / "models" / "SmolLM2-135M-Instruct", "--model_type": "llama"},
-        **{"--template": "chatml", "--check_model": "false", "--torch_dtype": cpu_dtype()},
-        **{"--use_cpu": "true", "--tuner_type": "lora", "--dataset": "rlkd/demo"},
-        **{"--callbacks": "rlkd_metrics", "--num_generations": 4, "--temperature": 0.7},
-        **{"--per_device_train_batch_size": 8, "--gradient_accumulation_steps": 1},
-        **{"--max_completion_length": 64, "--beta": 0, "--gradient_checkpointing": "false"},
-        **{"--max_steps": steps, "--save_steps": steps, "--logging_steps": 1, "--seed": 7},
-        **{"--report_to": "none", "--learning_rate": 1e-4, "--add_version": "false"},
-        **{"--output_dir": out},
+        "--rlhf_type": "grpo",
+        "--external_plugins": ROOT / "rlkd_plugin" / "register.py",
+        "--model": ROOT / "models" / "SmolLM2-135M-Instruct",
+        "--model_type": "llama",
+        "--template": "chatml",
+        "--check_model": "false",
+        "--torch_dtype": cpu_dtype(),
+        "--use_cpu": "true",
+        "--tuner_type": "lora",
+        "--dataset": "rlkd/demo",
+        "--callbacks": "rlkd_metrics",
+        "--num_generations": 4,
+        "--temperature": 0.7,
+        "--per_device_train_batch_size": 8,
+        "--gradient_accumulation_steps": 1,
+        "--max_completion_length": 64,
+        "--beta": 0,
+        "--gradient_checkpointing": "false",
+        "--max_steps": steps,
+        "--save_steps": steps,
+        "--logging_steps": 1,
+        "--seed": 7,
+        "--report_to": "none",
+        "--learning_rate": 1e-4,
+        "--add_version": "false",
+        "--output_dir": out,
     }
     command = [sys.executable, find_spec("swift.cli.rlhf").origin]
     command += [str(part) for option in options.items() for part in option]
     command += ["--reward_funcs", "accuracy", "rlkd_gsrm"]
     settings = {
-        **{"RLKD_GSRM_BASE_URL": url, "RLKD_JUDGE_BASE_URL": url, "RLKD_REQUEST_TIMEOUT": "5"},
-        **{"RLKD_GSRM_MODEL": "gsrm", "RLKD_JUDGE_MODEL": "judge", "RLKD_CACHE_DIR": str(cache)},
+        "RLKD_GSRM_BASE_URL": url,
+        "RLKD_JUDGE_BASE_URL": url,
+        "RLKD_REQUEST_TIMEOUT": "5",
+        "RLKD_GSRM_MODEL": "gsrm",
+        "RLKD_JUDGE_MODEL": "judge",
+        "RLKD_CACHE_DIR": str(cache),
     }
     clean = {k: v for k, v in os.environ.items() if not k.startswith("RLKD_")}
     done = subprocess.run(

@@ -109,8 +109,10 @@ async def main() -> None:
     rows.sort(key=lambda row: -row["teacher_reasoning"].count("\n"))
     urls = (options.base_url,)
     common = {
-        **{"gsrm_base_url": urls, "gsrm_model": options.model},
-        **{"judge_base_url": urls, "judge_model": options.model},
+        "gsrm_base_url": urls,
+        "gsrm_model": options.model,
+        "judge_base_url": urls,
+        "judge_model": options.model,
     }
     settings = Settings(**common)
     samples = await completions(settings, rows[:4])

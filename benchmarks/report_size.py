@@ -49,11 +49,17 @@ def completion(draw: random.Random, step: int) -> dict[str, Any]:
     names = ("number", "field", "matched")
     about = {"probability": 0.93, "source": "logprob"}
     return {
-        **{"version": 1, "step": step, "prompt_id": f"prompt_{step}", "request_id": "r"},
-        **{"cut_off": False, "teacher": teacher, "student": student},
+        "version": 1,
+        "step": step,
+        "prompt_id": f"prompt_{step}",
+        "request_id": "r",
+        "cut_off": False,
+        "teacher": teacher,
+        "student": student,
         "verdicts": [dict(zip(names, verdict, strict=True)) | about for verdict in verdicts],
         "step_scores": [1.0] * reached + [0.0] * (reached < common),
-        **{"total": float(reached), "reward": float(reached)},
+        "total": float(reached),
+        "reward": float(reached),
     }
 
 

@@ -68,7 +68,8 @@ def train(out: Path, run: str, steps: int, engine: str, group: int) -> None:
             stderr=subprocess.STDOUT,
             env={
                 **os.environ,
-                **{"RLKD_ENGINE": engine, "RLKD_REWARD_SCALE": "steps"},
+                "RLKD_ENGINE": engine,
+                "RLKD_REWARD_SCALE": "steps",
                 "RLKD_SMALL_MODEL": str(MODEL),
             },
         )

@@ -20,9 +20,23 @@ _TENS = {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "ei
 _NUMBER_WORDS = {
     **{word: str(value) for value, word in enumerate(_WORDS)},
     **{word: str(value) for word, value in _TENS.items()},
-    **{"ninety": "90", "hundred": "100", "dozen": "12", "twice": "2", "double": "2", "half": "2"},
-    **{"thrice": "3", "triple": "3", "third": "3", "quarter": "4", "fourth": "4", "once": "1"},
-    **{"couple": "2", "both": "2", "twenty-five": "25", "fifteenth": "15", "pair": "2"},
+    "ninety": "90",
+    "hundred": "100",
+    "dozen": "12",
+    "twice": "2",
+    "double": "2",
+    "half": "2",
+    "thrice": "3",
+    "triple": "3",
+    "third": "3",
+    "quarter": "4",
+    "fourth": "4",
+    "once": "1",
+    "couple": "2",
+    "both": "2",
+    "twenty-five": "25",
+    "fifteenth": "15",
+    "pair": "2",
 }
 _OPERATOR = re.compile(r"(?<=[\d)%.])\s*([-+*/x\u00d7\u00f7])")
 _DOING = {"+": "adding", "-": "subtracting", "*": "multiplying", "/": "dividing"}

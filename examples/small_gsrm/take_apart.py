@@ -62,8 +62,11 @@ async def take_apart(rows: list[dict], engine: Engine, out: Path) -> None:
         for row, one in zip(rows, found, strict=True)
     ]
     sums = {
-        **{"rows": len(rows), "seconds": seconds, "requests": usage.requests},
-        **{"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens},
+        "rows": len(rows),
+        "seconds": seconds,
+        "requests": usage.requests,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
     }
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [*lines, sums])
     out.write_text(text, "utf-8")

@@ -225,9 +225,13 @@ async def measure(
     if not report.steps:
         raise RlkdError(f"{out}: no step has two responses: {dict(report.statuses)}")
     result = {
-        **{"label": label, **asdict(drawing), "embedding": embedder.name},
-        **{"questions": report.questions, "responses": report.responses},
-        **{"cut_off": report.cut_off, "statuses": dict(report.statuses)},
+        "label": label,
+        **asdict(drawing),
+        "embedding": embedder.name,
+        "questions": report.questions,
+        "responses": report.responses,
+        "cut_off": report.cut_off,
+        "statuses": dict(report.statuses),
         "steps": [asdict(step) for step in report.steps],
     }
     replace(out / RESULT, json.dumps(result, indent=1, ensure_ascii=False))

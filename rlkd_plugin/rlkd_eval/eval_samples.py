@@ -128,7 +128,10 @@ def scores_of(file: Path) -> dict[str, Any]:
     ks = sorted({k for k in (*bench.ks, runs) if 1 < k <= runs})
     low, high = interval(right, pass_at_1)
     return {
-        **{"name": bench.title, "problems": len(right), "samples": runs, "cut_off": cut_off},
+        "name": bench.title,
+        "problems": len(right),
+        "samples": runs,
+        "cut_off": cut_off,
         "pass_at_1": {"value": pass_at_1(right), "low": low, "high": high},
         "pass_at_1_of_runs": {str(m): pass_at_1(right, m) for m in (1, *ks)},
         "pass_at_k": {str(k): _at_k(right, k) for k in ks},

@@ -193,9 +193,11 @@ def _task(out: Path, name: str, sampling: Sampling, server: Server | None, concu
         limit=None if problems.is_dir() else sampling.limit or None,  # of MATH-500: a level's
         eval_batch_size=concurrency,
         generation_config={
-            **{"temperature": sampling.temperature, "top_p": sampling.top_p},
-            **{"max_tokens": sampling.max_tokens, "retries": 5 if server else 0},
-            **{"timeout": RESPONSE_SECONDS},
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "retries": 5 if server else 0,
+            "timeout": RESPONSE_SECONDS,
         },
         work_dir=str(work),
         no_timestamp=True,
@@ -228,8 +230,12 @@ def _problems(bench: Benchmark, file: Path | None, limit: int) -> bytes:
 def _write_result(out: Path, subject: Subject, sampling: Sampling) -> None:
     """Compute all scores from the samples that are there, and write `eval.json`."""
     result = {
-        **{"label": subject.label, "model": subject.model, "adapter": subject.adapter},
-        **{"run": subject.run or None, "step": subject.step, "settings": asdict(sampling)},
+        "label": subject.label,
+        "model": subject.model,
+        "adapter": subject.adapter,
+        "run": subject.run or None,
+        "step": subject.step,
+        "settings": asdict(sampling),
         "versions": {"rlkd_plugin": __version__, "evalscope": version("evalscope")},
         "sets": {file.stem: scores_of(file) for file in sorted((out / "samples").glob("*.jsonl"))},
     }

@@ -16,8 +16,12 @@ INK = "#333333"
 # From Okabe and Ito's palette, which colour-blind readers tell apart; line and marker differ too.
 # The total's rings are wide, so that they show also where the structure reward is all of it.
 TOTAL = {
-    **{"color": "#0072B2", "marker": "o", "linestyle": "-"},
-    **{"markersize": 11, "markerfacecolor": "white", "markeredgewidth": 2},
+    "color": "#0072B2",
+    "marker": "o",
+    "linestyle": "-",
+    "markersize": 11,
+    "markerfacecolor": "white",
+    "markeredgewidth": 2,
 }
 STRUCTURE = {"color": "#D55E00", "marker": "s", "linestyle": "--"}
 DEPTH = {"color": "#009E73", "marker": "^", "linestyle": "-"}

@@ -29,7 +29,10 @@ def plain_server(
             asked.append(body)
             message = {"role": "assistant", "content": reply(body)}
             made = {
-                **{"id": "x", "object": "chat.completion", "created": 0, "model": body["model"]},
+                "id": "x",
+                "object": "chat.completion",
+                "created": 0,
+                "model": body["model"],
                 "choices": [{"index": 0, "message": message, "finish_reason": finish}],
                 "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
             }

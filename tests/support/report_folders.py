@@ -138,7 +138,10 @@ def evaluation(
         shares = {k: 1 - (1 - base * hard) ** (k**0.5) for k in (1, 4, 16, 64)}
         around = {k: {"low": v - 0.04, "high": min(1, v + 0.04)} for k, v in shares.items()}
         sets[key] = {
-            **{"name": name, "problems": 30, "samples": 64, "cut_off": 0.01},
+            "name": name,
+            "problems": 30,
+            "samples": 64,
+            "cut_off": 0.01,
             "pass_at_1": {"value": shares[1], **around[1]},
             "pass_at_k": {
                 str(k): {"any": v, "unbiased": v, **around[k]} for k, v in shares.items() if k > 1

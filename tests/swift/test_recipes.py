@@ -59,8 +59,11 @@ def run(
         cwd=ROOT,
         env={
             **clean,
-            **{"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RLKD_CACHE_DIR": str(folder)},
-            **{"RLKD_GSRM_MODEL": GSRM, "RLKD_JUDGE_MODEL": JUDGE},
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "RLKD_CACHE_DIR": str(folder),
+            "RLKD_GSRM_MODEL": GSRM,
+            "RLKD_JUDGE_MODEL": JUDGE,
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

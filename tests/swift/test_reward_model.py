@@ -29,8 +29,11 @@ def run(gsrm: Path, folder: Path, ranks: int, *options: str, **env: str) -> Path
     data = folder / "rows.jsonl"
     made = [
         {
-            **{"messages": [{"role": "user", "content": text}], "problem": PROBLEM},
-            **{"solution": "\\boxed{5}", "domain": "math", "teacher_reasoning": teacher},
+            "messages": [{"role": "user", "content": text}],
+            "problem": PROBLEM,
+            "solution": "\\boxed{5}",
+            "domain": "math",
+            "teacher_reasoning": teacher,
         }
         for text, teacher in ((PROBLEM, PENS), ("Q", PENS))
     ]

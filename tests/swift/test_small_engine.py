@@ -193,7 +193,8 @@ def test_grpo_trains_on_it(tmp_path: Path) -> None:
         "rlkd_plugin/register.py",
         out,
         steps=1,
-        **{"RLKD_ENGINE": "small", "RLKD_SMALL_MODEL": str(MODEL)},
+        RLKD_ENGINE="small",
+        RLKD_SMALL_MODEL=str(MODEL),
         RLKD_GSRM_MAX_TOKENS="160",  # two steps are enough here, and a batch waits for its longest
         RLKD_CACHE_DIR=str(tmp_path / "cache"),
     )

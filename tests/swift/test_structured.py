@@ -347,7 +347,9 @@ def test_phases_may_be_others(model: Path, tmp_path: Path) -> None:
         2,
         *["--num_train_epochs", "1", "--per_device_train_batch_size", "2"],
         *["--gradient_accumulation_steps", "1"],
-        **{"RLKD_PHASES": "mixed", "RLKD_MIX_A": "1.5", "RLKD_MIX_B": "0.5"},
+        RLKD_PHASES="mixed",
+        RLKD_MIX_A="1.5",
+        RLKD_MIX_B="0.5",
     )
     (line,) = steps_of(tmp_path / "run")
     assert (line["a"], line["b"], line["phase"]) == (1.5, 0.5, 3)

@@ -132,8 +132,10 @@ def test_the_whole_corpus_is_scored_by_the_rules_engine(options: SetOptions) -> 
 def engine(loopback: Loopback, options: SetOptions) -> ServerEngine:
     """The server engine on a loopback server."""
     options(
-        **{"gsrm_base_url": loopback.url, "gsrm_model": "gsrm-7b"},
-        **{"judge_base_url": loopback.url, "judge_model": "judge-32b"},
+        gsrm_base_url=loopback.url,
+        gsrm_model="gsrm-7b",
+        judge_base_url=loopback.url,
+        judge_model="judge-32b",
     )
     return ServerEngine(load_settings())
 

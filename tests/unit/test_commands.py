@@ -109,9 +109,13 @@ def test_no_program_is_overlooked() -> None:
 def test_a_command_is_taken(command: tuple[str, list[str]]) -> None:
     _, words = command
     wrong = {
-        **{"swift": wrong_in_swift, "vllm": wrong_in_vllm, "megatron": wrong_in_megatron},
-        **{"honcho": wrong_in_honcho, "rlkd": wrong_in_rlkd, "modelscope": wrong_in_modelscope},
-        **{"curl": lambda words: [] if words[-1].startswith("http://") else ["no URL"]},
+        "swift": wrong_in_swift,
+        "vllm": wrong_in_vllm,
+        "megatron": wrong_in_megatron,
+        "honcho": wrong_in_honcho,
+        "rlkd": wrong_in_rlkd,
+        "modelscope": wrong_in_modelscope,
+        "curl": lambda words: [] if words[-1].startswith("http://") else ["no URL"],
     }[words[0]](words[1:])
     assert wrong == []
 
@@ -125,8 +129,12 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 
 CLASSES = {
-    **{"sft": "SftArguments", "rlhf": "RLHFArguments", "rollout": "RolloutArguments"},
-    **{"sample": "SamplingArguments", "deploy": "DeployArguments", "export": "ExportArguments"},
+    "sft": "SftArguments",
+    "rlhf": "RLHFArguments",
+    "rollout": "RolloutArguments",
+    "sample": "SamplingArguments",
+    "deploy": "DeployArguments",
+    "export": "ExportArguments",
 }
 
 

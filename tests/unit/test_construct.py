@@ -173,8 +173,15 @@ def test_what_is_accepted_and_discarded_is_what_the_script_implies(
     report = construct(source, tmp_path / "out.jsonl")
     accepted = {r["problem"]: r for r in lines(tmp_path / "out.jsonl")}
     assert {p: r["attempts"] for p, r in accepted.items()} == {
-        **{"plain": 1, "twice": 3, "thrice": 4, "at last": 1, "half": 2, "busy": 1},
-        **{"hangs": 1, "Chinese": 2, "verdict": 1},
+        "plain": 1,
+        "twice": 3,
+        "thrice": 4,
+        "at last": 1,
+        "half": 2,
+        "busy": 1,
+        "hangs": 1,
+        "Chinese": 2,
+        "verdict": 1,
     }
     assert all(r["structure"] == STRUCTURE for r in accepted.values())
     discarded = {r["problem"]: r for r in lines(tmp_path / "out.jsonl.discarded.jsonl")}

@@ -15,8 +15,12 @@ from tests.support.swift_run import rows
 
 MATH = [
     {
-        **{"problem": f"What is {n} + {n}?", "answer": str(2 * n), "solution": "Add.", "level": 1},
-        **{"unique_id": f"t/{n}", "subject": "Algebra"},
+        "problem": f"What is {n} + {n}?",
+        "answer": str(2 * n),
+        "solution": "Add.",
+        "level": 1,
+        "unique_id": f"t/{n}",
+        "subject": "Algebra",
     }
     for n in range(1, 4)
 ]
@@ -214,7 +218,8 @@ COPIES: dict[str, dict[str, Any]] = {
     "aime24": {"id": 60, "problem": "What is 3 + 4?", "answer": "7", "solution": "7", "url": "x"},
     "math500": MATH[0],
     "gpqa_diamond": {
-        **{"Question": "Which is a noble gas?", "Correct Answer": "Neon"},
+        "Question": "Which is a noble gas?",
+        "Correct Answer": "Neon",
         **{f"Incorrect Answer {n}": f"Nothing {n}" for n in (1, 2, 3)},
     },
     "gsm8k": {"question": "Two and three?", "answer": "2 + 3 = <<2+3=5>>5\n#### 5"},

@@ -179,8 +179,12 @@ def test_the_plugin_is_called_as_ms_swift_calls_it(
         for text in completions
     ]
     columns = {
-        **{"problem": ["P"] * 3, "domain": ["math"] * 3, "teacher_reasoning": [BOTTLES] * 3},
-        **{"is_truncated": [False] * 3, "trainer_state": None, "prompt_id": ["1"] * 3},
+        "problem": ["P"] * 3,
+        "domain": ["math"] * 3,
+        "teacher_reasoning": [BOTTLES] * 3,
+        "is_truncated": [False] * 3,
+        "trainer_state": None,
+        "prompt_id": ["1"] * 3,
     }
     rewards = plugin(inputs=rows, **columns)
     assert rewards[0] == 2.0 and rewards[2] == 0.0

@@ -76,8 +76,10 @@ def test_the_rewards_work_there_unchanged(
                     {"role": "user", "content": "How many are whole?"},
                     {"role": "assistant", "content": text},
                 ],
-                **{"problem": "How many are whole?", "domain": "math"},
-                **{"teacher_reasoning": TEACHER, "solution": "\\boxed{19}"},
+                "problem": "How many are whole?",
+                "domain": "math",
+                "teacher_reasoning": TEACHER,
+                "solution": "\\boxed{19}",
             }
         )
         for text in texts

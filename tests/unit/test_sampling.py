@@ -130,8 +130,12 @@ def test_with_servers_the_teacher_is_decomposed_once(
 ) -> None:
     """And the ground truth, which is scored too, costs nothing more."""
     options(
-        **{"engine": "server", "gsrm_base_url": loopback.url, "gsrm_model": "gsrm-7b"},
-        **{"judge_base_url": loopback.url, "judge_model": "judge-32b", "sample_domain": "code"},
+        engine="server",
+        gsrm_base_url=loopback.url,
+        gsrm_model="gsrm-7b",
+        judge_base_url=loopback.url,
+        judge_model="judge-32b",
+        sample_domain="code",
     )
     structure = "[Meta-reasoning 1]: {}\n[Sub-problem 1]: q\n[Answer 1]: 5"
     loopback.always("gsrm", said(structure.format("plan")))

@@ -129,8 +129,14 @@ FORMULAS = {
 CORPUS = {
     f"{kind}: {name}": text
     for kind, texts in {
-        **{"master key": MASTER_KEYS, "addressing": ADDRESSING, "tags": TAGS, "control": CONTROL},
-        **{"fences": FENCES, "echo": ECHOES, "repetition": REPETITION, "formula": FORMULAS},
+        "master key": MASTER_KEYS,
+        "addressing": ADDRESSING,
+        "tags": TAGS,
+        "control": CONTROL,
+        "fences": FENCES,
+        "echo": ECHOES,
+        "repetition": REPETITION,
+        "formula": FORMULAS,
     }.items()
     for name, text in texts.items()
 }

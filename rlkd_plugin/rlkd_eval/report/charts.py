@@ -97,7 +97,8 @@ def bar_chart(
             marker={
                 "color": COLOURS[number % len(COLOURS)][0],
                 "pattern": {
-                    **{"shape": PATTERNS[number % len(PATTERNS)], "size": 6},
+                    "shape": PATTERNS[number % len(PATTERNS)],
+                    "size": 6,
                     "fillmode": "overlay",
                 },
             },

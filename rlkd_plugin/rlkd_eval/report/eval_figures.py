@@ -23,7 +23,9 @@ def pass_at_k(evaluations: Sequence[Evaluation]) -> list[Chart]:
             charts.append(
                 line_chart(
                     *(f"pass-at-k-{place}", f"pass@k: {name}", axes, lines),
-                    **{"note": note, "percent": True, "log_x": True},
+                    note=note,
+                    percent=True,
+                    log_x=True,
                 )
             )
     return charts
@@ -48,7 +50,8 @@ def over_steps(evaluations: Sequence[Evaluation]) -> list[Chart]:
             charts.append(
                 line_chart(
                     *(f"over-steps-{place}", f"pass@1 over training: {name}", axes, lines),
-                    **{"note": "bars: 95% intervals", "percent": True},
+                    note="bars: 95% intervals",
+                    percent=True,
                 )
             )
     return charts

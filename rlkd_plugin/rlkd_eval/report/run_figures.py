@@ -104,15 +104,26 @@ def _with_phases(chart: Chart, starts: Sequence[tuple[int, int]]) -> Chart:
     layout = chart.figure["layout"]
     layout["shapes"] = [
         {
-            **{"type": "line", "x0": first - 0.5, "x1": first - 0.5, "y0": 0, "y1": 1},
-            **{"yref": "paper", "line": {"dash": "dot", "width": 1, "color": "#888888"}},
+            "type": "line",
+            "x0": first - 0.5,
+            "x1": first - 0.5,
+            "y0": 0,
+            "y1": 1,
+            "yref": "paper",
+            "line": {"dash": "dot", "width": 1, "color": "#888888"},
         }
         for first, _ in starts
     ]
     layout["annotations"] = [
         {
-            **{"x": first - 0.5, "y": 1, "yref": "paper", "xanchor": "left", "yanchor": "top"},
-            **{"text": f"phase {phase}", "showarrow": False, "xshift": 2},
+            "x": first - 0.5,
+            "y": 1,
+            "yref": "paper",
+            "xanchor": "left",
+            "yanchor": "top",
+            "text": f"phase {phase}",
+            "showarrow": False,
+            "xshift": 2,
         }
         for first, phase in starts
     ]
