@@ -18,14 +18,14 @@ from swift.dataset.dataset_syntax import DatasetSyntax
 from swift.dataset.loader import DatasetLoader
 from swift.utils import get_logger, safe_ddp_context
 
-from rlkd_plugin import __version__
+from rlkd_plugin import __version__, rlkd_data
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_data.rows.formats import FORMATS, Format
 from rlkd_plugin.rlkd_data.rows.row_files import check_columns, row_files
 from rlkd_plugin.rlkd_data.rows.row_format import Row
 from rlkd_plugin.swift_hooks.data.carried_rows import CARRIED, PLACE, carried_rows, opened_row
 
-SAMPLES = Path(__file__).parents[1] / "rlkd_data" / "samples"
+SAMPLES = Path(rlkd_data.__file__).with_name("samples")
 
 logger = get_logger()
 
