@@ -16,19 +16,24 @@ from typing import Any, BinaryIO
 from rlkd_plugin.gsrm import FormatError, RlkdError
 
 BLOCK = 1 << 16
-"""Bytes read at once while the end of the last whole line is looked for."""
+"""Bytes read at once in the search for the end of the last whole line."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def write_whole(file: Path, content: str | bytes) -> None:
-    """Replace a file: a reader sees the old content or the new, on network file systems too.
+@contextmanager
+def open_whole(file: Path) -> Iterator[BinaryIO]:
+    """Open a file to replace: a reader sees the old content or all that the body writes.
+
+    This holds on network file systems too.
 
     Raises:
-        OSError: if it cannot be written; then the old content stays, and nothing is left beside it.
+        OSError: if it cannot be written; then, as after any error of the body, the old content
+            stays, and nothing is left beside it.
     """
     part = file.with_name(f".{file.name}.{os.getpid()}.{uuid.uuid4().hex}")
     try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        with part.open("wb") as content:
+            yield content
         publish(part, file)
     except BaseException:
         with suppress(OSError):
@@ -36,36 +41,61 @@ def write_whole(file: Path, content: str | bytes) -> None:
         raise
 
 
+def write_whole(file: Path, content: str | bytes) -> None:
+    """Replace a file's content at once, as `open_whole` does.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with open_whole(file) as whole:
+        whole.write(content.encode() if isinstance(content, str) else content)
+
+
 def publish(part: Path, file: Path) -> None:
-    """Give a file that is complete the name under which it is read; both on one file system."""
+    """Rename a complete file to the name under which it is read; both on one file system."""
     os.replace(part, file)
 
 
 @contextmanager
 def claimed(file: Path, out: Path | None = None) -> Iterator[BinaryIO]:
-    """Open a file to read and append, unbuffered, for this process alone, and make it if absent.
+    """Open a file to read and append, unbuffered, for this process alone; create it if absent.
 
     Args:
         file: to open.
-        out: what the message calls it; `file` itself where nothing is given.
+        out: what the message calls it; `file` itself by default.
 
     Raises:
-        RlkdError: if another process has claimed it.
+        RlkdError: if another process has claimed it, or has published it a moment ago.
     """
     with file.open("ab+", buffering=0) as lines:
         try:
             fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not (file.exists() and os.path.samestat(os.fstat(lines.fileno()), file.stat())):
-                raise BlockingIOError  # the other process has just published it
-        except BlockingIOError:
-            raise RlkdError(
-                f"another job writes {out or file}; wait for it, or name another file"
-            ) from None
+            ours = os.path.samestat(os.fstat(lines.fileno()), file.stat())
+        except (BlockingIOError, FileNotFoundError):
+            ours = False
+        if not ours:
+            raise RlkdError(f"another job writes {out or file}; wait for it, or name another file")
         yield lines
 
 
+def append_all(lines: BinaryIO, content: bytes) -> None:
+    """Append to a claimed file: all of the content or, where an error stops it, nothing.
+
+    Raises:
+        OSError: if there is no room for it.
+    """
+    end = lines.seek(0, os.SEEK_END)
+    written = 0
+    try:
+        while written < len(content):  # a disk with little room takes a part first
+            written += lines.write(content[written:])
+    except OSError:
+        lines.truncate(end)
+        raise
+
+
 def cut_half_line(lines: BinaryIO) -> bool:
-    """Remove what a kill left of a last line, and return whether there was any."""
+    """Remove a last line that a kill cut off, and return whether there was one."""
     size = lines.seek(0, os.SEEK_END)
     keep = size
     while keep > 0:
@@ -82,9 +112,9 @@ def cut_half_line(lines: BinaryIO) -> bool:
 
 
 def append_lines(file: Path, lines: bytes) -> None:
-    """Append whole lines in one write, and make the file and its folder if absent.
+    """Append whole lines in one write; create the file and its folder if absent.
 
-    Half a line that a kill left becomes a line of its own, which a reader skips.
+    A last line that a kill cut off becomes a line of its own, which a reader skips.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("ab+") as end:
@@ -94,15 +124,21 @@ def append_lines(file: Path, lines: bytes) -> None:
         end.write(lines)
 
 
-def json_line(row: Mapping[str, Any]) -> bytes:
+def json_line(row: Mapping[str, Any], *, escape: bool = False) -> bytes:
     """Return a row as a line of JSON; what JSON does not know, a date for example, as its text.
 
+    Args:
+        row: to write.
+        escape: write half a surrogate pair, which a model's reply may hold, as its JSON escape.
+
     Raises:
-        FormatError: if a text of it holds what UTF-8 cannot.
+        FormatError: if a text holds what UTF-8 cannot, and `escape` is not set.
     """
     try:
         return (json.dumps(row, ensure_ascii=False, default=str) + "\n").encode("utf-8")
     except UnicodeEncodeError as error:
+        if escape:
+            return (json.dumps(row, default=str) + "\n").encode("ascii")
         half = error.object[error.start]
         raise FormatError(f"half a surrogate pair, which no file can hold: {half!a}") from None
 
@@ -127,9 +163,9 @@ def json_object(line: bytes) -> dict[str, Any]:
 
 
 def json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any] | FormatError]]:
-    """Yield each line's number, from 1, and its object, or why it is none; blank lines are skipped.
+    """Yield each line's number, from 1, with its object, or with the error of a broken line.
 
-    Memory is flat: a line at a time is read. A byte order mark is no part of the first line.
+    Blank lines are skipped, and so is a byte order mark. One line at a time is in memory.
     """
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -145,10 +181,10 @@ def json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any] | FormatError]]
 
 
 def strict_json_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a file that our own job wrote.
+    """Yield the objects of a file that a job of the plugin wrote.
 
     Raises:
-        RlkdError: at a line that is none; it names file and line.
+        RlkdError: at a broken line; the message names file and line.
     """
     for number, row in json_lines(file):
         if isinstance(row, FormatError):

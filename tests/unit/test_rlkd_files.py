@@ -1,0 +1,261 @@
+"""Files that a kill leaves whole: replaced at once, claimed by one process, read line by line."""
+
+import datetime
+import subprocess
+import sys
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlkd_plugin import rlkd_files
+from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.rlkd_files import (
+    append_all,
+    append_lines,
+    claimed,
+    cut_half_line,
+    json_line,
+    json_lines,
+    json_object,
+    open_whole,
+    publish,
+    strict_json_lines,
+    write_whole,
+)
+
+
+@pytest.mark.parametrize("content", ["é\n", b"\xe9"])
+def test_a_file_is_replaced_and_nothing_is_left_beside_it(
+    content: str | bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "out.json"
+    file.write_text("old")
+    write_whole(file, content)
+    assert file.read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, MemoryError])
+def test_a_write_that_stops_half_way_leaves_the_old_content(
+    error: type[BaseException], tmp_path: Path
+) -> None:
+    file = tmp_path / "out.json"
+    file.write_text("old")
+    with pytest.raises(error), open_whole(file) as content:
+        content.write(b"half of the n")
+        raise error
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_old_content_is_read_until_the_new_is_complete(tmp_path: Path) -> None:
+    file = tmp_path / "out.json"
+    file.write_text("old")
+    with open_whole(file) as content:
+        content.write(b"new")
+        assert file.read_text() == "old"
+    assert file.read_text() == "new"
+
+
+def test_a_rename_that_fails_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "out.json"
+    file.write_text("old")
+
+    def fail(part: Path, file: Path) -> None:
+        raise OSError("the network file system is gone")
+
+    monkeypatch.setattr(rlkd_files, "publish", fail)
+    with pytest.raises(OSError, match="is gone"):
+        write_whole(file, "new")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_published_file_takes_the_place_of_the_old(tmp_path: Path) -> None:
+    part, file = tmp_path / "part", tmp_path / "file"
+    part.write_text("new")
+    file.write_text("old")
+    publish(part, file)
+    assert (file.read_text(), part.exists()) == ("new", False)
+
+
+CLAIM = """
+import sys
+from pathlib import Path
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_files import claimed
+try:
+    with claimed(Path(sys.argv[1]), Path("OUT")):
+        print("claimed")
+except RlkdError as error:
+    print(error)
+"""
+
+
+def claim_elsewhere(file: Path) -> str:
+    """Claim a file in another process, and return what came of it."""
+    command = [sys.executable, "-c", CLAIM, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_a_claimed_file_is_refused_to_another_process_until_it_is_closed(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    with claimed(file):
+        assert claim_elsewhere(file) == (
+            "another job writes OUT; wait for it, or name another file"
+        )
+    assert claim_elsewhere(file) == "claimed"
+
+
+def test_a_claim_keeps_what_the_file_holds(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b"one\n")
+    with claimed(file) as lines:
+        lines.seek(0)
+        assert lines.read() == b"one\n"
+        lines.write(b"two\n")
+        assert file.read_bytes() == b"one\ntwo\n"  # nothing waits in a buffer
+
+
+@pytest.mark.parametrize("successor", [None, b"", b"of a third job"])
+def test_a_file_that_was_published_before_the_lock_came_is_refused(
+    successor: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was opened as the part of a job, and is that job's result when it is locked."""
+    part, out = tmp_path / ".part", tmp_path / "out"
+
+    def lock_late(lines: object, how: int) -> None:
+        part.rename(out)
+        if successor is not None:
+            part.write_bytes(successor)
+
+    monkeypatch.setattr(rlkd_files.fcntl, "flock", lock_late)
+    with pytest.raises(RlkdError, match=f"another job writes {out}"), claimed(part, out):
+        pass
+
+
+class LittleRoom(FileIO):
+    """A raw file on a disk that takes three bytes of a write at a time, and then no more."""
+
+    def __init__(self, file: Path, room: int) -> None:
+        super().__init__(file, "ab+")
+        self.room = room
+
+    def write(self, content: Any) -> int:
+        if not self.room:
+            raise OSError("no space left")
+        taken = super().write(content[: min(self.room, 3)])
+        self.room -= taken
+        return taken
+
+
+def test_a_write_in_parts_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    with LittleRoom(file, room=100) as lines:
+        append_all(lines, b"0123456789\n")
+    assert file.read_bytes() == b"0123456789\n"
+
+
+def test_of_a_line_without_room_nothing_stays(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b"before\n")
+    with LittleRoom(file, room=5) as lines, pytest.raises(OSError, match="no space left"):
+        append_all(lines, b"0123456789\n")
+    assert file.read_bytes() == b"before\n"
+
+
+@pytest.mark.parametrize("whole", [b"", b"\n", b"one\ntwo\n", b"x" * 70_000 + b"\n"])
+@pytest.mark.parametrize("half", [b"", b'{"n', b"y" * 200_000])
+def test_half_a_last_line_is_cut(half: bytes, whole: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(whole + half)
+    with claimed(file) as lines:
+        assert cut_half_line(lines) == bool(half)
+        lines.write(b"next\n")
+    assert file.read_bytes() == whole + b"next\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, b"two\nthree\n"),
+        (b"", b"two\nthree\n"),
+        (b"one\n", b"one\ntwo\nthree\n"),
+        (b'{"hal', b'{"hal\ntwo\nthree\n'),
+    ],
+)
+def test_lines_are_appended_and_half_a_line_stays_apart(
+    before: bytes | None, after: bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "new folder" / "trace.jsonl"
+    if before is not None:
+        file.parent.mkdir()
+        file.write_bytes(before)
+    append_lines(file, b"two\nthree\n")
+    assert file.read_bytes() == after
+
+
+def test_a_row_is_written_in_one_line_of_utf_8() -> None:
+    row = {"text": "多少\n\u2028", "day": datetime.date(2026, 11, 26)}
+    assert json_line(row) == '{"text": "多少\\n\u2028", "day": "2026-11-26"}\n'.encode()
+
+
+def test_half_a_surrogate_pair_is_an_error_or_its_escape() -> None:
+    row = {"text": "多 \ud83d"}
+    with pytest.raises(FormatError, match=r"half a surrogate pair.*'\\ud83d'"):
+        json_line(row)
+    line = json_line(row, escape=True)
+    assert line == b'{"text": "\\u591a \\ud83d"}\n'
+    assert json_object(line) == row
+    assert json_line({"text": "多"}, escape=True) == json_line({"text": "多"})
+
+
+BROKEN = [
+    (b'{"n": ', "broken JSON: Expecting value, character 7"),
+    (b"[1, 2]", r"no JSON object: \[1, 2\]"),
+    (b'{"n": "caf\xe9"}', "not UTF-8: byte 11 of the line"),
+    (b"[" * 200_000, "JSON that Python does not read: "),
+    (b"9" * 5000, "JSON that Python does not read: "),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), BROKEN)
+def test_a_line_that_is_no_object_says_why(line: bytes, message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        json_object(line)
+
+
+def test_lines_are_read_with_their_numbers(tmp_path: Path) -> None:
+    """A byte order mark, blank lines, Windows' ends of lines and a last line without one."""
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"n": 1}\r\n\n  \n{"n": \n{"n": 5}')
+    (first, row), (second, error), last = json_lines(file)
+    assert ((first, row), last) == ((1, {"n": 1}), (5, {"n": 5}))
+    assert (second, str(error)) == (4, "broken JSON: Expecting value, character 7")
+
+
+def test_a_byte_order_mark_inside_a_file_is_a_fault(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b'{}\n\xef\xbb\xbf{"n": 1}\n')
+    assert [isinstance(row, FormatError) for _, row in json_lines(file)] == [False, True]
+
+
+def test_a_line_separator_of_unicode_ends_no_line(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    rows = [{"text": "a\u2028b\x85c\x0cd\re"}, {"text": ""}]
+    file.write_bytes(b"".join(map(json_line, rows)))
+    assert [row for _, row in json_lines(file)] == rows
+
+
+def test_a_broken_line_of_our_own_file_is_an_error_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b'{"n": 1}\n\n{"n": 2}\n{"n"\n')
+    read = strict_json_lines(file)
+    assert [next(read), next(read)] == [{"n": 1}, {"n": 2}]
+    with pytest.raises(RlkdError, match=r"rows\.jsonl:4: broken JSON"):
+        next(read)
