@@ -9,13 +9,13 @@ import typer
 
 def check() -> None:
     """Ask the GSRM and the judge that the RLKD_ variables name, and say which to change."""
-    from rlkd_plugin.llm_io.settings import load_settings, unknown_variables
+    from rlkd_plugin.llm_io.settings import load_settings, unknown_variable_warnings
     from rlkd_plugin.rlkd_eval.check import check_engine
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
     settings = load_settings()
-    for name in unknown_variables():
-        typer.echo(f"look   {name} is set, but no setting has this name")
+    for warning in unknown_variable_warnings():
+        typer.echo(f"look   {warning}")
     if settings.engine == "rules":
         typer.echo("ok     RLKD_ENGINE=rules needs no server (a stand-in for a GSRM and a judge)")
         return
@@ -40,14 +40,14 @@ def judge_check(
     wrong: Annotated[int, typer.Option(help="Pairs to show that it gets wrong.")] = 10,
 ) -> None:
     """Run a judge over labelled pairs: how often is it right, before a run depends on it?"""
-    from rich.console import Console
-
     from rlkd_plugin.llm_io.settings import load_settings
-    from rlkd_plugin.rlkd_eval.judge_check import PAIRS, judged, read_pairs, show
+    from rlkd_plugin.rlkd_cli.tables.consoles import plain_console
+    from rlkd_plugin.rlkd_cli.tables.judge_table import show_judge
+    from rlkd_plugin.rlkd_eval.judge_check import PAIRS, judged, read_pairs
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
     settings = load_settings()
     known = read_pairs(pairs or PAIRS)
     engine, _ = choose_engine(settings, ["judge"])
-    console = Console(markup=False, highlight=False)
-    show(asyncio.run(judged(known, engine)), settings.judge_threshold, console, wrong)
+    found = asyncio.run(judged(known, engine))
+    show_judge(found, settings.judge_threshold, plain_console(), wrong)

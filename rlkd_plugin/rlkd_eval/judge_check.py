@@ -15,9 +15,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import get_args
 
-from rich.console import Console
-from rich.table import Table
-
 from rlkd_plugin.engines.base import Engine, Usage, Verdict
 from rlkd_plugin.gsrm import FIELDS, Field, RlkdError
 from rlkd_plugin.gsrm.texts import obvious_verdict
@@ -138,52 +135,8 @@ def rates(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> Rates:
     )
 
 
-def show(found: Judged, threshold: float, console: Console, wrong: int = 10) -> None:
-    """Print the rates by field and by domain, what it cost, and some wrong verdicts."""
-    table = Table("", *("pairs", "accuracy", "false yes", "false no", "unreadable", "AUC"))
-    table.columns[0].no_wrap = True
-    for column in table.columns[1:]:
-        column.justify = "right"
-    told = list(zip(found.pairs, found.verdicts, strict=True))
-    groups = {
-        **{name: [t for t in told if t[0].field == name] for name in FIELDS},
-        **{n: [t for t in told if t[0].domain == n] for n in dict.fromkeys(_domains(found))},
-        "all": told,
-    }
-    for name, some in groups.items():
-        if some:
-            pairs, verdicts = zip(*some, strict=True)
-            one = rates(pairs, verdicts)
-            shares = one.accuracy, one.false_positive, one.false_negative, one.unreadable
-            auc = "" if one.auc is None else f"{one.auc:.3f}"
-            table.add_row(name, str(one.pairs), *map(_percent, shares), auc)
-    console.print(table)
-    sources = [verdict.source for verdict in found.verdicts]
-    counts = ", ".join(f"{sources.count(name)} by {name}" for name in dict.fromkeys(sources))
-    usage = found.usage
-    console.print(
-        f"verdicts: {counts}; threshold {threshold:g}; {usage.requests:,} requests, "
-        f"{usage.prompt_tokens:,} tokens in, {found.seconds:.1f} s",
-        soft_wrap=True,
-    )
-    mistakes = [(p, v) for p, v in told if p.match != v.matched]
-    for pair, verdict in mistakes[:: max(1, len(mistakes) // wrong)][:wrong] if wrong else []:
-        sure = "" if verdict.probability is None else f" ({verdict.probability:.2f})"
-        said = "yes" if verdict.matched else "no"
-        console.print(f"\nsays {said}{sure}, {pair.domain} {pair.field}:", soft_wrap=True)
-        console.print(f"  {pair.first}\n  {pair.second}", soft_wrap=True)
-
-
-def _domains(found: Judged) -> list[str]:
-    return [pair.domain for pair in found.pairs if pair.domain]
-
-
 def _share(flags: Sequence[bool]) -> float | None:
     return sum(flags) / len(flags) if flags else None
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}"
 
 
 def _auc(matched: Sequence[float], unmatched: Sequence[float]) -> float | None:
