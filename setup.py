@@ -15,10 +15,16 @@ VERSION = re.search(
 )[1]
 
 REQUIRES = [
-    "ms-swift>=4.5.3,<4.7",  # the trainer; up to 4.5.2 it loads plugin files in another way
+    # The trainer. With 4.5.3 five of our YAMLs do not start: it takes no numbers in a list, and no
+    # `dataloader_num_workers: 0` beside its persistent workers. The plugin holds on to what is not
+    # its public interface, so each minor version has to be looked at first.
+    "ms-swift>=4.6.0,<4.7",
     "msgspec",  # reads traces and results; ms-swift 4.6.0 imports it and does not declare it
     "math_verify",  # the same for its reward `accuracy`; it also checks our gold answers
-    "pydantic-settings",  # the options, read from RLKD_ variables and validated
+    "latex2sympy2_extended",  # says which parts of a gold answer math_verify reads; it stands on it
+    "numpy",  # cosines of `rlkd subset` and `rlkd diversity`
+    "pydantic",  # validates the options
+    "pydantic-settings",  # reads them from RLKD_ variables
     "aiohttp",  # requests to the GSRM and the judge, many in flight at once
     "tenacity",  # the one retry policy of these requests
     "typer",  # the `rlkd` command
@@ -47,7 +53,9 @@ EXTRAS = {
     ],
     "eval": [
         "evalscope",  # draws and scores the test sets; ms-swift evaluates with it
+        "openai",  # the error of a refused request, by which evalscope ends; it stands on it
         "plotly",  # the charts of `rlkd report`; its script goes into the page
+        "jinja2",  # its page, with every text escaped
     ],
     "recipes": [
         "honcho",  # runs a Procfile: servers and trainer together
@@ -65,12 +73,22 @@ EXTRAS = {
         "deepspeed",  # ZeRO-3 on two CPU ranks, as the recipes use it on devices
         "gguf",  # reads the demo model where no model hub can be reached
         "evalscope",  # `rlkd eval`, against a scripted server
+        "openai",  # as in `eval`
+        "plotly",  # the charts of `rlkd report`
+        "jinja2",  # its page
         "honcho",  # the Procfiles of swift_configs/
         "pyyaml",  # reads swift_configs/ in the tests, as ms-swift does
-        "plotly",  # the charts of `rlkd report`
         "ruff",  # lint and format
+        "pyright[nodejs]",  # checks types; it runs on Node.js, which comes as a wheel then
+        "import-linter",  # holds the order of the layers
+        "build",  # the wheel that a test installs into an environment of its own
+        "setuptools>=77",  # builds it there, where no index may be reached; as in pyproject.toml
     ],
 }
+
+RECIPES = "rlkd_plugin.rlkd_cli.swift_configs"
+"""Where a wheel has the recipes: no first-level name, as ms-swift puts `rlkd_plugin/` on
+`sys.path`. A clone and an editable install read them at the repository's top."""
 
 setup(
     name="rlkd_plugin",
@@ -78,11 +96,28 @@ setup(
     description="RLKD for ms-swift: distil a teacher's reasoning structure into a student by GRPO",
     long_description=(ROOT / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
+    author="The rlkd_plugin authors",
+    project_urls={
+        "ms-swift": "https://github.com/modelscope/ms-swift",
+        "Code of the paper's authors": "https://github.com/xsc1234/RLKD",
+    },
+    keywords=[
+        "ms-swift",
+        "reinforcement learning",
+        "GRPO",
+        "knowledge distillation",
+        "reasoning",
+        "reward model",
+        "large language models",
+    ],
     license_expression="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.10",
-    packages=find_packages(include=["rlkd_plugin*"]),
+    packages=[*find_packages(include=["rlkd_plugin*"]), RECIPES],
+    package_dir={RECIPES: "swift_configs"},
     package_data={
+        "rlkd_plugin": ["py.typed"],
+        RECIPES: ["*.yaml", "*.env", "Procfile.*"],
         "rlkd_plugin.gsrm.prompts": ["*.txt"],
         "rlkd_plugin.rlkd_data": ["samples/*.jsonl"],
         "rlkd_plugin.swift_hooks.local": ["small_gsrm/*"],
@@ -93,8 +128,14 @@ setup(
     entry_points={"console_scripts": ["rlkd = rlkd_plugin.rlkd_cli:app"]},
     classifiers=[
         "Development Status :: 4 - Beta",
+        "Environment :: Console",
         "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
 )

@@ -15,7 +15,7 @@ from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_cli.data_commands import construct, prepare, structure, subset
 from rlkd_plugin.rlkd_cli.engine_commands import check, judge_check
 from rlkd_plugin.rlkd_cli.eval_commands import diversity, diversity_table, eval_table, evaluate
-from rlkd_plugin.rlkd_cli.plugin_commands import guard, path
+from rlkd_plugin.rlkd_cli.plugin_commands import guard, path, recipes
 from rlkd_plugin.rlkd_cli.report_commands import curves, report
 
 PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -62,6 +62,7 @@ def main(
 
 
 app.command()(path)
+app.command()(recipes)
 app.command()(check)
 app.command()(judge_check)
 app.command()(prepare)

@@ -1,14 +1,44 @@
-"""The commands about the plugin itself: its file, and a guard for the processes of a run."""
+"""The commands about the plugin itself: its file, its recipes, and a guard for a run."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rlkd_plugin.gsrm import RlkdError
+
 
 def path() -> None:
     """Print the plugin file's path, for `swift rlhf --external_plugins $(rlkd path)`."""
-    typer.echo(Path(__file__).resolve().parents[1].joinpath("register.py"))
+    from rlkd_plugin.rlkd_cli.recipe_files import PLUGIN_FILE
+
+    typer.echo(PLUGIN_FILE)
+
+
+def recipes(
+    name: Annotated[str, typer.Argument(help="Recipe to copy; without it all are listed.")] = "",
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Folder to copy it to.")
+    ] = None,
+) -> None:
+    """List the recipes, or copy one with its Procfiles and .env file, so that it runs from DIR."""
+    from rlkd_plugin.rlkd_cli import recipe_files
+
+    if not name:
+        known = recipe_files.known_recipes()
+        width = max(map(len, known))
+        for each, file in known.items():
+            typer.echo(f"{each:<{width}}  {recipe_files.title_of(file)}")
+        typer.echo("\nrlkd recipes NAME DIR copies one with all that it needs.")
+        return
+    recipe = recipe_files.find_recipe(name)
+    if folder is None:
+        raise RlkdError(f"name the folder to copy it to: rlkd recipes {name} DIR")
+    copy = recipe_files.copy_recipe(recipe, folder)
+    typer.echo(f"in {folder}: {', '.join(copy.files)}\nStart it there:")
+    for line in (f"cd {shlex.quote(str(folder))}", *copy.commands):
+        typer.echo(f"    {line}")
 
 
 def guard(
