@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from rlkd_plugin.swift_hooks.structured.callback import Latest, RlkdStructured, mask_to
-from rlkd_plugin.swift_hooks.structured.loss import structured_loss
+from rlkd_plugin.swift_hooks.structured.callback import Latest, RlkdStructured
+from rlkd_plugin.swift_hooks.structured.loss import mask_to, structured_loss
 from rlkd_plugin.swift_hooks.structured.tokens import META, NAME, SOLVE
 from tests.swift.test_structured import losses, raw_pairs
 from tools.stand_ins.tiny_model import tiny_model

@@ -9,7 +9,7 @@ micro-batches and ranks. It keeps a and b, logs, and saves its state in `trainer
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from swift.callbacks import TrainerCallback
@@ -23,19 +23,27 @@ from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.gsrm.phases import Phase, PhaseWeights
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.swift_hooks.structured.checks import check_rows, check_steps
-from rlkd_plugin.swift_hooks.structured.loss import CODES
+from rlkd_plugin.swift_hooks.structured.loss import mask_to
+from rlkd_plugin.swift_hooks.structured.step import StructuredTrainer
 from rlkd_plugin.swift_hooks.structured.tokens import META, SOLVE
 
-KEPT: dict[Phase, tuple[float, ...]] = {"meta": (META,), "solve": (SOLVE,), "mixed": (META, SOLVE)}
-"""The sets whose tokens a phase learns."""
+PHASE_CODES: dict[Phase, tuple[float, ...]] = {
+    "meta": (META,),
+    "solve": (SOLVE,),
+    "mixed": (META, SOLVE),
+}
+"""Codes of the token sets that each phase learns."""
 
 STEPS = "steps an epoch"
+"""Name in a checkpoint's state of the number of optimizer steps in an epoch."""
 
 logger = get_logger()
 
 
 class RlkdStructured(TrainerCallback, ExportableState):
     """`--callbacks rlkd_structured`, with the loss and the loss scale of the same name."""
+
+    trainer: StructuredTrainer
 
     def __init__(self, args: TrainingArguments, trainer: Trainer) -> None:
         super().__init__(args, trainer)
@@ -50,7 +58,7 @@ class RlkdStructured(TrainerCallback, ExportableState):
         return PhaseWeights(self.settings.mix_a, self.settings.mix_b, self.settings.phase_interval)
 
     def _frame(self) -> dict[str, Any]:
-        """Return what has to be the same for a run to go on from a checkpoint."""
+        """Return the settings that a run and the checkpoint that it resumes from must share."""
         return {
             "RLKD_PHASES": ",".join(self.phases),
             "RLKD_PHASE_INTERVAL": self.settings.phase_interval,
@@ -67,26 +75,28 @@ class RlkdStructured(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Look at all rows, and take up the state of the checkpoint that the run goes on from.
+        """Check all rows, and restore the state of the checkpoint that the run resumes from.
 
         Raises:
             RlkdError: if a row is no structure, the steps do not fit the phases, or the checkpoint
                 is of another run.
         """
         self.epoch_steps = check_steps(args, kwargs["train_dataloader"], len(self.phases))
-        for which in ("train_dataset", "eval_dataset"):
-            check_rows(which, getattr(self.trainer, which))
+        check_rows("train_dataset", self.trainer.train_dataset)
+        check_rows("eval_dataset", self.trainer.eval_dataset)
         self.weights = self._fresh_weights()
         name = type(self).__name__
+        # annotated as the list of callbacks of which Transformers makes this dictionary
+        states = cast("dict[str, dict[str, Any]]", state.stateful_callbacks)
         if state.global_step:
             if args.ignore_data_skip and state.global_step % self.epoch_steps:
                 raise RlkdError(
-                    f"--ignore_data_skip true would begin the epoch of step {state.global_step} "
-                    "anew, and the last phase would be cut: leave it out"
+                    f"--ignore_data_skip true would restart the epoch of step {state.global_step}, "
+                    "and the run would end within the last phase: remove it"
                 )
-            self._restore(state.stateful_callbacks.get(name), state.global_step)
+            self._restore(states.get(name), state.global_step)
         # Transformers looks up this name when it saves, and a foreign checkpoint has none
-        state.stateful_callbacks[name] = self.state()
+        states[name] = self.state()
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -101,10 +111,10 @@ class RlkdStructured(TrainerCallback, ExportableState):
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """End the phase; it must have had something to learn.
+        """End the phase.
 
         Raises:
-            RlkdError: if it had not.
+            RlkdError: if no step of it had a token to learn.
         """
         self.weights.check(self.phase)
 
@@ -132,7 +142,7 @@ class RlkdStructured(TrainerCallback, ExportableState):
                 metrics[name].update(value)
         for name, count in zip(("tokens_meta", "tokens_solve"), step.tokens, strict=True):
             metrics[name].update(float(count))
-        metrics["phase"] = Latest(float(list(KEPT).index(self.phase) + 1))
+        metrics["phase"] = Latest(float(list(PHASE_CODES).index(self.phase) + 1))
         if self.phase == "mixed":
             metrics["a"], metrics["b"] = map(Latest, step.weights)
 
@@ -141,17 +151,19 @@ class RlkdStructured(TrainerCallback, ExportableState):
             if step >= self.epoch_steps:
                 raise RlkdError(
                     "the checkpoint has no state of rlkd_structured, and phase "
-                    f"{step // self.epoch_steps + 1} goes on from the losses of the phases before "
-                    "it; start from a checkpoint of such a run, or train anew"
+                    f"{step // self.epoch_steps + 1} needs the losses of the phases before it; "
+                    "resume from a checkpoint of such a run, or train from the start"
                 )
-            logger.warning("rlkd: the checkpoint has no state of rlkd_structured: L1 counts anew")
+            logger.warning(
+                "rlkd: the checkpoint has no state of rlkd_structured: L1 is summed from this step"
+            )
             return
         saved = checkpoint["attributes"]["saved"]
         for name, value in self._frame().items():
             if saved["frame"].get(name) != value:
                 raise RlkdError(
                     f"the checkpoint is of a run with {name}={saved['frame'].get(name)}, this one "
-                    f"has {value}: give what it was trained with"
+                    f"has {value}: give the value that it was trained with"
                     + (" (data, devices, batch size and accumulation)" if name == STEPS else "")
                 )
         self.weights = PhaseWeights.from_dict(saved["weights"])
@@ -167,45 +179,28 @@ class RlkdStructured(TrainerCallback, ExportableState):
 
         Args:
             host: the trainer's own `get_batch_samples`.
-            epoch_iterator: of the micro-batches.
+            epoch_iterator: yields the micro-batches.
             num_batches: of a step, fewer at an epoch's end.
             device: where tokens are counted.
 
         Returns:
-            The micro-batches, and how many tokens the step learns, over all ranks.
+            The micro-batches, and the number of tokens that the step learns, over all ranks.
         """
         batches, items = host(epoch_iterator, num_batches, device)
         if not batches:
             return batches, items
         counts = torch.zeros(2, dtype=torch.long, device=device)
         for batch in batches:
-            counts += mask_to(batch, KEPT[self.phase]).to(device)
+            counts += mask_to(batch, PHASE_CODES[self.phase]).to(device)
         counts = self.trainer.accelerator.gather(counts).view(-1, 2).sum(0)
-        self.trainer.rlkd_step.tokens = tuple(counts.tolist())
+        meta, solve = counts.tolist()
+        self.trainer.rlkd_step.tokens = meta, solve
         self.trainer.rlkd_step.losses.clear()
         return batches, counts.sum().clamp(min=1)
 
 
-def mask_to(batch: dict[str, torch.Tensor], kept: tuple[float, ...]) -> torch.Tensor:
-    """Take the tokens outside the sets out of a batch's labels and codes, in place.
-
-    Args:
-        batch: with `labels` and `loss_scale` (the codes), both of shape (B, L); -100 is no label.
-        kept: the codes of the sets that stay.
-
-    Returns:
-        How many tokens of META and of SOLVE stay, shape (2,).
-    """
-    labels, codes = batch["labels"], batch["loss_scale"]
-    stays = (labels != -100) & (sum(codes == code for code in kept) > 0)
-    batch["labels"] = labels.masked_fill(~stays, -100)
-    batch["loss_scale"] = codes.masked_fill(~stays, 0)
-    predicted = batch["loss_scale"][:, 1:]  # nothing predicts the first token
-    return torch.stack([(predicted == code).sum() for code in CODES])
-
-
 class Latest(Metric):
-    """A value that is logged as it is, not as a mean over the steps since the last log."""
+    """Logs the latest value, not the mean over the steps since the last log."""
 
     def __init__(self, value: float | None = None) -> None:
         super().__init__()
@@ -215,7 +210,7 @@ class Latest(Metric):
         self.value = value
 
     def compute(self) -> float | None:
-        """Return the value of the last step; the same on every rank."""
+        """Return the value of the last step, which is the same on every rank."""
         return self.value
 
     def reset(self) -> None:

@@ -1,11 +1,12 @@
-"""What structured fine-grained training refuses, and when: before the model is loaded where it can.
+"""Checks arguments and rows before structured fine-grained training begins.
 
-Not here: the training itself (`structured_training`).
+The arguments before a model is loaded. Not here: the training itself (`callback`, `loss`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from datasets import Dataset
 from swift.dataset import AddLengthPreprocessor
 from swift.trainers import TrainerFactory, TrainingArguments
 from swift.utils import get_logger
@@ -14,18 +15,18 @@ from rlkd_plugin.gsrm import FormatError, RlkdError, parse_structure
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.swift_hooks.structured.tokens import NAME, uses_codes
 
-SHOWN = 5
+ROWS_SHOWN = 5
+"""Rejected rows that an error names."""
 CHAIN = {NAME, "default", "last_round", "ignore_empty_think", "ignore_think_prefix"}
-"""What `--loss_scale` may be made of: others put weights where ours puts codes."""
+"""Loss scales that `--loss_scale` may chain: others write weights where ours writes codes."""
 
-# option: the one value that it may have here, and why
 ONLY: dict[str, tuple[Any, str]] = {
     "rlhf_type": (None, "it is for `swift sft`"),
     "task_type": ("causal_lm", "it trains a model to write structures"),
     "streaming": (False, "phases follow epochs, and a stream has none"),
     "lazy_tokenize": (
         False,
-        "rows that cannot be encoded are counted, and lazily ms-swift puts others in their place",
+        "rows that cannot be encoded are counted, and ms-swift would replace them unseen",
     ),
     "cached_dataset": ([], "rows that cannot be encoded are counted, and a cache has lost them"),
     "cached_val_dataset": ([], "as for --cached_dataset"),
@@ -34,18 +35,19 @@ ONLY: dict[str, tuple[Any, str]] = {
     "template_backend": ("swift", "another one does not tell a response from its prompt"),
     "is_binary_loss_scale": (None, "the codes of the tokens would be lost"),
     "enable_channel_loss": (False, "it would log the codes with the losses"),
-    "auto_find_batch_size": (False, "it would change the steps of a phase on the way"),
+    "auto_find_batch_size": (False, "it would change the steps of a phase during the run"),
     "restore_callback_states_from_checkpoint": (
         False,
         "our state is restored without it, and ms-swift's callbacks cannot be rebuilt",
     ),
 }
+"""The one value that each option may have in such a run, and the reason."""
 
 logger = get_logger()
 
 
 def check_arguments(args: Any) -> None:
-    """Look at the arguments of a run: all three names or none, and nothing that they cannot serve.
+    """Check the arguments of a run: all three names or none, and no option that they exclude.
 
     Raises:
         RlkdError: says what does not fit and what to do.
@@ -69,7 +71,7 @@ def check_arguments(args: Any) -> None:
         found = getattr(args, option, value)
         if found is not None and found != value:
             shown = str(found).lower() if isinstance(found, bool) else found
-            raise RlkdError(f"--{option} {shown} does not go with {NAME}: {why}; leave it out")
+            raise RlkdError(f"--{option} {shown} does not go with {NAME}: {why}; remove it")
     if "early_stop" in args.callbacks:
         raise RlkdError(f"--callbacks early_stop does not go with {NAME}: it would cut a phase")
     phases = load_settings().phases
@@ -82,16 +84,17 @@ def check_arguments(args: Any) -> None:
 
 
 def check_steps(args: TrainingArguments, dataloader: Any, phases: int) -> int:
-    """Return the optimizer steps of an epoch; refuse `--max_steps` that would cut a phase.
+    """Return the number of optimizer steps in an epoch.
 
     Raises:
-        RlkdError: if the run would end before its last phase does.
+        RlkdError: if `--max_steps` would end the run before its last phase does.
     """
+    assert args.gradient_accumulation_steps is not None  # ms-swift has filled it in
     epoch = max(1, -(-len(dataloader) // args.gradient_accumulation_steps))
     if args.max_steps > 0 and args.max_steps != epoch * phases:
         raise RlkdError(
             f"--max_steps {args.max_steps} does not end where the last of the {phases} phases "
-            f"does, at step {epoch * phases} (an epoch has {epoch} steps): leave it out"
+            f"does, at step {epoch * phases} (an epoch has {epoch} steps): remove it"
         )
     return epoch
 
@@ -102,42 +105,50 @@ def check_rows(name: str, dataset: Any) -> None:
     Raises:
         RlkdError: if one is no whole structure; it names the first of them and the reason.
     """
-    refused = []
+    rejected = []
     for number, text in _responses(dataset):
         try:
             if not parse_structure(text).final_answer:
                 raise FormatError(f"it breaks off or has no final answer: {text[-100:]!r}")
         except FormatError as error:
-            refused.append(f"row {number}: {error}")
-    if refused:
-        more = f" ... and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
+            rejected.append(f"row {number}: {error}")
+    if rejected:
+        hidden = len(rejected) - ROWS_SHOWN
+        more = f" ... and {hidden} more" if hidden > 0 else ""
         raise RlkdError(
-            f"{len(refused)} responses of the {name} are no structures; `rlkd prepare gsrm-sft` "
-            "leaves such rows out and names their lines. In the order into which ms-swift has "
-            f"shuffled them: {'; '.join(refused[:SHOWN])}{more}"
+            f"{len(rejected)} responses of the {name} are no structures; `rlkd prepare gsrm-sft` "
+            "drops such rows and names their lines. Numbered in the order into which ms-swift "
+            f"shuffled them: {'; '.join(rejected[:ROWS_SHOWN])}{more}"
         )
 
 
 def _responses(dataset: Any) -> Iterator[tuple[int, str]]:
-    while dataset is not None and not hasattr(dataset, "column_names"):
-        dataset = getattr(dataset, "dataset", None)  # ms-swift's packed and lazy data sets
-    for number, messages in enumerate(dataset["messages"] if dataset is not None else (), start=1):
+    for number, messages in enumerate(_conversations(dataset), start=1):
         for message in messages:
             if message["role"] != "assistant" or message.get("loss") is False:
                 continue
             if message.get("loss_scale") is not None:
                 raise RlkdError(
                     f"row {number} has a loss_scale of its own, which would stand where {NAME} "
-                    "puts its codes: leave it out"
+                    "puts its codes: remove it from the row"
                 )
             yield number, message["content"]
 
 
+def _conversations(dataset: Any) -> Iterable[list[dict[str, Any]]]:
+    """Return the messages of each row, also from within ms-swift's packed and lazy data sets."""
+    while dataset is not None:
+        if hasattr(dataset, "column_names"):
+            return dataset["messages"]
+        dataset = getattr(dataset, "dataset", None)
+    return ()
+
+
 def check_lost(name: str, before: int, after: int, most: float) -> None:
-    """Refuse to train where more than a share of the rows could not be encoded.
+    """Warn of rows that could not be encoded.
 
     Raises:
-        RlkdError: with both counts.
+        RlkdError: if they are more than a share of all rows; with both counts.
     """
     if after < before:
         logger.warning(f"rlkd: {name}: {before - after} of {before} rows could not be encoded")
@@ -150,9 +161,9 @@ def check_lost(name: str, before: int, after: int, most: float) -> None:
 
 
 def watch_host() -> None:
-    """Have ms-swift call the checks: on its arguments, and where it encodes a data set.
+    """Make ms-swift call the checks: on its arguments, and where it encodes a data set.
 
-    Both go on as before for every run without our names.
+    Nothing changes for a run without our names.
     """
     if getattr(TrainerFactory.get_training_args, "checked", False):
         return
@@ -165,6 +176,7 @@ def watch_host() -> None:
     def encode(self: AddLengthPreprocessor, dataset: Any, **kwargs: Any) -> Any:
         kept = host_encode(self, dataset, **kwargs)
         if uses_codes(self.template.loss_scale):
+            assert isinstance(kept, Dataset)  # a stream is refused
             check_lost(NAME, len(dataset), len(kept), load_settings().max_lost_rows)
         return kept
 

@@ -1,35 +1,20 @@
 """The loss `rlkd_structured` (section 3.1): each set's mean over the optimizer step, weighted.
 
-`structured_loss` is a pure function of tensors; `StructuredLoss` is its adapter to ms-swift.
+`structured_loss` and `mask_to` are functions of tensors; `StructuredLoss` is the adapter to
+ms-swift.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from swift.loss import BaseLoss
 from swift.trainers import Trainer, TrainingArguments
 
+from rlkd_plugin.swift_hooks.structured.step import StepLosses, StructuredTrainer
 from rlkd_plugin.swift_hooks.structured.tokens import META, SOLVE
 
 CODES = (META, SOLVE)
 """The order of the two sets wherever numbers stand for both."""
-
-
-@dataclass
-class StepLosses:
-    """What the parts of the hook share about the optimizer step that is being made.
-
-    Attributes:
-        weights: of the loss on meta-reasoning and on solving, in this phase.
-        tokens: of meta-reasoning and of solving in the whole step, over all micro-batches and
-            ranks; 0 for a set that the phase leaves out.
-        losses: this rank's part of the mean loss of each set, over the micro-batches so far.
-    """
-
-    weights: tuple[float, float] = (1.0, 1.0)
-    tokens: tuple[int, int] = (0, 0)
-    losses: list[torch.Tensor] = field(default_factory=list)
 
 
 def structured_loss(
@@ -41,7 +26,7 @@ def structured_loss(
     """Return a micro-batch's part of the step's loss, and of the mean loss of each set.
 
     Summed over the micro-batches and ranks of a step, the first is a L_M + b L_QA of equation 1
-    and the second is (L_M, L_QA), whatever way the step is cut into micro-batches.
+    and the second is (L_M, L_QA), however the step is divided into micro-batches.
 
     Args:
         coded_losses: cross-entropy of each token times its code, shape (T,), as ms-swift gives it.
@@ -61,12 +46,32 @@ def structured_loss(
     return (parts * parts.new_tensor(weights)).sum(), parts.detach()
 
 
+def mask_to(batch: dict[str, torch.Tensor], learned: tuple[float, ...]) -> torch.Tensor:
+    """Mask the tokens outside some sets in a batch's labels and codes, in place.
+
+    Args:
+        batch: with `labels` and `loss_scale` (the codes), both of shape (B, L); -100 is no label.
+        learned: the codes of the sets that stay.
+
+    Returns:
+        The number of tokens of META and of SOLVE that stay, shape (2,).
+    """
+    labels, codes = batch["labels"], batch["loss_scale"]
+    stays = (labels != -100) & (sum(codes == code for code in learned) > 0)
+    batch["labels"] = labels.masked_fill(~stays, -100)
+    batch["loss_scale"] = codes.masked_fill(~stays, 0)
+    predicted = batch["loss_scale"][:, 1:]  # nothing predicts the first token
+    return torch.stack([(predicted == code).sum() for code in CODES])
+
+
 class StructuredLoss(BaseLoss):
-    """`--loss_type rlkd_structured`; the callback of that name says the phase and the counts."""
+    """`--loss_type rlkd_structured`; the callback of that name sets the weights and the counts."""
+
+    trainer: StructuredTrainer
 
     def __init__(self, args: TrainingArguments, trainer: Trainer) -> None:
         super().__init__(args, trainer)
-        trainer.rlkd_step = StepLosses()
+        self.trainer.rlkd_step = StepLosses()
 
     def __call__(
         self,
@@ -77,7 +82,7 @@ class StructuredLoss(BaseLoss):
         loss_scale: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Return the loss to differentiate; in evaluation the mean over all tokens of a response.
+        """Return the loss to differentiate; in evaluation the mean over all response tokens.
 
         Args:
             outputs: its `loss` is the cross-entropy of each token times its code, shape (T,).
@@ -85,6 +90,7 @@ class StructuredLoss(BaseLoss):
             num_items_in_batch: given by the trainer in training; the counts are our own.
             loss_scale: the codes, shifted like the losses, shape (T,).
         """
+        assert loss_scale is not None  # ms-swift has it for a loss scale that is not binary
         if self.trainer.model.training:
             step = self.trainer.rlkd_step
             loss, parts = structured_loss(outputs.loss, loss_scale, step.tokens, step.weights)

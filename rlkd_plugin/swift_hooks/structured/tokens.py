@@ -1,7 +1,7 @@
 """The loss scale `rlkd_structured`: which tokens of a response are meta-reasoning, which solving.
 
-A loss scale gives each token a number. Here it is a code for the token's set, which the loss reads
-(`structured_loss`); it is no weight. Every token of a response is in exactly one set: a tag belongs
+A loss scale gives each token a number. Here it is no weight, but a code for the token's set, which
+the loss reads (`structured_loss`). Every token of a response is in exactly one set: a tag belongs
 to the span that it opens, or the GSRM would never learn to write it; the final answer and the end
 of the turn belong to solving, or it would never learn to stop.
 """
@@ -39,12 +39,13 @@ class StructuredLossScale(LossScale):
         """
         if not isinstance(context, str) or not (spans := meta_reasoning_spans(context)):
             return [context], [SOLVE]
-        ids, codes = coded_tokens(self.tokenizer, context, spans)
+        assert self.tokenizer is not None  # the template has set it
+        ids, codes = encode_with_codes(self.tokenizer, context, spans)
         runs = [list(run) for _, run in groupby(zip(ids, codes, strict=True), lambda pair: pair[1])]
         return [[token for token, _ in run] for run in runs], [run[0][1] for run in runs]
 
 
-def coded_tokens(
+def encode_with_codes(
     tokenizer: PreTrainedTokenizerBase, text: str, meta: Sequence[tuple[int, int]]
 ) -> tuple[list[int], list[float]]:
     """Return a text's token ids and the code of each.
@@ -69,17 +70,18 @@ def coded_tokens(
 
 
 def uses_codes(loss_scale: LossScale) -> StructuredLossScale | None:
-    """Return ours, alone or in a chain of loss scales (`rlkd_structured+ignore_empty_think`)."""
+    """Return our loss scale if it is used, alone or in a chain such as `last_round+NAME`."""
     parts = getattr(loss_scale, "loss_scales", [loss_scale])
     return next((part for part in parts if isinstance(part, StructuredLossScale)), None)
 
 
 def give_tokenizer() -> None:
-    """Let each template hand its tokenizer to our loss scale; other loss scales are left alone.
+    """Make each template hand its tokenizer to our loss scale; no other loss scale changes.
 
     ms-swift makes a loss scale from its name alone, inside this property.
     """
     host = Template.loss_scale.fget
+    assert host is not None  # a property has a getter
     if getattr(host, "gives_tokenizer", False):
         return
 
@@ -97,10 +99,10 @@ def give_tokenizer() -> None:
             if not self.tokenizer.is_fast:
                 raise RlkdError(
                     f"--loss_scale {NAME} needs a fast tokenizer, which knows where each token "
-                    f"stands in the text; {type(self.tokenizer).__name__} is none"
+                    f"stands in the text; {type(self.tokenizer).__name__} is not one"
                 )
             ours.tokenizer = self.tokenizer
         return found
 
     loss_scale.gives_tokenizer = True
-    Template.loss_scale = property(loss_scale)
+    Template.loss_scale = property(loss_scale)  # pyright: ignore[reportAttributeAccessIssue]  # replaces the property itself
