@@ -1,7 +1,7 @@
 """The three exceptions of the package.
 
-Each is also a standard-library type, flat and picklable, so that it survives the
-way from a worker process to the trainer. The message carries the offending value and the remedy.
+Each is also a standard-library type, flat and picklable, so that it survives the way from a worker
+process to the trainer. The message carries the offending value and the remedy.
 """
 
 
@@ -10,10 +10,10 @@ class RlkdError(Exception):
 
 
 class EndpointError(RlkdError, RuntimeError):
-    """A model server cannot be used: it refused, is none, or failed for longer than our patience.
+    """A model server cannot be used: it rejects us, is none, or failed past the retry deadline.
 
     `status` is the HTTP status of the last reply, None where there was no reply. 400, 413 and 422
-    are tied to one text: the same text again is useless, another text is not.
+    are tied to one text: a retry of the same text is useless, another text is not.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -25,7 +25,7 @@ class EndpointError(RlkdError, RuntimeError):
 
     @property
     def refuses_text(self) -> bool:
-        """Whether the server refuses this one text, and not us."""
+        """Whether the server rejects this one text, and not us."""
         return self.status in (400, 413, 422)
 
 

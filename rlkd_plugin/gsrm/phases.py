@@ -38,7 +38,7 @@ class Total:
     def add(self, loss: float | None) -> None:
         """Add a step's loss; None is a step without a token of the set.
 
-        One that is no finite number is left out as well: ms-swift drops such a step's gradients
+        A loss that is no finite number is skipped as well: ms-swift drops such a step's gradients
         and goes on, and one of them would make a and b useless for the rest of the run.
         """
         if loss is not None and math.isfinite(loss):
@@ -117,6 +117,7 @@ class PhaseWeights:
         if meta.steps and solve.steps and both > 0:
             # rho / (1 + rho) with rho = meta / solve, without dividing by a loss that may be 0
             share = meta.loss / both
+            assert self.a is not None and self.b is not None  # `begin` set them
             total = self.a + self.b
             self.a, self.b = total * share, total * (1 - share)
         self.meta_now, self.solve_now, self.steps_now = Total(), Total(), 0
@@ -128,7 +129,11 @@ class PhaseWeights:
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> "PhaseWeights":
         """Return what `to_dict` was called on."""
-        return cls(**{k: Total(**v) if isinstance(v, dict) else v for k, v in state.items()})
+        values: dict[str, Any] = {
+            name: Total(**value) if isinstance(value, dict) else value
+            for name, value in state.items()
+        }
+        return cls(**values)
 
 
 def check_phases(phases: Sequence[str], weights_given: bool) -> None:

@@ -27,8 +27,8 @@ ALIASES: dict[str, Field] = {
     "meat-reasoning": "meta_reasoning",
     "sub-think": "meta_reasoning",
     "query": "sub_problem",
-    **{name.lower(): field for field, name in NAMES.items()},
 }
+ALIASES |= {name.lower(): field for field, name in NAMES.items()}
 
 FINAL_ANSWER = "So the final answer is:"
 
@@ -42,7 +42,6 @@ FINAL = re.compile(
     r"^[ \t*#>-]{0,8}so,? {1,3}the {1,3}final {1,3}answer {1,3}is\*{0,3} {0,3}[:\uff1a]?\*{0,3}",
     re.IGNORECASE | re.MULTILINE,
 )
-
 
 # What no parser of ours reads as a tag, but a model may: [Answer 1e5], 【Answer **1**】, [End]
 _LOOK_ALIKE = re.compile(

@@ -60,7 +60,7 @@ def verify_prompt(domain: str, problem: str, path: str, structure: str) -> str:
 
 
 def feedback_prompt(feedback: str) -> str:
-    """Return the message that asks a generator to mend what it wrote."""
+    """Return the message that asks a generator to correct its structure."""
     fault = break_control(feedback.translate(_FENCES_TO_ASCII))
     return _fill(_text("feedback"), feedback=fault)
 
@@ -77,7 +77,8 @@ def example_structures() -> list[str]:
 
 def prompt_identity(kind: Kind) -> str:
     """Return all of a decompose prompt's own text: a cache depends on it."""
-    return "\n".join([*(_head(kind, domain) for domain in DOMAINS), _text("content")])
+    heads = [_head(kind, domain) for domain in DOMAINS]
+    return "\n".join([*heads, _text("content")])
 
 
 @cache
@@ -93,7 +94,7 @@ def _text(name: str) -> str:
 
 
 def _fill(template: str, **values: str) -> str:
-    """Fill the places of a template in one pass: what is filled in is not looked at again."""
+    """Fill the places of a template in one pass: what is filled in is never scanned."""
     return _PLACE.sub(lambda place: values[place[1]], template)
 
 
