@@ -1,6 +1,7 @@
 """The interface between the reward and whatever decomposes paths and matches texts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from types import TracebackType
 from typing import Literal, Protocol
 
 from rlkd_plugin.gsrm import Field, Structure
@@ -12,9 +13,9 @@ Source = Literal["rule", "logprob", "choice", "text", "refused"]
 class Decomposition:
     """What became of one reasoning path.
 
-    `structure` is None if and only if `status` is not "ok": "undecomposable" (no structure came,
-    also when asked once more) or "refused" (the engine does not take this text). `clipped` says
-    that the path lost its end because it was too long for the GSRM.
+    `structure` is None if and only if `status` is not "ok": "undecomposable" (the retry gave no
+    structure either) or "refused" (the engine rejected this text). `clipped` says that the path
+    lost its end because it was too long for the GSRM.
     """
 
     structure: Structure | None
@@ -44,6 +45,11 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
+    def reset(self) -> None:
+        """Set every count to 0, for an engine that is opened again."""
+        for count in fields(self):
+            setattr(self, count.name, 0)
+
 
 class Engine(Protocol):
     """Decomposes reasoning paths and matches texts.
@@ -51,7 +57,8 @@ class Engine(Protocol):
     An engine is entered with `async with` for each batch, so that nothing outlives the event
     loop it belongs to, and may be entered again in another loop. Its methods are called
     concurrently; it bounds its own concurrency. They raise `EndpointError` only for what ends a
-    run, and return a status for what is tied to one text.
+    run, and return a status for what is tied to one text. `usage` is one object for the engine's
+    life, reset when the engine is entered.
     """
 
     name: str
@@ -59,10 +66,16 @@ class Engine(Protocol):
 
     async def __aenter__(self) -> "Engine": ...
 
-    async def __aexit__(self, *error: object) -> None: ...
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
 
     async def probe(self) -> None:
-        """Find out whether it can be used; raises EndpointError if not."""
+        """Check that it can be used; raises EndpointError if not."""
         ...
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:

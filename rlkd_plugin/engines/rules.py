@@ -15,7 +15,7 @@ from rlkd_plugin.gsrm.texts import neutralise
 MAX_STEPS = 64
 MAX_STEP_CHARS = 1000
 WORDS_MATCH = 0.4
-"""Two texts of words match from this Dice coefficient of their content words on."""
+"""Smallest Dice coefficient of the content words at which two texts of words match."""
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?|(?<![\w.])-?\.\d+")
 _CALCULATOR_NOTE = re.compile(r"<<[^<>\n]{0,200}>>")
@@ -62,7 +62,7 @@ class RulesEngine:
         return None
 
     async def probe(self) -> None:
-        """Need nothing."""
+        """Do nothing: rules need no server."""
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         """Return the path's steps: one for each equation, else one for each sentence."""

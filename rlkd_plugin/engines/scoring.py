@@ -1,8 +1,8 @@
 """Scores a batch: every request that can be in flight is, and nothing is asked twice.
 
-One walk of Algorithm 1 a completion, started as soon as its own two structures are there.
+One walk of Algorithm 1 a completion, which starts as soon as its own two structures are there.
 Identical paths are decomposed once and identical questions judged once. Not here: what a failure
-is worth (`tally`), and how many requests run at once (the engine's business).
+is worth (`tally`), and how many requests run at once (the engine bounds them).
 """
 
 import asyncio
@@ -35,8 +35,18 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class _Teacher:
+    """The teacher's side of a sample: one for all completions of a problem."""
+
+    problem: str
+    domain: str
+    reasoning: str
+    structure: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
-    """What came of one sample; `reward` is None where a side has no structure."""
+    """The result of one sample; `reward` is None where a side has no structure."""
 
     teacher: Decomposition
     student: Decomposition
@@ -74,16 +84,12 @@ class _Batch:
         self.tasks: dict[Hashable, asyncio.Future[Any]] = {}
 
     async def score(self, sample: Sample) -> Score:
+        problem, domain = sample.problem, sample.domain
+        side = _Teacher(problem, domain, sample.teacher_reasoning, sample.teacher_structure)
         path = reasoning_path(sample.completion)
         teacher, student = await asyncio.gather(
-            self.once(
-                (
-                    *("teacher", sample.problem, sample.domain),
-                    *(sample.teacher_reasoning, sample.teacher_structure),
-                ),
-                lambda: self.teacher(sample),
-            ),
-            self.decompose(sample, path),
+            self.once(side, lambda: self.teacher(side)),
+            self.decompose(problem, domain, path),
         )
         if teacher.structure is None or student.structure is None:
             return Score(teacher, student)
@@ -98,27 +104,28 @@ class _Batch:
             except StopIteration as end:
                 return Score(teacher, student, end.value, verdicts)
 
-    async def teacher(self, sample: Sample) -> Decomposition:
-        if sample.teacher_structure:
+    async def teacher(self, side: _Teacher) -> Decomposition:
+        if side.structure:
             try:
-                return Decomposition(parse_structure(sample.teacher_structure))
+                return Decomposition(parse_structure(side.structure))
             except FormatError:
                 return _NONE
-        path = teacher_path(sample.teacher_reasoning)
-        key = (sample.problem, sample.domain, path)
-        structure = self.cache.get(*key) if self.cache is not None else None
+        path = teacher_path(side.reasoning)
+        structure = None
+        if self.cache is not None:
+            structure = self.cache.get(side.problem, side.domain, path)
         if structure is not None:
             return Decomposition(structure)
-        result = await self.decompose(sample, path)
+        result = await self.decompose(side.problem, side.domain, path)
         if self.cache is not None and result.structure is not None:
-            self.cache.put(*key, result.structure)
+            self.cache.put(side.problem, side.domain, path, result.structure)
         return result
 
-    async def decompose(self, sample: Sample, path: str) -> Decomposition:
+    async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         if not has_reasoning(path):
             return _NONE
-        asked = (sample.problem, sample.domain, path)
-        return await self.once(("path", *asked), lambda: self.engine.decompose(*asked))
+        key = ("path", problem, domain, path)
+        return await self.once(key, lambda: self.engine.decompose(problem, domain, path))
 
     async def verdict(self, question: Question) -> Verdict:
         texts = (question.field, question.teacher, question.student)
@@ -128,7 +135,7 @@ class _Batch:
         return await self.once(("verdict", *texts), lambda: self.engine.match(*texts))
 
     def once(self, key: Hashable, ask: Callable[[], Awaitable[T]]) -> "asyncio.Future[T]":
-        """Return the shared result for a key; it is asked for at the first call."""
+        """Return the shared result for a key; the first call asks for it."""
         if key not in self.tasks:
             self.tasks[key] = asyncio.ensure_future(ask())
         return self.tasks[key]

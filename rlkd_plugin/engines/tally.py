@@ -11,9 +11,9 @@ from rlkd_plugin.engines.scoring import Score
 from rlkd_plugin.gsrm import FIELDS, EndpointError, RlkdError
 
 MAX_REFUSED = 0.05
-"""The share of a batch's questions (decompositions and verdicts) that may be refused."""
+"""Largest share of a batch's questions (decompositions and verdicts) that may be refused."""
 MAX_WITHOUT_TEACHER = 0.10
-"""The share of the run's prompts whose teacher may have no structure."""
+"""Largest share of the run's prompts whose teacher may have no structure."""
 
 
 def reward_of(
@@ -110,20 +110,20 @@ def metrics_of(
             for name in FIELDS:
                 reached[name].append(float((name, number) in matched))
     valued = [reward for reward in rewards if reward is not None]
+    matched_fields = {f"rlkd/matched_{name}": values or [0.0] for name, values in reached.items()}
     return {
         "rlkd/structure_reward": valued or [0.0],
         "rlkd/matched_depth": [float(s.reward.depth if s.reward else 0) for s in scores],
-        **{f"rlkd/matched_{name}": values or [0.0] for name, values in reached.items()},
+        **matched_fields,
         "rlkd/undecomposable": [float(s.student.status == "undecomposable") for s in scores],
         "rlkd/no_teacher": [float(s.teacher.structure is None) for s in scores],
-        "rlkd/refused": [float(any(_refusals(s))) for s in scores],
+        "rlkd/refused": [float(_has_refusal(s)) for s in scores],
         "rlkd/clipped": [float(s.student.clipped) for s in scores],
         "rlkd/cut_off": [float(is_cut_off) for is_cut_off in cut_off],
     }
 
 
-def _refusals(score: Score) -> list[bool]:
-    return [
-        score.student.status == "refused",
-        *(verdict.source == "refused" for _, verdict in score.verdicts),
-    ]
+def _has_refusal(score: Score) -> bool:
+    return score.student.status == "refused" or any(
+        verdict.source == "refused" for _, verdict in score.verdicts
+    )

@@ -1,7 +1,7 @@
 """Matches the texts of two structures that the same GSRM wrote, by words, numbers and operations.
 
-For the small GSRM, which says like things alike. It is no judge: a paraphrase in other words does
-not match.
+For the small GSRM, which writes similar steps in similar words. It is no judge: a paraphrase in
+other words does not match.
 """
 
 import re
@@ -11,9 +11,9 @@ from rlkd_plugin.engines.rules import numbers_in, word_overlap
 from rlkd_plugin.gsrm import Field
 
 PLAN_WORDS = 0.46
-"""Two plans match from this Dice coefficient of their content words on."""
+"""Smallest Dice coefficient of the content words at which two plans match."""
 QUESTION_WORDS = 0.775
-"""The same of two sub-problems, and of answers in words."""
+"""Smallest Dice coefficient at which two sub-problems match, and two answers in words."""
 
 _OPERATION = re.compile(
     r"\b(add(?=\b|s\b|ed\b|ing\b|ition\b)|subtract|multipl|divid|percent)", re.IGNORECASE

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any, get_args
 
-from rlkd_plugin.engines.base import Engine, Usage
+from rlkd_plugin.engines.base import Engine
 from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.prompted_engine import PromptedEngine, Role
 from rlkd_plugin.llm_io.replies import Reply
@@ -21,7 +21,7 @@ class ServerEngine(PromptedEngine):
 
     Args:
         settings: name them.
-        roles: which of the two it will be asked for; the other needs no settings.
+        roles: the models that its user asks; the other one needs no settings.
 
     Raises:
         RlkdError: if a setting is missing.
@@ -47,8 +47,7 @@ class ServerEngine(PromptedEngine):
         return self.clients["judge"]
 
     async def __aenter__(self) -> "ServerEngine":
-        for name in Usage.__slots__:
-            setattr(self.usage, name, 0)
+        self.usage.reset()
         self._in_flight = asyncio.Semaphore(self.settings.rank_concurrency)
         self._stack = AsyncExitStack()
         for client in self.clients.values():
@@ -63,8 +62,9 @@ class ServerEngine(PromptedEngine):
         return {k: v for k, v in vars(self).items() if k not in ("_in_flight", "_stack")}
 
     async def probe(self) -> None:
-        """Send each server one short request; raises EndpointError where one cannot be used."""
-        await asyncio.gather(*(client.probe() for client in self.clients.values()))
+        """Send each server one short request; raises EndpointError if one cannot be used."""
+        probes = [client.probe() for client in self.clients.values()]
+        await asyncio.gather(*probes)
 
     async def _ask(self, role: Role, prompt: str, **options: Any) -> Reply:
         async with self._in_flight:

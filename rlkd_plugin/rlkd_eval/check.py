@@ -4,8 +4,8 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from rlkd_plugin.engines.base import Engine
 from rlkd_plugin.gsrm import FIELDS, EndpointError
-from rlkd_plugin.llm_io.prompted_engine import PromptedEngine
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 
 PROBLEM = "A crate holds 6 rows of 4 bottles. 5 bottles are broken. How many are whole?"
@@ -30,7 +30,7 @@ class Finding:
     text: str
 
 
-async def check_engine(engine: PromptedEngine) -> AsyncIterator[Finding]:
+async def check_engine(engine: Engine) -> AsyncIterator[Finding]:
     """Ask the GSRM for one structure and the judge for six verdicts, and say what came."""
     async with engine:
         for client in (engine.gsrm, engine.judge) if isinstance(engine, ServerEngine) else ():
@@ -49,7 +49,7 @@ async def check_engine(engine: PromptedEngine) -> AsyncIterator[Finding]:
             yield Finding("wrong", str(error))
 
 
-async def _structure(engine: PromptedEngine) -> Finding:
+async def _structure(engine: Engine) -> Finding:
     started = time.monotonic()
     result = await engine.decompose(PROBLEM, "math", PATH)
     seconds = f"{time.monotonic() - started:.1f} s"
@@ -69,7 +69,7 @@ async def _structure(engine: PromptedEngine) -> Finding:
     return Finding("ok" if steps == 2 else "look", f"a two-step path has {steps} steps, {seconds}")
 
 
-async def _verdicts(engine: PromptedEngine) -> Finding:
+async def _verdicts(engine: Engine) -> Finding:
     verdicts = {
         (field, student is SAME): await engine.match(field, teacher, text)
         for student in (SAME, OTHER)

@@ -15,7 +15,6 @@ from swift.infer_engine import RequestConfig, TransformersEngine
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.integrations.fsdp import is_fsdp_enabled
 
-from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.llm_io.prompted_engine import PromptedEngine, Role
 from rlkd_plugin.llm_io.replies import Reply
@@ -75,8 +74,7 @@ class LocalEngine(PromptedEngine):
         self._in_step = is_deepspeed_zero3_enabled() and dist.is_initialized()
 
     async def __aenter__(self) -> "LocalEngine":
-        for name in Usage.__slots__:
-            setattr(self.usage, name, 0)
+        self.usage.reset()
         self._waiting: list[_Asked] = []
         self._runner = asyncio.create_task(self._run())
         return self
