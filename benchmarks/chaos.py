@@ -116,7 +116,7 @@ def measured(name: str, folder: Path, steps: int, **faults: Any) -> list[dict[st
         f"{max(row['rlkd/seconds'] for row in rows):.0f} s"
     )
     print(f"  the server was asked {stats['asked']}; faults: {stats['faults']}")
-    warnings = re.findall(r"trying again", said)
+    warnings = re.findall(r"; retrying", said)
     print(f"  warnings in the output: {len(warnings)}")
     return trace
 

@@ -1,7 +1,7 @@
 """One chat client for every OpenAI-compatible server: what is retried, and what ends a run.
 
-It speaks to `vllm serve`, `swift deploy`, SGLang and vllm-ascend. Not here: what is asked and how
-a reply is read (`server_engine`, `replies`, `verdicts`).
+It works with `vllm serve`, `swift deploy`, SGLang and vllm-ascend. Not here: the prompts, and how
+a reply is read (`prompted_engine`, `replies`, `verdicts`).
 """
 
 import asyncio
@@ -24,15 +24,15 @@ from rlkd_plugin.llm_io.pace import Pace
 from rlkd_plugin.llm_io.replies import Reply, read_embeddings, read_reply, seconds_to_wait
 
 RETRIED = frozenset({408, 425, 429, *range(500, 600)})
-"""HTTP statuses that may pass; 400, 413 and 422 are tied to the text, any other ends the run."""
+"""HTTP statuses of transient errors; 400, 413, 422 are tied to the text, others end the run."""
 CHARS_PER_TOKEN = 4
-"""What a token is taken for before the server has counted; only a limit of tokens needs it."""
+"""Estimate until the server has counted; only `RLKD_TOKENS_PER_MINUTE` needs it."""
 BACK_OFF = wait_random_exponential(multiplier=0.5, max=20)
-"""Jittered, so that the requests of a batch do not come back to a server all at once."""
+"""Jittered, so that a batch's requests do not return to a server all at once."""
 EMPTY_TRIES = 4
-"""So often a model may say nothing to one text; then it is asked whether it says anything."""
+"""Empty completions of one text after which the server is probed with another text."""
 DOUBTFUL_SECONDS = 30.0
-"""For so long a server that did not answer is the last to be tried."""
+"""Seconds an unresponsive server is tried last."""
 WARN_EVERY = 10.0
 """Seconds between two warnings of a client that retries."""
 
@@ -43,10 +43,10 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class _PassingError(Exception):
-    """A failure of a server that may pass.
+class _TransientError(Exception):
+    """A failure that a retry may mend.
 
-    `wait` is its Retry-After in seconds; `empty` says that the model itself said nothing.
+    `wait` is the server's Retry-After in seconds; `empty` says that the model wrote nothing.
     """
 
     def __init__(self, url: str, reason: str, wait: float, empty: bool) -> None:
@@ -58,10 +58,10 @@ class _PassingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Call(Generic[T]):
-    """A request, the servers to try in turn, and how to read what one says.
+    """A request, the servers to try in turn, and how to read a reply.
 
     `read` returns the reply and the tokens that it cost, 0 where a server does not count them;
-    `likely` is how many it will be.
+    `likely` is the estimate of their number.
     """
 
     path: str
@@ -74,16 +74,16 @@ class _Call(Generic[T]):
 class ChatClient:
     """Sends chat requests to one endpoint; entered with `async with` in each event loop.
 
-    Only plain facts survive from one loop to the next: which servers ever answered, ask to wait, or
-    did not answer of late.
+    Only plain facts survive from one loop to the next: which servers ever answered, which ask to
+    wait, and which did not respond lately.
 
     Args:
-        endpoint: where to.
+        endpoint: the servers and their model.
         request_timeout: seconds for one try.
-        patience: seconds, from its first failure on, for which a request is tried again.
-        startup_patience: the same until one of the servers asked has answered once.
+        patience: the retry deadline: seconds from a request's first failure.
+        startup_patience: the same until one of the request's servers has answered once.
         usage: counts requests, retries and tokens.
-        pace: the rates to keep to; none where it is left out.
+        pace: the rates to keep; by default none.
     """
 
     def __init__(
@@ -110,20 +110,20 @@ class ChatClient:
 
     async def __aenter__(self) -> "ChatClient":
         self.pace.open()
-        key = os.environ.get(self.endpoint.api_key_env, "").strip()  # files end in a line end
+        key = os.environ.get(self.endpoint.api_key_env, "").strip()  # a file's line end
         if not (key.isascii() and key.isprintable()):
             raise EndpointError(
                 f"the API key in the variable that {self.endpoint.named_key} names has a line "
                 "break or another character that no HTTP header can hold"
             )
         self._key = key or None
+        headers = {"Content-Type": "application/json"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # the engine bounds what is in flight
             timeout=aiohttp.ClientTimeout(total=self.request_timeout, sock_connect=10),
-            headers={
-                "Content-Type": "application/json",
-                **({"Authorization": f"Bearer {key}"} if key else {}),
-            },
+            headers=headers,
         )
         return self
 
@@ -155,13 +155,13 @@ class ChatClient:
 
         Args:
             messages: the chat.
-            urls: the servers to ask; all of the endpoint where none is named.
-            may_be_empty: whether a reply without any text is one.
+            urls: the servers to try; by default all of the endpoint.
+            may_be_empty: whether a reply without any text is accepted.
             **options: further keys of the request body: `max_tokens`, `temperature` ...
 
         Raises:
-            EndpointError: if the endpoint refuses the request (`status` says how), is unknown, or
-                fails for longer than the patience.
+            EndpointError: if the endpoint rejects the request (`status` says how), is unknown, or
+                fails past the retry deadline.
         """
         body = {"model": self.endpoint.model, "messages": messages, **options}
 
@@ -183,7 +183,7 @@ class ChatClient:
             try:
                 vectors, tokens = read_embeddings(payload, len(texts))
             except ValueError as error:
-                raise self._passing(url, f"a reply without the embeddings: {error}") from None
+                raise self._transient(url, f"a reply without the embeddings: {error}") from None
             self.usage.prompt_tokens += tokens
             return vectors, tokens
 
@@ -196,21 +196,20 @@ class ChatClient:
         urls: Sequence[str],
         read: Callable[[str, bytes], tuple[T, int]],
     ) -> T:
-        """Send a request until a server answers it, within the patience."""
+        """Send a request until a server answers it, within the retry deadline."""
         if not urls:
-            at = self._next_url % len(self.endpoint.urls)
+            urls = self._best_first(self.endpoint.urls, self._next_url)
             self._next_url += 1  # servers take turns
-            urls = self._best_first((*self.endpoint.urls[at:], *self.endpoint.urls[:at]))
         body = json.dumps(request).encode()
         likely = len(body) / CHARS_PER_TOKEN + request.get("max_tokens", 0)
         call = _Call(path, body, urls, read, likely)
         await self.pace.turn(likely)
-        try:  # nearly every first try succeeds; what a retry needs costs a quarter of the client
+        try:  # nearly every first try succeeds; tenacity's loop takes a quarter of a request's time
             return await self._try(call, urls[0])
-        except _PassingError as failure:
-            return await self._try_again(call, failure)
+        except _TransientError as failure:
+            return await self._retry(call, failure)
 
-    async def _try_again(self, call: _Call[T], first: _PassingError) -> T:
+    async def _retry(self, call: _Call[T], first: _TransientError) -> T:
         """Send a request whose first try failed until a server answers it."""
         urls = call.urls
         failing_since = time.monotonic()
@@ -226,14 +225,13 @@ class ChatClient:
 
         def wait(state: RetryCallState) -> float:
             nonlocal url
-            at = state.attempt_number % len(urls)
-            url = self._best_first((*urls[at:], *urls[:at]))[0]
+            url = self._best_first(urls, state.attempt_number)[0]
             asks = max(0.0, self._free_at.get(url, 0.0) - time.monotonic())
             at_once = state.attempt_number < len(urls) and not asks  # the next server first
             return 0.0 if at_once else asks + BACK_OFF(state)
 
         tries = AsyncRetrying(
-            retry=retry_if_exception_type(_PassingError), wait=wait, stop=give_up, reraise=True
+            retry=retry_if_exception_type(_TransientError), wait=wait, stop=give_up, reraise=True
         )
         try:
             async for attempt in tries:
@@ -245,17 +243,18 @@ class ChatClient:
                     failing_since += await self.pace.turn(call.likely)  # no server's fault
                     try:
                         return await self._try(call, url)
-                    except _PassingError as failure:
+                    except _TransientError as failure:
                         empty[url] += failure.empty
-                        if failure.empty and empty[url] >= EMPTY_TRIES and await self._speaks(url):
-                            raise self._nothing_to_say(url) from None
+                        is_silent = failure.empty and empty[url] >= EMPTY_TRIES
+                        if is_silent and await self._answers_probe(url):
+                            raise self._silence_error(url) from None
                         raise
-        except _PassingError as failure:
-            raise self._gave_up(urls, failure, time.monotonic() - failing_since) from None
+        except _TransientError as failure:
+            raise self._deadline_error(urls, failure, time.monotonic() - failing_since) from None
         raise AssertionError("unreachable: the loop returns or raises")
 
     async def _try(self, call: _Call[T], url: str) -> T:
-        """Send a request to a server once, and settle what it cost."""
+        """Send a request to a server once, and settle its tokens with the pace."""
         used = 0.0
         try:
             reply, counted = call.read(url, await self._post(url, call.path, call.body))
@@ -265,34 +264,37 @@ class ChatClient:
         self._answered.add(url)
         return reply
 
-    def _best_first(self, urls: Sequence[str]) -> Sequence[str]:
-        """Return servers in their order, but such that ask to wait, or did not answer, last."""
+    def _best_first(self, urls: Sequence[str], turn: int) -> Sequence[str]:
+        """Return servers in turn, those that ask to wait or did not respond lately at the end."""
+        if len(urls) == 1:
+            return urls
+        at = turn % len(urls)
         now = time.monotonic()
 
         def wait(url: str) -> float:
             until = max(self._free_at.get(url, 0.0), self._doubtful_until.get(url, 0.0))
             return max(0.0, until - now)
 
-        return sorted(urls, key=wait) if len(urls) > 1 else urls
+        return sorted([*urls[at:], *urls[:at]], key=wait)
 
-    async def _speaks(self, url: str) -> bool:
-        """Say whether a server says anything to another text."""
+    async def _answers_probe(self, url: str) -> bool:
+        """Return whether a server writes anything to another text."""
         body = {"model": self.endpoint.model, "messages": PROBE, "max_tokens": 1, "temperature": 0}
         try:
             payload = await self._post(url, "chat/completions", json.dumps(body).encode())
             return bool(self._completion(url, payload, may_be_empty=True).text)
-        except (_PassingError, EndpointError):
+        except (_TransientError, EndpointError):
             return False
 
-    def _nothing_to_say(self, url: str) -> EndpointError:
+    def _silence_error(self, url: str) -> EndpointError:
         return EndpointError(
             f"the {self.endpoint.role} at {url} says nothing to one text each time, but speaks "
             "otherwise",
             status=422,
         )
 
-    def _gave_up(
-        self, urls: Sequence[str], failure: _PassingError, seconds: float
+    def _deadline_error(
+        self, urls: Sequence[str], failure: _TransientError, seconds: float
     ) -> EndpointError:
         patience = "STARTUP_PATIENCE" if self._answered.isdisjoint(urls) else "PATIENCE"
         asks = f" (its Retry-After asks for {failure.wait:.0f} s)" if failure.wait else ""
@@ -303,26 +305,26 @@ class ChatClient:
         )
 
     async def _post(self, url: str, path: str, body: bytes) -> bytes:
-        """Send one request once; return what a server says that takes it."""
+        """Send one request once, and return the body of a 200 reply."""
         self.usage.requests += 1
         try:
             async with self._session.post(f"{url}/{path}", data=body) as response:
                 payload = await response.read()
                 status, headers = response.status, response.headers
         except aiohttp.ClientConnectorDNSError as error:
-            if url not in self._answered:  # later on a name may be away for a while
+            if url not in self._answered:  # later on, a name server may fail for a while
                 raise EndpointError(
                     f"the host of {url} is unknown; correct {self.endpoint.variable('BASE_URL')}"
                 ) from None
-            raise self._passing(url, f"host not found, {error.os_error}") from None
+            raise self._transient(url, f"host not found, {error.os_error}") from None
         except asyncio.TimeoutError:
             self._doubtful_until[url] = time.monotonic() + DOUBTFUL_SECONDS
-            raise self._passing(
+            raise self._transient(
                 url, f"no answer in {self.request_timeout:g} s (RLKD_REQUEST_TIMEOUT)"
             ) from None
         except (aiohttp.ClientError, OSError) as error:
             self._doubtful_until[url] = time.monotonic() + DOUBTFUL_SECONDS
-            raise self._passing(url, f"{type(error).__name__}: {error}") from None
+            raise self._transient(url, f"{type(error).__name__}: {error}") from None
         if status == 429 and b"insufficient_quota" not in payload:
             self._answered.add(url)  # it is up
         elif status == 429 or status not in (200, *RETRIED):
@@ -330,32 +332,33 @@ class ChatClient:
         if status != 200:
             seconds = seconds_to_wait(headers.get("Retry-After"))
             self._free_at[url] = time.monotonic() + seconds
-            raise self._passing(url, f"HTTP {status}: {words_of(payload, self._key)}", seconds)
+            raise self._transient(url, f"HTTP {status}: {words_of(payload, self._key)}", seconds)
         return payload
 
     def _completion(self, url: str, payload: bytes, may_be_empty: bool) -> Reply:
         try:
             reply = read_reply(payload)
         except ValueError:
-            raise self._passing(
+            raise self._transient(
                 url, f"a reply that is no completion: {words_of(payload, self._key)}"
             ) from None
         self.usage.prompt_tokens += reply.prompt_tokens
         self.usage.completion_tokens += reply.completion_tokens
         if reply.finish_reason in ("abort", "error"):
-            raise self._passing(url, f"a completion that ended with {reply.finish_reason!r}")
+            raise self._transient(url, f"a completion that ended with {reply.finish_reason!r}")
         if reply.finish_reason == "content_filter":
             raise EndpointError(f"the content filter of {url} takes offence at a text", status=422)
         if not (reply.text or reply.tokens or reply.thinks or may_be_empty):
-            said_so = reply.finish_reason == "stop" and reply.completion_tokens > 0
-            raise self._passing(url, "an empty completion", empty=said_so)
+            by_model = reply.finish_reason == "stop" and reply.completion_tokens > 0
+            raise self._transient(url, "an empty completion", empty=by_model)
         return reply
 
-    def _passing(
+    def _transient(
         self, url: str, reason: str, wait: float = 0.0, *, empty: bool = False
-    ) -> _PassingError:
+    ) -> _TransientError:
+        """Return the error of a try that failed, and warn of it once in `WARN_EVERY` seconds."""
         reason = without_key(reason, self._key)  # a server's broken header may hold it
         if time.monotonic() - self._warned > WARN_EVERY:
             self._warned = time.monotonic()
-            logger.warning("rlkd: the %s at %s: %s; trying again", self.endpoint.role, url, reason)
-        return _PassingError(url, reason, wait, empty)
+            logger.warning("rlkd: the %s at %s: %s; retrying", self.endpoint.role, url, reason)
+        return _TransientError(url, reason, wait, empty)

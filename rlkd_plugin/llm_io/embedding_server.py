@@ -16,6 +16,8 @@ class ServerEmbedder:
     def __init__(self, settings: Settings) -> None:
         self.client = role_client("embed", settings, instead=", or a local model: --model FOLDER")
         self.name = settings.embed_model
+        self.usage = self.client.usage
+        self.usage = self.client.usage
 
     async def __aenter__(self) -> "ServerEmbedder":
         await self.client.__aenter__()
@@ -28,6 +30,6 @@ class ServerEmbedder:
         """Return a vector for each text.
 
         Raises:
-            EndpointError: if the servers fail for longer than the patience, or refuse us.
+            EndpointError: if the servers fail past the retry deadline, or reject our requests.
         """
         return await self.client.embed(texts)

@@ -1,6 +1,6 @@
-"""A group of servers as the settings name it, and what is said of it when it refuses us.
+"""A group of servers as the settings name it, and the message about a rejected request.
 
-No key is ever part of what is said.
+No message holds a key.
 """
 
 import json
@@ -25,7 +25,7 @@ class Endpoint:
         return f"RLKD_{self.role.upper()}_{option}"
 
     def refusal(self, url: str, status: int, payload: bytes, key: str | None) -> str:
-        """Return what is wrong where a server refuses us, and which setting to correct."""
+        """Return the message about a rejected request: the server's words, what to correct."""
         remedy = {
             401: f"the API key is read from the variable that {self.named_key} names",
             402: f"the account behind the key that {self.named_key} names cannot pay",
@@ -39,14 +39,14 @@ class Endpoint:
 
     @property
     def named_key(self) -> str:
-        """The setting that names the key's variable, and the name unless it may be a key."""
+        """The setting that names the key's variable, with its value unless it may be a key."""
         name = self.api_key_env
         shown = f"={name}" if name.isupper() or name in os.environ else ""
         return self.variable("API_KEY_ENV") + shown
 
 
 def words_of(payload: bytes, key: str | None) -> str:
-    """Return what a server said, short and without the key."""
+    """Return a server's words, short and without the key."""
     text = without_key(payload.decode("utf-8", errors="replace"), key)
     return " ".join(text.split())[:300] or "(nothing)"
 

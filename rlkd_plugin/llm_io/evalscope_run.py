@@ -10,7 +10,7 @@ def run_evalscope(task: Any) -> None:
     """Draw and score the samples of a `TaskConfig`.
 
     Raises:
-        EndpointError: if the server fails, or refuses us; the message has its words.
+        EndpointError: if the server fails, or rejects our requests; the message quotes it.
     """
     from evalscope import run_task
     from openai import OpenAIError

@@ -1,4 +1,4 @@
-"""Starts a server of a model for the time of a job: `vllm serve`, else `swift deploy`."""
+"""Serves a model for the time of a job: by `vllm serve`, else by `swift deploy`."""
 
 import json
 import os
@@ -19,16 +19,15 @@ from pathlib import Path
 from rlkd_plugin.gsrm import RlkdError
 
 LONGEST_START = 3600.0
-"""Seconds until a server that has not ended has to answer: it may fetch its model first."""
-
-
+"""Seconds from the start within which a server has to answer; it may fetch its model first."""
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""That vLLM allows."""
+"""Values of vLLM's `--max-lora-rank`."""
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Opens URLs without the environment's proxy."""
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """A server's URL, with /v1, and the model's name there."""
 
     url: str
@@ -36,15 +35,15 @@ class Served:
 
 
 @contextmanager
-def model_server(model: str, adapter: str, options: str, log: Path) -> Iterator[Served]:
+def model_server(model: str, adapter: str, options: str, log: Path) -> Iterator[ServedModel]:
     """Serve a model on a free port while the body runs.
 
-    vLLM is taken where its command is installed. The server, and all that it started, ends with
-    us. What is served has a name of its own, so that no other server is taken for it.
+    vLLM is used where its command is installed. `rlkd_guard` ends the server, and all that it
+    started, with us. The model gets a name of its own, so that no other server is taken for ours.
 
     Args:
         model: a folder or a hub's id.
-        adapter: a LoRA's folder, or nothing.
+        adapter: a LoRA's folder, or an empty text.
         options: more of the server's options, as on a command line.
         log: file for its output.
 
@@ -69,7 +68,7 @@ def model_server(model: str, adapter: str, options: str, log: Path) -> Iterator[
                     f"the server ended: {shlex.join(command)}\n{tail}\n(all of it: {log})"
                 )
             time.sleep(1)
-        yield Served(url, name)
+        yield ServedModel(url, name)
     finally:
         server.terminate()
         server.wait()
@@ -94,11 +93,13 @@ def _command(model: str, adapter: str, port: int, name: str) -> list[str]:
     command = [sys.executable, "-m", "swift.cli.deploy", "--model", model, "--port", str(port)]
     command += ["--host", "127.0.0.1", "--served_model_name", name, "--verbose", "false"]
     command += ["--infer_backend", "transformers", "--max_batch_size", "16"]
-    return [*command, *(["--adapters", adapter] if adapter else [])]
+    if adapter:
+        command += ["--adapters", adapter]
+    return command
 
 
 def _serves(url: str, name: str) -> bool:
-    """Return whether the model is there; a key or a proxy of the environment is not for us."""
+    """Return whether the server has the model; it is asked without a key and without a proxy."""
     try:
         with DIRECT.open(f"{url}/models", timeout=5) as reply:
             return any(model["id"] == name for model in json.load(reply)["data"])

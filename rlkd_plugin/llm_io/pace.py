@@ -5,21 +5,21 @@ import time
 from typing import Any
 
 LOOK = 0.1
-"""Seconds between two looks at the budget, which grows when a request used less than was taken."""
+"""Seconds between two looks at the budget, which grows when a request used less than it took."""
 
 
 class Pace:
     """Budgets of requests and tokens a minute, spent evenly; 0 is no limit.
 
     Args:
-        requests_per_minute: tries, repeated ones included.
+        requests_per_minute: tries, retries included.
         tokens_per_minute: in and out.
     """
 
     def __init__(self, requests_per_minute: float = 0.0, tokens_per_minute: float = 0.0) -> None:
         self._request_seconds = 60 / requests_per_minute if requests_per_minute else 0.0
         self._token_seconds = 60 / tokens_per_minute if tokens_per_minute else 0.0
-        self._requests_paid = self._tokens_paid = 0.0  # when all that was taken is paid off
+        self._requests_paid = self._tokens_paid = 0.0  # when the budget is free again
 
     def open(self) -> None:
         """Belong to the running event loop."""

@@ -1,4 +1,4 @@
-"""An engine that prompts models: what is asked, and how replies become structures and verdicts.
+"""An engine that prompts models: its requests, and how replies become structures and verdicts.
 
 Not here: how a request reaches a model (`server_engine`, and the engine of the training process).
 """
@@ -17,9 +17,9 @@ from rlkd_plugin.llm_io.verdicts import read_verdict
 Role = Literal["GSRM", "judge"]
 
 MOST_STEPS = 16
-"""Steps that the regex constraint allows."""
+"""Most steps of a structure under the regex constraint."""
 LOGPROBS_TRIES = 3
-"""After so many first verdicts without log-probabilities the judge is taken to give none."""
+"""First verdicts without log-probabilities after which the judge is no longer asked for them."""
 
 
 class PromptedEngine:
@@ -34,21 +34,21 @@ class PromptedEngine:
         self.settings = settings
         self.gsrm_name = gsrm
         self.usage = Usage()
-        self._logprobs = 0  # replies of the judge with them; below 0 such without any before
+        self._logprobs = 0  # 1: the judge gives them; -n: its first n verdicts had none
 
     @property
     def identity(self) -> str:
-        """What this engine's structures depend on, beside the path."""
+        """What this engine's structures depend on beside the path: model, prompt, limits."""
         s = self.settings
         prompt = prompt_identity(s.gsrm_prompt)
         options = f"{s.gsrm_regex} {s.gsrm_max_chars} {s.gsrm_max_tokens}"
         return f"{self.gsrm_name} {hashlib.sha256((prompt + options).encode()).hexdigest()[:16]}"
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
-        """Return the structure that the GSRM gives a path; asked once more where it gives none."""
+        """Return the structure that the GSRM gives a path, with one retry if it gives none."""
         clipped = len(path) > self.settings.gsrm_max_chars
         prompt, options = self.decompose_request(problem, domain, path)
-        for temperature in (0.0, 0.7):  # the second ask must be able to say something else
+        for temperature in (0.0, 0.7):  # a retry must be able to give another reply
             try:
                 reply = await self._ask("GSRM", prompt, temperature=temperature, **options)
                 return Decomposition(parse_structure(after_thinking(reply.text)), clipped=clipped)
@@ -61,7 +61,7 @@ class PromptedEngine:
         return Decomposition(None, "undecomposable", clipped)
 
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
-        """Return the judge's verdict; asked once more with a constrained choice if unreadable."""
+        """Return the judge's verdict, with one retry by a constrained choice if unreadable."""
         prompt = judge_prompt(field, teacher, student)
         choice = {
             "max_tokens": max(8, self.settings.judge_max_tokens),

@@ -12,8 +12,13 @@ from email.utils import parsedate_to_datetime
 from itertools import chain
 
 _MALFORMED = (
-    *(ValueError, KeyError, TypeError, AttributeError),
-    *(RecursionError, OverflowError),
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    OverflowError,
 )
 
 
@@ -63,7 +68,7 @@ def read_reply(payload: bytes) -> Reply:
             int(usage.get("prompt_tokens") or 0),
             int(usage.get("completion_tokens") or 0),
         )
-    except (*_MALFORMED, IndexError) as error:
+    except _MALFORMED as error:
         raise ValueError(f"no completion: {error!r}") from None
 
 

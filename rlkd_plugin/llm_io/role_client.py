@@ -15,9 +15,10 @@ def role_client(
 
     Args:
         role: "GSRM", "judge", "generator", "verifier" or "embed".
-        settings: name its servers, `RLKD_<ROLE>_BASE_URL` and so on, the rates and the patience.
-        usage: counts what is used, for several clients together; else each has its own.
-        instead: what a user may do without the servers.
+        settings: name its servers, `RLKD_<ROLE>_BASE_URL` and so on, the rates and the retry
+            deadlines.
+        usage: counts for several clients together; by default each client has its own.
+        instead: ends the message about a missing setting: what a user may do without servers.
 
     Raises:
         RlkdError: if a setting is missing.
@@ -34,6 +35,6 @@ def role_client(
         request_timeout=settings.request_timeout,
         patience=settings.patience,
         startup_patience=settings.startup_patience,
-        usage=usage or Usage(),
+        usage=Usage() if usage is None else usage,
         pace=Pace(*settings.rank_rates),
     )

@@ -1,18 +1,16 @@
 """Teacher structures on disk: decomposed once, ever, for all ranks and runs.
 
-One JSON file an entry, written beside its place and renamed, so that it is whole or absent on
-local disks and network file systems alike. An entry that cannot be read is one that is not there.
+One JSON file an entry, whole or absent on local disks and network file systems alike
+(`rlkd_files.write_whole`). An entry that cannot be read counts as absent.
 """
 
 import hashlib
 import json
 import logging
-import os
-import uuid
-from contextlib import suppress
 from pathlib import Path
 
 from rlkd_plugin.gsrm import FormatError, Structure, parse_structure, render_structure
+from rlkd_plugin.rlkd_files import write_whole
 
 VERSION = 1
 
@@ -23,7 +21,7 @@ class DiskCache:
     """The cache of one GSRM with one prompt.
 
     Args:
-        folder: shared by all ranks and runs; made when the first entry is written.
+        folder: shared by all ranks and runs; the first entry creates it.
         identity: what the structures depend on beside problem, domain and path: the model's
             name, the prompt's text and the options; another identity has other entries.
     """
@@ -40,11 +38,11 @@ class DiskCache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, FormatError) as error:
-            logger.warning("rlkd: a cache entry is unreadable and will be made anew: %s", error)
+            logger.warning("rlkd: a cache entry is unreadable and will be written anew: %s", error)
             return None
 
     def put(self, problem: str, domain: str, path: str, structure: Structure) -> None:
-        """Keep a structure; where that fails, the run goes on and decomposes again next time."""
+        """Keep a structure; if that fails, the run goes on, and the next one decomposes again."""
         file = self._file(problem, domain, path)
         entry = {
             "version": VERSION,
@@ -53,15 +51,11 @@ class DiskCache:
             "domain": domain,
             "structure": render_structure(structure),
         }
-        temporary = file.with_name(f".{file.stem}.{os.getpid()}.{uuid.uuid4().hex}")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(json.dumps(entry, indent=1).encode())
-            os.replace(temporary, file)
+            write_whole(file, json.dumps(entry, indent=1))
         except OSError as error:
             logger.warning("rlkd: RLKD_CACHE_DIR=%s cannot be written: %s", self.folder, error)
-            with suppress(OSError):
-                temporary.unlink()
 
     def _file(self, problem: str, domain: str, path: str) -> Path:
         key = json.dumps([VERSION, self.identity, problem, domain, path])

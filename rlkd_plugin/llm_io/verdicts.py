@@ -11,7 +11,7 @@ from rlkd_plugin.engines.base import Verdict
 from rlkd_plugin.llm_io.replies import Reply
 
 MIN_MASS = 1e-3
-"""Log-probabilities in which yes and no together have less than this are no answer."""
+"""Smallest probability of yes and no together at which log-probabilities are an answer."""
 
 _WORDS = re.compile(r"[^\W\d_]+")
 
@@ -21,7 +21,7 @@ def read_verdict(reply: Reply, threshold: float, constrained: bool = False) -> V
 
     Args:
         reply: with `tokens` where the server gave log-probabilities.
-        threshold: the probability of yes against no from which on texts match.
+        threshold: smallest probability of yes against no at which texts match.
         constrained: whether the server was asked for a choice of yes and no alone.
     """
     word = yes_or_no(reply.text)
@@ -50,7 +50,8 @@ def yes_or_no(text: str) -> bool | None:
 
 def _probability(reply: Reply, word: bool | None) -> float | None:
     """Return P(yes) / (P(yes) + P(no)) at the token that answers, where that is known."""
-    said = {True: "yes", False: "no"}.get(word)  # the other of the two may stand in the thinking
+    # the other of the two may stand in the thinking
+    said = {True: "yes", False: "no", None: None}[word]
     answering = [top for token, top in reply.tokens if _plain(token) == said]
     if answering:
         return _yes_share(answering[-1])

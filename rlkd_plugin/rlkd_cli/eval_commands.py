@@ -48,7 +48,7 @@ def evaluate(
 
     An evaluation that was stopped goes on where it was when the same command is given again.
     """
-    from rlkd_plugin.llm_io.model_server import Served, model_server
+    from rlkd_plugin.llm_io.model_server import ServedModel, model_server
     from rlkd_plugin.rlkd_cli.tables.eval_table import show_results
     from rlkd_plugin.rlkd_eval.evaluation import (
         Sampling,
@@ -69,7 +69,7 @@ def evaluate(
         subject = subject_of(label, model or f"{served} at {url}", adapter, run)
         files = {name: Path(file) for name, file in _pairs(data, "--data")}
         prepare_evaluation(out, subject, drawn, names, files)
-    there = nullcontext(Served(url, served)) if rescore or url else None
+    there = nullcontext(ServedModel(url, served)) if rescore or url else None
     with there or model_server(model, adapter, server_options, out / "server.log") as found:
         server = None if rescore else Server(found.url, found.name, key_env)
         for name in names:

@@ -484,7 +484,7 @@ def test_retries_warn_once_in_a_while(loopback: Loopback, caplog: pytest.LogCapt
     with caplog.at_level(logging.WARNING):
         failure(make_client(loopback.url, startup_patience=0.3))
     assert len(loopback.asked) > 2
-    assert sum("trying again" in record.message for record in caplog.records) == 1
+    assert sum("retrying" in record.message for record in caplog.records) == 1
 
 
 def test_a_rate_limit_at_the_start_is_waited_for(loopback: Loopback) -> None:
