@@ -2,9 +2,9 @@
 
 A process manager ends the process group that it started. torchrun's ranks live in sessions of
 their own: they outlive a launcher that was killed, keep their devices, and hold the pipe by whose
-end the manager would notice. And nobody ends anything when the manager itself is killed. `rlkd
-guard` stands between the two. It is two processes that watch each other, so that either of them
-may be killed too, and it is no launcher: it starts one command, once. It needs Linux.
+end the manager would notice. When the manager itself is killed, nobody ends anything. `rlkd guard`
+stands between the two. It is two processes that watch each other, so that either of them may be
+killed too. It is no launcher: it starts one command, once. It needs Linux.
 
 `python -m rlkd_plugin.rlkd_guard [--server] COMMAND` is the same, without `rlkd`.
 """
@@ -30,22 +30,22 @@ logger = logging.getLogger(__name__)
 def guard(command: Sequence[str], server: bool = False) -> int:
     """Run a command until it ends, we are told to stop, or the process manager is gone.
 
-    Then everything that it started, and that it left behind, is ended.
+    Then everything that it started or left behind is ended.
 
     Args:
         command: its words.
-        server: that it ends is an error, whatever status it has. vLLM ends with 0 when its engine
+        server: whether its end is an error, whatever its status. vLLM ends with 0 when its engine
             was killed, and a process manager takes the status of the first to end.
 
     Returns:
-        The command's exit status as a shell has it: 128 + n after signal n, 127 if it is not there,
-        126 if it may not be run.
+        The command's exit status as a shell reports it: 128 + n after signal n, 127 if it is not
+        there, 126 if it may not be run.
     """
     manager = manager_of(psutil.Process())
     _adopt_orphans()
     told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` sets it
             signal.signal(number, lambda number, _: told.append(number))
     outer = psutil.Process()
     inner = os.fork()
@@ -57,7 +57,7 @@ def guard(command: Sequence[str], server: bool = False) -> int:
     status = 1
     try:
         _adopt_orphans()
-        status = _started(command, [outer], told)
+        status = _run(command, [outer], told)
     except Exception:
         logger.exception("rlkd guard: failed")
     finally:
@@ -86,11 +86,11 @@ def manager_of(process: psutil.Process) -> list[psutil.Process]:
     return found
 
 
-def _started(command: Sequence[str], needed: Sequence[psutil.Process], told: Sequence[int]) -> int:
-    """Start the command, hold it to its end, and return its status."""
+def _run(command: Sequence[str], needed: Sequence[psutil.Process], told: Sequence[int]) -> int:
+    """Start the command, wait for its end, and return its exit status."""
     try:
         # no Popen: it would reap the command itself, if that is gone before we look
-        pid = os.posix_spawnp(command[0], command, os.environ, setsigdef=[signal.SIGPIPE])
+        pid = os.posix_spawnp(command[0], [*command], os.environ, setsigdef=[signal.SIGPIPE])
     except OSError as error:
         logger.warning("rlkd guard: %s: %s", command[0], error.strerror)
         return 126 if isinstance(error, PermissionError) else 127
@@ -102,7 +102,7 @@ def _hold(pid: int, needed: Sequence[psutil.Process], told: Sequence[int]) -> in
     status = None
     while status is None and not told and all(map(runs, needed)):
         time.sleep(0.2)
-        status, _ = _reaped(pid)
+        status, _ = _reap(pid)
     if status is None and not told:
         logger.warning("rlkd guard: who started it is gone")
     end_all()
@@ -114,12 +114,12 @@ def _hold(pid: int, needed: Sequence[psutil.Process], told: Sequence[int]) -> in
 def end_all() -> None:
     """End all our descendants: by SIGTERM, and after `GRACE` by SIGKILL.
 
-    It lasts until the kernel says that we have no child: all orphans come to us, and a list of
-    processes may lack some of those that change their parent while it is made.
+    It lasts until the kernel says that we have no child. All orphans come to us, and a list of
+    processes may lack some that change their parent while it is read.
     """
     deadline = time.monotonic() + GRACE
     asked: set[int] = set()
-    while _reaped(0)[1]:
+    while _reap(0)[1]:
         late = time.monotonic() > deadline
         for child in psutil.Process().children(recursive=True):
             if late or child.pid not in asked:
@@ -131,7 +131,7 @@ def end_all() -> None:
         time.sleep(0.05)
 
 
-def _reaped(pid: int) -> tuple[int | None, bool]:
+def _reap(pid: int) -> tuple[int | None, bool]:
     """Reap the children that have ended; return one's exit status, and whether any is left."""
     status = None
     while True:
@@ -147,7 +147,7 @@ def _reaped(pid: int) -> tuple[int | None, bool]:
 
 
 def runs(process: psutil.Process) -> bool:
-    """Return whether a process is there, and more than a zombie."""
+    """Return whether a process is there and no zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
