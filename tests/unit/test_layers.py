@@ -14,7 +14,7 @@ PACKAGE = ROOT / "rlkd_plugin"
 STANDARD = set(sys.stdlib_module_names)
 FIRST_LEVEL = {
     *("__init__", "register", "gsrm", "engines", "llm_io", "swift_hooks"),
-    *("rlkd_data", "rlkd_eval", "rlkd_cli", "rlkd_guard"),
+    *("rlkd_data", "rlkd_eval", "rlkd_cli", "rlkd_guard", "rlkd_files"),
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 
@@ -78,7 +78,7 @@ def test_engines_import_the_standard_library_and_gsrm(file: Path) -> None:
 @pytest.mark.parametrize("file", in_layer("llm_io"), ids=name_of)
 def test_llm_io_imports_nothing_above_it(file: Path) -> None:
     ours = {name for name in imports(file) if name.startswith("rlkd_plugin.")}
-    assert {name.split(".")[1] for name in ours} <= {"gsrm", "engines", "llm_io"}
+    assert {name.split(".")[1] for name in ours} <= {"gsrm", "rlkd_files", "engines", "llm_io"}
 
 
 @pytest.mark.parametrize("file", outside("swift_hooks", "register.py"), ids=name_of)
