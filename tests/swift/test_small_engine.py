@@ -23,7 +23,7 @@ from rlkd_plugin.swift_hooks.local.small_engine import (
     SmallEngine,
     without_repeats,
 )
-from tests.support.swift_run import MODEL, ROOT, grpo, rows, steps_logged
+from tests.support.swift_run import MODEL, grpo, rows, steps_logged
 
 PROBLEM = (
     "A library cart has 4 shelves with 9 books on each shelf. A teacher puts 5 more books on the "
@@ -173,11 +173,6 @@ def test_the_adapter_is_small_and_names_no_machine() -> None:
         kinds = {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118
     assert kinds == {"BF16"}
     assert (ADAPTER / "adapter_model.safetensors").stat().st_size < 12e6
-
-
-def test_a_wheel_carries_the_adapter() -> None:
-    setup = (ROOT / "setup.py").read_text("utf-8")
-    assert '"rlkd_plugin.swift_hooks": ["small_gsrm/*"]' in setup
 
 
 def test_the_card_says_what_a_user_has_to_know() -> None:
