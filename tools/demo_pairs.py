@@ -1,9 +1,9 @@
-"""Writes the R-S pairs that the project ships: its own problems, taken apart by the rules engine.
+"""Writes the R-S pairs that the project ships: its own problems, decomposed by the rules engine.
 
     python tools/demo_pairs.py
 
-They have the form of a GSRM's training data and show that its training runs. What a GSRM should
-learn they do not teach: the rules read a plan off the words of a sentence.
+They have the form of a GSRM's training data and show that its training runs. They do not teach
+what a GSRM should learn: the rules read a plan off the words of a sentence.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ async def pairs() -> str:
         row = json.loads(line)
         path = row["teacher_reasoning"]
         found = await engine.decompose(row["problem"], row["domain"], path)
+        assert found.structure, f"the rules find no step in the path of {row['problem']}"
         pair = {
             "problem": row["problem"],
             "domain": row["domain"],

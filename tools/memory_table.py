@@ -1,9 +1,9 @@
-"""Calculates what each recipe needs of a training device's memory, from the YAMLs.
+"""Calculates the memory that each recipe needs on a training device, from the YAMLs.
 
     python tools/memory_table.py
 
 Nothing here is measured. The models are Qwen2's 7B; a gigabyte is 10^9 bytes, and a device of 64 GB
-has 65.4 of them for us (60.96 GiB, as vllm-ascend's logs show it). Counted are:
+has 65.4 of them for us (60.96 GiB, as vllm-ascend's logs show it). The sum has these parts:
 
 - what ZeRO-3 shards over four devices: weights, gradients (bfloat16), Adam's two moments and the
   weights themselves in float32; frozen models in bfloat16. With offload all of it is in the host's
@@ -15,7 +15,7 @@ has 65.4 of them for us (60.96 GiB, as vllm-ascend's logs show it). Counted are:
   gradients of both); for SFT Transformers' loss, three float32 tensors beside the logits, for the
   GSRM of the tokens of a structure alone; for PPO as for GRPO, and the float32 logits of all
   completions of a step, which it keeps;
-- beside: 4 GB for the runtime, communication buffers and fragmentation, an assumption.
+- other: 4 GB for the runtime, communication buffers and fragmentation, an assumption.
 
 The other peak is when whole models are together on each device: GRPO hands the weights to the
 rollout server; PPO writes its completions with student and value model gathered (trl's
@@ -115,7 +115,7 @@ class Need:
 
 
 def need(config: dict[str, Any]) -> Need:
-    """Calculate it for a recipe."""
+    """Calculate the memory that a recipe needs."""
     kind = config.get("rlhf_type", "sft")
     rows = config["per_device_train_batch_size"]
     trained, frozen = MODEL.parameters, 0

@@ -2,8 +2,10 @@
 
     VENV_WITH_VLLM/bin/python tools/vllm_options.py tests/fixtures/vllm_options.json
 
-vLLM does not fit into the tests' environment; its parser does not start without the rest of it.
+The tests read the file, because vLLM needs an environment of its own.
 """
+# vLLM is not installed beside pyright:
+# pyright: reportMissingImports=false
 
 import json
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 
 
 def main() -> None:
+    """Write the names, each with whether it takes a value."""
     import vllm
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.local_engine import deployed, scored
 from rlkd_plugin.engines.base import Engine
 from rlkd_plugin.engines.scoring import Sample
 from rlkd_plugin.engines.trace import replay, trace_row
 from tests.support.swift_run import GLOO, rows, steps_logged, swift
 from tests.unit.test_local_engine import ANSWERS, BOTTLES, PENS
+from tools.stand_ins.batch import score
+from tools.stand_ins.swift_processes import deploy
 from tools.stand_ins.tiny_model import memorising_model
 
 PROBLEM = "P"
@@ -65,7 +66,7 @@ def run(gsrm: Path, folder: Path, ranks: int, *options: str, **env: str) -> Path
 @pytest.fixture(scope="module")
 def server(gsrm: Path) -> Iterator[Engine]:
     """The same weights behind `swift deploy`, in float32, one request after the other."""
-    with deployed(gsrm, "qwen2", "chatml", 128) as engine:
+    with deploy(gsrm, "qwen2", "chatml", 128) as engine:
         yield engine
 
 
@@ -84,7 +85,7 @@ def check(out: Path, ranks: int, server: Engine) -> None:
         for table in tables.values()
         for text in table["completion"][-4 * ranks :]  # before them stand earlier ones
     ]
-    scores, _ = scored(server, samples)
+    scores = score(server, samples)
     expected = [trace_row(one, one.reward.total if one.reward else 0.0) for one in scores]
     parts = "teacher", "student", "step_scores", "reward"
     assert sorted(json.dumps([row[part] for part in parts]) for row in traced) == sorted(

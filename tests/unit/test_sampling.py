@@ -9,13 +9,13 @@ import pytest
 from swift.infer_engine import InferRequest
 from swift.rewards import prms
 
-from benchmarks.sampling import candidates, sampled
 from rlkd_plugin.engines.trace import read_rows, replay
 from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.swift_hooks.registry import register_all
 from rlkd_plugin.swift_hooks.rewards.sampling_reward import FILE
 from tests.conftest import SetOptions
 from tests.support.loopback import Loopback, said, status, verdict
+from tools.stand_ins.sampler import make_candidates, run_sampler
 
 PATHS = {
     "How much does he earn?": (
@@ -48,7 +48,7 @@ def rows() -> list[dict[str, Any]]:
                 {"role": "user", "content": problem},
                 {"role": "assistant", "content": path},
             ],
-            "choices": candidates(path),
+            "choices": make_candidates(path),
         }
         for problem, path in PATHS.items()
     ]
@@ -66,7 +66,7 @@ def scored(problem: str, truth: str, *texts: str) -> list[float]:
 
 def test_ms_swift_ranks_the_candidates_in_the_right_order(tmp_path: Path) -> None:
     """The teacher's path, a wrong end, another second step, another first step."""
-    kept = sampled(rows(), n_best_to_keep=4)
+    kept = run_sampler(rows(), n_best_to_keep=4)
     traced = list(read_rows(tmp_path / FILE))
     assert len(traced) == 5 * len(PATHS)
     for number, (problem, path) in enumerate(PATHS.items()):
@@ -77,7 +77,7 @@ def test_ms_swift_ranks_the_candidates_in_the_right_order(tmp_path: Path) -> Non
         assert [line["problem"] for line in lines] == [problem] * 5
         assert [line["is_ground_truth"] for line in lines][-1]
         assert [replay(line).total for line in lines] == scores
-        offered = candidates(path)
+        offered = make_candidates(path)
         mine = [row for row in kept if row["messages"][1]["content"] == problem]
         order = [row["messages"][-1]["content"].rstrip() for row in mine]
         assert order == [path, *offered[:3]]  # a score of 0 is masked
@@ -92,7 +92,7 @@ def test_it_works_beside_an_outcome_reward() -> None:
     other = "Umbrellas for guests 7 + 8 = 15. Last 7 + 5 = 12, so \\boxed{12}"
     turns = ("user", "How many?"), ("assistant", truth)
     messages = [{"role": role, "content": content} for role, content in turns]
-    kept = sampled(
+    kept = run_sampler(
         [{"messages": messages, "choices": [wrong, truth, other]}],
         orm_model="math",
         n_best_to_keep=3,

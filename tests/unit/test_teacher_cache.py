@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.teacher_cache import run
 from rlkd_plugin.gsrm import Step, Structure
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
 from tests.conftest import SetOptions
+from tools.stand_ins.killed_cache_writer import check_cache
 
 ENTRY = ("How many?", "math", "6 * 4 = 24")
 STRUCTURE = Structure((Step("plan", "what", "24"), Step("plan on", "what else", "19")), "19")
@@ -183,5 +183,5 @@ def test_several_processes_may_write_the_same_entries(tmp_path: Path) -> None:
 
 def test_a_process_that_is_killed_loses_and_tears_no_entry(tmp_path: Path) -> None:
     """The benchmark's run with fewer operations; it raises where something is wrong."""
-    said = run(tmp_path, 1000)
+    said = check_cache(tmp_path, 1000)
     assert "1000 operations and a process killed after" in said

@@ -1,4 +1,4 @@
-"""Rows in the shapes of the hubs' data sets, made by hand."""
+"""Hand-made rows in the shapes of the hubs' data sets."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ STRUCTURE = (
 
 
 def openr1(number: int = 1, **change: Any) -> dict[str, Any]:
-    """A row of OpenR1-Math-220k: the second of two generations is right."""
+    """Return a row of OpenR1-Math-220k: the second of two generations is right."""
     right, wrong = 2 * number, 2 * number + 1
     problem = f"What is ${number} + {number}$?"
     generations = [
@@ -41,7 +41,7 @@ def openr1(number: int = 1, **change: Any) -> dict[str, Any]:
 
 
 def openthoughts(number: int = 1, **change: Any) -> dict[str, Any]:
-    """A row of OpenThoughts-114k, subset `metadata`."""
+    """Return a row of OpenThoughts-114k, subset `metadata`."""
     return {
         "problem": f"What is {number} + {number}?",
         "deepseek_reasoning": f"Twice {number} is {2 * number}. Let me check: yes.",
@@ -56,7 +56,7 @@ def openthoughts(number: int = 1, **change: Any) -> dict[str, Any]:
 
 
 def pair(number: int = 1, **change: Any) -> dict[str, Any]:
-    """An R-S pair."""
+    """Return an R-S pair."""
     return {
         "problem": f"Ann has 2 pens and buys 3. How many has she? ({number})",
         "domain": "math",

@@ -2,7 +2,7 @@
 
     torchrun ... tools/stand_ins/on_cpu.py rlhf x.yaml
 
-DeepSpeed takes a process group that is there already; nothing of the run's options changes.
+DeepSpeed uses the process group that this file opens; the run's options stay as they are.
 """
 
 import sys
@@ -18,5 +18,5 @@ if __name__ == "__main__":
     command, *words = sys.argv[1:]
     parse_yaml_args(words)
     {"sft": sft_main, "rlhf": rlhf_main}[command](words)
-    if dist.is_initialized():  # a process that ends with the group's threads running may abort
+    if dist.is_initialized():  # threads of a group left open may abort the process at its end
         dist.destroy_process_group()

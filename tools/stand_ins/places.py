@@ -1,4 +1,4 @@
-"""Where the project and its small model lie."""
+"""Paths of the project and of its small model."""
 
 from pathlib import Path
 

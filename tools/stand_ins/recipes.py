@@ -1,41 +1,60 @@
-"""What turns a recipe into one that this machine can run, and nothing else of it.
+"""Overlays that make a recipe run on a small machine.
 
-`ALLOWED` is the whole of what an overlay may change: a test holds every overlay to it. All other
-values of a recipe, its rewards, weights, learning rate, batch, phases and ZeRO-3, stay as they are.
+An overlay changes only keys of `ALLOWED`; a test holds every overlay to it. All other values of a
+recipe, its rewards, weights, learning rate, batch, phases and ZeRO-3, stay as they are.
 """
 
 import json
+from collections.abc import Hashable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from rlkd_plugin.rlkd_data.rows.formats import FORMATS
 from tools.stand_ins.hub_shapes import openr1, pair
 from tools.stand_ins.places import ROOT
 
 CONFIGS = sorted((ROOT / "swift_configs").glob("*.yaml"))
 ALLOWED = (
-    *("model", "model_type", "reward_model", "reward_model_type", "template", "reward_template"),
-    *("torch_dtype", "fp16", "bf16", "use_cpu", "attn_impl", "use_vllm", "vllm_*"),
-    *("max_length", "max_completion_length", "dataset", "max_steps", "output_dir", "report_to"),
-    *("ENV.RLKD_GSRM_BASE_URL", "ENV.RLKD_JUDGE_BASE_URL"),
+    "model",
+    "model_type",
+    "reward_model",
+    "reward_model_type",
+    "template",
+    "reward_template",
+    "torch_dtype",
+    "fp16",
+    "bf16",
+    "use_cpu",
+    "attn_impl",
+    "use_vllm",
+    "vllm_*",
+    "max_length",
+    "max_completion_length",
+    "dataset",
+    "max_steps",
+    "output_dir",
+    "report_to",
+    "ENV.RLKD_GSRM_BASE_URL",
+    "ENV.RLKD_JUDGE_BASE_URL",
 )
-"""Keys; `dataset` may name a local copy and a number of rows, never another data set."""
+"""Keys that an overlay may change; `dataset` may name a local copy, never another data set."""
 
 Config = dict[str, Any]
 
 
 def read(file: Path) -> Config:
-    """Return a YAML's content; a key that stands twice is an error, as it hides a value."""
-    return yaml.load(file.read_text("utf-8"), _Once)
+    """Return a YAML's content; a duplicate key is an error, as it hides a value."""
+    return yaml.load(file.read_text("utf-8"), _UniqueKeys)
 
 
-class _Once(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Config:
+class _UniqueKeys(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         names = [key.value for key, _ in node.value]
-        twice = [name for name in names if names.count(name) > 1]
-        assert twice == [], f"{twice[0]} stands twice"
+        duplicates = [name for name in names if names.count(name) > 1]
+        assert duplicates == [], f"the key {duplicates[0]} stands twice"
         return super().construct_mapping(node, deep)
 
 
@@ -47,7 +66,7 @@ def command(config: Config) -> str:
 def overlay(
     config: Config, folder: Path, model: Path, rows: int, url: str = "", reward_model: str = ""
 ) -> Config:
-    """Return what changes: a value, or None for a key to leave out.
+    """Return what changes: a key's value, or None to drop the key.
 
     Args:
         config: the recipe.
@@ -59,7 +78,7 @@ def overlay(
     """
     change: Config = {"model": str(model), "model_type": "qwen2"}
     change |= {"use_cpu": True, "report_to": "none", "max_steps": 2, "max_length": 900}
-    change["dataset"] = small(config["dataset"], folder, rows)
+    change["dataset"] = small_dataset(config["dataset"], folder, rows)
     change["output_dir"] = str(folder / "out")
     if "max_completion_length" in config:
         change["max_completion_length"] = 16
@@ -73,28 +92,26 @@ def overlay(
     return change
 
 
-def small(dataset: str, folder: Path, rows: int) -> str:
-    """Return a recipe's data set with a local file of hand-made rows in the hub's shape."""
+def small_dataset(dataset: str, folder: Path, rows: int) -> str:
+    """Return a recipe's data set with a local file of hand-made rows in the hub's shape.
+
+    The file of `rlkd/jsonl` and `rlkd/jsonl-sft` has what `rlkd prepare openr1-math-sft` writes.
+    """
     name, _, _ = dataset.partition("#")
     name, _, file = name.partition(":")
     make = pair if name == "rlkd/gsrm-sft" else openr1
     if not name.startswith("rlkd/") or (not file and name in ("rlkd/demo", "rlkd/demo-pairs")):
         return f"{name}#{rows}"
-    made = [make(number) for number in range(1, rows + 1)]
-    if name in (
-        "rlkd/jsonl",
-        "rlkd/jsonl-sft",
-    ):  # what `rlkd prepare openr1-math-sft` makes: one file for RL and SFT
-        from rlkd_plugin.rlkd_data.rows.formats import FORMATS
-
-        made = [FORMATS["openr1-math-sft"].make_row(row) for row in made]
+    contents = [make(number) for number in range(1, rows + 1)]
+    if name in ("rlkd/jsonl", "rlkd/jsonl-sft"):
+        contents = [FORMATS["openr1-math-sft"].make_row(row) for row in contents]
     copy = folder / "rows.jsonl"
-    copy.write_text("".join(json.dumps(row) + "\n" for row in made))
+    copy.write_text("".join(json.dumps(row) + "\n" for row in contents))
     return f"{name}:{copy}#{rows}"
 
 
 def beyond(config: Config, change: Config) -> list[str]:
-    """Return what of an overlay is not allowed."""
+    """Return the keys of an overlay that it may not change."""
     found = [name for name in change if not any(fnmatch(name, rule) for rule in ALLOWED)]
     if (name := change.get("dataset")) and _data_set(name) != _data_set(config["dataset"]):
         found.append(f"dataset: {name}")
@@ -105,17 +122,17 @@ def _data_set(name: str) -> str:
     return name.partition("#")[0].partition(":")[0]
 
 
-def merged(config: Config, change: Config, file: Path) -> Path:
+def merge(config: Config, change: Config, file: Path) -> Path:
     """Write a recipe with an overlay to a file, if the overlay changes only what it may."""
     assert beyond(config, change) == []
-    made = json.loads(json.dumps(config))
+    result = json.loads(json.dumps(config))
     for name, value in change.items():
-        block = made
+        block = result
         if name.startswith("ENV."):
-            block, name = made["ENV"], name.removeprefix("ENV.")
+            block, name = result["ENV"], name.removeprefix("ENV.")
         if value is None:
             block.pop(name)
         else:
             block[name] = value
-    file.write_text(yaml.safe_dump(made, sort_keys=False), "utf-8")
+    file.write_text(yaml.safe_dump(result, sort_keys=False), "utf-8")
     return file

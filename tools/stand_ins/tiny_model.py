@@ -38,19 +38,19 @@ def chat_tokenizer(tokenizer: Any) -> Any:
     """Make a Transformers tokenizer with ChatML's tokens."""
     from transformers import PreTrainedTokenizerFast
 
-    made = PreTrainedTokenizerFast(
+    result = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
     )
-    made.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
-    return made
+    result.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
+    return result
 
 
 def tiny_model(folder: Path, texts: Iterable[str] = ()) -> Path:
-    """Make what `modelscope download --local_dir FOLDER` leaves: two random layers of Qwen2.
+    """Write a folder as `modelscope download` leaves it: two random layers of Qwen2.
 
     Args:
-        folder: where to.
-        texts: from which its vocabulary is learned, beside the prompts.
+        folder: the model's folder.
+        texts: texts that the vocabulary is learned from, beside the prompts.
     """
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -78,10 +78,7 @@ def tiny_model(folder: Path, texts: Iterable[str] = ()) -> Path:
 
 
 def memorising_model(folder: Path, answers: dict[str, str]) -> Path:
-    """Make a tiny model that answers some messages of a user word for word.
-
-    It is trained until it does: a real model with real replies, in seconds.
-    """
+    """Train a tiny model until it answers some messages of a user word for word."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
