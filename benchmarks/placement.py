@@ -27,7 +27,7 @@ import psutil
 from rlkd_plugin.rlkd_guard import runs
 from tools.stand_ins.hub_shapes import openr1
 from tools.stand_ins.places import MODEL, ROOT
-from tools.stand_ins.recipes import merged, overlay, read
+from tools.stand_ins.recipes import merge, overlay, read
 from tools.stand_ins.tiny_model import tiny_model
 
 MARK = "RLKD_PLACEMENT_RUN"
@@ -46,7 +46,7 @@ class Run:
         config = read(ROOT / "swift_configs" / "rlkd_cuda.yaml")
         url = f"http://127.0.0.1:{port}/v1"
         change = {**overlay(config, folder, student, 64, url), "max_steps": steps}
-        file = merged(config, change, folder / "rlkd.yaml")
+        file = merge(config, change, folder / "rlkd.yaml")
         guard = f"exec {sys.executable} -m rlkd_plugin.rlkd_cli guard"
         (folder / "Procfile").write_text(
             f"models: {guard} --server {vllm} serve {MODEL} --served-model-name gsrm judge "

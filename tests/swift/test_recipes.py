@@ -13,7 +13,7 @@ from tests.support.loopback import GSRM, JUDGE, Loopback
 from tests.support.swift_run import ROOT, rows, steps_logged
 from tools.stand_ins import recipes
 from tools.stand_ins.hub_shapes import openr1
-from tools.stand_ins.recipes import CONFIGS, beyond, merged, overlay, read
+from tools.stand_ins.recipes import CONFIGS, beyond, merge, overlay, read
 from tools.stand_ins.tiny_model import tiny_model
 
 WITH_STRUCTURE = ("rlkd_cuda", "rlkd_zero_npu", "shift_rlkd_cuda")
@@ -47,7 +47,7 @@ def run(
     ran.add(name)
     folder.mkdir(parents=True, exist_ok=True)
     config = read(ROOT / "swift_configs" / f"{name}.yaml")
-    file = merged(config, overlay(config, folder, model, **given), folder / f"{name}.yaml")
+    file = merge(config, overlay(config, folder, model, **given), folder / f"{name}.yaml")
     clean = {k: v for k, v in os.environ.items() if not k.startswith("RLKD_")}
     done = subprocess.run(
         [
