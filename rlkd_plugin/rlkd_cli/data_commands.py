@@ -4,11 +4,14 @@ import asyncio
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rlkd_plugin.gsrm import RlkdError
+
+if TYPE_CHECKING:
+    from rlkd_plugin.rlkd_data.jobs.data_job import Shard
 
 
 def prepare(
@@ -34,10 +37,9 @@ def prepare(
 
     A job that was stopped goes on where it was when the same command is given again.
     """
-    from rich.console import Console
-
+    from rlkd_plugin.rlkd_cli.tables.consoles import plain_console
     from rlkd_plugin.rlkd_cli.tables.job_tables import show_prepare
-    from rlkd_plugin.rlkd_data.jobs.progress import progress_shown
+    from rlkd_plugin.rlkd_data.jobs.progress import show_progress
     from rlkd_plugin.rlkd_data.prepare import prepare as run
 
     workers = workers or min(len(os.sched_getaffinity(0)), 16)
@@ -47,9 +49,9 @@ def prepare(
         nonlocal read
         read = rows
 
-    with progress_shown(src, lambda: read):
+    with show_progress(src, lambda: read):
         done = run(name, src, out, workers, on_progress=advance)
-    show_prepare(done, Console(markup=False, highlight=False))
+    show_prepare(done, plain_console())
     typer.echo(f"written to {out}")
 
 
@@ -71,34 +73,32 @@ def construct(
     from rlkd_plugin.llm_io.role_client import role_client
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_cli.tables.job_tables import show_construct
-    from rlkd_plugin.rlkd_data.construct import ConstructReport, construct_pairs
-    from rlkd_plugin.rlkd_data.jobs.progress import Cost, job_shown, read_price
+    from rlkd_plugin.rlkd_data.construct import ConstructReport, PairModels, construct_pairs
+    from rlkd_plugin.rlkd_data.jobs.cost import Cost, RoleCost, read_price
+    from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
+    from rlkd_plugin.rlkd_data.jobs.progress import show_job
 
-    part = _part(shard)
-    prices = {"generator": generator_price, "verifier": verifier_price}
+    part = _read_shard(shard)
     settings = load_settings()
-    generator, verifier = (role_client(role, settings) for role in prices)
-    report = ConstructReport()
+    generator = role_client("generator", settings)
+    verifier = role_client("verifier", settings)
     cost = Cost(
-        {"generator": generator.usage, "verifier": verifier.usage},
-        {role: read_price(text) for role, text in prices.items() if text},
+        [
+            RoleCost("generator", generator.usage, read_price(generator_price)),
+            RoleCost("verifier", verifier.usage, read_price(verifier_price)),
+        ]
     )
+    job = DataJob(src, out, settings.concurrency, part)
+    models = PairModels(
+        generator, settings.generator_max_tokens, verifier, settings.verifier_max_tokens
+    )
+    report = ConstructReport()
 
     async def work() -> None:
         async with generator, verifier:
-            await construct_pairs(
-                src,
-                out,
-                generator,
-                verifier,
-                report,
-                concurrency=settings.concurrency,
-                generator_tokens=settings.generator_max_tokens,
-                verifier_tokens=settings.verifier_max_tokens,
-                shard=part,
-            )
+            await construct_pairs(job, models, report)
 
-    with job_shown(src, out, report, show_construct, cost):
+    with show_job(job, report, show_construct, cost):
         asyncio.run(work())
 
 
@@ -113,29 +113,24 @@ def structure(
     """
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_cli.tables.job_tables import show_structure
-    from rlkd_plugin.rlkd_data.jobs.progress import Cost, job_shown
+    from rlkd_plugin.rlkd_data.jobs.cost import Cost, RoleCost
+    from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
+    from rlkd_plugin.rlkd_data.jobs.progress import show_job
     from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_structures
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
-    part = _part(shard)
+    part = _read_shard(shard)
     settings = load_settings()
     engine, cache = choose_engine(settings, ["GSRM"])
+    job = DataJob(src, out, settings.concurrency, part)
     report = StructureReport()
 
     async def work() -> None:
         async with engine:
             await engine.probe()
-            await write_structures(
-                src,
-                out,
-                engine,
-                cache,
-                report,
-                concurrency=settings.concurrency,
-                shard=part,
-            )
+            await write_structures(job, engine, cache, report)
 
-    with job_shown(src, out, report, show_structure, Cost({"GSRM": engine.usage})):
+    with show_job(job, report, show_structure, Cost([RoleCost("GSRM", engine.usage)])):
         asyncio.run(work())
 
 
@@ -152,37 +147,38 @@ def subset(
 
     A job that was stopped goes on where it was when the same command is given again.
     """
-    from rlkd_plugin.llm_io.embedding_server import ServerEmbedder
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_cli.tables.job_tables import show_subset
-    from rlkd_plugin.rlkd_data.jobs.progress import Cost, job_shown
-    from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
-    from rlkd_plugin.rlkd_data.row_subset import SubsetReport, write_subset
+    from rlkd_plugin.rlkd_data.embedder import choose_embedder
+    from rlkd_plugin.rlkd_data.jobs.cost import Cost, RoleCost
+    from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
+    from rlkd_plugin.rlkd_data.jobs.progress import show_job
+    from rlkd_plugin.rlkd_data.row_subset import SubsetReport, similarities_file, write_subset
 
     settings = load_settings()
-    embedder = LocalEmbedder(model) if model else ServerEmbedder(settings)
+    embedder = choose_embedder(settings, model)
+    concurrency = 1 if model else min(8, settings.concurrency)  # a server's replies have 5 MB
+    job = DataJob(src, out, concurrency)
     report = SubsetReport()
 
     async def work() -> None:
         async with embedder:
-            await write_subset(
-                src,
-                tests,
-                out,
-                count,
-                embedder,
-                report,
-                concurrency=1 if model else min(8, settings.concurrency),  # replies of 5 MB
-            )
+            await write_subset(job, tests, count, embedder, report)
 
-    cost = Cost({} if model else {"embed": embedder.client.usage})
-    kept = out.with_name(f"{out.name}.similarities.jsonl")
-    with job_shown(src, out, report, show_subset, cost, kept=kept):
+    cost = Cost() if model else Cost([RoleCost("embed", embedder.usage)])
+    with show_job(job, report, show_subset, cost, kept=similarities_file(job)):
         asyncio.run(work())
 
 
-def _part(shard: str) -> tuple[int, int]:
+def _read_shard(shard: str) -> "Shard":
+    """Read "i/n", a part of a source.
+
+    Raises:
+        RlkdError: if it is not of this form.
+    """
+    from rlkd_plugin.rlkd_data.jobs.data_job import Shard
+
     parts = re.fullmatch(r"(\d+)/(\d+)", shard)
     if not parts or not 1 <= int(parts[1]) <= int(parts[2]):
         raise RlkdError(f"--shard {shard} is none; give i/n with i from 1 to n, for example 2/4")
-    return int(parts[1]), int(parts[2])
+    return Shard(int(parts[1]), int(parts[2]))

@@ -4,15 +4,12 @@ import asyncio
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
 from rlkd_plugin.gsrm import RlkdError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 def evaluate(
@@ -49,6 +46,7 @@ def evaluate(
     An evaluation that was stopped goes on where it was when the same command is given again.
     """
     from rlkd_plugin.llm_io.model_server import ServedModel, model_server
+    from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
     from rlkd_plugin.rlkd_cli.tables.eval_table import show_results
     from rlkd_plugin.rlkd_eval.evaluation import (
         Sampling,
@@ -74,16 +72,17 @@ def evaluate(
         server = None if rescore else Server(found.url, found.name, key_env)
         for name in names:
             evaluate_set(out, name, subject, drawn, server, concurrency)
-    show_results([out], _wide_console())
+    show_results([out], wide_console())
 
 
 def eval_table(
     folders: Annotated[list[Path], typer.Argument(help="Folders of `rlkd eval`.")],
 ) -> None:
     """Show evaluations side by side, in the layout of the paper's table 1."""
+    from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
     from rlkd_plugin.rlkd_cli.tables.eval_table import show_results
 
-    show_results(folders, _wide_console())
+    show_results(folders, wide_console())
 
 
 def diversity(
@@ -109,11 +108,11 @@ def diversity(
 
     A job that was stopped goes on where it was when the same command is given again.
     """
-    from rlkd_plugin.llm_io.embedding_server import ServerEmbedder
     from rlkd_plugin.llm_io.model_server import model_server
     from rlkd_plugin.llm_io.settings import load_settings
+    from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
     from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
-    from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
+    from rlkd_plugin.rlkd_data.embedder import choose_embedder
     from rlkd_plugin.rlkd_eval.diversity_job import (
         Drawing,
         draw_all,
@@ -125,7 +124,7 @@ def diversity(
 
     settings = load_settings()
     drawing = Drawing(samples, temperature, max_tokens, _system(system), count, seed)
-    embedder = LocalEmbedder(embed_model) if embed_model else ServerEmbedder(settings)
+    embedder = choose_embedder(settings, embed_model)
     student = {"model": model or settings.student_model, "adapter": adapter}
     keep_plan(out, {**student, **vars(drawing), "engine": engine_name(settings)})
     served = model_server(model, adapter, server_options, out / "server.log") if model else None
@@ -138,16 +137,17 @@ def diversity(
     engine, _ = choose_engine(settings, ["GSRM"])
     label = label or out.name
     asyncio.run(measure_all(out, rows, drawing, label, engine, embedder, settings.concurrency))
-    show_diversity([out], _wide_console())
+    show_diversity([out], wide_console())
 
 
 def diversity_table(
     folders: Annotated[list[Path], typer.Argument(help="Folders of `rlkd diversity`.")],
 ) -> None:
     """Show the diversity of several models side by side, step by step."""
+    from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
     from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
 
-    show_diversity(folders, _wide_console())
+    show_diversity(folders, wide_console())
 
 
 def _check_server(url: str, model: str, key_env: str, rescore: bool) -> None:
@@ -158,13 +158,6 @@ def _check_server(url: str, model: str, key_env: str, rescore: bool) -> None:
         raise RlkdError("--url must not hold a key; name a variable in --key-env")
     if key_env and not os.environ.get(key_env):
         raise RlkdError(f"--key-env {key_env}: there is no such variable, or it is empty")
-
-
-def _wide_console() -> "Console":
-    """Return a console for wide tables: in a narrow terminal lines wrap, but no number is cut."""
-    from rich.console import Console
-
-    return Console(soft_wrap=True, highlight=False, width=max(160, Console().width))
 
 
 def _pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:

@@ -10,11 +10,10 @@ def curves(
     run: Annotated[Path, typer.Argument(help="output_dir of a run, or one of its v*-* folders.")],
 ) -> None:
     """Show a run's rewards step by step, and draw them into the run's folder."""
-    from rich.console import Console
-
+    from rlkd_plugin.rlkd_cli.tables.consoles import plain_console
     from rlkd_plugin.rlkd_eval.run_curves import show
 
-    show(run, Console(markup=False, highlight=False))
+    show(run, plain_console())
 
 
 def report(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import RlkdError
 
 
@@ -19,14 +20,15 @@ class LocalEmbedder:
 
     def __init__(self, model: str) -> None:
         try:
-            from sentence_transformers import SentenceTransformer
+            import sentence_transformers  # pyright: ignore[reportMissingImports]  # optional
         except ImportError:
             raise RlkdError(
                 "a local embedding model needs the package sentence-transformers "
                 "(pip install 'rlkd_plugin[embed]'); or name a server in RLKD_EMBED_BASE_URL"
             ) from None
         self.name = model
-        self.model = SentenceTransformer(str(Path(model).expanduser()))
+        self.usage = Usage()
+        self.model = sentence_transformers.SentenceTransformer(str(Path(model).expanduser()))
 
     async def __aenter__(self) -> "LocalEmbedder":
         return self
@@ -36,7 +38,7 @@ class LocalEmbedder:
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector for each text."""
-        found = await asyncio.to_thread(
+        vectors = await asyncio.to_thread(
             self.model.encode, list(texts), show_progress_bar=False, normalize_embeddings=True
         )
-        return found.tolist()
+        return vectors.tolist()

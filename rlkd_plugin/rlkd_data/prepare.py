@@ -4,13 +4,11 @@ Read, one pure row function, write. A row that cannot be used is refused with it
 reason, and does not stop the job. A job that was stopped goes on where it was.
 """
 
-import fcntl
 import json
 import logging
-import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,10 +20,22 @@ from typing import Any, BinaryIO
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_data.rows.formats import FORMATS
-from rlkd_plugin.rlkd_data.rows.row_files import check_columns, json_line, raw_rows, row_files
+from rlkd_plugin.rlkd_data.rows.row_files import (
+    PlacedRow,
+    Row,
+    check_columns,
+    raw_rows,
+    row_files,
+)
+from rlkd_plugin.rlkd_files import append_all, claimed, json_line, publish, write_whole
 
-SHOWN = 20  # rows shown for each reason; a file in the wrong format would show millions
-BLOCK = 500  # rows that are worked on together; after each block the progress is saved
+SHOWN = 20
+"""Rows shown for each reason; a file in the wrong format would show millions."""
+BLOCK = 500
+"""Rows that are worked on together; after each block the progress is saved."""
+
+EncodedRow = tuple[bytes, bool] | FormatError
+"""A row of ours as a line, and whether its solution is empty; or why there is no row."""
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +46,10 @@ class Progress:
 
     Attributes:
         job: the format, our version, and path, size and time of each source file.
-        read: rows of the source that are dealt with.
+        read: rows of the source that are kept or refused.
         written: bytes of the unfinished file that hold their rows.
         kept: how many rows these are.
-        without_solution: how many of them have no final answer that `accuracy` could check.
+        without_solution: how many of the kept have no final answer that `accuracy` could check.
         refused: rows refused, by reason.
     """
 
@@ -60,7 +70,7 @@ def prepare(
 ) -> Progress:
     """Turn a local copy in a known format into rows for `--dataset rlkd/jsonl:OUT`.
 
-    Those of `gsrm-sft` are R-S pairs as before, for `--dataset rlkd/gsrm-sft:OUT`.
+    The rows of `gsrm-sft` stay R-S pairs, for `--dataset rlkd/gsrm-sft:OUT`.
 
     `out` is whole or absent: the rows go to a hidden file beside it, which takes its name at the
     end, over what was there before. After a stop the same call goes on behind the last rows that
@@ -83,7 +93,8 @@ def prepare(
     files = _check(name, source, out)
     part = out.with_name(f".{out.name}.part")
     saved = out.with_name(f".{out.name}.progress.json")
-    with _mapping(workers) as map_rows, _claimed(part, out) as rows:
+    # the workers start before the claim: after it they would inherit the lock
+    with _open_map(workers) as map_rows, claimed(part, out) as rows:
         job = [name, __version__, [[str(f.resolve()), *_stamp(f)] for f in files]]
         progress = _load(saved, job, rows)
         if progress.read:
@@ -92,17 +103,15 @@ def prepare(
         form = FORMATS[name]
         todo = islice(raw_rows(files, form.columns, form.key), progress.read, None)
         while block := list(islice(todo, BLOCK)):
-            made = map_rows(partial(_made, name), [raw for _, raw in block])
-            for (place, _), result in zip(block, made, strict=True):
-                _take(progress, rows, place, result)
-            rows.flush()
-            _save(saved, progress)
+            encoded = map_rows(partial(_encode_row, name), [raw for _, raw in block])
+            append_all(rows, _count_block(progress, block, encoded))
+            write_whole(saved, json.dumps(vars(progress)))
             on_progress(progress.read)
         for reason, count in progress.refused.items():
             if count > SHOWN:
                 logger.warning("... and %d more: %s", count - SHOWN, reason)
         if progress.kept:
-            part.replace(out)
+            publish(part, out)
         else:
             part.unlink()
         saved.unlink(missing_ok=True)
@@ -115,24 +124,28 @@ def prepare(
     return progress
 
 
-def _take(
-    progress: Progress, rows: BinaryIO, place: str, result: tuple[bytes, bool] | FormatError
-) -> None:
-    """Write a row that was made, or note why there is none."""
-    progress.read += 1
-    if not isinstance(result, FormatError):
-        progress.written += rows.write(result[0])
+def _count_block(
+    progress: Progress, block: Sequence[PlacedRow], encoded: Iterable[EncodedRow]
+) -> bytes:
+    """Count the rows of a block, and return the lines of those that are kept."""
+    lines = []
+    for (place, _), row in zip(block, encoded, strict=True):
+        progress.read += 1
+        if isinstance(row, FormatError):
+            reason = str(row).partition(":")[0]
+            progress.refused[reason] += 1
+            if progress.refused[reason] <= SHOWN:
+                logger.warning("%s: %s", place, row)
+            continue
+        line, without_solution = row
+        progress.written += len(line)
         progress.kept += 1
-        progress.without_solution += result[1]
-        return
-    reason = str(result).partition(":")[0]
-    progress.refused[reason] += 1
-    if progress.refused[reason] <= SHOWN:
-        logger.warning("%s: %s", place, result)
+        progress.without_solution += without_solution
+        lines.append(line)
+    return b"".join(lines)
 
 
-def _made(name: str, raw: dict[str, Any] | FormatError) -> tuple[bytes, bool] | FormatError:
-    """Return our row, encoded, and whether its solution is empty; or why there is no row."""
+def _encode_row(name: str, raw: Row | FormatError) -> EncodedRow:
     if isinstance(raw, FormatError):
         return raw
     try:
@@ -143,28 +156,13 @@ def _made(name: str, raw: dict[str, Any] | FormatError) -> tuple[bytes, bool] | 
 
 
 @contextmanager
-def _mapping(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+def _open_map(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
     """Give a `map` that works here, or in processes that leave Ctrl-C to this one."""
     if workers <= 1:
         yield map
         return
     with Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         yield partial(pool.map, chunksize=max(1, BLOCK // (4 * workers)))
-
-
-@contextmanager
-def _claimed(part: Path, out: Path) -> Iterator[BinaryIO]:
-    """Open the unfinished file for this process alone, as it was left."""
-    with part.open("ab+") as rows:
-        try:
-            fcntl.flock(rows, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not (part.exists() and os.path.samestat(os.fstat(rows.fileno()), part.stat())):
-                raise BlockingIOError  # the other job has just made it its OUT
-        except BlockingIOError:
-            raise RlkdError(
-                f"another job writes {out}; wait for it, or name another file"
-            ) from None
-        yield rows
 
 
 def _load(saved: Path, job: list[Any], rows: BinaryIO) -> Progress:
@@ -178,12 +176,6 @@ def _load(saved: Path, job: list[Any], rows: BinaryIO) -> Progress:
         return Progress(job)
     progress.refused = Counter(progress.refused)
     return progress
-
-
-def _save(saved: Path, progress: Progress) -> None:
-    unfinished = saved.with_suffix(".new")
-    unfinished.write_text(json.dumps(vars(progress)), "utf-8")
-    unfinished.replace(saved)
 
 
 def _stamp(file: Path) -> tuple[int, int]:

@@ -6,25 +6,25 @@ also fill the cache that the reward reads.
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from rlkd_plugin.engines.base import Engine, TeacherCache
 from rlkd_plugin.gsrm import FormatError, parse_structure, render_structure
 from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
+from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
 from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
-from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts, rows_to_do, source_files
-from rlkd_plugin.rlkd_data.rows.row_format import Row, grpo_row
+from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts, RowKind, rows_to_do
+from rlkd_plugin.rlkd_data.rows.row_files import Row
+from rlkd_plugin.rlkd_data.rows.row_format import grpo_row
 
 
 @dataclass
 class StructureReport(RowCounts):
-    """What the job did.
+    """What this run of the job did.
 
     Attributes:
-        written: rows with their structure, now.
-        dropped: rows whose teacher has no structure, now, by what became of it.
+        written: rows with their structure.
+        dropped: rows whose teacher has no structure, by what became of it.
         from_cache: structures of the cache, and of the rows themselves.
         steps: of the structures written.
     """
@@ -36,45 +36,36 @@ class StructureReport(RowCounts):
 
     @property
     def worked(self) -> int:
-        """Rows that have a structure now, or are known to have none."""
+        """Rows that were written or dropped."""
         return self.written + self.dropped.total()
 
 
 async def write_structures(
-    source: Path,
-    out: Path,
-    engine: Engine,
-    cache: TeacherCache | None,
-    report: StructureReport,
-    *,
-    concurrency: int,
-    shard: tuple[int, int] = (1, 1),
+    job: DataJob, engine: Engine, cache: TeacherCache | None, report: StructureReport
 ) -> None:
     """Add `teacher_structure` to every row of a GRPO data set.
 
     A row is written when its structure is there, so their order is not the source's. Rows whose
-    teacher has none go to `OUT.dropped.jsonl`. A row that is in one of the two files is not asked
-    for again; what a row is, is told by problem, domain and path.
+    teacher has none go to `OUT.dropped.jsonl`. A row that is in one of the two files is skipped;
+    problem, domain and path tell which row it is.
 
     Args:
-        source: rows in our own format: a file or a folder, JSON lines or Parquet.
-        out: JSON lines, for `--dataset rlkd/jsonl:OUT`.
-        engine: entered already.
+        job: from rows in our own format to JSON lines, for `--dataset rlkd/jsonl:OUT`.
+        engine: entered already; it bounds its requests itself.
         cache: of the engine's structures, or None.
         report: says what was done so far, at any time, also after an error.
-        concurrency: rows in work at once; the engine bounds its requests itself.
-        shard: (i, n): take the i-th of n parts, which together are all rows.
 
     Raises:
         RlkdError: if a path is wrong, another job writes to `out`, or the disk is full.
-        EndpointError: if the GSRM fails for longer than the patience, or refuses us.
+        EndpointError: if the GSRM fails past the retry deadline, refuses us, or rejects so many
+            rows that it cannot be because of their texts.
     """
-    files = source_files(source, out)
+    source_files(job.source, job.out)
     with (
-        ResultFile(out, "problem", "domain", "teacher_structure") as written,
-        ResultFile(out.with_name(f"{out.name}.dropped.jsonl"), "problem", "dropped") as dropped,
+        ResultFile(job.out, "problem", "domain", "teacher_structure") as written,
+        ResultFile(job.file_beside("dropped"), "problem", "dropped") as dropped,
     ):
-        done = written.done(_identity) | dropped.done(_identity)
+        done = written.done(_row_identity) | dropped.done(_row_identity)
 
         async def work(row: Row) -> tuple[str | None, str]:
             return await _structure(row, engine, cache, report)
@@ -82,7 +73,7 @@ async def write_structures(
         def write(row: Row, found: tuple[str | None, str]) -> None:
             structure, status = found
             if status == "refused":
-                report.refuse(
+                report.reject(
                     "see the GSRM's log; RLKD_GSRM_MAX_TOKENS may leave no room for paths"
                 )
             elif structure is None:
@@ -92,8 +83,8 @@ async def write_structures(
                 written.append({**row, "teacher_structure": structure})
                 report.written += 1
 
-        todo = rows_to_do(files, grpo_row, _identity, done, shard, report)
-        await run_job(todo, work, write, concurrency)
+        todo = rows_to_do(job, RowKind(grpo_row, _row_identity), done, report)
+        await run_job(todo, work, write, job.concurrency)
 
 
 async def _structure(
@@ -109,22 +100,23 @@ async def _structure(
         except FormatError:
             if not row["teacher_reasoning"]:
                 return None, "its structure cannot be read"
-    asked = (row["problem"], row["domain"], teacher_path(row["teacher_reasoning"]))
-    if not has_reasoning(asked[2]):
+    problem, domain = row["problem"], row["domain"]
+    path = teacher_path(row["teacher_reasoning"])
+    if not has_reasoning(path):
         return None, "no reasoning"
-    structure = cache.get(*asked) if cache is not None else None
+    structure = cache.get(problem, domain, path) if cache is not None else None
     if structure is not None:
         report.from_cache += 1
     else:
-        result = await engine.decompose(*asked)
+        result = await engine.decompose(problem, domain, path)
         if result.structure is None:
             return None, result.status
         structure = result.structure
         if cache is not None:
-            cache.put(*asked, structure)
+            cache.put(problem, domain, path, structure)
     report.steps += len(structure.steps)
     return render_structure(structure), "ok"
 
 
-def _identity(row: dict[str, Any]) -> int:
+def _row_identity(row: Row) -> int:
     return identity(row["problem"], row["domain"], row.get("teacher_reasoning") or "")

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,18 +19,17 @@ from rlkd_plugin.gsrm.texts import has_reasoning, reasoning_path
 from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
+from rlkd_plugin.rlkd_data.embedder import Embedder
 from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
-from rlkd_plugin.rlkd_data.row_subset import Embedder
-from rlkd_plugin.rlkd_data.rows.row_files import raw_rows, row_files
-from rlkd_plugin.rlkd_data.rows.row_format import domain_of, text_of
+from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows, row_files
+from rlkd_plugin.rlkd_data.rows.row_format import domain_or_math, text_of
 from rlkd_plugin.rlkd_eval.kept_files import read_json, replace
 from rlkd_plugin.rlkd_eval.step_diversity import StepDiversity, by_step
 
 RESULT = "diversity.json"
 BATCH = 64
 """Texts in one request for embeddings."""
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def questions_of(source: Path, drawing: Drawing) -> list[Row]:
             continue
         try:
             problem = text_of(row, "problem" if "problem" in row else "question")
-            domain = domain_of({**row, "domain": row.get("domain") or "math"})
+            domain = domain_or_math(row)
         except FormatError:
             continue
         found.setdefault(problem, {"problem": problem, "domain": domain})

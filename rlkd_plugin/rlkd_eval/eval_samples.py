@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.rlkd_data.rows.row_files import json_line
 from rlkd_plugin.rlkd_eval.benchmarks import Benchmark, benchmark
 from rlkd_plugin.rlkd_eval.kept_files import replace
 from rlkd_plugin.rlkd_eval.pass_at_k import any_of_k, interval, pass_at_1, unbiased_pass_at_k
+from rlkd_plugin.rlkd_files import json_line
 
 CUT_OFF = ("max_tokens", "length")
 """Reasons for a response's end that mean its limit; evalscope's name and the servers'."""

@@ -18,10 +18,11 @@ from typing import Any
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import EndpointError, FormatError, RlkdError
 from rlkd_plugin.llm_io.evalscope_run import run_evalscope
-from rlkd_plugin.rlkd_data.rows.row_files import json_line, raw_rows, row_files
+from rlkd_plugin.rlkd_data.rows.row_files import raw_rows, row_files
 from rlkd_plugin.rlkd_eval.benchmarks import Benchmark, benchmark
 from rlkd_plugin.rlkd_eval.eval_samples import keep_samples, repair, scores_of
 from rlkd_plugin.rlkd_eval.kept_files import PLAN, keep_plan, read_json, replace
+from rlkd_plugin.rlkd_files import json_line
 
 RESULT = "eval.json"
 LEVELS = ("1", "2", "3", "4", "5")

@@ -21,13 +21,10 @@ from rlkd_plugin.gsrm.prompts import DOMAINS, decompose_prompt, verify_prompt
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_cli import app
-from rlkd_plugin.rlkd_data.construct import (
-    ConstructReport,
-    checked,
-    construct_pairs,
-    read_verification,
-)
+from rlkd_plugin.rlkd_data.construct import ConstructReport, PairModels, construct_pairs
 from rlkd_plugin.rlkd_data.jobs import progress as job_progress
+from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
+from rlkd_plugin.rlkd_data.structure_faults import check_structure, read_verification
 from tests.unit.test_row_subset import lines, write
 from tools.stand_ins.hub_shapes import STRUCTURE
 
@@ -107,7 +104,7 @@ FORMULAS = r"由 $f(x) = \frac{x^2 + \sin x}{\cos x}$ 得 $f'(x) = 2x$, 所以�
 
 
 def row(problem: str, **change: Any) -> dict[str, Any]:
-    """A row to take apart."""
+    """A row to decompose."""
     return {
         "problem": problem,
         "domain": "math",
@@ -116,7 +113,7 @@ def row(problem: str, **change: Any) -> dict[str, Any]:
     }
 
 
-def construct(source: Path, out: Path, **options: Any) -> ConstructReport:
+def construct(source: Path, out: Path, concurrency: int = 4) -> ConstructReport:
     """Run the job with the settings of the environment."""
     settings = Settings(patience=2.0, request_timeout=1.0)
     report = ConstructReport()
@@ -126,15 +123,8 @@ def construct(source: Path, out: Path, **options: Any) -> ConstructReport:
             role_client("generator", settings) as generator,
             role_client("verifier", settings) as verifier,
         ):
-            await construct_pairs(
-                *(source, out, generator, verifier, report),
-                **{
-                    "concurrency": 4,
-                    "generator_tokens": 500,
-                    "verifier_tokens": 50,
-                    **options,
-                },
-            )
+            models = PairModels(generator, 500, verifier, 50)
+            await construct_pairs(DataJob(source, out, concurrency), models, report)
 
     asyncio.run(work())
     return report
@@ -204,12 +194,12 @@ def test_what_is_accepted_and_discarded_is_what_the_script_implies(
     assert script.count("generator", "prose") == 4 and script.count("verifier", "prose") == 0
     assert script.count("verifier", "neither") == 2
     assert report.accepted.total() == 9 and report.discarded.total() == 5
-    assert report.server_refused == 1 and "400: too long" in report.server_words
+    assert report.rejected == 1 and "400: too long" in report.rejection
     assert report.refused == {
         "reasoning_path is missing or no text": 1,
         **{k: 1 for k in report.refused if k.startswith("domain is none of")},
     }
-    assert (report.worked, report.again, report.passed) == (14, 1, 18)
+    assert (report.worked, report.duplicates, report.passed) == (14, 1, 18)
 
 
 def test_the_feedback_reaches_the_next_request(script: Script, tmp_path: Path) -> None:
@@ -280,7 +270,7 @@ def test_a_server_that_refuses_every_row_ends_the_job_and_loses_none(
     script.generator = {p: [(400, "max_tokens is too large")] for p in problems}
     source = write(tmp_path / "rows.jsonl", *map(row, problems))
     out = tmp_path / "out.jsonl"
-    with pytest.raises(EndpointError, match=r"11 rows were refused and 0 were not.*too large"):
+    with pytest.raises(EndpointError, match=r"11 rows were rejected and 0 were not.*too large"):
         construct(source, out)
     script.generator.clear()
     assert construct(source, out).accepted.total() == 30
@@ -359,21 +349,21 @@ def test_a_verification_is_read_by_its_first_word(
     ],
 )
 def test_our_own_rules_come_first(text: str, fault: str | None) -> None:
-    structure, found = checked(text, ASKED)
+    structure, found = check_structure(text, *ASKED)
     assert (structure == STRUCTURE) == (not fault)
     assert fault in found
 
 
 def test_a_structure_that_was_cut_off_is_too_long() -> None:
     fault = "It is too long. Write fewer words in each part."
-    assert checked(STRUCTURE, ASKED, too_long=True) == (None, fault)
+    assert check_structure(STRUCTURE, *ASKED, too_long=True) == (None, fault)
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
 @pytest.mark.parametrize("ending", ["", "\n[End]"])
 def test_the_instruction_itself_is_no_structure(domain: str, ending: str) -> None:
     said = decompose_prompt("construct", domain, "What is 2 + 3?", "2 + 3 = 5") + ending
-    assert "the structure of an example" in str(checked(said, ASKED)[1])
+    assert "the structure of an example" in str(check_structure(said, *ASKED)[1])
 
 
 CHINESE = (
@@ -397,7 +387,7 @@ CHINESE = (
 def test_a_structure_in_another_script_than_the_path_is_refused(
     text: str, asked: tuple[str, str], right: bool
 ) -> None:
-    assert (checked(text, asked)[0] is not None) == right
+    assert (check_structure(text, *asked)[0] is not None) == right
 
 
 def test_requests_keep_to_their_rate_whatever_the_concurrency(

@@ -84,9 +84,9 @@ def run(out: Path, source: Path, *options: str, code: int = 0, **env: str) -> st
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    from rlkd_plugin.llm_io import embedding_server
+    from rlkd_plugin.rlkd_data import embedder
 
-    monkeypatch.setattr(embedding_server, "ServerEmbedder", lambda _: Letters())
+    monkeypatch.setattr(embedder, "ServerEmbedder", lambda _: Letters())
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in [*QUESTIONS, QUESTIONS[0]]))
     return file

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from rlkd_plugin import rlkd_files
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_cli import app
 from rlkd_plugin.rlkd_data import prepare as job
@@ -287,7 +288,7 @@ def test_of_two_rows_with_one_uuid_the_first_counts(tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", openr1(1), openr1(1), bad, openr1(2), openr1(3))
     summary = prepare("openr1-math", source, tmp_path / "rows.jsonl")
     assert summary.kept == 2
-    assert summary.refused == {"uuid seen before": 2, "answer is missing or no text": 1}
+    assert summary.refused == {"duplicate uuid": 2, "answer is missing or no text": 1}
 
 
 def test_a_uuid_is_known_behind_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +301,7 @@ def test_a_uuid_is_known_behind_a_stop(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(KeyboardInterrupt):
         prepare("openr1-math", source, tmp_path / "rows.jsonl", on_progress=stop)
     summary = prepare("openr1-math", source, tmp_path / "rows.jsonl")
-    assert (summary.kept, summary.refused) == (3, {"uuid seen before": 1})
+    assert (summary.kept, summary.refused) == (3, {"duplicate uuid": 1})
 
 
 def test_a_claim_on_a_file_that_was_renamed_meanwhile_is_refused(
@@ -310,12 +311,12 @@ def test_a_claim_on_a_file_that_was_renamed_meanwhile_is_refused(
     out = tmp_path / "rows.jsonl"
     part = tmp_path / ".rows.jsonl.part"
 
-    def locked_late(rows: object, how: int) -> None:
+    def lock_late(rows: object, how: int) -> None:
         part.rename(out)
         out.write_text("of the other job")
         part.write_bytes(b"")
 
-    monkeypatch.setattr(job.fcntl, "flock", locked_late)
+    monkeypatch.setattr(rlkd_files.fcntl, "flock", lock_late)
     with pytest.raises(RlkdError, match="another job writes"):
         prepare("gsm8k", write(tmp_path / "in.jsonl", GOOD), out)
     assert out.read_text() == "of the other job"
@@ -361,7 +362,7 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     summary = prepare("openr1-math", folder, tmp_path / "rows.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").open()]
     assert [row["solution"] for row in rows] == ["\\boxed{2}", "\\boxed{4}", "\\boxed{6}"]
-    assert summary.refused == {"uuid seen before": 1}
+    assert summary.refused == {"duplicate uuid": 1}
 
 
 def test_a_parquet_file_without_a_column_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -44,12 +44,31 @@ def test_a_file_that_is_nothing_but_a_cut_line_is_emptied(tmp_path: Path) -> Non
         assert list(results.rows()) == []
 
 
-@pytest.mark.parametrize("line", [b"[1]\n", b"no JSON\n"])
-def test_a_line_of_another_kind_is_an_error_with_its_place(line: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (b"[1]\n", r"no JSON object: \[1\]"),
+        (b"no JSON\n", "broken JSON: "),
+        (b'{"n": 1}\n', "it has no text, id; name another file"),
+    ],
+)
+def test_a_line_of_another_kind_is_an_error_with_its_place(
+    line: bytes, fault: str, tmp_path: Path
+) -> None:
     file = tmp_path / "done.jsonl"
-    file.write_bytes(b"{}\n" + line)
-    with ResultFile(file) as results, pytest.raises(RlkdError, match=r"done\.jsonl:2 is no line"):
+    file.write_bytes(b'{"n": 1, "text": "a", "id": 7}\n' + line)
+    with (
+        ResultFile(file, "n", "text", "id") as results,
+        pytest.raises(RlkdError, match=rf"done\.jsonl:2 is no line of this job: {fault}"),
+    ):
         list(results.rows())
+
+
+def test_a_reply_with_half_a_surrogate_pair_is_kept(tmp_path: Path) -> None:
+    with ResultFile(tmp_path / "done.jsonl") as results:
+        results.append({"reply": "多 \ud83d"})
+        results.append({"reply": "多"})
+        assert [row["reply"] for row in results.rows()] == ["多 \ud83d", "多"]
 
 
 def claim(file: Path, said: "multiprocessing.Queue[str]") -> None:
@@ -68,7 +87,9 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
         other = context.Process(target=claim, args=(tmp_path / "done.jsonl", said))
         other.start()
         other.join(60)
-    assert said.get(timeout=5) == f"another job writes {tmp_path / 'done.jsonl'}; wait for it"
+    assert said.get(timeout=5) == (
+        f"another job writes {tmp_path / 'done.jsonl'}; wait for it, or name another file"
+    )
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.llm_io.embedding_server import ServerEmbedder
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_cli import app
-from rlkd_plugin.rlkd_data import row_subset
+from rlkd_plugin.rlkd_data import similarity
+from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
 from rlkd_plugin.rlkd_data.row_subset import SubsetReport, write_subset
 
 WORDS = ("circle", "train", "apples", "dice", "prime")
@@ -78,12 +79,16 @@ def tests(tmp_path: Path) -> Path:
 
 
 def subset(
-    source: Path, tests: Path, out: Path, count: int, embedder: Any = None, **options: Any
+    source: Path,
+    tests: Path,
+    out: Path,
+    count: int,
+    embedder: Any = None,
+    concurrency: int = 8,
 ) -> SubsetReport:
     """Run the job."""
-    embedder = embedder or WordEmbedder()
-    report = SubsetReport()
-    asyncio.run(write_subset(source, tests, out, count, embedder, report, **options))
+    job, report = DataJob(source, out, concurrency), SubsetReport()
+    asyncio.run(write_subset(job, tests, count, embedder or WordEmbedder(), report))
     return report
 
 
@@ -123,7 +128,7 @@ def test_a_stopped_job_goes_on(
     source: Path, tests: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server fails at the fourth request; what was measured is not asked for again."""
-    monkeypatch.setattr(row_subset, "BATCH", 2)
+    monkeypatch.setattr(similarity, "BATCH", 2)
     out = tmp_path / "out.jsonl"
     failing = WordEmbedder(fail_at=3)
     with pytest.raises(EndpointError, match="gone"):
@@ -201,7 +206,7 @@ def test_a_problem_that_the_server_does_not_take_is_not_chosen(
             return await super().embed(texts)
 
     report = subset(source, tests, tmp_path / "out.jsonl", 5, Strict())
-    assert (report.refused, report.measured, report.written) == (1, 5, 5)
+    assert (report.rejected, report.measured, report.written) == (1, 5, 5)
     with pytest.raises(RlkdError, match="only 5 problems have an embedding, fewer than 6"):
         subset(source, tests, tmp_path / "out.jsonl", 6, Strict())
 

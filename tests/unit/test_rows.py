@@ -121,7 +121,7 @@ def test_a_folder_of_parquet_files_is_a_local_copy(tmp_path: Path, swift_log: li
         pq.write_table(pa.Table.from_pylist(rows), folder / f"train-{number}.parquet")
     rows = load(f"rlkd/openr1-math:{folder}")
     assert [row["solution"] for row in rows] == ["\\boxed{2}", "\\boxed{4}", "\\boxed{6}"]
-    assert "rlkd: rlkd/openr1-math: 3 of 4 rows kept; dropped 1: uuid seen before" in swift_log
+    assert "rlkd: rlkd/openr1-math: 3 of 4 rows kept; dropped 1: duplicate uuid" in swift_log
 
 
 def test_a_row_limit_takes_the_same_rows_every_time(tmp_path: Path) -> None:

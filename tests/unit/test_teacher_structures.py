@@ -11,6 +11,7 @@ from rlkd_plugin.engines.base import Decomposition, Usage
 from rlkd_plugin.gsrm import EndpointError, RlkdError, Step, Structure, parse_structure
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
 from rlkd_plugin.rlkd_cli import app
+from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, Shard
 from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_structures
 from tests.unit.test_row_subset import lines, write
 from tools.stand_ins.hub_shapes import STRUCTURE
@@ -49,12 +50,19 @@ def row(number: int, path: str = "", **change: Any) -> dict[str, Any]:
     }
 
 
-def structures(source: Path, out: Path, engine: Any = None, **options: Any) -> StructureReport:
-    """Run the job."""
-    options = {"cache": None, "concurrency": 1, **options}
+def structures(
+    source: Path, out: Path, engine: Any = None, cache: DiskCache | None = None
+) -> StructureReport:
+    """Run the job, a row at a time."""
+    return structures_of(DataJob(source, out, concurrency=1), engine, cache)
+
+
+def structures_of(
+    job: DataJob, engine: Any = None, cache: DiskCache | None = None
+) -> StructureReport:
+    """Run a job."""
     report = StructureReport()
-    engine, cache = engine or Scripted(), options.pop("cache", None)
-    asyncio.run(write_structures(source, out, engine, cache, report, **options))
+    asyncio.run(write_structures(job, engine or Scripted(), cache, report))
     return report
 
 
@@ -84,12 +92,11 @@ def test_every_row_has_its_structure_or_is_dropped(tmp_path: Path) -> None:
         "What is 4?": "no reasoning",
         "What is 7?": "its structure cannot be read",
     }
-    assert (report.worked, report.server_refused, report.written, report.again) == (6, 1, 3, 1)
+    assert (report.worked, report.rejected, report.written, report.duplicates) == (6, 1, 3, 1)
     assert (report.steps, report.passed) == (3, 10)
     assert report.refused == {"answer is missing or no text": 1, "broken JSON": 1}
-    assert [path for *_, path in engine.asked] == [
-        *("It is 1.", "refuse me", "nothing in it", "It is 6.")
-    ]
+    paths = [path for _, _, path in engine.asked]
+    assert paths == ["It is 1.", "refuse me", "nothing in it", "It is 6."]
 
 
 def test_a_stopped_job_asks_for_no_row_twice(tmp_path: Path) -> None:
@@ -113,7 +120,7 @@ def test_a_stopped_job_asks_for_no_row_twice(tmp_path: Path) -> None:
 
 def test_a_gsrm_that_refuses_every_row_ends_the_job_and_loses_none(tmp_path: Path) -> None:
     source = write(tmp_path / "rows.jsonl", *(row(n, f"refuse me {n}") for n in range(20)))
-    with pytest.raises(EndpointError, match="11 rows were refused and 0 were not"):
+    with pytest.raises(EndpointError, match="11 rows were rejected and 0 were not"):
         structures(source, tmp_path / "out.jsonl")
     assert not lines(tmp_path / "out.jsonl.dropped.jsonl")
 
@@ -132,7 +139,7 @@ def test_the_rewards_cache_is_read_and_filled(tmp_path: Path) -> None:
 def test_shards_are_all_rows_and_no_row_twice(tmp_path: Path) -> None:
     source = write(tmp_path / "rows.jsonl", *(row(n) for n in range(40)))
     reports = [
-        structures(source, tmp_path / f"out{i}.jsonl", shard=(i, 3), concurrency=4)
+        structures_of(DataJob(source, tmp_path / f"out{i}.jsonl", 4, Shard(i, 3)))
         for i in (1, 2, 3)
     ]
     assert sum(report.written for report in reports) == 40

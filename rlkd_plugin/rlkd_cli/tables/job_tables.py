@@ -9,7 +9,8 @@ from rlkd_plugin.rlkd_data.prepare import Progress
 from rlkd_plugin.rlkd_data.row_subset import NEAR, Similar, SubsetReport
 from rlkd_plugin.rlkd_data.teacher_structures import StructureReport
 
-SHOWN = 20  # test items that the source has, shown of each kind
+SHOWN = 20
+"""Rows shown whose problem is a test item, of each kind."""
 
 
 def show_prepare(report: Progress, console: Console) -> None:
@@ -64,17 +65,20 @@ def show_subset(report: SubsetReport, console: Console) -> None:
     console.print(
         f"{len(report.exact):,} are the same as a test item, {len(report.near):,} nearly the same"
     )
-    if report.refused:
-        console.print(f"{report.refused:,} problems were refused by the server and not chosen")
+    if report.rejected:
+        console.print(f"{report.rejected:,} problems were rejected by the server and not chosen")
     console.print(f"{report.measured:,} measured now, {report.written:,} rows written")
 
 
 def _similar_table(title: str, rows: list[Similar]) -> Table:
     table = Table("cosine", "problem", "nearest test item", title=title)
     for row in rows:
-        texts = (" ".join(text.split())[:120] for text in (row.problem, row.test_problem))
-        table.add_row(f"{row.similarity:.4f}", *texts)
+        table.add_row(f"{row.similarity:.4f}", _one_line(row.problem), _one_line(row.test_problem))
     return table
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:120]
 
 
 def _count_table(*columns: str) -> Table:
@@ -86,13 +90,13 @@ def _count_table(*columns: str) -> Table:
 def _add_others(table: Table, counts: RowCounts) -> None:
     if counts.done_before:
         table.add_row(f"{counts.done_before:,}", "done before")
-    if counts.again:
-        table.add_row(f"{counts.again:,}", "the same as another row")
-    if counts.elsewhere:
-        table.add_row(f"{counts.elsewhere:,}", "of other shards")
-    if counts.server_refused:
-        words = f"refused by a server, asked again next time: {counts.server_words[:300]}"
-        table.add_row(f"{counts.server_refused:,}", words)
+    if counts.duplicates:
+        table.add_row(f"{counts.duplicates:,}", "duplicates of another row")
+    if counts.other_shards:
+        table.add_row(f"{counts.other_shards:,}", "of other shards")
+    if counts.rejected:
+        words = f"rejected by a server, retried next time: {counts.rejection[:300]}"
+        table.add_row(f"{counts.rejected:,}", words)
     _add_refused(table, counts.refused.most_common())
 
 

@@ -3,7 +3,6 @@
 On a terminal that is a bar; in a log file, where nobody watches, it is a line a minute.
 """
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,18 +16,16 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from rlkd_plugin.engines.base import Usage
-from rlkd_plugin.gsrm import EndpointError, RlkdError
+from rlkd_plugin.gsrm import EndpointError
+from rlkd_plugin.rlkd_data.jobs.cost import Cost
+from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
 from rlkd_plugin.rlkd_data.rows.row_files import count_rows, row_files
 
 BAR_SECONDS = 0.5
 LINE_SECONDS = 60.0
 
 
-Report = TypeVar("Report", bound="Passing")
-
-
-class Passing(Protocol):
+class JobReport(Protocol):
     """What a job reports, as far as its progress needs it."""
 
     @property
@@ -37,49 +34,49 @@ class Passing(Protocol):
         ...
 
 
+Report = TypeVar("Report", bound=JobReport)
+
+
 @contextmanager
-def job_shown(
-    source: Path,
-    out: Path,
+def show_job(
+    job: DataJob,
     report: Report,
-    show: Callable[[Report, Console], None],
-    cost: "Cost",
-    *,
+    show_report: Callable[[Report, Console], None],
+    cost: Cost,
     kept: Path | None = None,
 ) -> Iterator[None]:
     """Show a job's progress while the body runs, and how it ended, whatever ended it.
 
     Args:
-        source: of the rows.
-        out: the job's file.
+        job: names the source and the file to write.
         report: filled while the job runs.
-        show: prints the report.
+        show_report: prints the report.
         cost: counts while the job runs.
-        kept: the file that grows while the job runs; `out` where none is named.
+        kept: the file that grows while the job runs; the job's `out` by default.
 
     Raises:
         RlkdError: if there is no source.
     """
-    row_files(source)  # without a source there is nothing to show
+    row_files(job.source)  # without a source there is nothing to show
     console = Console(markup=False, highlight=False, soft_wrap=True)
     begin = time.monotonic()
-    last = "stopped"
+    end = "stopped"
     try:
-        with progress_shown(source, lambda: report.passed, cost.words):
+        with show_progress(job.source, lambda: report.passed, cost.progress):
             yield
-        last = f"written to {out}"
+        end = f"written to {job.out}"
     except (KeyboardInterrupt, EndpointError):
-        last = f"stopped; {kept or out} keeps what is done, and the same command goes on behind it"
+        end = f"stopped; {kept or job.out} keeps what is done, and the same command goes on there"
         raise
     finally:
-        show(report, console)
-        for line in cost.lines():
+        show_report(report, console)
+        for line in cost.summary():
             console.print(line)
-        console.print(f"{last} ({time.monotonic() - begin:,.0f} s)")
+        console.print(f"{end} ({time.monotonic() - begin:,.0f} s)")
 
 
 @contextmanager
-def progress_shown(
+def show_progress(
     source: Path, passed: Callable[[], int], words: Callable[[], str] = lambda: ""
 ) -> Iterator[None]:
     """Show how far a job is while the body runs, on standard error.
@@ -92,11 +89,11 @@ def progress_shown(
     Raises:
         RlkdError: if there is no source.
     """
-    job = _Job(count_rows(row_files(source)), passed, words)
+    progress = _Progress(count_rows(row_files(source)), passed, words)
     terminal = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     ended = threading.Event()
-    shows = _bar if terminal.is_terminal else _lines
-    thread = threading.Thread(target=shows, args=(job, terminal, ended))
+    show = _show_bar if terminal.is_terminal else _show_lines
+    thread = threading.Thread(target=show, args=(progress, terminal, ended))
     thread.start()
     try:
         yield
@@ -106,97 +103,40 @@ def progress_shown(
 
 
 @dataclass(frozen=True)
-class _Job:
-    """What there is to show of a job."""
+class _Progress:
+    """The number of rows of a source, and two functions that say how far a job is."""
 
     total: int
     passed: Callable[[], int]
     words: Callable[[], str]
 
 
-def _bar(job: _Job, terminal: Console, ended: threading.Event) -> None:
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("rows,"), TimeRemainingColumn()
-    progress = Progress(*columns, TextColumn("left"))
-    task = progress.add_task("", total=job.total)
+def _show_bar(progress: _Progress, terminal: Console, ended: threading.Event) -> None:
+    bar = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    task = bar.add_task("", total=progress.total)
     below = Text(no_wrap=True, overflow="ellipsis")
-    with Live(Group(progress, below), console=terminal, transient=True):
+    with Live(Group(bar, below), console=terminal, transient=True):
         while not ended.wait(BAR_SECONDS):
-            progress.update(task, completed=job.passed())
-            below.plain = job.words()
+            bar.update(task, completed=progress.passed())
+            below.plain = progress.words()
 
 
-def _lines(job: _Job, terminal: Console, ended: threading.Event) -> None:
+def _show_lines(progress: _Progress, terminal: Console, ended: threading.Event) -> None:
     before, then = None, time.monotonic()
     while not ended.wait(LINE_SECONDS):
-        done, now = job.passed(), time.monotonic()
-        line = f"{done:,} of {job.total:,} rows"
-        if before is not None:  # the first time there are rows that were done before
+        done, now = progress.passed(), time.monotonic()
+        line = f"{done:,} of {progress.total:,} rows"
+        if before is not None:  # the first line counts rows that were done before this run
             rate = (done - before) / (now - then)
             left = "no row ended since"
             if rate:
-                left = f"{(job.total - done) / rate / 60:,.0f} min left"
+                left = f"{(progress.total - done) / rate / 60:,.0f} min left"
             line += f", {rate * 60:,.0f} a minute, {left}"
-        terminal.print(", ".join(part for part in (line, job.words()) if part))
+        terminal.print(", ".join(part for part in (line, progress.words()) if part))
         before, then = done, now
-
-
-class Cost:
-    """What a job asked of each role's servers, in requests, tokens and money.
-
-    Args:
-        usage: of each role.
-        prices: of a role, money for a million tokens in and out; not every role needs them.
-    """
-
-    def __init__(
-        self, usage: dict[str, Usage], prices: dict[str, tuple[float, float]] | None = None
-    ) -> None:
-        self.usage = usage
-        self.prices = prices or {}
-
-    def words(self) -> str:
-        """Return tokens and money so far, for the progress."""
-        shown = []
-        for role, usage in self.usage.items():
-            tokens = f"{usage.prompt_tokens:,} + {usage.completion_tokens:,} tokens"
-            shown.append(f"{role} {tokens}{self._money(role)}")
-        return ", ".join(shown)
-
-    def lines(self) -> list[str]:
-        """Return a line for each role, and one for the money altogether."""
-        lines = [
-            f"{role}: {usage.requests:,} requests, {usage.retries:,} retries, "
-            f"{self._tokens(usage)}{self._money(role)}"
-            for role, usage in self.usage.items()
-        ]
-        if len(self.prices) > 1:
-            lines.append(f"cost of this run: {sum(map(self._cost, self.prices)):.2f}")
-        return lines
-
-    def _tokens(self, usage: Usage) -> str:
-        if usage.requests and not usage.prompt_tokens:
-            return "the server counts no tokens"
-        return f"{usage.prompt_tokens:,} tokens in, {usage.completion_tokens:,} out"
-
-    def _cost(self, role: str) -> float:
-        price_in, price_out = self.prices[role]
-        usage = self.usage[role]
-        return (usage.prompt_tokens * price_in + usage.completion_tokens * price_out) / 1e6
-
-    def _money(self, role: str) -> str:
-        return f", cost {self._cost(role):.2f}" if role in self.prices else ""
-
-
-def read_price(text: str) -> tuple[float, float]:
-    """Read "IN,OUT", money for a million tokens.
-
-    Raises:
-        RlkdError: if it is not of this form.
-    """
-    try:
-        price_in, price_out = map(float, text.split(","))
-        if not (0 <= price_in < math.inf and 0 <= price_out < math.inf):
-            raise ValueError
-    except ValueError:
-        raise RlkdError(f"{text!r} is no price: give IN,OUT, for example 2.5,10") from None
-    return price_in, price_out

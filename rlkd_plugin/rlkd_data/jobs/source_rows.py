@@ -1,18 +1,31 @@
 """Which rows of a source a long job still has to do: its shard's, each once, none done before."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from rlkd_plugin.gsrm import EndpointError, FormatError, RlkdError
-from rlkd_plugin.rlkd_data.rows.row_files import raw_rows, row_files
-from rlkd_plugin.rlkd_data.rows.row_format import Row, RowFunction
+from rlkd_plugin.gsrm import EndpointError, FormatError
+from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
+from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows, row_files
+from rlkd_plugin.rlkd_data.rows.row_format import RowFunction
 
-REFUSED_FIRST = 10
-MAX_REFUSED = 0.05
-"""So many rows may be refused by a server whatever became of the others, and then this share."""
+REJECTED_FIRST = 10
+"""Rows that a server may reject before the share of rejected rows counts."""
+MAX_REJECTED = 0.05
+"""Rejected rows to those that were worked on; beyond it the server or a setting is wrong."""
+
+
+@dataclass(frozen=True)
+class RowKind:
+    """The rows of a job.
+
+    Attributes:
+        make_row: makes one from a row of the source, or refuses it with a `FormatError`.
+        identity: of a row that was made; equal for duplicates.
+    """
+
+    make_row: RowFunction
+    identity: Callable[[Row], int]
 
 
 @dataclass
@@ -20,21 +33,21 @@ class RowCounts:
     """What became of a source's rows before any work.
 
     Attributes:
-        refused: of all, those that cannot, by reason.
-        done_before: those that a job that was stopped had done.
-        again: those that another row of the source says as well.
-        elsewhere: of all, those of other shards.
-        server_refused: those that a server does not take (400, 413, 422): in no file, and asked
-            for again the next time.
-        server_words: what it said to the last of them.
+        refused: rows of all shards that the job cannot work on, by reason.
+        done_before: rows that this job did before it was stopped.
+        duplicates: rows with the same texts as another row.
+        other_shards: rows of all other shards.
+        rejected: rows that a server rejects (400, 413, 422): in no file, and retried by the next
+            run of the same command.
+        rejection: the server's words about the last of them.
     """
 
     refused: Counter[str] = field(default_factory=Counter)
     done_before: int = 0
-    again: int = 0
-    elsewhere: int = 0
-    server_refused: int = 0
-    server_words: str = ""
+    duplicates: int = 0
+    other_shards: int = 0
+    rejected: int = 0
+    rejection: str = ""
 
     @property
     def worked(self) -> int:
@@ -44,74 +57,49 @@ class RowCounts:
     @property
     def passed(self) -> int:
         """Rows of the source that need no more work."""
-        others = self.done_before + self.again + self.elsewhere + self.server_refused
+        others = self.done_before + self.duplicates + self.other_shards + self.rejected
         return self.worked + self.refused.total() + others
 
-    def refuse(self, words: str) -> None:
-        """Count a row that a server does not take; one by one that is the text's fault.
+    def reject(self, words: str) -> None:
+        """Count a row that a server rejects; a few such rows are the fault of their texts.
 
         Raises:
-            EndpointError: if there are so many that it must be ours.
+            EndpointError: if there are so many that a setting must be wrong.
         """
-        self.server_refused += 1
-        self.server_words = words
-        if self.server_refused > max(REFUSED_FIRST, MAX_REFUSED * self.worked):
+        self.rejected += 1
+        self.rejection = words
+        if self.rejected > max(REJECTED_FIRST, MAX_REJECTED * self.worked):
             raise EndpointError(
-                f"{self.server_refused} rows were refused and {self.worked} were not; the last "
+                f"{self.rejected} rows were rejected and {self.worked} were not; the last "
                 f"time: {words}"
             )
 
 
-def source_files(source: Path, out: Path) -> list[Path]:
-    """Return the files of a source.
-
-    Raises:
-        RlkdError: if there are none, or `out` is one of them or would be one of the next time's.
-    """
-    files = row_files(source)
-    if any(out.exists() and out.samefile(file) for file in files):
-        raise RlkdError(f"{out} is the source itself; name another file to write")
-    if source.is_dir() and out.parent.is_dir() and out.parent.samefile(source):
-        raise RlkdError(f"{out} would be read as a source; write it to another folder")
-    return files
-
-
-def rows_to_do(
-    files: Sequence[Path],
-    make_row: RowFunction,
-    key: Callable[[dict[str, Any]], int],
-    done: set[int],
-    shard: tuple[int, int],
-    counts: RowCounts,
-) -> Iterator[Row]:
+def rows_to_do(job: DataJob, kind: RowKind, done: set[int], counts: RowCounts) -> Iterator[Row]:
     """Yield the rows to work on, and count the others.
 
     Args:
-        files: of the source.
-        make_row: of the job; a row that it refuses with a `FormatError` is counted.
-        key: the identity of a row.
-        done: the identities of what the job has done.
-        shard: (i, n): take the i-th of n parts, which together are all rows.
-        counts: filled while rows are taken.
+        job: names the source and the shard of it.
+        kind: of the rows.
+        done: the identities of the rows that the job has done.
+        counts: filled while rows are read.
     """
-    place, parts = shard
-    taken: set[int] = set()
-    for _, raw in raw_rows(files):
+    found: set[int] = set()
+    for _, raw in raw_rows(row_files(job.source)):
         try:
             if isinstance(raw, FormatError):
                 raise raw
-            row = make_row(raw)
+            row = kind.make_row(raw)
         except FormatError as error:
             counts.refused[str(error).partition(":")[0]] += 1
             continue
-        identity = key(row)
-        if identity % parts != place - 1:
-            counts.elsewhere += 1
-            continue
-        if identity in done:
+        identity = kind.identity(row)
+        if not job.shard.holds(identity):
+            counts.other_shards += 1
+        elif identity in done:
             counts.done_before += 1
-        elif identity in taken:
-            counts.again += 1
+        elif identity in found:
+            counts.duplicates += 1
         else:
-            taken.add(identity)
+            found.add(identity)
             yield row

@@ -1,6 +1,6 @@
 """The formats that `rlkd prepare NAME` and `--dataset rlkd/NAME` read, in one table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlkd_plugin.rlkd_data.rows.hub_rows import (
     gsrm_sft_row,
@@ -17,9 +17,10 @@ class Format:
     """Rows as their hub has them, and the function that makes ours.
 
     Attributes:
+        make_row: from a row of the hub to ours.
         needs: the columns without which no row can be made.
         may_have: the others that the function reads.
-        key: the column that names a row: only the first with the same value counts.
+        key: the column that names a row; duplicates of its values are dropped.
         hub_ids: of the data set, on ModelScope and on Hugging Face; empty: from a file alone.
         subset: of the data set on the hub.
     """
@@ -34,14 +35,28 @@ class Format:
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns that are read."""
-        return (*self.needs, *self.may_have, *([self.key] if self.key else []))
+        columns = self.needs + self.may_have
+        return columns if self.key is None else (*columns, self.key)
 
 
-_OPENR1 = {
-    "needs": ("problem", "answer", "generations", "correctness_math_verify"),
-    "key": "uuid",
-    "hub_ids": ("open-r1/OpenR1-Math-220k", "open-r1/OpenR1-Math-220k"),
-}
+_OPENR1 = Format(
+    openr1_row,
+    needs=("problem", "answer", "generations", "correctness_math_verify"),
+    key="uuid",
+    hub_ids=("open-r1/OpenR1-Math-220k", "open-r1/OpenR1-Math-220k"),
+)
+_OWN = Format(
+    grpo_row,
+    needs=("problem",),
+    may_have=(
+        "messages",
+        "solution",
+        "answer",
+        "domain",
+        "teacher_reasoning",
+        "teacher_structure",
+    ),
+)
 
 FORMATS = {
     "gsm8k": Format(
@@ -50,9 +65,9 @@ FORMATS = {
         hub_ids=("modelscope/gsm8k", "openai/gsm8k"),
         subset="main",
     ),
-    "openr1-math": Format(openr1_row, **_OPENR1),
-    "openr1-math-sft": Format(openr1_sft_row, **_OPENR1),
-    "openr1-math-pairs": Format(openr1_pairs_row, **_OPENR1),
+    "openr1-math": _OPENR1,
+    "openr1-math-sft": replace(_OPENR1, make_row=openr1_sft_row),
+    "openr1-math-pairs": replace(_OPENR1, make_row=openr1_pairs_row),
     "openthoughts": Format(
         openthoughts_row,
         needs=("problem", "deepseek_reasoning", "domain"),
@@ -64,24 +79,13 @@ FORMATS = {
         gsrm_sft_row,
         needs=("problem",),
         may_have=(
-            *("domain", "reasoning_path", "structure"),
-            *("teacher_reasoning", "teacher_structure"),
+            "domain",
+            "reasoning_path",
+            "structure",
+            "teacher_reasoning",
+            "teacher_structure",
         ),
     ),
-    "jsonl": Format(
-        grpo_row,
-        needs=("problem",),
-        may_have=(
-            *("messages", "solution", "answer", "domain"),
-            *("teacher_reasoning", "teacher_structure"),
-        ),
-    ),
-    "jsonl-sft": Format(
-        sft_row,
-        needs=("problem",),
-        may_have=(
-            *("messages", "solution", "answer", "domain"),
-            *("teacher_reasoning", "teacher_structure"),
-        ),
-    ),
+    "jsonl": _OWN,
+    "jsonl-sft": replace(_OWN, make_row=sft_row),
 }

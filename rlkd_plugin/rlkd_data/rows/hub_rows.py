@@ -12,10 +12,11 @@ from typing import Any
 from rlkd_plugin.gsrm import FormatError, Structure, parse_structure, render_structure
 from rlkd_plugin.gsrm.prompts import decompose_prompt
 from rlkd_plugin.gsrm.texts import break_control, has_reasoning, teacher_path
+from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_data.rows.row_format import (
-    Row,
     boxed,
     domain_of,
+    domain_or_math,
     grpo_row,
     path_of,
     text_of,
@@ -53,7 +54,7 @@ def openr1_row(raw: Mapping[str, Any]) -> Row:
 def openr1_sft_row(raw: Mapping[str, Any]) -> Row:
     """Make an SFT row from one of OpenR1-Math-220k: the teacher's whole generation to learn.
 
-    The same rows are kept as by `openr1_row`, so equal row limits give equal problems.
+    It keeps the same rows as `openr1_row`, so equal row limits give equal problems.
 
     Raises:
         FormatError: as `openr1_row`.
@@ -82,9 +83,9 @@ def openr1_pairs_row(raw: Mapping[str, Any]) -> Row:
 def openthoughts_row(raw: Mapping[str, Any]) -> Row:
     """Make a GRPO row from one of OpenThoughts-114k, subset `metadata`.
 
-    The solution is the boxed answer of the ground truth, or else of the teacher's own solution, or
-    a ground truth that is nothing but an expression; it is empty where math-verify reads none.
-    Code, proofs and most of the sciences have none, but a structure to learn from.
+    The solution is a ground truth that is nothing but an expression, or the boxed answer of the
+    ground truth, or that of the teacher's own solution; it is empty where math-verify reads none.
+    Code, proofs and most of the sciences have no solution, but a structure to learn from.
 
     Raises:
         FormatError: if the problem, the domain or the path is missing or unknown.
@@ -115,7 +116,7 @@ def gsrm_sft_row(raw: Mapping[str, Any]) -> Row:
         FormatError: if a field is missing, or the structure has a break or no final answer.
     """
     problem = text_of(raw, "problem")
-    domain = domain_of({**raw, "domain": raw.get("domain") or "math"})
+    domain = domain_or_math(raw)
     path = path_of(raw)
     text = text_of(raw, "structure" if raw.get("structure") else "teacher_structure")
     prompt = decompose_prompt("gsrm", domain, problem, path)
@@ -164,8 +165,8 @@ def _final_answer(raw: Mapping[str, Any], domain: str) -> str:
 def last_boxed(text: str) -> str | None:
     r"""Return what the last `\boxed{...}` of a text holds, or None.
 
-    None also where boxes hold different things, as in an answer of several parts, or one does not
-    close: which of them is the answer cannot be seen from outside.
+    None also where boxes hold different things, as in an answer of several parts, or where a box
+    does not close: then the answer is not known.
     """
     found = set()
     for start in (match.end() for match in _BOXED.finditer(text)):
@@ -185,7 +186,7 @@ def _whole(text: str) -> Structure:
         structure = parse_structure(text)
     except FormatError as error:
         raise FormatError(f"the structure has no whole step: {error}") from None
-    if not structure.final_answer:  # the parser leaves it out where a structure has a break
+    if not structure.final_answer:  # the parser gives none where a structure has a break
         raise FormatError(
             "the structure breaks off or has no final answer: after step "
             f"{len(structure.steps)}, {text[-200:]!r}"

@@ -1,13 +1,18 @@
-"""Reads the rows of a local copy, JSON lines or Parquet, one by one; writes them as JSON lines."""
+"""Reads the rows of a local copy, JSON lines or Parquet, one by one."""
 
-import json
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.rlkd_files import json_lines
 
-PlacedRow = tuple[str, dict[str, Any] | FormatError]
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+Row = dict[str, Any]
+"""A row of a data set: the values of its columns."""
+PlacedRow = tuple[str, Row | FormatError]
 """`file:line` or `file:row 7`, and the row there, or why there is none."""
 
 BATCH = 64  # rows of a Parquet file in memory at once; a row of reasoning data may have 100 KB
@@ -18,7 +23,7 @@ def row_files(source: Path) -> list[Path]:
     """Return the file, or the `.jsonl` and `.parquet` files of a folder in the order of names.
 
     Where some of a folder's names begin with `train`, as the hubs name the files of a split, the
-    others are of other splits and are left out.
+    others are of other splits and are skipped.
 
     Raises:
         RlkdError: if there is none.
@@ -50,7 +55,7 @@ def check_columns(file: Path, needs: Sequence[str]) -> None:
         RlkdError: if the file is not whole or lacks a column.
     """
     if is_parquet(file):
-        with _opened(file) as parquet:
+        with _open_parquet(file) as parquet:
             names = parquet.schema_arrow.names
         if missing := [name for name in needs if name not in names]:
             raise RlkdError(
@@ -63,26 +68,24 @@ def raw_rows(
 ) -> Iterator[PlacedRow]:
     """Yield every row of the files with its place.
 
-    A blank line is no row. Of a Parquet file only the columns are read that are named, and those
-    that it lacks are left out.
+    Blank lines are skipped. A column that a Parquet file lacks is missing in its rows.
 
     Args:
         files: JSON lines or Parquet; their first bytes tell, not their names.
-        columns: that a row can be made of; all where none is named.
-        key: a column that names a row; one whose value came before is a `FormatError`.
+        columns: to read of a Parquet file; all by default.
+        key: a column that names a row; a duplicate of a value is a `FormatError`.
 
     Raises:
-        RlkdError: where a Parquet file cannot be read any further.
+        RlkdError: where the rest of a Parquet file cannot be read.
     """
     seen: set[Any] = set()
     for file in files:
-        parquet = is_parquet(file)
-        for place, row in _rows_of_parquet(file, columns) if parquet else _rows_of_json_lines(file):
+        for place, row in _placed_rows(file, columns):
             value = None if isinstance(row, FormatError) or not key else row.get(key)
             if value in (None, "") or not isinstance(value, Hashable):
                 yield place, row
             elif value in seen:
-                yield place, FormatError(f"{key} seen before: {value!r:.200}")
+                yield place, FormatError(f"duplicate {key}: {value!r:.200}")
             else:
                 seen.add(value)
                 yield place, row
@@ -93,7 +96,7 @@ def count_rows(files: Sequence[Path]) -> int:
     count = 0
     for file in files:
         if is_parquet(file):
-            with _opened(file) as parquet:
+            with _open_parquet(file) as parquet:
                 count += parquet.metadata.num_rows
             continue
         with file.open("rb") as content:
@@ -105,38 +108,19 @@ def count_rows(files: Sequence[Path]) -> int:
     return count
 
 
-def json_line(row: Mapping[str, Any]) -> bytes:
-    """Return a row as a line of JSON; what JSON does not know, a date for example, as its text.
-
-    Raises:
-        FormatError: if a text of it holds what UTF-8 cannot.
-    """
-    try:
-        return (json.dumps(row, ensure_ascii=False, default=str) + "\n").encode("utf-8")
-    except UnicodeEncodeError as error:
-        half = error.object[error.start]
-        raise FormatError(f"half a surrogate pair, which no file can hold: {half!a}") from None
+def _placed_rows(file: Path, columns: Sequence[str] | None) -> Iterator[PlacedRow]:
+    if is_parquet(file):
+        yield from _parquet_rows(file, columns)
+        return
+    for number, row in json_lines(file):
+        yield f"{file}:{number}", row
 
 
-def _rows_of_json_lines(file: Path) -> Iterator[PlacedRow]:
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            line = line.rstrip(b"\r\n")
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if not line.strip():
-                continue
-            try:
-                yield f"{file}:{number}", _object(line)
-            except FormatError as error:
-                yield f"{file}:{number}", error
-
-
-def _rows_of_parquet(file: Path, columns: Sequence[str] | None) -> Iterator[PlacedRow]:
+def _parquet_rows(file: Path, columns: Sequence[str] | None) -> Iterator[PlacedRow]:
     import pyarrow
 
     number = 0
-    with _opened(file) as parquet:
+    with _open_parquet(file) as parquet:
         names = parquet.schema_arrow.names
         there = names if columns is None else [name for name in columns if name in names]
         batches = parquet.iter_batches(BATCH, columns=there, use_threads=False)
@@ -155,7 +139,7 @@ def _rows_of_parquet(file: Path, columns: Sequence[str] | None) -> Iterator[Plac
                     yield f"{file}:row {number}", FormatError(f"not UTF-8: {error.reason}")
 
 
-def _opened(file: Path) -> Any:
+def _open_parquet(file: Path) -> "ParquetFile":
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
@@ -163,17 +147,3 @@ def _opened(file: Path) -> Any:
         return ParquetFile(file, buffer_size=READ_BUFFER, pre_buffer=False)
     except (pyarrow.ArrowException, OSError) as error:
         raise RlkdError(f"{file} is no whole Parquet file: {error}") from None
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise FormatError(f"not UTF-8: byte {error.start + 1} of the line") from None
-    except json.JSONDecodeError as error:
-        raise FormatError(f"broken JSON: {error.msg}, character {error.pos + 1}") from None
-    except (RecursionError, ValueError) as error:  # nested too deep; a number of 4301 digits
-        raise FormatError(f"JSON that Python does not read: {error}") from None
-    if not isinstance(value, dict):
-        raise FormatError(f"no JSON object: {value!r:.80}")
-    return value

@@ -16,8 +16,8 @@ from math_verify import LatexExtractionConfig, parse, verify
 
 from rlkd_plugin.gsrm import FormatError
 from rlkd_plugin.gsrm.prompts import DOMAINS
+from rlkd_plugin.rlkd_data.rows.row_files import Row
 
-Row = dict[str, Any]
 RowFunction = Callable[[Mapping[str, Any]], Row]
 
 LONGEST_GOLD = 200
@@ -27,17 +27,19 @@ that a completion is scored, and what it gives up on would depend on how busy th
 
 STRICT = LatexExtractionConfig(
     normalization_config=NormalizationConfig(
-        nits=False, malformed_operators=False, basic_latex=True, boxed=True, units=True
+        nits=False,
+        malformed_operators=False,
+        basic_latex=True,
+        boxed=True,  # pyright: ignore[reportArgumentType]  # what ms-swift's `accuracy` gives
+        units=True,
     ),
     boxed_match_priority=0,
     try_extract_without_anchor=False,
 )
 """How ms-swift's `accuracy` reads a completion that has no answer tags."""
 
-_DOMAIN_OF = {
-    **{domain: domain for domain in DOMAINS},
-    **dict.fromkeys(("biology", "physics", "chemistry"), "science"),
-}
+_SCIENCES = {"biology": "science", "physics": "science", "chemistry": "science"}
+_DOMAIN_OF = {domain: domain for domain in DOMAINS} | _SCIENCES
 _ARGUMENT = r" *([0-9a-zA-Z]|\\pi|\{(?:[^{}]|\{[^{}]*\})*\})"
 _SHORT_ROOT = re.compile(r"\\sqrt *([0-9a-zA-Z]|\\pi)")
 _SHORT_FRACTION = re.compile(rf"\\([dt]?frac)(?![a-zA-Z]){_ARGUMENT}{_ARGUMENT}")
@@ -48,14 +50,14 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
     """Make a row from one in our own format, `answer` allowed in place of `solution`.
 
     `messages` may be missing: then the problem is the user's one message. A mathematical solution
-    has to verify against itself, or ms-swift's `accuracy` would give 0 to every right completion;
-    the empty text says that there is none, and `accuracy` gives 0 to all.
+    has to verify against itself, or ms-swift's `accuracy` would give 0 to every right completion.
+    An empty one means that there is none; then `accuracy` gives 0 to all.
 
     Raises:
         FormatError: if a field is missing or not a text, or the solution does not verify.
     """
     problem = text_of(raw, "problem")
-    domain = domain_of({**raw, "domain": raw.get("domain") or "math"})
+    domain = domain_or_math(raw)
     messages = raw.get("messages") or [{"role": "user", "content": problem}]
     _check_messages(messages)
     structure = raw.get("teacher_structure") or None
@@ -99,7 +101,7 @@ def sft_row(raw: Mapping[str, Any]) -> Row:
 def gsm8k_row(raw: Mapping[str, Any]) -> Row:
     """Make a row from one of GSM8K: the worked solution is the teacher's path.
 
-    Calculator notes `<<48/2=24>>` are taken out of it, and so is the result line `#### 72`, which
+    Calculator notes `<<48/2=24>>` are removed from it, and so is the result line `#### 72`, which
     becomes the solution.
 
     Raises:
@@ -198,9 +200,21 @@ def domain_of(raw: Mapping[str, Any]) -> str:
     """Return which of the four domains a row belongs to; the natural sciences are `science`.
 
     Raises:
-        FormatError: if the row's domain is another one.
+        FormatError: if the row has no domain, or one that is none of the four.
     """
-    domain = raw.get("domain")
+    return _known_domain(raw.get("domain"))
+
+
+def domain_or_math(raw: Mapping[str, Any]) -> str:
+    """Return a row's domain as `domain_of` does; a row without one is of `math`.
+
+    Raises:
+        FormatError: if the row names a domain that is none of the four.
+    """
+    return _known_domain(raw.get("domain") or "math")
+
+
+def _known_domain(domain: Any) -> str:
     if not isinstance(domain, str) or domain not in _DOMAIN_OF:
         raise FormatError(f"domain is none of {', '.join(_DOMAIN_OF)}: {domain!r:.200}")
     return _DOMAIN_OF[domain]

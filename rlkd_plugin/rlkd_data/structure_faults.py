@@ -1,0 +1,84 @@
+"""What is wrong with a structure that a generator wrote: by our own rules, and by a verifier.
+
+The rules come first: they cost nothing, and a verifier is only asked about what they pass.
+"""
+
+import re
+from dataclasses import astuple
+
+from rlkd_plugin.gsrm import FormatError, parse_structure, render_structure
+from rlkd_plugin.gsrm.prompts import example_structures
+from rlkd_plugin.gsrm.texts import has_reasoning
+
+EXAMPLES = frozenset(parse_structure(text).steps for text in example_structures())
+"""The steps of the instruction's worked examples."""
+
+_VERDICT = re.compile(r"\W*(?:verdict\W+)?(pass|fail)(?:ed|s)?\b\W*", re.IGNORECASE)
+_FAIL = re.compile(r"\bFAIL\b")
+
+
+def check_structure(
+    text: str, problem: str, path: str, too_long: bool = False
+) -> tuple[str | None, str]:
+    """Return a generator's structure in the canonical form, or None and what our rules find.
+
+    Every step has its three fields, with a word in them, numbers count up from 1, and there is a
+    final answer. It is no worked example of the instruction. It is in the script of problem and
+    path, Latin or other; of two languages with one script the verifier decides.
+
+    Args:
+        text: what the generator wrote.
+        problem: that the path solves.
+        path: whose structure it is.
+        too_long: whether it has more tokens than it was given.
+    """
+    if too_long:
+        return None, "It is too long. Write fewer words in each part."
+    try:
+        structure = parse_structure(text)
+    except FormatError as error:
+        return None, f"It is not in the form of the instruction: {error}"
+    if not structure.final_answer:
+        return None, (
+            f"After step {len(structure.steps)} it leaves the form: a number that skips or "
+            "repeats, a part that is missing, or no final answer at the end."
+        )
+    if structure.steps in EXAMPLES:
+        return None, "It is the structure of an example. Write that of the given reasoning path."
+    for step in structure.steps:
+        if not (has_reasoning(step.meta_reasoning) and has_reasoning(step.sub_problem)):
+            return None, "A step's meta-reasoning or sub-problem has no word in it."
+    written = _share_beyond_latin(
+        "".join(field for step in structure.steps for field in astuple(step))
+    )
+    if all(_differs(written, _share_beyond_latin(given)) for given in (problem, path)):
+        return None, "It is not in the language of the reasoning path. Write it in this language."
+    return render_structure(structure), ""
+
+
+def _differs(share: float, other: float) -> bool:
+    """Say whether two texts are in different scripts; shares between the bounds are formulas'."""
+    return min(share, other) < 0.1 and max(share, other) > 0.6
+
+
+def _share_beyond_latin(text: str) -> float:
+    """Return the share of a text's letters that are not Latin; mathematical letters are no letters.
+
+    A text without letters has a share of 0.
+    """
+    letters = [char for char in text if char.isalpha() and not "\U0001d400" <= char <= "\U0001d7ff"]
+    return sum(char > "\u024f" for char in letters) / max(1, len(letters))
+
+
+def read_verification(said: str) -> tuple[bool | None, str]:
+    """Read a verifier's answer: whether it says PASS, and the feedback of a FAIL.
+
+    The first word decides; None where it is neither, or where FAIL follows a PASS.
+    """
+    verdict = _VERDICT.match(said)
+    if not verdict:
+        return None, ""
+    rest = said[verdict.end() :].strip()
+    if verdict[1].lower() == "pass":
+        return (None if _FAIL.search(rest) else True), ""
+    return False, rest or "It does not meet the instruction."
