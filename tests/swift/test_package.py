@@ -108,12 +108,11 @@ def metadata(wheel: Path) -> Message:
         return message_from_string(archive.read(name).decode())
 
 
-def test_the_wheel_has_every_file_of_the_package_and_the_recipes(wheel: Path) -> None:
-    package = (file for file in (ROOT / "rlkd_plugin").rglob("*") if file.is_file())
-    expected = {
-        file.relative_to(ROOT).as_posix() for file in package if "__pycache__" not in file.parts
-    }
-    expected |= {f"{CARRIED}/{file.name}" for file in (ROOT / "swift_configs").iterdir()}
+def test_the_wheel_has_every_file_of_the_package_and_the_recipes(built: Path, wheel: Path) -> None:
+    source = built.parent / "source"
+    package = (file for file in (source / "rlkd_plugin").rglob("*") if file.is_file())
+    expected = {file.relative_to(source).as_posix() for file in package}
+    expected |= {f"{CARRIED}/{file.name}" for file in (source / "swift_configs").iterdir()}
     assert contents(wheel).keys() == expected
     assert "rlkd_plugin/py.typed" in expected
     assert wheel.stat().st_size < 9e6  # the small GSRM's adapter is 8 of it
