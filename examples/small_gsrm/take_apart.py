@@ -27,12 +27,17 @@ def engine_of(name: str, adapter: Path | None = None, model: Path = MODEL) -> En
     if name == "rules":
         return RulesEngine()
     from rlkd_plugin.swift_hooks.local.local_engine import LocalEngine
-    from rlkd_plugin.swift_hooks.local.small_engine import ADAPTER, MOST_TOKENS, SmallEngine, merged
+    from rlkd_plugin.swift_hooks.local.small_engine import (
+        ADAPTER,
+        MOST_TOKENS,
+        SmallEngine,
+        merge_adapter,
+    )
 
     if name == "small":
         return SmallEngine(Settings(small_model=str(model)), adapter or ADAPTER)
     if name == "judge":
-        return LocalEngine(Settings(), *merged(str(model), adapter)[:2])
+        return LocalEngine(Settings(), *merge_adapter(str(model), adapter)[:2])
     import torch
     from swift.model import get_model_processor
     from swift.template import get_template

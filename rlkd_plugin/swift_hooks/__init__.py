@@ -1,1 +1,1 @@
-"""Everything that touches ms-swift or torch: the reward, its metrics, datasets and registration."""
+"""All that imports ms-swift or torch: rewards, structured training, data sets, local engines."""

@@ -20,15 +20,14 @@ def choose_engine(
 
     Args:
         settings: name the engine and its servers.
-        roles: which of a GSRM and a judge it will be asked for.
+        roles: the models that it needs, a GSRM, a judge or both.
 
     Raises:
         RlkdError: if the engine lacks a setting.
     """
     if settings.engine == "small":
-        from rlkd_plugin.swift_hooks.local.small_engine import (
-            SmallEngine,  # imports torch and ms-swift
-        )
+        # imports torch and ms-swift, which no other engine needs
+        from rlkd_plugin.swift_hooks.local.small_engine import SmallEngine
 
         logger.warning(
             "rlkd: RLKD_ENGINE=small is a small learned stand-in for a GSRM, trained on "

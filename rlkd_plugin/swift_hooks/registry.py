@@ -34,15 +34,15 @@ TABLE: tuple[tuple[MutableMapping[str, Any], str, Any], ...] = (
 
 
 def register_all() -> None:
-    """Register everything with ms-swift; doing so again changes nothing.
+    """Register everything with ms-swift; a second call changes nothing.
 
     Raises:
         RlkdError: if one of our names is taken by another object.
     """
     for mapping, name, entry in TABLE:
-        taken_by = mapping.setdefault(name, entry)
-        if taken_by is not entry:
-            raise RlkdError(f"ms-swift has another {name!r} already: {taken_by!r}, not {entry!r}")
+        found = mapping.setdefault(name, entry)
+        if found is not entry:
+            raise RlkdError(f"ms-swift has another {name!r} already: {found!r}, not {entry!r}")
     register_rows()
     register_r1()
     give_tokenizer()

@@ -21,7 +21,7 @@ from rlkd_plugin.swift_hooks.local.small_engine import (
     ADAPTER,
     MOST_CHARS,
     SmallEngine,
-    without_repeats,
+    drop_duplicates,
 )
 from tests.support.swift_run import MODEL, grpo, rows, steps_logged
 
@@ -83,7 +83,7 @@ def test_paths_become_steps_detours_and_mistakes_as_they_are(
 def test_a_step_that_is_said_again_counts_once() -> None:
     one, two, other = Step("p", "q", "1"), Step("r", "s", "2"), Step("t", "s", "3")
     said = Structure((one, two, other, replace(two, meta_reasoning="again"), one), "3")
-    assert without_repeats(said) == Structure((one, two, other), "3")
+    assert drop_duplicates(said) == Structure((one, two, other), "3")
 
 
 def test_plans_give_no_result_away(found: dict[str, Structure]) -> None:

@@ -163,7 +163,7 @@ def test_a_hub_data_set_without_a_column_is_refused() -> None:
     from datasets import Dataset
 
     from rlkd_plugin.rlkd_data.rows.formats import FORMATS
-    from rlkd_plugin.swift_hooks.data.loader import RlkdRows
+    from rlkd_plugin.swift_hooks.data.preprocessor import RlkdRows
 
     rows = RlkdRows("rlkd/openthoughts", FORMATS["openthoughts"])
     with pytest.raises(RlkdError, match="no column deepseek_reasoning, domain; it has problem"):

@@ -1,1 +1,1 @@
-"""Data sets and the chat template, as ms-swift loads them."""
+"""The data sets and the chat template that ms-swift loads by our names."""

@@ -16,9 +16,9 @@ from rlkd_plugin.gsrm.prompts import R1_SYSTEM
 
 @dataclass(frozen=True)
 class Dialogue:
-    """How one family of models writes a conversation; `known_by` is a token that it alone has."""
+    """How one family of models writes a conversation; `own_token` is a token that it alone has."""
 
-    known_by: str
+    own_token: str
     prefix: Prompt
     prompt: Prompt
     chat_sep: Prompt
@@ -27,7 +27,7 @@ class Dialogue:
 
 
 R1 = Dialogue(
-    known_by="<｜User｜>",
+    own_token="<｜User｜>",
     prefix=["<｜begin▁of▁sentence｜>{{SYSTEM}}"],
     prompt=["<｜User｜>{{QUERY}}<｜Assistant｜>"],
     chat_sep=["<｜end▁of▁sentence｜>"],
@@ -35,14 +35,14 @@ R1 = Dialogue(
     writes_bos=True,
 )
 CHATML = Dialogue(
-    known_by="<|im_start|>",
+    own_token="<|im_start|>",
     prefix=["<|im_start|>system\n{{SYSTEM}}<|im_end|>\n"],
     prompt=["<|im_start|>user\n{{QUERY}}<|im_end|>\n<|im_start|>assistant\n"],
     chat_sep=["<|im_end|>\n"],
     suffix=["<|im_end|>\n"],
 )
 PLAIN = Dialogue(  # a base model without a chat: lines that name the speaker
-    known_by="",
+    own_token="",
     prefix=["{{SYSTEM}}\n\n"],
     prompt=["User: {{QUERY}}\n\nAssistant: "],
     chat_sep=["\n\n"],
@@ -52,15 +52,15 @@ PLAIN = Dialogue(  # a base model without a chat: lines that name the speaker
 
 @dataclass
 class R1Meta(TemplateMeta):
-    """Takes the form of the model's own conversations once the tokenizer is known."""
+    """Takes the form of the model's own conversations when it gets the tokenizer."""
 
     prefix: Prompt = field(default_factory=lambda: list(CHATML.prefix))
     prompt: Prompt = field(default_factory=lambda: list(CHATML.prompt))
     chat_sep: Prompt | None = field(default_factory=lambda: list(CHATML.chat_sep))
 
     def init(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        known = tokenizer.get_vocab()
-        dialogue = next((d for d in (R1, CHATML) if d.known_by in known), PLAIN)
+        vocabulary = tokenizer.get_vocab()
+        dialogue = next((d for d in (R1, CHATML) if d.own_token in vocabulary), PLAIN)
         self.system_prefix = list(dialogue.prefix)
         self.prefix = self._replace_system(dialogue.prefix) if dialogue.writes_bos else []
         self.prompt = list(dialogue.prompt)
@@ -71,5 +71,5 @@ class R1Meta(TemplateMeta):
 
 
 def register_r1() -> None:
-    """Register `rlkd_r1`; doing so again replaces it by the same."""
+    """Register `rlkd_r1`; a second call replaces it by the same."""
     register_template(R1Meta("rlkd_r1", default_system=R1_SYSTEM), exist_ok=True)

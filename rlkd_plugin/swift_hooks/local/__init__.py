@@ -1,1 +1,1 @@
-"""Engines whose model is in the training process: the GSRM as a reward model, the small GSRM."""
+"""Engines whose model is in the training process, and how it computes on a CPU."""

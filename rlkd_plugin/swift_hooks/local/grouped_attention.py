@@ -1,8 +1,8 @@
 """Attention of grouped heads on a CPU that does not copy keys and values while it generates.
 
 transformers repeats the keys and values of a padded batch for every query head of their group, at
-each new token. One token's query heads of a group are here the rows of one query instead. It is no
-other attention: a prompt's tokens, all at once, go the way of transformers' `sdpa`.
+each new token. Here one token's query heads of a group are the rows of one query instead. The
+result is the same; a prompt's tokens, all at once, go through transformers' own `sdpa`.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ NAME = "rlkd_grouped"
 
 
 def share_keys(model: PreTrainedModel) -> None:
-    """Let a model attend with `grouped_attention`."""
+    """Make a model attend with `grouped_attention`."""
     AttentionInterface.register(NAME, grouped_attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     model.set_attn_implementation(NAME)
@@ -39,8 +39,8 @@ def grouped_attention(
         key: (batch, groups, tokens so far, width); each group serves heads / groups heads.
         value: like `key`.
         attention_mask: (batch, 1, tokens, tokens so far), or none.
-        scaling: of the products.
-        options: for a prompt's tokens.
+        scaling: factor of the products of query and key.
+        options: further arguments, which only a prompt's tokens need.
 
     Returns:
         (batch, tokens, heads, width), and no weights.

@@ -1,21 +1,21 @@
 """`RLKD_ENGINE=small`: the small GSRM that comes with the plugin, in this process.
 
 A LoRA adapter of SmolLM2-135M-Instruct, trained by `make small-gsrm` on grade-school mathematics
-(`small_gsrm/README.md`, the card). A learned stand-in for the paper's 7B model: it lets the whole
-loop run on one machine without a server. What it writes is matched by `engines.word_matcher`.
+(`small_gsrm/README.md`, the card). A learned stand-in for the paper's 7B model: with it the whole
+loop runs on one machine without a server. `engines.word_matcher` matches what it writes.
 """
 
 import hashlib
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import torch
 from swift.model import get_model_processor
-from swift.template import get_template
+from swift.template import Template, get_template
 from swift.utils import get_logger
-from transformers.integrations import is_deepspeed_zero3_enabled
+from transformers import PreTrainedModel
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.integrations.fsdp import is_fsdp_enabled
 
 from rlkd_plugin.engines.base import Decomposition, Verdict
@@ -30,16 +30,19 @@ logger = get_logger()
 
 ADAPTER = Path(str(files("rlkd_plugin.swift_hooks.local"))) / "small_gsrm"
 MOST_CHARS = 5_000
-"""A longer path loses its end: path, problem and structure share the model's 8,192 tokens. 5,000
-tokens of a path fit; a text with more tokens than characters may be refused."""
+"""Most characters of a path; a longer one loses its end.
+
+Path, problem and structure share the model's 8,192 tokens. 5,000 tokens of a path fit; a text with
+more tokens than characters may be rejected.
+"""
 MOST_TOKENS = 512
-"""Of a structure, some seven steps. A batch lasts as long as its longest, and some never end."""
+"""Most tokens of a structure, some seven steps. Some never end, and the whole batch waits."""
 
 
 class SmallEngine(LocalEngine):
     """Decomposes with an adapter that is merged into the base model, and matches by words.
 
-    The prompt and the limits are those of its training, whatever the settings of other engines say.
+    The prompt and the limits are those of its training; the settings of other engines are ignored.
 
     Args:
         settings: name the base model, `RLKD_SMALL_MODEL`, and the size of a batch.
@@ -64,7 +67,7 @@ class SmallEngine(LocalEngine):
             "gsrm_max_chars": min(settings.gsrm_max_chars, MOST_CHARS),
             "gsrm_max_tokens": min(settings.gsrm_max_tokens, MOST_TOKENS),
         }
-        model, template, weights = merged(settings.small_model, adapter)
+        model, template, weights = merge_adapter(settings.small_model, adapter)
         super().__init__(settings.model_copy(update=options), model, template)
         self.gsrm_name = f"small {settings.small_model} {weights} without repeats"
         logger.info(
@@ -74,21 +77,21 @@ class SmallEngine(LocalEngine):
         )
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
-        """Return the structure that the adapter gives a path, each of its steps once."""
+        """Return the structure that the adapter gives a path, without duplicate steps."""
         found = await super().decompose(problem, domain, path)
         if found.structure is None:
             return found
-        return replace(found, structure=without_repeats(found.structure))
+        return replace(found, structure=drop_duplicates(found.structure))
 
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
         """Return whether two texts match by words, numbers and operations."""
         return match_by_words(field, teacher, student)
 
 
-def without_repeats(structure: Structure) -> Structure:
-    """Return a structure without the steps that ask and answer what an earlier one did.
+def drop_duplicates(structure: Structure) -> Structure:
+    """Return a structure without the steps whose question and answer an earlier one has.
 
-    The adapter says some last steps twice, which no path does.
+    The adapter writes some last steps twice, which no path does.
     """
     first: dict[tuple[str, str], Step] = {}
     for step in structure.steps:
@@ -96,18 +99,19 @@ def without_repeats(structure: Structure) -> Structure:
     return replace(structure, steps=tuple(first.values()))
 
 
-def merged(base: str, adapter: Path) -> tuple[torch.nn.Module, Any, str]:
-    """Return the base model with an adapter merged into it, its template and digest.
+def merge_adapter(base: str, adapter: Path) -> tuple[PreTrainedModel, Template, str]:
+    """Return the base model with an adapter merged into it, its template and a digest.
 
-    It lies on the device on which this rank trains, in bfloat16, unless that is a CPU which does
-    not compute with it. The digest is the adapter's, and of the base model its embeddings': the
-    same on every device.
+    The model is on the device on which this rank trains, in bfloat16, or in float32 on a CPU that
+    only emulates bfloat16. The digest, the same on every device, covers the adapter and the base
+    model's embeddings.
 
     Raises:
         RlkdError: if one of them cannot be loaded, or they do not fit each other.
     """
     from accelerate import PartialState
     from peft import PeftModel
+    from peft.tuners.tuners_utils import BaseTuner
 
     try:
         model, processor = get_model_processor(
@@ -123,19 +127,23 @@ def merged(base: str, adapter: Path) -> tuple[torch.nn.Module, Any, str]:
             "SmolLM2-135M-Instruct: its id, or its folder (from a clone's root, after `make "
             "setup`: models/SmolLM2-135M-Instruct)"
         ) from error
-    digest = hashlib.sha256(model.get_input_embeddings().weight.detach().cpu().numpy().tobytes())
+    assert model is not None  # ms-swift was asked to load it
+    embeddings = model.get_input_embeddings().get_parameter("weight")
+    digest = hashlib.sha256(embeddings.detach().cpu().numpy().tobytes())
     try:
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             digest.update((adapter / name).read_bytes())
-        whole = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        tuner = PeftModel.from_pretrained(model, str(adapter)).base_model
+        assert isinstance(tuner, BaseTuner), "its weights cannot be merged"
+        merged = tuner.merge_and_unload()
     except Exception as error:  # safetensors has one of its own
         raise RlkdError(
             f"the adapter {adapter} does not fit RLKD_SMALL_MODEL={base!r}: {str(error)[:200]}"
         ) from error
-    template = get_template(processor, template_type="chatml")
+    assert isinstance(merged, PreTrainedModel)  # the base model with other weights
     on_cpu = model.device.type == "cpu"
-    dtype = cpu_dtype() if on_cpu else "bfloat16"
-    whole = whole.to(getattr(torch, dtype)).eval().requires_grad_(False)
+    merged.to(getattr(torch, cpu_dtype() if on_cpu else "bfloat16"))
+    merged.eval().requires_grad_(False)
     if on_cpu:
-        share_keys(whole)
-    return whole, template, digest.hexdigest()[:16]
+        share_keys(merged)
+    return merged, get_template(processor, template_type="chatml"), digest.hexdigest()[:16]

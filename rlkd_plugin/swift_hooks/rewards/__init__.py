@@ -1,1 +1,1 @@
-"""The reward in its four forms for ms-swift, what they share, and its metrics."""
+"""The rewards that ms-swift calls, the scorer that they share, and their metrics."""

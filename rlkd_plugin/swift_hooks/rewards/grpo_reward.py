@@ -7,7 +7,7 @@ from swift.rewards import AsyncORM
 from swift.utils import get_logger
 
 from rlkd_plugin.llm_io.server_engine import probe_now
-from rlkd_plugin.llm_io.settings import load_settings, unknown_variables
+from rlkd_plugin.llm_io.settings import load_settings, unknown_variable_warnings
 from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 from rlkd_plugin.swift_hooks.rewards.scorer import Scorer
 from rlkd_plugin.swift_hooks.rewards.waiting_ranks import waiting_ranks_warnings
@@ -26,14 +26,14 @@ class RlkdGsrm(AsyncORM):
 
     Raises:
         RlkdError: if a setting is wrong.
-        EndpointError: if a server cannot be used; each is sent one short request.
+        EndpointError: if a server cannot be used; each is probed with one short request.
     """
 
     def __init__(self, args: Any = None, **kwargs: Any) -> None:
         super().__init__(args, **kwargs)
         settings = load_settings()
-        for name in unknown_variables():
-            logger.warning(f"rlkd: the variable {name} is set, but no setting has this name")
+        for warning in unknown_variable_warnings():
+            logger.warning(f"rlkd: {warning}")
         for warning in waiting_ranks_warnings(args, settings.longest_wait):
             logger.warning(warning)
         engine, cache = choose_engine(settings)
@@ -49,6 +49,6 @@ class RlkdGsrm(AsyncORM):
 
         Raises:
             RlkdError: if a column is missing or of another length, or a value is not allowed.
-            EndpointError: if a server fails for longer than the patience, or refuses us.
+            EndpointError: if a server fails past the retry deadline, or rejects our requests.
         """
         return await self.scorer.rewards(completions, **columns)

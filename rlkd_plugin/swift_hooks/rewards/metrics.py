@@ -10,29 +10,33 @@ from collections.abc import Mapping, Sequence
 from swift.callbacks import TrainerCallback
 from swift.trainers import Trainer, TrainingArguments
 
-_trainer: "weakref.ref[Trainer] | None" = None
+from rlkd_plugin.swift_hooks.swift_trainer import SwiftTrainer
+
+_trainer: "weakref.ref[SwiftTrainer] | None" = None
 
 
 class RlkdMetrics(TrainerCallback):
     """Logs `rlkd/...` beside ms-swift's own metrics, once a logging step."""
 
+    trainer: SwiftTrainer
+
     def __init__(self, args: TrainingArguments, trainer: Trainer) -> None:
         super().__init__(args, trainer)
         global _trainer
-        _trainer = weakref.ref(trainer)
+        _trainer = weakref.ref(self.trainer)
 
 
 def run_folder() -> str | None:
-    """Return the output folder of the run whose trainer listens, if one does."""
+    """Return the output folder of the current trainer's run, or None without a trainer."""
     trainer = _trainer() if _trainer else None
     return trainer.args.output_dir if trainer else None
 
 
 def publish(metrics: Mapping[str, Sequence[float]]) -> bool:
-    """Add values to the current log step; return False where no trainer listens.
+    """Add values to the current log step; return False if there is no trainer.
 
     Args:
-        metrics: values a key, whose mean over this and all other ranks is logged. All ranks
+        metrics: a list of values a key; the mean over the values of all ranks is logged. All ranks
             publish the same keys.
     """
     trainer = _trainer() if _trainer else None

@@ -1,17 +1,18 @@
 """`rm_plugins["rlkd_gsrm"]`: the structure reward with the GSRM as `--reward_model`.
 
-For users with one machine and no device to spare for a server: the weights are in the training
-process, on every rank, and decompose and judge between two steps.
+For users with one machine and no spare device for a server: every rank holds the weights in the
+training process, where they decompose and judge between two steps.
 """
 
 import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import torch
+from swift.template import Template
 from swift.utils import get_logger
+from transformers import PreTrainedModel
 
-from rlkd_plugin.llm_io.settings import load_settings, unknown_variables
+from rlkd_plugin.llm_io.settings import load_settings, unknown_variable_warnings
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
 from rlkd_plugin.swift_hooks.local.local_engine import LocalEngine
 from rlkd_plugin.swift_hooks.rewards.metrics import run_folder
@@ -31,13 +32,13 @@ class RlkdGsrmModel:
         RlkdError: if a setting is wrong.
     """
 
-    def __init__(self, model: torch.nn.Module, template: Any) -> None:
+    def __init__(self, model: PreTrainedModel, template: Template) -> None:
         settings = load_settings()
-        for name in unknown_variables():
-            logger.warning(f"rlkd: the variable {name} is set, but no setting has this name")
+        for warning in unknown_variable_warnings():
+            logger.warning(f"rlkd: {warning}")
         engine = LocalEngine(settings, model, template)
         cache = DiskCache(settings.cache_dir, engine.identity)
-        self.scorer = Scorer(settings, engine, cache, None)
+        self.scorer = Scorer(settings, engine, cache)
 
     def __call__(self, inputs: Sequence[dict[str, Any]], **columns: Any) -> list[float | None]:
         """Score a batch of completions.
@@ -51,7 +52,7 @@ class RlkdGsrmModel:
 
         Raises:
             RlkdError: if a column is missing or of another length, or a value is not allowed.
-            EndpointError: if the model does not take too many of the texts.
+            EndpointError: if the model rejects too many of the texts.
         """
         self.scorer.output_dir = self.scorer.output_dir or run_folder()
         completions = [row["messages"][-1]["content"] for row in inputs]

@@ -1,8 +1,8 @@
 """`prms["rlkd_gsrm"]`: the structure reward for `swift sample`, best-of-n against a teacher's path.
 
-ms-swift hands over no columns: the problem is the last user message, the teacher's path stands in
-the data set's assistant turn, which is scored as the last candidate. It ranks not-a-number first
-and keeps no scores: ours go to a file of our own.
+ms-swift hands over no columns: the problem is the last user message, the teacher's path is the data
+set's assistant turn, which ms-swift has scored as the last candidate. It ranks NaN first, and keeps
+no scores, so they go to a file of our own.
 """
 
 import asyncio
@@ -13,15 +13,17 @@ from typing import Any
 from swift.rewards.prm import PRM
 from swift.utils import get_logger
 
-from rlkd_plugin.engines.scoring import Sample, score_batch
-from rlkd_plugin.engines.tally import check_refused, reward_of
+from rlkd_plugin.engines.scoring import Sample
+from rlkd_plugin.engines.tally import check_refused
 from rlkd_plugin.engines.trace import append_rows, trace_row
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.llm_io.server_engine import probe_now
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.swift_hooks.engine_choice import choose_engine
+from rlkd_plugin.swift_hooks.rewards.scorer import Scorer
 
 FILE = "rlkd_sample_scores.jsonl"
+"""Name of the file of scores and steps, a JSON line a candidate."""
 
 logger = get_logger()
 
@@ -31,15 +33,16 @@ class RlkdGsrmSampling(PRM):
 
     Raises:
         RlkdError: if a setting is wrong.
-        EndpointError: if a server cannot be used; each is sent one short request.
+        EndpointError: if a server cannot be used; each is probed with one short request.
     """
 
     def __init__(self) -> None:
         self.settings = load_settings()
-        self.engine, self.cache = choose_engine(self.settings)
-        probe_now(self.engine)
+        engine, cache = choose_engine(self.settings)
+        probe_now(engine)
+        self.scorer = Scorer(self.settings, engine, cache)
         self.file = (self.settings.trace_dir or Path.cwd()) / FILE
-        logger.info(f"rlkd: engine {self.engine.name}; scores and steps: {self.file}")
+        logger.info(f"rlkd: engine {engine.name}; scores and steps: {self.file}")
 
     def __call__(
         self, infer_requests: Sequence[Any], ground_truths: Sequence[str], **kwargs: Any
@@ -49,30 +52,24 @@ class RlkdGsrmSampling(PRM):
         Args:
             infer_requests: N requests; the last message is the candidate.
             ground_truths: N times the data set's assistant turn, with the teacher's path.
-            **kwargs: what else ms-swift hands over.
+            **kwargs: further arguments of ms-swift's, ignored.
 
         Returns:
             N rewards, never NaN: in [0, n] for a teacher of n steps with
             `RLKD_REWARD_SCALE=steps`, in [0, 1] with `teacher`; 0 for all where the teacher has
-            no structure, so that ms-swift leaves the problem out (`--prm_threshold`).
+            no structure, so that ms-swift drops the problem (`--prm_threshold`).
 
         Raises:
             RlkdError: if there is no problem or no teacher's path.
-            EndpointError: if a server fails for longer than the patience, or refuses us.
+            EndpointError: if a server fails past the retry deadline, or rejects our requests.
         """
         samples = [
-            self._sample(request, truth)
+            self._read_sample(request, truth)
             for request, truth in zip(infer_requests, ground_truths, strict=True)
         ]
-
-        async def work() -> list[Any]:
-            async with self.engine as engine:
-                return await score_batch(samples, engine, self.cache)
-
-        scores = asyncio.run(work())
-        rewards = [
-            reward_of(score, False, self.settings.reward_scale, "score") or 0.0 for score in scores
-        ]
+        cut_off = [False] * len(samples)  # ms-swift does not say
+        scores, found = asyncio.run(self.scorer.score(samples, cut_off))
+        rewards = [reward or 0.0 for reward in found]
         append_rows(
             self.file,
             (
@@ -92,11 +89,11 @@ class RlkdGsrmSampling(PRM):
         if samples and scores[0].teacher.structure is None:
             logger.warning(
                 f"rlkd: no structure of the teacher's path ({scores[0].teacher.status}): ms-swift "
-                f"leaves the problem out: {samples[0].problem[:100]!r}"
+                f"drops the problem {samples[0].problem[:100]!r}"
             )
         return rewards
 
-    def _sample(self, request: Any, truth: str) -> Sample:
+    def _read_sample(self, request: Any, truth: str) -> Sample:
         *before, candidate = request.messages
         problems = [message["content"] for message in before if message["role"] == "user"]
         if not problems:

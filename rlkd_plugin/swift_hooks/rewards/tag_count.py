@@ -5,6 +5,7 @@ from typing import Any
 from swift.rewards import ORM
 
 IN_PLACE = ("<think>\n", "\n</think>\n", "\n<answer>\n", "\n</answer>")
+"""The four tags, each with the line breaks that belong beside it."""
 
 
 def tag_count(completion: str) -> float:

@@ -1,0 +1,50 @@
+"""Passes the rows of a local copy through `datasets` unchanged: as JSON, each with its place.
+
+With a column for each key, a number in one row would change the type of the texts in the others,
+and a line that cannot be read would end the whole file.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from datasets import Features, Value
+
+from rlkd_plugin.gsrm import FormatError
+from rlkd_plugin.rlkd_data.rows.formats import Format
+from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows
+from rlkd_plugin.rlkd_files import json_line
+
+PLACE, ROW, REJECTED = "rlkd_place", "rlkd_row", "rlkd_rejected"
+FEATURES = Features({name: Value("string") for name in (PLACE, ROW, REJECTED)})
+"""The columns: `file:line` of a row, the row as JSON, and the reason if it cannot be read."""
+
+
+def encode_rows(files: tuple[tuple[str, int, int], ...], form: Format) -> Iterator[dict[str, str]]:
+    """Yield the rows of files in these columns.
+
+    Args:
+        files: path, size and time of change of each; the name of the cache depends on all three.
+        form: the format of the rows.
+    """
+    paths = [Path(path) for path, *_ in files]
+    for place, row in raw_rows(paths, form.columns, form.key):
+        if isinstance(row, FormatError):
+            yield {PLACE: place, ROW: "", REJECTED: str(row)}
+        else:
+            # JSON has no form for a table's bytes or date: as a list it stays no text
+            text = json.dumps(row, default=lambda value: [repr(value)])
+            yield {PLACE: place, ROW: text, REJECTED: ""}
+
+
+def decode_row(encoded: dict[str, str]) -> Row:
+    """Return the row of one value of each of these columns.
+
+    Raises:
+        FormatError: if it could not be read, or has a value that no file can hold.
+    """
+    if encoded[REJECTED]:
+        raise FormatError(encoded[REJECTED])
+    row = json.loads(encoded[ROW])
+    json_line(row)
+    return row
