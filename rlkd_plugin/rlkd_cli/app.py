@@ -23,10 +23,10 @@ PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
 class Commands(TyperGroup):
-    """The commands; what is wrong with the user's files or settings ends as one line."""
+    """The commands; an error in the user's files or settings ends as one line."""
 
     def invoke(self, ctx: typer.Context) -> Any:
-        """Run a command, and end with exit code 1 where it raises an error of ours."""
+        """Run a command; where it raises an error of ours, print it and exit with code 1."""
         try:
             return super().invoke(ctx)
         except (RlkdError, OSError) as error:
@@ -43,9 +43,9 @@ app = typer.Typer(
 )
 
 
-def show_version(asked: bool) -> None:
-    """Print the version and end."""
-    if asked:
+def show_version(given: bool) -> None:
+    """Print the version and end, if the option is given."""
+    if given:
         typer.echo(f"rlkd_plugin {__version__}")
         raise typer.Exit()
 
@@ -57,8 +57,10 @@ def main(
         typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Send warnings to standard error, whatever it is then: a bar stands aside for them."""
-    logging.basicConfig(format="%(message)s", handlers=[logging.lastResort])
+    """Send warnings to standard error."""
+    handler = logging.lastResort  # unlike others it looks up sys.stderr each time, as a bar needs
+    assert handler is not None
+    logging.basicConfig(format="%(message)s", handlers=[handler])
 
 
 app.command()(path)

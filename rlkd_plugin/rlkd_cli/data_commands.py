@@ -1,4 +1,4 @@
-"""The commands of the data jobs; each imports what it needs when it runs."""
+"""The commands of the data jobs."""
 
 import asyncio
 import os
@@ -31,11 +31,11 @@ def prepare(
             help="File to write, for --dataset rlkd/jsonl:OUT (gsrm-sft: rlkd/gsrm-sft:OUT)."
         ),
     ],
-    workers: Annotated[int, typer.Option(help="Processes; 0 for one a core, at most 16.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; 0 for one per core, at most 16.")] = 0,
 ) -> None:
-    """Turn a data set's rows into rows for training, and say which were refused.
+    """Turn a data set's rows into rows for training, and say which are refused.
 
-    A job that was stopped goes on where it was when the same command is given again.
+    Give the same command again to resume a stopped job.
     """
     from rlkd_plugin.rlkd_cli.tables.consoles import plain_console
     from rlkd_plugin.rlkd_cli.tables.job_tables import show_prepare
@@ -60,15 +60,15 @@ def construct(
         Path, typer.Argument(help="Rows with problem, domain, reasoning_path: a file, or a folder.")
     ],
     out: Annotated[Path, typer.Argument(help="File to write, for --dataset rlkd/gsrm-sft:OUT.")],
-    shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, one a machine.")] = "1/1",
+    shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, one per machine.")] = "1/1",
     generator_price: Annotated[
-        str, typer.Option(help="IN,OUT: money for a million tokens, to see the cost.")
+        str, typer.Option(help="IN,OUT: price of a million tokens, to see the cost.")
     ] = "",
-    verifier_price: Annotated[str, typer.Option(help="The same of the verifier.")] = "",
+    verifier_price: Annotated[str, typer.Option(help="The same for the verifier.")] = "",
 ) -> None:
-    """Make training data for a GSRM: structures that a generator writes and a verifier passes.
+    """Write training data for a GSRM: structures that a generator writes and a verifier passes.
 
-    A job that was stopped goes on where it was when the same command is given again.
+    Give the same command again to resume a stopped job.
     """
     from rlkd_plugin.llm_io.role_client import role_client
     from rlkd_plugin.llm_io.settings import load_settings
@@ -105,11 +105,11 @@ def construct(
 def structure(
     src: Annotated[Path, typer.Argument(help="Rows in our own format: a file, or a folder.")],
     out: Annotated[Path, typer.Argument(help="File to write, for --dataset rlkd/jsonl:OUT.")],
-    shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, one a machine.")] = "1/1",
+    shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, one per machine.")] = "1/1",
 ) -> None:
-    """Decompose the teachers' paths ahead of training, with the engine that the settings name.
+    """Decompose the teachers' paths ahead of training, with the engine of the settings.
 
-    A job that was stopped goes on where it was when the same command is given again.
+    Give the same command again to resume a stopped job.
     """
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_cli.tables.job_tables import show_structure
@@ -140,12 +140,12 @@ def subset(
     out: Annotated[Path, typer.Argument(help="File to write, JSON lines.")],
     count: Annotated[int, typer.Option(min=1, help="Rows to write; the paper: 3200.")] = 3200,
     model: Annotated[
-        str, typer.Option(help="A local sentence-transformers model; else RLKD_EMBED_BASE_URL.")
+        str, typer.Option(help="A local sentence-transformers model; default: RLKD_EMBED_BASE_URL.")
     ] = "",
 ) -> None:
-    """Write the rows whose problems are least similar to any of a test set.
+    """Write the rows whose problems are least similar to those of a test set.
 
-    A job that was stopped goes on where it was when the same command is given again.
+    Give the same command again to resume a stopped job.
     """
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_cli.tables.job_tables import show_subset

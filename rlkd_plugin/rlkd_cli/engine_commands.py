@@ -1,4 +1,4 @@
-"""The commands that look at a GSRM and a judge before a run depends on them."""
+"""The commands that test a GSRM and a judge before a run depends on them."""
 
 import asyncio
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 
 def check() -> None:
-    """Ask the GSRM and the judge that the RLKD_ variables name, and say which to change."""
+    """Test the GSRM and the judge of the RLKD_ variables, and say which variable to change."""
     from rlkd_plugin.llm_io.settings import load_settings, unknown_variable_warnings
     from rlkd_plugin.rlkd_eval.check import check_engine
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
@@ -37,9 +37,9 @@ def judge_check(
         Path | None,
         typer.Argument(help="Pairs of your own: field, first, second, match, and domain."),
     ] = None,
-    wrong: Annotated[int, typer.Option(help="Pairs to show that it gets wrong.")] = 10,
+    wrong: Annotated[int, typer.Option(help="Wrong verdicts to show.")] = 10,
 ) -> None:
-    """Run a judge over labelled pairs: how often is it right, before a run depends on it?"""
+    """Measure a judge on labelled pairs before a run depends on it."""
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_cli.tables.consoles import plain_console
     from rlkd_plugin.rlkd_cli.tables.judge_table import show_judge

@@ -1,4 +1,4 @@
-"""The commands that evaluate a model; each imports what it needs when it runs."""
+"""The commands that evaluate a model."""
 
 import asyncio
 import os
@@ -13,37 +13,45 @@ from rlkd_plugin.gsrm import RlkdError
 
 
 def evaluate(
-    out: Annotated[Path, typer.Argument(help="Folder of the evaluation; it goes on there.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the evaluation, new or stopped.")],
     model: Annotated[
-        str, typer.Option(help="Folder or id of the model; it is served meanwhile.")
+        str, typer.Option(help="Folder or id of the model to serve and evaluate.")
     ] = "",
     adapter: Annotated[str, typer.Option(help="Folder of a LoRA for it.")] = "",
-    url: Annotated[str, typer.Option(help="A server that runs already, with /v1.")] = "",
+    url: Annotated[str, typer.Option(help="URL of a running server, with /v1.")] = "",
     served: Annotated[str, typer.Option(help="The model's name on that server.")] = "model",
     key_env: Annotated[str, typer.Option(help="Name of the variable with its API key.")] = "",
     server_options: Annotated[str, typer.Option(help="More options of vllm or swift deploy.")] = "",
     sets: Annotated[
-        str, typer.Option(help="Of aime24, math500, gpqa_diamond, gsm8k.")
+        str, typer.Option(help="Any of aime24, math500, gpqa_diamond, gsm8k.")
     ] = "aime24,math500,gpqa_diamond",
     data: Annotated[
         list[str] | None, typer.Option(help="SET=FILE: a local copy of its problems.")
     ] = None,
     samples: Annotated[
-        list[str] | None, typer.Option(help="SET=M responses a problem; the paper: 64, 4 and 8.")
+        list[str] | None, typer.Option(help="SET=M: responses per problem; the paper: 64, 4 and 8.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="First problems of each set; 0 for all.")] = 0,
+    limit: Annotated[
+        int, typer.Option(help="Number of problems per set, from the first; 0 for all.")
+    ] = 0,
     temperature: Annotated[float, typer.Option(help="The paper: 0.6.")] = 0.6,
     top_p: Annotated[float, typer.Option(help="The paper: 0.95.")] = 0.95,
-    max_tokens: Annotated[int, typer.Option(help="New tokens; the paper: 32768.")] = 32768,
+    max_tokens: Annotated[
+        int, typer.Option(help="New tokens per response; the paper: 32768.")
+    ] = 32768,
     system: Annotated[str, typer.Option(help="A system prompt; `r1` for the recipes' own.")] = "",
     concurrency: Annotated[int, typer.Option(help="Requests in flight.")] = 64,
-    label: Annotated[str, typer.Option(help="Name in tables; else the model's.")] = "",
-    run: Annotated[str, typer.Option(help="Training it belongs to: one line in a report.")] = "",
-    rescore: Annotated[bool, typer.Option("--rescore", help="Score again, draw nothing.")] = False,
+    label: Annotated[str, typer.Option(help="Name in tables; default: the model's.")] = "",
+    run: Annotated[
+        str, typer.Option(help="Training run it belongs to: one line in a report.")
+    ] = "",
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="Score the saved responses anew, draw none.")
+    ] = False,
 ) -> None:
-    """Evaluate by evalscope: m responses a problem, pass@1 and pass@k with their uncertainty.
+    """Evaluate with evalscope: m responses per problem, pass@1 and pass@k with their uncertainty.
 
-    An evaluation that was stopped goes on where it was when the same command is given again.
+    Give the same command again to resume a stopped evaluation.
     """
     from rlkd_plugin.llm_io.model_server import ServedModel, model_server
     from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
@@ -62,10 +70,12 @@ def evaluate(
         subject, drawn, names = begun_evaluation(out)
     else:
         names = [name.strip() for name in sets.split(",") if name.strip()]
-        counts = {name: int(count) for name, count in _pairs(samples, "--samples")}
-        drawn = Sampling(temperature, top_p, max_tokens, _system(system), limit, counts or None)
+        counts = {name: int(count) for name, count in _read_pairs(samples, "--samples")}
+        drawn = Sampling(
+            temperature, top_p, max_tokens, _system_prompt(system), limit, counts or None
+        )
         subject = subject_of(label, model or f"{served} at {url}", adapter, run)
-        files = {name: Path(file) for name, file in _pairs(data, "--data")}
+        files = {name: Path(file) for name, file in _read_pairs(data, "--data")}
         prepare_evaluation(out, subject, drawn, names, files)
     there = nullcontext(ServedModel(url, served)) if rescore or url else None
     with there or model_server(model, adapter, server_options, out / "server.log") as found:
@@ -86,27 +96,29 @@ def eval_table(
 
 
 def diversity(
-    out: Annotated[Path, typer.Argument(help="Folder of one model's results; it goes on there.")],
+    out: Annotated[Path, typer.Argument(help="Folder of one model's results, new or stopped.")],
     rows: Annotated[Path, typer.Argument(help="Questions: rows with problem and domain.")],
     model: Annotated[
-        str, typer.Option(help="Model to serve meanwhile; else RLKD_STUDENT_...")
+        str, typer.Option(help="Model to serve and measure; default: RLKD_STUDENT_...")
     ] = "",
     adapter: Annotated[str, typer.Option(help="Folder of a LoRA for it.")] = "",
     server_options: Annotated[str, typer.Option(help="More options of vllm or swift deploy.")] = "",
     embed_model: Annotated[
-        str, typer.Option(help="A local sentence-transformers model; else RLKD_EMBED_BASE_URL.")
+        str, typer.Option(help="A local sentence-transformers model; default: RLKD_EMBED_BASE_URL.")
     ] = "",
-    samples: Annotated[int, typer.Option(min=2, help="Responses a question; the paper: 16.")] = 16,
+    samples: Annotated[
+        int, typer.Option(min=2, help="Responses per question; the paper: 16.")
+    ] = 16,
     temperature: Annotated[float, typer.Option(help="The paper: 0.8.")] = 0.8,
     count: Annotated[int, typer.Option(help="Questions; the paper: 500; 0 for all.")] = 500,
-    seed: Annotated[int, typer.Option(help="By which the questions are drawn.")] = 42,
-    max_tokens: Annotated[int, typer.Option(help="New tokens of a response.")] = 32768,
+    seed: Annotated[int, typer.Option(help="Seed of the drawing of questions.")] = 42,
+    max_tokens: Annotated[int, typer.Option(help="New tokens per response.")] = 32768,
     system: Annotated[str, typer.Option(help="A system prompt; `r1` for the recipes' own.")] = "",
-    label: Annotated[str, typer.Option(help="Name in tables; else the folder's.")] = "",
+    label: Annotated[str, typer.Option(help="Name in tables; default: the folder's.")] = "",
 ) -> None:
     """Measure how much the steps of a model's responses to one question differ (figure 5).
 
-    A job that was stopped goes on where it was when the same command is given again.
+    Give the same command again to resume a stopped job.
     """
     from rlkd_plugin.llm_io.model_server import model_server
     from rlkd_plugin.llm_io.settings import load_settings
@@ -123,7 +135,7 @@ def diversity(
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
     settings = load_settings()
-    drawing = Drawing(samples, temperature, max_tokens, _system(system), count, seed)
+    drawing = Drawing(samples, temperature, max_tokens, _system_prompt(system), count, seed)
     embedder = choose_embedder(settings, embed_model)
     student = {"model": model or settings.student_model, "adapter": adapter}
     keep_plan(out, {**student, **vars(drawing), "engine": engine_name(settings)})
@@ -151,7 +163,11 @@ def diversity_table(
 
 
 def _check_server(url: str, model: str, key_env: str, rescore: bool) -> None:
-    """Refuse what names no server, or holds a key where it would be written down."""
+    """Check that a server is named, and that no key stands where it would be written to a file.
+
+    Raises:
+        RlkdError: if not.
+    """
     if not (rescore or model or url):
         raise RlkdError("name a --model to serve, or the --url of a server that runs")
     if "@" in urlsplit(url).netloc:
@@ -160,8 +176,12 @@ def _check_server(url: str, model: str, key_env: str, rescore: bool) -> None:
         raise RlkdError(f"--key-env {key_env}: there is no such variable, or it is empty")
 
 
-def _pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
-    """Return the name and value of each NAME=VALUE."""
+def _read_pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
+    """Return the name and value of each NAME=VALUE.
+
+    Raises:
+        RlkdError: if a text is not of this form.
+    """
     parts = [text.partition("=") for text in given or []]
     for name, _, value in parts:
         if not value or (option == "--samples" and not value.isdecimal()):
@@ -169,7 +189,7 @@ def _pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in parts]
 
 
-def _system(text: str) -> str:
+def _system_prompt(text: str) -> str:
     if text != "r1":
         return text
     from rlkd_plugin.gsrm.prompts import R1_SYSTEM

@@ -1,4 +1,4 @@
-"""The commands that show what runs have done; each imports what it needs when it runs."""
+"""The commands that show what runs have done."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,10 +22,10 @@ def report(
         typer.Argument(metavar="RUN...", help="Folders of runs, evaluations, diversity files."),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="File to write; else report.html in the first folder.")
+        Path | None, typer.Option(help="File to write; default: report.html in the first folder.")
     ] = None,
 ) -> None:
-    """Write one page of HTML: curves, health, evaluations, and steps aligned with the teacher's."""
+    """Write one HTML page: curves, health, evaluations, and steps aligned with the teacher's."""
     from rlkd_plugin.rlkd_eval.report.report import write_report
 
     page, remarks = write_report(runs, out)

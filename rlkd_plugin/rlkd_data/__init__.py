@@ -1,1 +1,1 @@
-"""From other people's rows to ours: pure row functions and the jobs that run them over files."""
+"""From other people's rows to ours: pure row functions, and the jobs that run over files."""

@@ -72,9 +72,9 @@ def prepare(
 
     The rows of `gsrm-sft` stay R-S pairs, for `--dataset rlkd/gsrm-sft:OUT`.
 
-    `out` is whole or absent: the rows go to a hidden file beside it, which takes its name at the
-    end, over what was there before. After a stop the same call goes on behind the last rows that
-    the hidden file is known to hold, as long as the source is the same.
+    `out` is whole or absent: the rows go to a hidden file beside it, which replaces it at the end.
+    After a stop the same call goes on behind the last rows that were saved in the hidden file, as
+    long as the source is the same.
 
     Args:
         name: one of `FORMATS`.
@@ -172,7 +172,7 @@ def _load(saved: Path, job: list[Any], rows: BinaryIO) -> Progress:
     except (OSError, ValueError, TypeError):
         return Progress(job)
     if progress.job != job or progress.written > rows.seek(0, 2):
-        logger.warning("%s is of another job, or its rows are gone: starting anew", saved)
+        logger.warning("%s is of another job, or its rows are gone: starting from row 1", saved)
         return Progress(job)
     progress.refused = Counter(progress.refused)
     return progress

@@ -311,7 +311,7 @@ def test_embeddings_come_in_the_order_of_the_texts(
     ],
     ids=["500", "429", "too few", "no number", "nan", "empty", "zeros", "text"],
 )
-def test_a_fault_that_may_pass_is_asked_again(fault: Answer, server: Any) -> None:
+def test_a_transient_fault_is_retried(fault: Answer, server: Any) -> None:
     url, answers, asked = server
     answers.append(fault)
     assert embedded(url, ["dice"]) == [vector("dice")]

@@ -23,8 +23,8 @@ def show_results(folders: Sequence[Path], console: Console) -> None:
         if there := [result for result in results if name in result["sets"]]:
             console.print(_table(name, there))
     console.print(
-        "In percent. pass@1: the mean over so many responses to a problem, with its 95% interval "
-        "(problems drawn anew). pass@k: at least one of the first k is right, and in brackets the "
+        "In percent. pass@1 of m: the mean over m responses per problem, with its 95% interval "
+        "(problems resampled). pass@k: at least one of the first k is right, and in brackets the "
         "unbiased estimator over all responses, with its interval."
     )
 
@@ -42,13 +42,10 @@ def _table(name: str, results: Sequence[dict[str, Any]]) -> Table:
         table.add_column(f"pass@{k}", justify="right", no_wrap=True)
     table.add_column("cut\noff", justify="right", no_wrap=True)
     for result, scores in zip(results, sets, strict=True):
-        table.add_row(
-            escape(result["label"]),
-            str(scores["problems"]),
-            *(_pass_at_1(scores, m) for m in runs),
-            *(_pass_at_k(scores["pass_at_k"].get(str(k))) for k in ks),
-            _percent(scores["cut_off"]),
-        )
+        cells = [escape(result["label"]), str(scores["problems"])]
+        cells += [_pass_at_1(scores, m) for m in runs]
+        cells += [_pass_at_k(scores["pass_at_k"].get(str(k))) for k in ks]
+        table.add_row(*cells, _percent(scores["cut_off"]))
     return table
 
 

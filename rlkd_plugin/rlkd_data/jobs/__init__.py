@@ -1,1 +1,1 @@
-"""What every data job stands on: its source rows, runner, result file and progress."""
+"""What every data job uses: its source rows, runner, result file, progress and cost."""

@@ -40,7 +40,7 @@ def read_price(text: str) -> Price | None:
 
 @dataclass(frozen=True)
 class RoleCost:
-    """What a role's servers are asked for, counted while the job runs, and its price if known."""
+    """What a role's servers are used for, counted while the job runs, and the price if known."""
 
     role: str
     usage: Usage

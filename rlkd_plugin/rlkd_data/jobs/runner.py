@@ -1,4 +1,4 @@
-"""Runs asynchronous work over many rows: so many at once, in flat memory, until all are done."""
+"""Runs asynchronous work over many rows, with bounded concurrency and in flat memory."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -16,13 +16,13 @@ async def run_job(
 ) -> None:
     """Work on every item, `concurrency` at a time, and write each result as it comes.
 
-    An item is taken from the source when there is a place for it. The first error ends the job;
-    what was in flight with it is given up, what was written stays.
+    An item is read from the source when a worker is free for it. The first error ends the job: it
+    cancels the work in flight, and what was written stays.
 
     Args:
         items: may be larger than memory.
         work: called concurrently.
-        write: called in the event loop, one result after the other.
+        write: called in the event loop, one result after another.
         concurrency: items in work at once, at least 1.
 
     Raises:

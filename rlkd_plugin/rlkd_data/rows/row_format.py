@@ -22,8 +22,8 @@ RowFunction = Callable[[Mapping[str, Any]], Row]
 
 LONGEST_GOLD = 200
 DEEPEST_GOLD = 12
-"""Characters and nested brackets of a gold answer. Beyond them math-verify takes seconds, each time
-that a completion is scored, and what it gives up on would depend on how busy the machine is."""
+"""Characters and nested brackets of a gold answer. Beyond them math-verify needs seconds for each
+completion, and its time-outs would depend on how busy the machine is."""
 
 STRICT = LatexExtractionConfig(
     normalization_config=NormalizationConfig(
