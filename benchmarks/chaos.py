@@ -1,11 +1,11 @@
-"""Real GRPO steps while the servers fail in every way that passes, beside the same without faults.
+"""Real GRPO steps beside servers that fail in every transient way, and the same without faults.
 
-    python benchmarks/chaos.py [--steps 50] [--faults 0.2]
+    python -m benchmarks.chaos [--steps 50] [--faults 0.2]
 
 The demo's problems and model, RLKD_ENGINE=server, against the scripted server: once without faults,
-once with a share of faults of every kind (statuses that pass, connections reset, replies cut off,
-broken, empty or late, no structure or verdict at the first ask) and two outages of 30 s. In both
-one text in 500 is refused for good. Every reward, structure and verdict of the two traces has
+once with a share of faults of every kind (transient statuses, connections reset, replies cut off,
+broken, empty or late, no structure or verdict at the first try) and two outages of 30 s. In both
+one text in 500 is rejected at every try. Every reward, structure and verdict of the two traces has
 to be equal.
 """
 
@@ -14,59 +14,51 @@ import json
 import multiprocessing
 import os
 import re
-import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scripted_server import Script
+from benchmarks.scripted_server import run as run_server
 from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
+from tools.stand_ins.places import MODEL, ROOT
+from tools.stand_ins.swift_processes import free_port, swift_command
 
-if __package__ in (None, ""):
-    from scripted_server import run as run_scripted
-else:
-    from benchmarks.scripted_server import run as run_scripted
-
-ROOT = Path(__file__).resolve().parents[1]
+GRPO: dict[str, object] = {
+    "rlhf_type": "grpo",
+    "external_plugins": ROOT / "rlkd_plugin" / "register.py",
+    "model": MODEL,
+    "model_type": "llama",
+    "template": "chatml",
+    "check_model": False,
+    "torch_dtype": cpu_dtype(),
+    "use_cpu": True,
+    "tuner_type": "lora",
+    "dataset": "rlkd/demo",
+    "callbacks": "rlkd_metrics",
+    "reward_funcs": ["accuracy", "rlkd_gsrm"],
+    "num_generations": 4,
+    "temperature": 0.7,
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 1,
+    "max_completion_length": 64,
+    "beta": 0,
+    "gradient_checkpointing": False,
+    "logging_steps": 1,
+    "seed": 7,
+    "report_to": "none",
+    "learning_rate": 1e-4,
+    "add_version": False,
+}
+COMPARED = ("teacher", "student", "step_scores", "reward")
+"""Keys of a trace's row that have to be equal."""
 
 
 def train(out: Path, cache: Path, steps: int, url: str) -> str:
     """Run `swift rlhf`; return its output."""
-    options = {
-        "--rlhf_type": "grpo",
-        "--external_plugins": ROOT / "rlkd_plugin" / "register.py",
-        "--model": ROOT / "models" / "SmolLM2-135M-Instruct",
-        "--model_type": "llama",
-        "--template": "chatml",
-        "--check_model": "false",
-        "--torch_dtype": cpu_dtype(),
-        "--use_cpu": "true",
-        "--tuner_type": "lora",
-        "--dataset": "rlkd/demo",
-        "--callbacks": "rlkd_metrics",
-        "--num_generations": 4,
-        "--temperature": 0.7,
-        "--per_device_train_batch_size": 8,
-        "--gradient_accumulation_steps": 1,
-        "--max_completion_length": 64,
-        "--beta": 0,
-        "--gradient_checkpointing": "false",
-        "--max_steps": steps,
-        "--save_steps": steps,
-        "--logging_steps": 1,
-        "--seed": 7,
-        "--report_to": "none",
-        "--learning_rate": 1e-4,
-        "--add_version": "false",
-        "--output_dir": out,
-    }
-    command = [sys.executable, find_spec("swift.cli.rlhf").origin]
-    command += [str(part) for option in options.items() for part in option]
-    command += ["--reward_funcs", "accuracy", "rlkd_gsrm"]
     settings = {
         "RLKD_GSRM_BASE_URL": url,
         "RLKD_JUDGE_BASE_URL": url,
@@ -76,33 +68,30 @@ def train(out: Path, cache: Path, steps: int, url: str) -> str:
         "RLKD_CACHE_DIR": str(cache),
     }
     clean = {k: v for k, v in os.environ.items() if not k.startswith("RLKD_")}
-    done = subprocess.run(
-        command,
+    options = {**GRPO, "max_steps": steps, "save_steps": steps, "output_dir": out}
+    process = subprocess.run(
+        swift_command("rlhf", options),
         cwd=ROOT,
         env={**clean, **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    if done.returncode:
-        raise SystemExit(f"the run ended with {done.returncode}:\n{done.stdout[-4000:]}")
-    return done.stdout
+    if process.returncode:
+        raise SystemExit(f"the run ended with {process.returncode}:\n{process.stdout[-4000:]}")
+    return process.stdout
 
 
-def measured(name: str, folder: Path, steps: int, **faults: Any) -> list[dict[str, Any]]:
-    """Train beside a server, print what came, and return the trace."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def measure(name: str, folder: Path, steps: int, script: Script) -> list[dict[str, Any]]:
+    """Train beside a server, print the counts, and return the trace's rows."""
+    port = free_port()
     server = multiprocessing.get_context("spawn").Process(
-        target=run_scripted,
-        args=(port, {"gsrm": 0.05, "judge": 0.01}, 64),
-        kwargs={"refuse": True, **faults},
-        daemon=True,
+        target=run_server, args=(port, script), daemon=True
     )
     server.start()
     begin = time.monotonic()
     out = folder / name
-    said = train(out, folder / f"{name}_cache", steps, f"http://127.0.0.1:{port}/v1")
+    output = train(out, folder / f"{name}_cache", steps, f"http://127.0.0.1:{port}/v1")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats") as reply:
         stats = json.load(reply)
     server.terminate()
@@ -115,33 +104,40 @@ def measured(name: str, folder: Path, steps: int, **faults: Any) -> list[dict[st
         f"{sum(row['rlkd/retries'] for row in rows):.0f} retries, the slowest reward took "
         f"{max(row['rlkd/seconds'] for row in rows):.0f} s"
     )
-    print(f"  the server was asked {stats['asked']}; faults: {stats['faults']}")
-    warnings = re.findall(r"; retrying", said)
-    print(f"  warnings in the output: {len(warnings)}")
+    print(f"  requests to the server: {stats['requests']}; faults: {stats['faults']}")
+    print(f"  warnings in the output: {len(re.findall('; retrying', output))}")
     return trace
+
+
+def is_equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Compare two rows' structures, verdicts and rewards."""
+    verdicts = [[verdict["matched"] for verdict in row["verdicts"]] for row in (one, other)]
+    return verdicts[0] == verdicts[1] and all(one[name] == other[name] for name in COMPARED)
 
 
 def main() -> None:
     """Run both and compare."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--steps", type=int, default=50)
-    options.add_argument("--faults", type=float, default=0.2)
-    options.add_argument("--outage", type=int, nargs="*", default=[300, 800])
-    args = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        calm = measured("calm", Path(folder), args.steps)
-        chaos = measured(
-            "chaos", Path(folder), args.steps, faults=args.faults, outages=tuple(args.outage)
-        )
-    kept = ("teacher", "student", "step_scores", "reward")
-    equal = sum(
-        all(one[name] == other[name] for name in kept)
-        and [v["matched"] for v in one["verdicts"]] == [v["matched"] for v in other["verdicts"]]
-        for one, other in zip(calm, chaos, strict=True)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--faults", type=float, default=0.2)
+    parser.add_argument("--outage", type=int, nargs="*", default=[300, 800])
+    options = parser.parse_args()
+    calm_script = Script(gsrm=0.05, judge=0.01, refuse=True)
+    chaos_script = Script(
+        gsrm=0.05,
+        judge=0.01,
+        refuse=True,
+        faults=options.faults,
+        outages=tuple(options.outage),
     )
-    spread = len({row["reward"] for row in calm})
+    with tempfile.TemporaryDirectory() as folder:
+        calm = measure("calm", Path(folder), options.steps, calm_script)
+        chaos = measure("chaos", Path(folder), options.steps, chaos_script)
+    equal = sum(is_equal(one, other) for one, other in zip(calm, chaos, strict=True))
+    different = len({row["reward"] for row in calm})
+    mean = sum(row["reward"] for row in calm) / len(calm)
     print(f"{equal} of {len(calm)} completions have equal structures, verdicts and rewards")
-    print(f"({spread} different rewards, mean {sum(r['reward'] for r in calm) / len(calm):.3f})")
+    print(f"({different} different rewards, mean {mean:.3f})")
 
 
 if __name__ == "__main__":

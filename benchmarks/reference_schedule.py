@@ -3,7 +3,7 @@
 It decomposes all students, then the teacher of every completion, each set in one batch. Then a pool
 of threads takes a completion each and asks the judge one question at a time: all meta-reasonings up
 to the first that differs, then the sub-problems of the steps that matched, then their answers. The
-prompts and what is read from the replies are this project's, so that only the schedule differs.
+prompts and the reading of the replies are this project's, so that only the schedule differs.
 """
 
 import http.client
@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.request_log import RequestLog
 from rlkd_plugin.engines.scoring import Sample
 from rlkd_plugin.gsrm import Field, FormatError, Structure, parse_structure
 from rlkd_plugin.gsrm.prompts import judge_prompt
@@ -23,23 +23,6 @@ from rlkd_plugin.gsrm.texts import reasoning_path, teacher_path
 from rlkd_plugin.llm_io.replies import Reply, read_reply
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.verdicts import read_verdict
-
-
-@dataclass
-class Asked:
-    """What was asked of a role: requests, tokens, and when each request began and ended."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    times: list[tuple[float, float]] = field(default_factory=list)
-
-    def note(self, reply: Reply, begin: float) -> None:
-        """Count a request that ends now."""
-        self.requests += 1
-        self.prompt_tokens += reply.prompt_tokens
-        self.completion_tokens += reply.completion_tokens
-        self.times.append((begin, time.monotonic()))
 
 
 class Reference:
@@ -53,7 +36,7 @@ class Reference:
     def __init__(self, engine: ServerEngine, workers: int | None) -> None:
         self.engine = engine
         self.workers = workers
-        self.asked = {"GSRM": Asked(), "judge": Asked()}
+        self.logs = {"GSRM": RequestLog(), "judge": RequestLog()}
         self._local = threading.local()
         self._lock = threading.Lock()
 
@@ -104,7 +87,7 @@ class Reference:
         begin = time.monotonic()
         reply = read_reply(self._post(endpoint.urls[0], json.dumps(body).encode()))
         with self._lock:
-            self.asked[role].note(reply, begin)
+            self.logs[role].add(reply, begin)
         return reply
 
     def _post(self, url: str, body: bytes) -> bytes:
@@ -121,12 +104,3 @@ class Reference:
         if answer.status != 200:
             raise RuntimeError(f"HTTP {answer.status}: {payload[:300]!r}")
         return payload
-
-
-def depth(times: Sequence[tuple[float, float]]) -> int:
-    """Return how many requests stood one behind the other: the most that do not overlap."""
-    count, free_at = 0, float("-inf")
-    for begin, end in sorted(times, key=lambda span: span[1]):
-        if begin >= free_at:
-            count, free_at = count + 1, end
-    return count

@@ -1,12 +1,12 @@
 """Does the structure reward move the policy? Two seeds, and a control with shuffled rewards.
 
-    python benchmarks/reward_moves_policy.py OUT [--steps 48] [--runs seed1 seed2 control]
+    python -m benchmarks.reward_moves_policy OUT [--steps 48] [--runs seed1 seed2 control]
     ... OUT --engine small [--group 4]
 
 Trains SmolLM2-135M-Instruct by `swift rlhf` with `rlkd_gsrm` alone (rules engine or the small GSRM,
 reward scale `steps`) on 16 of the demo's problems: groups of 8, 2 prompts a step. Compares the mean
 structure reward of the last quarter of the steps with the first quarter's, and draws the curves.
-Whole runs that OUT already holds are not repeated. With the rules a step takes about 25 s on 2
+A finished run in OUT is not repeated. With the rules a step takes about 25 s on 2
 cores, and the run 7 GiB of memory. With the small GSRM and groups of 4 it takes about 60 s on one
 core; several runs go at once when each is started by itself, with OMP_NUM_THREADS=1 and --runs.
 """
@@ -16,22 +16,49 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean, stdev
 
 from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
+from tools.stand_ins.places import MODEL, ROOT
+from tools.stand_ins.swift_processes import swift_command
 
-ROOT = Path(__file__).resolve().parents[1]
-MODEL = ROOT / "models" / "SmolLM2-135M-Instruct"
 PROBLEMS = ROOT / "rlkd_plugin" / "rlkd_data" / "samples" / "rlkd_demo_problems.jsonl"
 RUNS = {"seed1": (1, "rlkd_gsrm"), "seed2": (2, "rlkd_gsrm"), "control": (1, "rlkd_gsrm_shuffled")}
 METRIC = "rlkd/structure_reward"
+GRPO: dict[str, object] = {
+    "rlhf_type": "grpo",
+    "external_plugins": [
+        ROOT / "rlkd_plugin" / "register.py",
+        ROOT / "benchmarks" / "shuffled_reward.py",
+    ],
+    "model": MODEL,
+    "model_type": "llama",
+    "template": "chatml",
+    "check_model": False,
+    "torch_dtype": cpu_dtype(),
+    "use_cpu": True,
+    "system": "Solve the problem in short steps. Write one sentence with one equation a step.",
+    "callbacks": "rlkd_metrics",
+    "gradient_accumulation_steps": 1,
+    "max_completion_length": 96,
+    "temperature": 1.0,
+    "beta": 0.0,
+    "tuner_type": "lora",
+    "lora_rank": 16,
+    "lora_alpha": 32,
+    "learning_rate": 3e-4,
+    "lr_scheduler_type": "constant",
+    "gradient_checkpointing": False,
+    "logging_steps": 1,
+    "report_to": "none",
+    "dataloader_num_workers": 0,
+    "add_version": False,
+}
 
 
 def train(out: Path, run: str, steps: int, engine: str, group: int) -> None:
-    """Run one training unless its log is whole."""
+    """Run one training unless it is finished."""
     seed, reward = RUNS[run]
     folder = out / run
     if len(curve(folder)) >= steps:
@@ -39,30 +66,21 @@ def train(out: Path, run: str, steps: int, engine: str, group: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # ms-swift would add to the log of a stopped run
     rows = out / "rows.jsonl"
     rows.write_text("".join(PROBLEMS.read_text("utf-8").splitlines(keepends=True)[:16]), "utf-8")
-    command = [
-        *[sys.executable, find_spec("swift.cli.rlhf").origin],
-        *["--rlhf_type", "grpo", "--external_plugins", str(ROOT / "rlkd_plugin" / "register.py")],
-        *[str(ROOT / "benchmarks" / "shuffled_reward.py")],
-        *["--model", str(MODEL), "--model_type", "llama", "--template", "chatml"],
-        *["--check_model", "false", "--torch_dtype", cpu_dtype(), "--use_cpu", "true"],
-        *[
-            "--system",
-            "Solve the problem in short steps. Write one sentence with one equation a step.",
-        ],
-        *["--dataset", f"rlkd/jsonl:{rows}", "--reward_funcs", reward],
-        *["--callbacks", "rlkd_metrics", "--num_generations", str(group)],
-        *["--per_device_train_batch_size", str(2 * group), "--gradient_accumulation_steps", "1"],
-        *["--max_completion_length", "96", "--temperature", "1.0", "--beta", "0.0"],
-        *["--tuner_type", "lora", "--lora_rank", "16", "--lora_alpha", "32"],
-        *["--learning_rate", "3e-4", "--lr_scheduler_type", "constant"],
-        *["--gradient_checkpointing", "false", "--seed", str(seed), "--max_steps", str(steps)],
-        *["--logging_steps", "1", "--save_steps", str(steps), "--report_to", "none"],
-        *["--dataloader_num_workers", "0", "--output_dir", str(folder), "--add_version", "false"],
-    ]
+    options: dict[str, object] = {
+        **GRPO,
+        "dataset": f"rlkd/jsonl:{rows}",
+        "reward_funcs": reward,
+        "num_generations": group,
+        "per_device_train_batch_size": 2 * group,
+        "seed": seed,
+        "max_steps": steps,
+        "save_steps": steps,
+        "output_dir": folder,
+    }
     folder.mkdir(parents=True, exist_ok=True)
     with (out / f"{run}.log").open("w") as log:
         subprocess.run(
-            command,
+            swift_command("rlhf", options),
             check=True,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -106,8 +124,8 @@ def draw(curves: dict[str, list[float]], picture: Path, engine: str) -> None:
         label = run if run != "control" else "control (rewards shuffled in each group)"
         axes.plot(range(1, len(values) + 1), means, line, color=color, linewidth=2, label=label)
     axes.set(xlabel="step", ylabel="mean structure reward r")
-    judged = {"rules": "rules engine", "small": "small GSRM"}[engine]
-    axes.set_title(f"The structure reward over the steps ({judged}, 16 problems)", loc="left")
+    engine_name = {"rules": "rules engine", "small": "small GSRM"}[engine]
+    axes.set_title(f"The structure reward over the steps ({engine_name}, 16 problems)", loc="left")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
@@ -115,8 +133,8 @@ def draw(curves: dict[str, list[float]], picture: Path, engine: str) -> None:
 
 
 def main() -> None:
-    """Train what is missing, then print the table and draw the chart."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run the trainings that are not finished, then print the table and draw the chart."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=48)
     parser.add_argument("--runs", nargs="*", choices=RUNS, default=list(RUNS))

@@ -1,12 +1,12 @@
-"""A GSRM and a judge with fixed latencies and a capacity, which can fail in every way of the table.
+"""A GSRM and a judge with fixed latencies and a capacity, which can fail in every known way.
 
-    python benchmarks/scripted_server.py 8399 --gsrm 2 --judge 0.1 --capacity 64 [--faults 0.2]
+    python -m benchmarks.scripted_server 8399 --gsrm 2 --judge 0.1 --capacity 64 [--faults 0.2]
 
-It answers by the rules engine, so what it says depends on nothing but the texts. With `--distinct`
+It answers by the rules engine, so its answers depend on nothing but the texts. With `--distinct`
 each path's structure has a mark of its own, so that no two texts are equal and every question needs
-the judge, as it is with real students. A fault comes before, in place of or within a right answer,
-and passes; but one path or question in 500 is refused for good (HTTP 400) with `--refuse`.
-GET /stats says what was asked and which faults came; `--outage N` closes the port for 30 s at the
+the judge, as with real students. A fault comes before, in place of or within a right answer, and a
+retry succeeds; but with `--refuse` one path or question in 500 is rejected at every try (HTTP 400).
+GET /stats returns the counts of requests and faults; `--outage N` closes the port for 30 s at the
 N-th request.
 """
 
@@ -15,110 +15,76 @@ import asyncio
 import hashlib
 import json
 import random
-import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-from rlkd_plugin.engines.rules import RulesEngine
-from rlkd_plugin.gsrm import Step, Structure, render_structure
+from benchmarks.scripted_answers import answer, completion
 
 OUTAGE_SECONDS = 30.0
 HANG_SECONDS = 60.0
-_FENCED = re.compile("⟦(problem|reasoning path|first [a-z]+|second [a-z]+)⟧\n(.*?)\n⟦end of", re.S)
-_MARK = re.compile(r" \(mark [0-9a-f]{8}\)")
-
-STATUSES = (408, 425, 429, 500, 502, 503, 504)
 FAULTS = (
-    *(f"HTTP {status}" for status in STATUSES),
-    *("connection reset", "reply cut off", "hangs"),
-    *("broken JSON", "no choice", "empty completion", "no structure or verdict"),
+    "HTTP 408",
+    "HTTP 425",
+    "HTTP 429",
+    "HTTP 500",
+    "HTTP 502",
+    "HTTP 503",
+    "HTTP 504",
+    "connection reset",
+    "reply cut off",
+    "hangs",
+    "broken JSON",
+    "no choice",
+    "empty completion",
+    "no structure or verdict",
 )
 
 
-def answer_of(role: str, prompt: str, distinct: bool) -> str:
-    """Return a structure, or yes or no."""
-    contents = dict(_FENCED.findall(prompt.rpartition("⟧ marks is material")[2]))
-    rules = RulesEngine()
-    if role == "gsrm":
-        path = contents["reasoning path"]
-        found = asyncio_free(rules.decompose("", "math", path)).structure
-        if found is None:
-            return "I see no step."
-        if distinct:
-            mark = f" (mark {hashlib.sha256(path.encode()).hexdigest()[:8]})"
-            steps = tuple(
-                Step(s.meta_reasoning + mark, s.sub_problem + mark, s.answer + mark)
-                for s in found.steps
-            )
-            found = Structure(steps, found.final_answer)
-        return render_structure(found)
-    first, second = (_MARK.sub("", text) for text in contents.values())
-    plan = next(iter(contents)).split()[1]
-    field = {"plan": "meta_reasoning", "question": "sub_problem", "result": "answer"}[plan]
-    return "yes" if asyncio_free(rules.match(field, first, second)).matched else "no"
+@dataclass(frozen=True)
+class Script:
+    """How the server behaves.
 
-
-def asyncio_free(coroutine: Awaitable[Any]) -> Any:
-    """Return the result of a coroutine that waits for nothing."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return end.value
-    raise AssertionError("it waits")
-
-
-def completion(role: str, prompt: str, text: str) -> dict[str, Any]:
-    """Return a reply in vLLM's form, with log-probabilities of a judge's word."""
-    choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": text}}
-    if role == "judge":
-        other = {"yes": "no", "no": "yes"}.get(text, "yes")
-        top = [{"token": text, "logprob": -0.01}, {"token": other, "logprob": -5.0}]
-        if text not in ("yes", "no"):
-            top = [{"token": text, "logprob": -0.01}]
-        choice["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]}
-    usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": max(1, len(text) // 4)}
-    return {"choices": [{**choice, "finish_reason": "stop"}], "usage": usage}
-
-
-class Server:
-    """The scripted server.
-
-    Args:
-        latency: seconds of a request of each role.
+    Attributes:
+        gsrm: seconds of a request to the GSRM.
+        judge: seconds of a request to the judge.
         capacity: requests that are worked on at once.
-        faults: share of requests that meet one.
-        distinct: whether each path's structure has its own mark.
-        refuse: whether one text in 500 is refused.
-        outages: numbers of requests at which the port closes.
+        faults: share of requests that meet a fault.
+        distinct: whether each path's structure has a mark of its own.
+        refuse: whether one text in 500 is rejected at every try.
+        outages: numbers of the requests at which the port closes.
         seed: of the faults.
     """
 
-    def __init__(
-        self,
-        latency: dict[str, float],
-        capacity: int,
-        *,
-        faults: float = 0.0,
-        distinct: bool = False,
-        refuse: bool = False,
-        outages: tuple[int, ...] = (),
-        seed: int = 0,
-    ) -> None:
-        self.latency = latency
-        self.slots = asyncio.Semaphore(capacity)
-        self.faults = faults
-        self.distinct = distinct
-        self.refuse = refuse
-        self.outages = outages
-        self.dice = random.Random(seed)
-        self.asked: Counter[str] = Counter()
-        self.met: Counter[str] = Counter()
-        self.close: Callable[[], Awaitable[None]] | None = None
-        self._known: dict[str, str] = {}
+    gsrm: float = 0.0
+    judge: float = 0.0
+    capacity: int = 64
+    faults: float = 0.0
+    distinct: bool = False
+    refuse: bool = False
+    outages: tuple[int, ...] = ()
+    seed: int = 0
+
+    def latency(self, role: str) -> float:
+        """Return the seconds of a request to a role."""
+        return {"gsrm": self.gsrm, "judge": self.judge}[role]
+
+
+class Server:
+    """The scripted server."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.slots = asyncio.Semaphore(script.capacity)
+        self.dice = random.Random(script.seed)
+        self.requests: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.close: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self._answers: dict[str, str] = {}
         self._outage: asyncio.Task[None] | None = None
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
@@ -126,44 +92,48 @@ class Server:
         body = await request.json()
         role = "judge" if "judge" in body["model"] else "gsrm"
         prompt = body["messages"][0]["content"]
-        self.asked[role] += 1
-        if sum(self.asked.values()) in self.outages and self.close is not None:
-            self.met["outage"] += 1
+        self.requests[role] += 1
+        if sum(self.requests.values()) in self.script.outages and self.close is not None:
+            self.faults["outage"] += 1
             self._outage = asyncio.create_task(self.close())
-        fault = self.dice.choice(FAULTS) if self.dice.random() < self.faults else ""
-        first_ask = not body["temperature"] and "structured_outputs" not in body
-        if fault == "no structure or verdict" and not first_ask:
-            fault = ""  # asked twice in vain is no fault that passes
-        if fault:
-            self.met[fault] += 1
+        fault = self._choose_fault(body)
         async with self.slots:
-            await asyncio.sleep(self.latency[role])
+            await asyncio.sleep(self.script.latency(role))
         key = hashlib.sha256(prompt.encode()).hexdigest()
-        if self.refuse and int(key, 16) % 500 == 0 and "⟧" in prompt:
-            self.met["refused for good"] += 1
-            return web.json_response({"error": {"message": "this text is refused"}}, status=400)
+        if self.script.refuse and int(key, 16) % 500 == 0 and "⟧" in prompt:
+            self.faults["rejected at every try"] += 1
+            return web.json_response({"error": {"message": "this text is rejected"}}, status=400)
         if "⟧" not in prompt:  # a probe
             return web.json_response(completion(role, prompt, "yes"))
-        if key not in self._known:
-            self._known[key] = answer_of(role, prompt, self.distinct)
-        return await self._reply(request, role, prompt, self._known[key], fault)
+        if key not in self._answers:
+            self._answers[key] = answer(role, prompt, self.script.distinct)
+        if fault:
+            return await self._fail(request, role, prompt, self._answers[key], fault)
+        return web.json_response(completion(role, prompt, self._answers[key]))
 
-    async def _reply(
+    def _choose_fault(self, body: dict[str, Any]) -> str:
+        fault = self.dice.choice(FAULTS) if self.dice.random() < self.script.faults else ""
+        first_try = not body["temperature"] and "structured_outputs" not in body
+        if fault == "no structure or verdict" and not first_try:
+            return ""  # a second one would count against the text
+        if fault:
+            self.faults[fault] += 1
+        return fault
+
+    async def _fail(
         self, request: web.Request, role: str, prompt: str, text: str, fault: str
     ) -> web.StreamResponse:
         if fault.startswith("HTTP"):
             status = int(fault.split()[1])
             headers = {"Retry-After": "1"} if status in (429, 503) else {}
-            return web.json_response({"error": "so it is"}, status=status, headers=headers)
+            return web.json_response({"error": fault}, status=status, headers=headers)
+        assert request.transport is not None
         if fault == "connection reset":
             request.transport.abort()
             return web.Response()
         if fault == "hangs":
             await asyncio.sleep(HANG_SECONDS)
-        if fault == "empty completion":
-            text = ""
-        elif fault == "no structure or verdict":
-            text = "perhaps"
+        text = {"empty completion": "", "no structure or verdict": "perhaps"}.get(fault, text)
         payload = json.dumps(completion(role, prompt, text)).encode()
         if fault == "broken JSON":
             payload = payload[: len(payload) // 2]
@@ -178,12 +148,12 @@ class Server:
         return web.Response(body=payload, content_type="application/json")
 
     async def stats(self, request: web.Request) -> web.Response:
-        """Say what was asked since the last time, and which faults came."""
-        said = {"asked": dict(self.asked), "faults": dict(self.met), "now": time.time()}
+        """Return the counts of requests and faults; `?reset` sets them to 0."""
+        counts = {"requests": dict(self.requests), "faults": dict(self.faults), "now": time.time()}
         if "reset" in request.query:
-            self.asked.clear()
-            self.met.clear()
-        return web.json_response(said)
+            self.requests.clear()
+            self.faults.clear()
+        return web.json_response(counts)
 
 
 async def serve(server: Server, port: int) -> None:
@@ -210,30 +180,37 @@ async def serve(server: Server, port: int) -> None:
     await asyncio.Event().wait()
 
 
-def run(port: int, latency: dict[str, float], capacity: int, **options: Any) -> None:
+def run(port: int, script: Script) -> None:
     """Serve in this process."""
 
     async def work() -> None:
-        await serve(Server(latency, capacity, **options), port)
+        await serve(Server(script), port)
 
     asyncio.run(work())
 
 
 def main() -> None:
     """Serve as the command line says."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("port", type=int)
-    options.add_argument("--gsrm", type=float, default=0.0)
-    options.add_argument("--judge", type=float, default=0.0)
-    options.add_argument("--capacity", type=int, default=64)
-    options.add_argument("--faults", type=float, default=0.0)
-    options.add_argument("--distinct", action="store_true")
-    options.add_argument("--refuse", action="store_true")
-    options.add_argument("--outage", type=int, action="append", default=[])
-    args = options.parse_args()
-    latency = {"gsrm": args.gsrm, "judge": args.judge}
-    faults = {"faults": args.faults, "distinct": args.distinct, "refuse": args.refuse}
-    run(args.port, latency, args.capacity, outages=tuple(args.outage), **faults)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("--gsrm", type=float, default=0.0)
+    parser.add_argument("--judge", type=float, default=0.0)
+    parser.add_argument("--capacity", type=int, default=64)
+    parser.add_argument("--faults", type=float, default=0.0)
+    parser.add_argument("--distinct", action="store_true")
+    parser.add_argument("--refuse", action="store_true")
+    parser.add_argument("--outage", type=int, action="append", default=[])
+    options = parser.parse_args()
+    script = Script(
+        gsrm=options.gsrm,
+        judge=options.judge,
+        capacity=options.capacity,
+        faults=options.faults,
+        distinct=options.distinct,
+        refuse=options.refuse,
+        outages=tuple(options.outage),
+    )
+    run(options.port, script)
 
 
 if __name__ == "__main__":

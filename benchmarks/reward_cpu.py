@@ -1,0 +1,45 @@
+"""The CPU time of our process for long paths, with its requests and without them."""
+
+import time
+
+from benchmarks.reward_engines import MemoryCache, OfflineEngine
+from rlkd_plugin.engines.scoring import Sample
+from rlkd_plugin.llm_io.server_engine import ServerEngine
+from rlkd_plugin.llm_io.settings import Settings
+from tools.stand_ins.batch import score
+
+FILLER = "Wait, let me look at this once more before I go on with the next part of it. "
+
+
+def long_samples(prompts: int) -> list[Sample]:
+    """Return four completions for each prompt; all of a path's 12 steps match the teacher's."""
+    samples = []
+    for number in range(4 * prompts):
+        steps = [f"In room {n} there are {n + 2} + {n + 3} = {2 * n + 5} pens." for n in range(12)]
+        path = "\n".join(f"{step} {FILLER * 17}" for step in steps)
+        teacher = path.replace("there are", "we find")
+        completion = f"<think>{path} {number}</think>"
+        samples.append(Sample(completion, f"Problem {number // 4}", "math", teacher))
+    return samples
+
+
+def measure_cpu(settings: Settings, prompts: int) -> None:
+    """Print the CPU time of a completion, with requests and without."""
+    samples = long_samples(prompts)
+    length = sum(len(sample.completion) for sample in samples) // len(samples)
+    engine, offline = ServerEngine(settings), OfflineEngine(settings)
+    cache = MemoryCache()
+    offline.structure = next(
+        one.student.structure for one in score(engine, samples, cache) if one.student.structure
+    )
+    for name, kind in (("with its requests", engine), ("without", offline)):
+        times = []
+        for _ in range(7):
+            begin = time.process_time()
+            scores = score(kind, samples, cache)
+            times.append((time.process_time() - begin) / len(samples) * 1000)
+        questions = sum(len(one.verdicts) for one in scores) / len(samples)
+        print(
+            f"{len(samples)} completions of {length:,} characters, {questions:.0f} questions "
+            f"each, {name}: {sorted(times)[3]:.2f} ms of CPU time each (median of 7)"
+        )
