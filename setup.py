@@ -32,6 +32,7 @@ REQUIRES = [
     "rich",  # its tables
     "matplotlib",  # the chart of `rlkd curves`
     "datasets",  # reads training data; ms-swift bounds its version
+    "pandas",  # finds rows of a data set that are there twice; `datasets` stands on it
     "pyarrow",  # streams Parquet for `rlkd prepare`; `datasets` stands on it
     "modelscope",  # fetches models and data sets from ModelScope
     "transformers",  # models and tokenizers; ms-swift bounds its version
