@@ -21,14 +21,14 @@ def check() -> None:
         return
     engine, _ = choose_engine(settings)
 
-    async def findings() -> list[str]:
+    async def show_findings() -> list[str]:
         verdicts = []
         async for finding in check_engine(engine):
             typer.echo(f"{finding.verdict:<6} {finding.text}")
             verdicts.append(finding.verdict)
         return verdicts
 
-    if "wrong" in asyncio.run(findings()):
+    if "wrong" in asyncio.run(show_findings()):
         raise typer.Exit(1)
 
 

@@ -141,11 +141,11 @@ def diversity(
     keep_plan(out, {**student, **vars(drawing), "engine": engine_name(settings)})
     served = model_server(model, adapter, server_options, out / "server.log") if model else None
     with served or nullcontext() as found:  # its device is free again for the embeddings
-        asked = settings
+        student_settings = settings
         if found:
             update = {"student_base_url": (found.url,), "student_model": found.name}
-            asked = settings.model_copy(update=update)
-        asyncio.run(draw_all(out, rows, drawing, asked))
+            student_settings = settings.model_copy(update=update)
+        asyncio.run(draw_all(out, rows, drawing, student_settings))
     engine, _ = choose_engine(settings, ["GSRM"])
     label = label or out.name
     asyncio.run(measure_all(out, rows, drawing, label, engine, embedder, settings.concurrency))

@@ -18,8 +18,8 @@ from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
 from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts, RowKind, rows_to_do
+from rlkd_plugin.rlkd_data.rows.row_fields import domain_or_math, path_of, text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row
-from rlkd_plugin.rlkd_data.rows.row_format import domain_or_math, path_of, text_of
 from rlkd_plugin.rlkd_data.structure_faults import check_structure, read_verification
 
 REGENERATIONS = 3

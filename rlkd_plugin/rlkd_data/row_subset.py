@@ -100,13 +100,11 @@ async def write_subset(
     """
     files = source_files(job.source, job.out)
     items = _read_items(tests, job.out)
-    saved = similarities_file(job)
-    if job.out.exists() and not (job.out.is_file() and saved.exists()):
-        raise RlkdError(f"{job.out} is there already, and not from this job; name another file")
+    _check_out(job)
     present = _count_problems(files, report)
     if count > len(present):
         raise RlkdError(f"{job.source} has {len(present)} different problems, fewer than {count}")
-    with ResultFile(saved, "id", "similarity", "nearest", "tests") as measured:
+    with ResultFile(similarities_file(job), "id", "similarity", "nearest", "tests") as measured:
         targets = await embed_items(items, embedder)
         known: Known = {
             row["id"]: (row["similarity"], row["nearest"])
@@ -138,6 +136,12 @@ async def write_subset(
 def similarities_file(job: DataJob) -> Path:
     """Return the file that keeps what was measured."""
     return job.file_beside("similarities")
+
+
+def _check_out(job: DataJob) -> None:
+    out = job.out
+    if out.exists() and not (out.is_file() and similarities_file(job).exists()):
+        raise RlkdError(f"{out} is there already, and not from this job; name another file")
 
 
 def _read_items(tests: Path, out: Path) -> list[str]:

@@ -22,8 +22,8 @@ from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.embedder import Embedder
 from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
+from rlkd_plugin.rlkd_data.rows.row_fields import domain_or_math, text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows, row_files
-from rlkd_plugin.rlkd_data.rows.row_format import domain_or_math, text_of
 from rlkd_plugin.rlkd_eval.kept_files import read_json, replace
 from rlkd_plugin.rlkd_eval.step_diversity import StepDiversity, by_step
 

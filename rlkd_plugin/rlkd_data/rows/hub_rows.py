@@ -12,16 +12,9 @@ from typing import Any
 from rlkd_plugin.gsrm import FormatError, Structure, parse_structure, render_structure
 from rlkd_plugin.gsrm.prompts import decompose_prompt
 from rlkd_plugin.gsrm.texts import break_control, has_reasoning, teacher_path
+from rlkd_plugin.rlkd_data.rows.row_fields import domain_of, domain_or_math, path_of, text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row
-from rlkd_plugin.rlkd_data.rows.row_format import (
-    boxed,
-    domain_of,
-    domain_or_math,
-    grpo_row,
-    path_of,
-    text_of,
-    verifies,
-)
+from rlkd_plugin.rlkd_data.rows.row_format import boxed, grpo_row, verifies
 
 LONGEST_BARE = 80
 """Characters of a ground truth without a box that can still be an answer, and no derivation."""

@@ -15,7 +15,7 @@ from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 
 from rlkd_plugin.gsrm import FormatError
-from rlkd_plugin.gsrm.prompts import DOMAINS
+from rlkd_plugin.rlkd_data.rows.row_fields import domain_or_math, text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 
 RowFunction = Callable[[Mapping[str, Any]], Row]
@@ -38,8 +38,6 @@ STRICT = LatexExtractionConfig(
 )
 """How ms-swift's `accuracy` reads a completion that has no answer tags."""
 
-_SCIENCES = {"biology": "science", "physics": "science", "chemistry": "science"}
-_DOMAIN_OF = {domain: domain for domain in DOMAINS} | _SCIENCES
 _ARGUMENT = r" *([0-9a-zA-Z]|\\pi|\{(?:[^{}]|\{[^{}]*\})*\})"
 _SHORT_ROOT = re.compile(r"\\sqrt *([0-9a-zA-Z]|\\pi)")
 _SHORT_FRACTION = re.compile(rf"\\([dt]?frac)(?![a-zA-Z]){_ARGUMENT}{_ARGUMENT}")
@@ -173,48 +171,3 @@ def _check_messages(messages: Any) -> None:
             and isinstance(message.get("content"), str)
         ):
             raise FormatError(f"messages has no role and content: {message!r:.200}")
-
-
-def text_of(raw: Mapping[str, Any], name: str) -> str:
-    """Return a field without surrounding white space; FormatError if it holds no text."""
-    value = raw.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise FormatError(f"{name} is missing or no text: {value!r:.200}")
-    return value.strip()
-
-
-def path_of(raw: Mapping[str, Any]) -> str:
-    """Return a row's `reasoning_path`, or `teacher_reasoning` in its place.
-
-    Raises:
-        FormatError: if neither holds a text.
-    """
-    value = raw.get("reasoning_path")
-    has_one = isinstance(value, str) and value.strip()
-    if has_one or not raw.get("teacher_reasoning"):
-        return text_of(raw, "reasoning_path")
-    return text_of(raw, "teacher_reasoning")
-
-
-def domain_of(raw: Mapping[str, Any]) -> str:
-    """Return which of the four domains a row belongs to; the natural sciences are `science`.
-
-    Raises:
-        FormatError: if the row has no domain, or one that is none of the four.
-    """
-    return _known_domain(raw.get("domain"))
-
-
-def domain_or_math(raw: Mapping[str, Any]) -> str:
-    """Return a row's domain as `domain_of` does; a row without one is of `math`.
-
-    Raises:
-        FormatError: if the row names a domain that is none of the four.
-    """
-    return _known_domain(raw.get("domain") or "math")
-
-
-def _known_domain(domain: Any) -> str:
-    if not isinstance(domain, str) or domain not in _DOMAIN_OF:
-        raise FormatError(f"domain is none of {', '.join(_DOMAIN_OF)}: {domain!r:.200}")
-    return _DOMAIN_OF[domain]
