@@ -108,6 +108,7 @@ def test_the_job_asks_for_each_response_once(source: Path, tmp_path: Path) -> No
         assert len(asked) == 12
     table = "Diversity D of each step"
     assert said.partition(table)[2] == again.partition(table)[2] != ""
+    assert "out: 12 responses, 3 questions, 0 cut off" in said
     result = json.loads((tmp_path / "out" / "diversity.json").read_text())
     assert (result["questions"], result["responses"]) == (3, 12)
     first, second = result["steps"]
@@ -124,6 +125,14 @@ def test_a_job_that_was_stopped_asks_for_the_rest(source: Path, tmp_path: Path) 
         file.write_text("".join(file.read_text().splitlines(keepends=True)[:7]) + '{"problem": "W')
         run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
         assert len(asked) == 12 + 5
+
+
+def test_a_label_is_shown_as_it_is(source: Path, tmp_path: Path) -> None:
+    """Brackets are no markup, neither in the table's head nor below it."""
+    with plain_server(lambda body: "1 + 1 = 2.") as (url, _):
+        options = ("--label", "[red]8B[/]")
+        said = run(tmp_path / "out", source, *options, RLKD_STUDENT_BASE_URL=url)
+    assert said.count("[red]8B[/]") == 2
 
 
 def test_another_temperature_needs_another_folder(source: Path, tmp_path: Path) -> None:

@@ -12,5 +12,6 @@ def plain_console() -> Console:
 
 
 def wide_console() -> Console:
-    """Return a console for tables that are wider than some terminals."""
-    return Console(soft_wrap=True, highlight=False, width=max(WIDE, Console().width))
+    """Return a plain console for tables that are wider than some terminals."""
+    width = max(WIDE, Console().width)
+    return Console(markup=False, highlight=False, soft_wrap=True, width=width)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from rlkd_plugin.rlkd_eval.diversity_job import read_result
@@ -20,9 +19,7 @@ def show_diversity(folders: Sequence[Path], console: Console) -> None:
     table = Table(title="Diversity D of each step", title_justify="left")
     table.add_column("step", justify="right")
     for result in results:
-        table.add_column(
-            f"{escape(result['label'])}\nat {result['temperature']:g}", justify="right"
-        )
+        table.add_column(f"{result['label']}\nat {result['temperature']:g}", justify="right")
         table.add_column("responses", justify="right")
     longest = max(len(result["steps"]) for result in results)
     at_step = [{step["step"]: step for step in result["steps"]} for result in results]

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from rlkd_plugin.rlkd_eval.benchmarks import BENCHMARKS
@@ -42,7 +41,7 @@ def _table(name: str, results: Sequence[dict[str, Any]]) -> Table:
         table.add_column(f"pass@{k}", justify="right", no_wrap=True)
     table.add_column("cut\noff", justify="right", no_wrap=True)
     for result, scores in zip(results, sets, strict=True):
-        cells = [escape(result["label"]), str(scores["problems"])]
+        cells = [result["label"], str(scores["problems"])]
         cells += [_pass_at_1(scores, m) for m in runs]
         cells += [_pass_at_k(scores["pass_at_k"].get(str(k))) for k in ks]
         table.add_row(*cells, _percent(scores["cut_off"]))
