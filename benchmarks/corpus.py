@@ -1,33 +1,30 @@
 """The adversarial corpus through a real server as GSRM and judge.
 
-    python benchmarks/corpus.py http://127.0.0.1:8001/v1 MODEL
+    python -m benchmarks.corpus http://127.0.0.1:8001/v1 MODEL
 
 Each text of `tools/stand_ins/adversarial.py` is a student's path, then the second text of each
-field's question beside a real teacher's. Every request that is sent is looked at: its fences have
-to be those of a harmless one, and no chat-control token may stand in its content. The event loop is
-watched: how long did it ever not turn? Prints what became of the texts, and which hollow ones the
-model called a match.
+field's question beside a real teacher's. Every request is checked: its fences have to be those of a
+harmless one, and its content may have no chat-control token. Prints the outcomes, the master keys
+that the model called a match, and the longest time for which the event loop was blocked.
 """
 
 import argparse
 import asyncio
 import json
 import re
-import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-from rlkd_plugin.engines.scoring import Sample, score_batch
-from rlkd_plugin.gsrm import FIELDS
+from rlkd_plugin.engines.base import Verdict
+from rlkd_plugin.engines.scoring import Sample, Score, score_batch
+from rlkd_plugin.gsrm import FIELDS, Field
 from rlkd_plugin.gsrm.prompts import decompose_prompt, judge_prompt
 from rlkd_plugin.gsrm.texts import obvious_verdict
+from rlkd_plugin.llm_io.prompted_engine import Role
+from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import Settings
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from tools.stand_ins.adversarial import CORPUS, MASTER_KEYS
 
 PROBLEM = "A crate holds 6 rows of 4 bottles. 5 bottles are broken. How many are whole?"
@@ -35,31 +32,27 @@ TEACHER = (
     "First I count all the bottles in the crate: 6 * 4 = 24 bottles. "
     "Then I take away the broken ones: 24 - 5 = 19 bottles are whole."
 )
-TEXTS = {
+TEXTS: dict[Field, str] = {
     "meta_reasoning": "Count all bottles by multiplying the rows with the bottles of a row.",
     "sub_problem": "How many bottles are in the crate?",
     "answer": "24",
 }
 FENCE = re.compile("⟦(.*?)⟧")
-HARMLESS = [
-    Counter(FENCE.findall(prompt))
-    for prompt in (
-        decompose_prompt("construct", "math", "p", "r"),
-        *(judge_prompt(field, "a", "b") for field in FIELDS),
-    )
-]
+HARMLESS_PROMPTS = [decompose_prompt("construct", "math", "p", "r")]
+HARMLESS_PROMPTS += [judge_prompt(field, "a", "b") for field in FIELDS]
+HARMLESS = [Counter(FENCE.findall(prompt)) for prompt in HARMLESS_PROMPTS]
 TOKEN = re.compile("<[|\uff5c]|[|\uff5c]>|</?s>|</?think>|\\[/?INST\\]|<</?SYS|⟦[^⟧]*⟦")
 
 
-class Watched(ServerEngine):
-    """Looks at every request that it sends."""
+class CheckedEngine(ServerEngine):
+    """Checks every request that it sends."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.broken: list[str] = []
         self.sent = 0
 
-    async def _ask(self, role: Any, prompt: str, **options: Any) -> Any:
+    async def _ask(self, role: Role, prompt: str, **options: Any) -> Reply:
         self.sent += 1
         _, mark, content = prompt.rpartition(
             "⟦problem⟧" if role == "GSRM" else "⟧ marks is material"
@@ -71,8 +64,8 @@ class Watched(ServerEngine):
         return await super()._ask(role, prompt, **options)
 
 
-async def longest_stop(ended: asyncio.Event) -> float:
-    """Return the longest time for which the event loop did not turn."""
+async def longest_block(ended: asyncio.Event) -> float:
+    """Return the longest time for which the event loop was blocked."""
     longest, then = 0.0, time.monotonic()
     while not ended.is_set():
         await asyncio.sleep(0)
@@ -83,62 +76,71 @@ async def longest_stop(ended: asyncio.Event) -> float:
     return longest
 
 
-async def run(engine: Watched) -> None:
-    """Send the corpus and print what came."""
+async def run(engine: CheckedEngine) -> None:
+    """Send the corpus and print the outcomes."""
     ended = asyncio.Event()
-    watch = asyncio.create_task(longest_stop(ended))
+    watch = asyncio.create_task(longest_block(ended))
     begin = time.monotonic()
     async with engine:
         samples = [Sample(text, PROBLEM, "math", TEACHER) for text in CORPUS.values()]
         scores = await score_batch(samples, engine)
-        verdicts = {}
-        for field, teacher in TEXTS.items():
-            asked = [
-                (name, text)
-                for name, text in CORPUS.items()
-                if obvious_verdict(field, teacher, text) is None
-            ]
-            found = await asyncio.gather(*(engine.match(field, teacher, text) for _, text in asked))
-            verdicts |= {(field, name): one for (name, _), one in zip(asked, found, strict=True)}
+        verdicts: dict[Field, dict[str, Verdict]] = {}
+        for field in FIELDS:
+            verdicts[field] = await judge(engine, field)
     ended.set()
-    statuses = Counter(score.student.status for score in scores)
-    clipped = sum(score.student.clipped for score in scores)
     print(
         f"{len(CORPUS)} texts, {engine.sent} requests ({engine.usage.retries} retries) in "
         f"{time.monotonic() - begin:.0f} s; {len(engine.broken)} with a broken fence or a control "
-        f"token; the event loop stood still for {await watch:.3f} s at most"
+        f"token; the event loop was blocked for {await watch:.3f} s at most"
     )
-    print(f"as paths: {dict(statuses)}, {clipped} clipped")
-    rewarded = [n for n, s in zip(CORPUS, scores, strict=True) if s.reward and s.reward.total]
-    print(f"with a reward above 0: {len(rewarded)}: {rewarded}")
-    for field in FIELDS:
-        own = {name: one for (f, name), one in verdicts.items() if f == field}
-        sources = Counter(one.source for one in own.values())
-        yes = [name for name, one in own.items() if one.matched]
-        hollow = [name for name in yes if name.partition(": ")[2] in MASTER_KEYS]
-        print(f"{field}: {dict(sources)}; {len(yes)} called a match, master keys: {hollow}")
+    report(scores, verdicts)
     for text in engine.broken[:3]:
         print(json.dumps(text))
 
 
+async def judge(engine: CheckedEngine, field: Field) -> dict[str, Verdict]:
+    """Return the verdicts on a field's texts that need the judge, by their names."""
+    teacher = TEXTS[field]
+    texts = {
+        name: text for name, text in CORPUS.items() if obvious_verdict(field, teacher, text) is None
+    }
+    asks = [engine.match(field, teacher, text) for text in texts.values()]
+    verdicts = await asyncio.gather(*asks)
+    return dict(zip(texts, verdicts, strict=True))
+
+
+def report(scores: list[Score], verdicts: dict[Field, dict[str, Verdict]]) -> None:
+    """Print the outcomes of the texts as paths and as fields."""
+    statuses = Counter(score.student.status for score in scores)
+    clipped = sum(score.student.clipped for score in scores)
+    print(f"as paths: {dict(statuses)}, {clipped} clipped")
+    rewarded = [n for n, s in zip(CORPUS, scores, strict=True) if s.reward and s.reward.total]
+    print(f"with a reward above 0: {len(rewarded)}: {rewarded}")
+    for field, by_name in verdicts.items():
+        sources = Counter(verdict.source for verdict in by_name.values())
+        yes = [name for name, verdict in by_name.items() if verdict.matched]
+        keys = [name for name in yes if name.partition(": ")[2] in MASTER_KEYS]
+        print(f"{field}: {dict(sources)}; {len(yes)} called a match, master keys: {keys}")
+
+
 def main() -> None:
-    """Run it."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("url")
-    options.add_argument("model")
-    args = options.parse_args()
-    common: dict[str, Any] = {"gsrm_base_url": args.url, "judge_base_url": args.url}
+    """Run it against the server that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url")
+    parser.add_argument("model")
+    options = parser.parse_args()
     settings = Settings(
-        gsrm_model=args.model,
-        judge_model=args.model,
+        gsrm_base_url=(options.url,),
+        gsrm_model=options.model,
         gsrm_prompt="construct",
         gsrm_regex=True,
         gsrm_max_tokens=256,
         gsrm_max_chars=2_000,
+        judge_base_url=(options.url,),
+        judge_model=options.model,
         concurrency=16,
-        **common,
     )
-    asyncio.run(run(Watched(settings)))
+    asyncio.run(run(CheckedEngine(settings)))
 
 
 if __name__ == "__main__":

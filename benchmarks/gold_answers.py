@@ -1,15 +1,14 @@
-"""Does ms-swift's `accuracy` do right by our `solution`? Every gold against itself and a neighbour.
+"""Checks ms-swift's `accuracy` on our `solution`: every gold against itself and a neighbour.
 
-    python benchmarks/gold_answers.py math500.jsonl
+    python -m benchmarks.gold_answers math500.jsonl
 
 The file has rows with `answer`. A completion that ends in the gold has to earn 1, one that ends in
-the next row's gold 0; each exception is printed. Golds that are equal in value are no exception:
-the neighbour is the next row whose answer has another text, and a pair that math-verify finds equal
-is printed all the same, to be looked at.
+the neighbour's gold 0; each exception is printed. The neighbour is the next row whose answer has
+another text; a pair of the same value is printed too, for a reader to judge.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 from swift.rewards import orms
@@ -19,7 +18,7 @@ from rlkd_plugin.rlkd_data.rows.row_format import grpo_row
 FORMS = ("The answer is {}.", "<think>\nx\n</think>\n<answer>\n{}\n</answer>")
 
 
-def main(file: Path) -> None:
+def check(file: Path) -> None:
     """Print the counts and every exception."""
     answers = [json.loads(line)["answer"] for line in file.open(encoding="utf-8")]
     golds = [
@@ -43,5 +42,12 @@ def main(file: Path) -> None:
                 print(f"  right for another answer: {gold} and {other}")
 
 
+def main() -> None:
+    """Check the file that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    check(parser.parse_args().file)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -1,6 +1,6 @@
 """The small engine's attention beside transformers' own, in one run.
 
-    python benchmarks/grouped_attention.py [--batch 16] [--prompt 900] [--tokens 32]
+    python -m benchmarks.grouped_attention [--batch 16] [--prompt 900] [--tokens 32]
 
 Generates greedily from random prompts, one of them half as long and padded, in the type that this
 CPU is fast in. Prints the seconds of a token for each attention, their ratio, and the share of
@@ -9,20 +9,18 @@ tokens that are the same.
 
 import argparse
 import time
-from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM
 
 from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
 from rlkd_plugin.swift_hooks.local.grouped_attention import share_keys
-
-MODEL = Path(__file__).resolve().parents[1] / "models" / "SmolLM2-135M-Instruct"
+from tools.stand_ins.places import MODEL
 
 
 def main() -> None:
     """Generate with both attentions and print the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--prompt", type=int, default=900)
     parser.add_argument("--tokens", type=int, default=32)
@@ -35,9 +33,14 @@ def main() -> None:
 
     def generate(tokens: int) -> tuple[torch.Tensor, float]:
         begin = time.monotonic()
-        limits = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
         with torch.no_grad():
-            text = model.generate(prompts, attention_mask=mask, **limits)
+            text = model.generate(  # pyright: ignore[reportAttributeAccessIssue]  # their own Protocol
+                prompts,
+                attention_mask=mask,
+                max_new_tokens=tokens,
+                min_new_tokens=tokens,
+                do_sample=False,
+            )
         return text, time.monotonic() - begin
 
     texts, seconds = [], []

@@ -1,15 +1,14 @@
-"""What the long jobs do over many rows: killed again and again, at speed, and resumed.
+"""The long jobs over many rows: killed again and again, at speed, and resumed.
 
-    python benchmarks/long_jobs.py kills [--rows 2000] [--kills 10]
-    python benchmarks/long_jobs.py speed [--rows 20000] [--latency 0.5] [--concurrency 64]
-    python benchmarks/long_jobs.py resume [--rows 114000]
+    python -m benchmarks.long_jobs kills [--rows 2000] [--kills 10]
+    python -m benchmarks.long_jobs speed [--rows 20000] [--latency 0.5] [--concurrency 64]
+    python -m benchmarks.long_jobs resume [--rows 114000]
 
-A scripted server of chat completions runs in a process of its own. `kills`: `rlkd construct` is
-ended by SIGKILL at random moments and started again; its files have to be those of a run that was
-not, and the server counts what was asked twice. `speed`: rows a second of `rlkd structure`, one
-request a row, and of a bare aiohttp client that sends the same requests, in turn. `resume`: `rlkd
-structure` over a result that has all rows but a hundred: memory above the imports, and seconds to
-the first request.
+`counting_server.py` runs in a process of its own. `kills`: `rlkd construct` is ended by SIGKILL at
+random moments and started again; its file has to hold the rows of an unbroken run, and the server
+counts duplicate requests. `speed`: rows a second of `rlkd structure`, one request a row, and of a
+bare aiohttp client that sends the same requests, in turn. `resume`: `rlkd structure` over a result
+that has all rows but a hundred: memory above the imports, and seconds to the first request.
 """
 
 import argparse
@@ -19,60 +18,39 @@ import multiprocessing
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import aiohttp
-from aiohttp import web
 
+from benchmarks.counting_server import serve, take_requests
 from rlkd_plugin.gsrm.prompts import decompose_prompt
+from tools.stand_ins.hub_shapes import STRUCTURE
+from tools.stand_ins.places import ROOT
+from tools.stand_ins.swift_processes import free_port
 
-ROOT = Path(__file__).resolve().parents[1]
-STRUCTURE = (
-    "[Meta-reasoning 1]: Both parts are known, so they are put together.\n"
-    "[Sub-problem 1]: What is 2 + 3?\n[Answer 1]: 5\n\nSo the final answer is: 5"
-)
-
-
-def serve(port: int, latency: float) -> None:
-    """Answer every request after the latency; GET says what was asked, and forgets it."""
-    asked: list[tuple[str, str, float]] = []
-
-    async def complete(request: web.Request) -> web.Response:
-        body = await request.json()
-        content = body["messages"][0]["content"]
-        problem = content.rpartition("⟦problem⟧\n")[2].partition("\n")[0]
-        asked.append((body["model"], problem, time.time()))
-        await asyncio.sleep(latency)
-        text = "PASS" if body["model"] == "verifier" else STRUCTURE
-        choice = {"message": {"content": text}, "finish_reason": "stop"}
-        return web.json_response({"choices": [choice], "usage": {}})
-
-    async def tell(request: web.Request) -> web.Response:
-        said = list(asked)
-        asked.clear()
-        return web.json_response(said)
-
-    app = web.Application(client_max_size=1 << 26)
-    app.router.add_post("/v1/chat/completions", complete)
-    app.router.add_get("/asked", tell)
-    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
+IMPORTS_PEAK = """
+import re, rlkd_plugin.rlkd_cli, rlkd_plugin.rlkd_data.teacher_structures
+import rlkd_plugin.swift_hooks.engine_choice, rlkd_plugin.rlkd_cli.tables.job_tables
+import rlkd_plugin.rlkd_data.jobs.progress
+print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])
+"""
 
 
 def row(number: int) -> dict[str, str]:
-    """A row for either job."""
+    """Return a row for either job."""
     path = f"Row {number}: she has 2 + 3 = 5 pens. " * 8
     return {"problem": f"Problem {number}", "domain": "math", "reasoning_path": path.strip()}
 
 
-def job(name: str, source: Path, out: Path, port: int, concurrency: int) -> subprocess.Popen[str]:
-    """Start a job."""
+def start_job(
+    name: str, source: Path, out: Path, port: int, concurrency: int
+) -> subprocess.Popen[str]:
+    """Start `rlkd NAME`."""
     url = f"http://127.0.0.1:{port}/v1"
     roles = ("GENERATOR", "VERIFIER", "GSRM", "JUDGE")
     env = {f"RLKD_{role}_BASE_URL": url for role in roles}
@@ -88,51 +66,38 @@ def job(name: str, source: Path, out: Path, port: int, concurrency: int) -> subp
     )
 
 
-def asked(port: int) -> list[list[Any]]:
-    """What the server was asked since the last time; waits for it to be up."""
-    import urllib.request
-
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/asked") as reply:
-                return json.load(reply)
-        except OSError:
-            time.sleep(0.1)
-
-
-def kills(args: argparse.Namespace, folder: Path, port: int) -> None:
+def kills(options: argparse.Namespace, folder: Path, port: int) -> None:
     """Kill `rlkd construct` at random moments."""
-    source = folder / "rows.jsonl"
-    source.write_text("".join(json.dumps(row(n)) + "\n" for n in range(args.rows)))
+    source, killed = folder / "rows.jsonl", folder / "killed.jsonl"
+    source.write_text("".join(json.dumps(row(n)) + "\n" for n in range(options.rows)))
     begin = time.monotonic()
-    whole = job("construct", source, folder / "whole.jsonl", port, args.concurrency)
+    whole = start_job("construct", source, folder / "whole.jsonl", port, options.concurrency)
     print(whole.communicate()[0].splitlines()[-1])
     seconds = time.monotonic() - begin
-    asked(port)
+    take_requests(port)
     dice = random.Random(0)
-    for _ in range(args.kills):
-        running = job("construct", source, folder / "killed.jsonl", port, args.concurrency)
-        time.sleep(1.0 + dice.random() * seconds / args.kills)
+    for _ in range(options.kills):
+        running = start_job("construct", source, killed, port, options.concurrency)
+        time.sleep(1.0 + dice.random() * seconds / options.kills)
         running.send_signal(signal.SIGKILL)
         running.wait()
-    last = job("construct", source, folder / "killed.jsonl", port, args.concurrency)
+    last = start_job("construct", source, killed, port, options.concurrency)
     last.communicate()
-    lines = [
-        set((folder / f"{name}.jsonl").read_text().splitlines()) for name in ("whole", "killed")
-    ]
-    count = len((folder / "killed.jsonl").read_text().splitlines())
-    times = Counter(problem for model, problem, _ in asked(port) if model == "generator")
-    again = sum(n - 1 for n in times.values())
+    lines = killed.read_text().splitlines()
+    equal = set(lines) == set((folder / "whole.jsonl").read_text().splitlines())
+    problems = [one.problem for one in take_requests(port) if one.model == "generator"]
+    duplicates = sum(n - 1 for n in Counter(problems).values())
     print(
-        f"{args.rows} rows, {args.kills} kills: {count} lines, the same set: "
-        f"{lines[0] == lines[1]}; {again} generations asked for again, at most "
-        f"{args.kills * args.concurrency} were in flight"
+        f"{options.rows} rows, {options.kills} kills: {len(lines)} lines, the same set: {equal}; "
+        f"{duplicates} duplicate generations, at most {options.kills * options.concurrency} were "
+        "in flight"
     )
 
 
-async def bare(port: int, rows: int, concurrency: int) -> float:
+async def send_bare(port: int, rows: int, concurrency: int) -> float:
     """Send the requests of `rlkd structure` with nothing around them; return rows a second."""
     numbers = iter(range(rows))
+    url = f"http://127.0.0.1:{port}/v1/chat/completions"
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def worker() -> None:
@@ -140,96 +105,97 @@ async def bare(port: int, rows: int, concurrency: int) -> float:
                 text = row(number)
                 prompt = decompose_prompt("gsrm", "math", text["problem"], text["reasoning_path"])
                 body = {"model": "gsrm", "messages": [{"role": "user", "content": prompt}]}
-                url = f"http://127.0.0.1:{port}/v1/chat/completions"
                 async with session.post(url, json=body) as reply:
                     await reply.read()
 
         begin = time.monotonic()
-        await asyncio.gather(*(worker() for _ in range(concurrency)))
+        workers = [worker() for _ in range(concurrency)]
+        await asyncio.gather(*workers)
         return rows / (time.monotonic() - begin)
 
 
-def write_grpo(file: Path, rows: int, done: bool = False) -> None:
+def write_grpo(file: Path, rows: int, structure: str | None) -> None:
     """Write rows for `rlkd structure`, or its result."""
     with file.open("w") as out:
         for number in range(rows):
             text = row(number)
-            made = {
+            grpo_row = {
                 "messages": [{"role": "user", "content": text["problem"]}],
                 "solution": "\\boxed{5}",
                 "problem": text["problem"],
                 "domain": "math",
                 "teacher_reasoning": text["reasoning_path"],
-                "teacher_structure": STRUCTURE if done else None,
+                "teacher_structure": structure,
             }
-            out.write(json.dumps(made) + "\n")
+            out.write(json.dumps(grpo_row) + "\n")
 
 
-def speed(args: argparse.Namespace, folder: Path, port: int) -> None:
+def row_times(port: int) -> list[float]:
+    """Return the times of the requests about rows since the last call."""
+    requests = take_requests(port)
+    return sorted(one.time for one in requests if one.problem.startswith("Problem"))
+
+
+def speed(options: argparse.Namespace, folder: Path, port: int) -> None:
     """Compare with a bare client."""
     source = folder / "rows.jsonl"
-    write_grpo(source, args.rows)
-    asked(port)
-    plain = asyncio.run(bare(port, args.rows, args.concurrency))
-    asked(port)
-    running = job("structure", source, folder / "out.jsonl", port, args.concurrency)
+    write_grpo(source, options.rows, None)
+    take_requests(port)
+    plain = asyncio.run(send_bare(port, options.rows, options.concurrency))
+    take_requests(port)
+    running = start_job("structure", source, folder / "out.jsonl", port, options.concurrency)
     print(running.communicate()[0].splitlines()[-2])
-    times = sorted(when for model, problem, when in asked(port) if problem.startswith("Problem"))
-    ours = args.rows / (times[-1] - times[0] + args.latency)
+    times = row_times(port)
+    ours = options.rows / (times[-1] - times[0] + options.latency)
     print(f"bare {plain:.1f} rows/s, rlkd structure {ours:.1f} rows/s: x {ours / plain:.3f}")
 
 
-def resume(args: argparse.Namespace, folder: Path, port: int) -> None:
-    """Go on behind a result that has nearly all rows."""
+def resume(options: argparse.Namespace, folder: Path, port: int) -> None:
+    """Resume a result that has nearly all rows."""
     source, out = folder / "rows.jsonl", folder / "out.jsonl"
-    write_grpo(source, args.rows)
-    write_grpo(out, args.rows - 100, done=True)
-    code = (
-        "import re, rlkd_plugin.rlkd_cli, rlkd_plugin.rlkd_data.teacher_structures\n"
-        "import rlkd_plugin.swift_hooks.engine_choice, rlkd_plugin.rlkd_cli.tables.job_tables\n"
-        "import rlkd_plugin.rlkd_data.jobs.progress\n"
-        "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
-    )
+    write_grpo(source, options.rows, None)
+    write_grpo(out, options.rows - 100, STRUCTURE)
     imports = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", IMPORTS_PEAK], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    asked(port)
+    take_requests(port)
     begin = time.time()
-    running = job("structure", source, out, port, args.concurrency)
+    running = start_job("structure", source, out, port, options.concurrency)
     peak = 0
     while running.poll() is None:
         status = Path(f"/proc/{running.pid}/status").read_text("utf-8")
         if "VmHWM:" in status:
             peak = max(peak, int(status.partition("VmHWM:")[2].split()[0]))
         time.sleep(0.05)
-    said = [when for _, problem, when in asked(port) if problem.startswith("Problem")]
-    print(running.stdout.read().splitlines()[-2])
+    times = row_times(port)
+    print(running.communicate()[0].splitlines()[-2])
     print(
-        f"{args.rows} rows, 100 of them to do: {(peak - int(imports.stdout)) / 1024:+.0f} MB above "
-        f"the imports, first request after {min(said) - begin:.1f} s, {len(said)} requests"
+        f"{options.rows} rows, 100 of them to do: {(peak - int(imports.stdout)) / 1024:+.0f} MB "
+        f"above the imports, first request after {times[0] - begin:.1f} s, {len(times)} requests"
     )
+
+
+ROWS = {"kills": 2_000, "speed": 20_000, "resume": 114_000}
 
 
 def main() -> None:
     """Run one of the three."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("what", choices=("kills", "speed", "resume"))
-    options.add_argument("--rows", type=int)
-    options.add_argument("--kills", type=int, default=10)
-    options.add_argument("--latency", type=float)
-    options.add_argument("--concurrency", type=int, default=64)
-    args = options.parse_args()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    args.rows = args.rows or {"kills": 2_000, "speed": 20_000, "resume": 114_000}[args.what]
-    if args.latency is None:
-        args.latency = 0.5
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=ROWS)
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--latency", type=float, default=0.5)
+    parser.add_argument("--concurrency", type=int, default=64)
+    options = parser.parse_args()
+    options.rows = options.rows or ROWS[options.what]
+    port = free_port()
     server = multiprocessing.get_context("spawn").Process(
-        target=serve, args=(port, args.latency), daemon=True
+        target=serve, args=(port, options.latency), daemon=True
     )
     server.start()
     with tempfile.TemporaryDirectory() as folder:
-        {"kills": kills, "speed": speed, "resume": resume}[args.what](args, Path(folder), port)
+        measure = {"kills": kills, "speed": speed, "resume": resume}[options.what]
+        measure(options, Path(folder), port)
     server.terminate()
 
 

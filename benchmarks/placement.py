@@ -1,20 +1,18 @@
 """Runs a Procfile of a recipe with a real vLLM server on the CPU, and kills each of its parts.
 
-    PYTHONPATH=. python benchmarks/placement.py --vllm VENV/bin/vllm
+    python -m benchmarks.placement --vllm VENV/bin/vllm
 
 The recipe is `rlkd_cuda.yaml` with the overlay of `tools/stand_ins/recipes.py`: a random student of
 two layers, ZeRO-3 on one rank with gloo, no rollout server. vLLM serves SmolLM2-135M-Instruct as
-GSRM and as judge, untrained, so it is asked with worked examples and held to the form. honcho runs
-both, each under `rlkd guard`. Reported are the seconds to the end, the processes left (those of
-honcho's tree when one is killed, and all that carry the run's mark in their environment), and the
-steps.
+GSRM and as judge; it is untrained, so its prompt has worked examples and a regex holds the form.
+honcho runs both, each under `rlkd guard`. Prints the seconds to the end, the steps, and how many
+processes are left: those of honcho's tree, and all that have the run's mark in their environment.
 """
 
 import argparse
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +26,7 @@ from rlkd_plugin.rlkd_guard import runs
 from tools.stand_ins.hub_shapes import openr1
 from tools.stand_ins.places import MODEL, ROOT
 from tools.stand_ins.recipes import merge, overlay, read
+from tools.stand_ins.swift_processes import free_port
 from tools.stand_ins.tiny_model import tiny_model
 
 MARK = "RLKD_PLACEMENT_RUN"
@@ -40,8 +39,7 @@ class Run:
         self, folder: Path, vllm: str, student: Path, steps: int, resume: str = ""
     ) -> None:
         folder.mkdir(parents=True)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.folder = folder
         config = read(ROOT / "swift_configs" / "rlkd_cuda.yaml")
         url = f"http://127.0.0.1:{port}/v1"
@@ -82,7 +80,7 @@ class Run:
         )
 
     @property
-    def logged(self) -> list[int]:
+    def steps(self) -> list[int]:
         """The steps in ms-swift's log."""
         lines = [
             json.loads(line)
@@ -92,7 +90,7 @@ class Run:
         return [int(line["global_step/max_steps"].split("/")[0]) for line in lines if "kl" in line]
 
     def wait(self, ready: Callable[[], bool], seconds: float = 900) -> None:
-        """Wait until something is so, while the run lasts."""
+        """Wait until `ready` returns true, while the run lasts."""
         until = time.monotonic() + seconds
         while not ready():
             if self.honcho.poll() is not None or time.monotonic() > until:
@@ -101,12 +99,13 @@ class Run:
             time.sleep(0.5)
 
     def tree(self) -> set[psutil.Process]:
+        """Return honcho's process and all that it started."""
         return {psutil.Process(self.honcho.pid)} | set(
             psutil.Process(self.honcho.pid).children(recursive=True)
         )
 
     def find(self, *words: str) -> psutil.Process:
-        """The youngest process of the run with these words in its command or name."""
+        """Return the youngest process of the run with these words in its command or name."""
         found = [
             one
             for one in self.tree()
@@ -115,6 +114,7 @@ class Run:
         return max(found, key=lambda one: one.create_time())
 
     def marked(self) -> list[psutil.Process]:
+        """Return the running processes with the run's mark."""
         found = []
         for one in psutil.process_iter():
             try:
@@ -124,8 +124,8 @@ class Run:
                 continue
         return [one for one in found if runs(one)]
 
-    def ended(self, tree: set[psutil.Process], seconds: float = 60) -> tuple[float, int]:
-        """Wait until nothing is left; return the seconds, and how many processes are."""
+    def wait_for_end(self, tree: set[psutil.Process], seconds: float = 60) -> tuple[float, int]:
+        """Wait until no process is left; return the seconds, and how many are left after all."""
         start = time.monotonic()
         while time.monotonic() - start < seconds:
             self.honcho.poll()
@@ -150,7 +150,8 @@ VICTIMS: dict[str, Callable[[Run], tuple[psutil.Process, int]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    """Run to the end, resume, then kill each victim in a run of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vllm", required=True, help="the vllm command of a CPU build")
     parser.add_argument("--only", default="", help="kill only those whose name holds this")
     given = parser.parse_args()
@@ -160,32 +161,32 @@ def main() -> None:
 
         start = time.monotonic()
         run = Run(folder / "whole", given.vllm, student, steps=3)
-        run.wait(lambda: 1 in run.logged)
+        run.wait(lambda: 1 in run.steps)
         tree = run.tree()
         code = run.honcho.wait()
-        _, left = run.ended(tree)
+        _, left = run.wait_for_end(tree)
         seconds = time.monotonic() - start
         print(
-            f"three steps: {run.logged} in {seconds:.0f} s, status {code}, {left} left", flush=True
+            f"three steps: {run.steps} in {seconds:.0f} s, status {code}, {left} left", flush=True
         )
 
         (checkpoint,) = run.folder.glob("out/v*/checkpoint-3")
         run = Run(folder / "resumed", given.vllm, student, steps=5, resume=str(checkpoint))
-        run.wait(lambda: 4 in run.logged)
+        run.wait(lambda: 4 in run.steps)
         tree = run.tree()
         code = run.honcho.wait()
-        _, left = run.ended(tree)
-        print(f"resumed at 3, to 5: {run.logged}, status {code}, {left} left", flush=True)
+        _, left = run.wait_for_end(tree)
+        print(f"resumed at 3, to 5: {run.steps}, status {code}, {left} left", flush=True)
 
         for number, (victim, find) in enumerate(VICTIMS.items()):
             if given.only not in victim:
                 continue
             run = Run(folder / f"kill{number}", given.vllm, student, steps=100)
-            run.wait(lambda run=run: 1 in run.logged)
+            run.wait(lambda run=run: 1 in run.steps)
             tree = run.tree()
             process, sent = find(run)
             process.send_signal(sent)
-            seconds, left = run.ended(tree)
+            seconds, left = run.wait_for_end(tree)
             code = run.honcho.wait(10)
             print(f"{victim}: {len(tree)} processes, after {seconds:.1f} s {left} left, {code}")
             sys.stdout.flush()

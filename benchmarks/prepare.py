@@ -1,11 +1,11 @@
 """`rlkd prepare` over many rows in the hubs' shapes: memory above its imports, speed, counts.
 
-    python benchmarks/prepare.py [--rows 100000] [--chars 6000] [--folder FOLDER]
+    python -m benchmarks.prepare [--rows 100000] [--chars 6000] [--folder FOLDER]
 
-Rows are made by hand, with the faults of real data among them; each format is read from JSON lines
-and from one Parquet file that has a single row group, the hardest case for flat memory. A job runs
-in a process of its own with two workers, of which the largest counts; the baseline is a process
-that only imports it.
+Rows are generated, with the faults of real data among them; each format is read from JSON lines and
+from one Parquet file that has a single row group, the hardest case for flat memory. A job runs in a
+process of its own with two workers; the largest of them counts. The baseline is a process
+that only imports the job.
 """
 
 import argparse
@@ -23,7 +23,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROOT = Path(__file__).resolve().parents[1]
+from tools.stand_ins.places import ROOT
+
 GOLDS = ("{n}", "\\frac{{{n}}}{{7}}", "{n}\\sqrt{{3}}", "({n}, -2)", "x={n}", "{n}\\%", "[0, {n})")
 WORDS = "so now we take this value and check whether the sum of both sides is right again".split()
 
@@ -124,7 +125,7 @@ def write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> None:
 
 
 def peak(pid: int) -> int:
-    """Return the largest memory that a process has had since it was started, in kB."""
+    """Return the largest memory of a process since its start, in kB."""
     try:
         status = Path(f"/proc/{pid}/status").read_text("utf-8")
     except OSError:
@@ -133,8 +134,8 @@ def peak(pid: int) -> int:
 
 
 def job(*arguments: str) -> tuple[str, float]:
-    """Run a job in a fresh process; return what it says, and its largest process's peak in MB."""
-    said, peaks = [], [0]
+    """Run a job in a fresh process; return its output, and its largest process's peak in MB."""
+    output, peaks = [], [0]
     with subprocess.Popen(
         [sys.executable, "-c", CHILD, *arguments],
         stdin=subprocess.PIPE,
@@ -143,6 +144,7 @@ def job(*arguments: str) -> tuple[str, float]:
         text=True,
         cwd=ROOT,
     ) as process:
+        assert process.stdin and process.stdout
         ended = threading.Event()
 
         def watch() -> None:
@@ -158,35 +160,35 @@ def job(*arguments: str) -> tuple[str, float]:
                 ended.set()
                 process.stdin.close()
             else:
-                said.append(line.rstrip("\n"))
+                output.append(line.rstrip("\n"))
     if process.returncode:
         raise SystemExit(f"the job failed with code {process.returncode}")
-    return "".join(said), max(peaks) / 1024
+    return "".join(output), max(peaks) / 1024
 
 
 def main() -> None:
     """Make the files, run each job and print a line for it."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rows", type=int, default=100_000)
-    options.add_argument("--chars", type=int, default=6_000)
-    options.add_argument("--folder", type=Path)
-    options.add_argument("--formats", nargs="+", default=list(SHAPES))
-    args = options.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--chars", type=int, default=6_000)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--formats", nargs="+", default=list(SHAPES))
+    options = parser.parse_args()
     baseline = job()[1]
     print(f"imports alone: {baseline:.0f} MB")
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        for name in args.formats:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        for name in options.formats:
             for kind, write in (("jsonl", write_jsonl), ("parquet", write_parquet)):
                 file, out = Path(folder) / f"rows.{kind}", Path(folder) / "out.jsonl"
-                write(file, (SHAPES[name](n, args.chars) for n in range(1, args.rows + 1)))
+                write(file, (SHAPES[name](n, options.chars) for n in range(1, options.rows + 1)))
                 begin = time.perf_counter()
-                said, largest = job(name, str(file), str(out))
+                output, largest = job(name, str(file), str(out))
                 seconds = time.perf_counter() - begin
-                kept, refused, without = said.split("\t")
+                kept, refused, without = output.split("\t")
                 print(
                     f"{name} from {kind}, {file.stat().st_size / 1e6:.0f} MB: "
                     f"{largest - baseline:+.0f} MB, {seconds:.0f} s, "
-                    f"{args.rows / seconds:.0f} rows/s; {kept} kept, "
+                    f"{options.rows / seconds:.0f} rows/s; {kept} kept, "
                     f"{without} of them without a solution; refused {refused}"
                 )
                 file.unlink()

@@ -1,6 +1,6 @@
 """The reward against a real server: its verdicts, then its structures.
 
-    python benchmarks/real_server.py http://127.0.0.1:8001/v1 MODEL gsm8k_train.jsonl
+    python -m benchmarks.real_server http://127.0.0.1:8001/v1 MODEL gsm8k_train.jsonl
 
 Samples 16 completions of GSM8K problems (4 problems with long worked solutions, 4 each) from the
 model that the server has. First the rules engine decomposes and the server judges, as the reward
@@ -18,7 +18,7 @@ from pathlib import Path
 from rlkd_plugin.engines.base import Decomposition, Usage
 from rlkd_plugin.engines.rules import RulesEngine
 from rlkd_plugin.engines.scoring import Sample, Score, score_batch
-from rlkd_plugin.gsrm import FIELDS
+from rlkd_plugin.gsrm import FIELDS, Field
 from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.endpoint import Endpoint
 from rlkd_plugin.llm_io.server_engine import ServerEngine
@@ -35,7 +35,7 @@ class RulesThenServer(ServerEngine):
         return await RulesEngine().decompose(problem, domain, path)
 
 
-async def completions(settings: Settings, rows: list[dict[str, str]]) -> list[Sample]:
+async def sample_completions(settings: Settings, rows: list[dict[str, str]]) -> list[Sample]:
     """Sample 4 completions a row from the judge's model."""
     endpoint = Endpoint("judge", settings.judge_base_url, settings.judge_model, "")
     client = ChatClient(
@@ -48,12 +48,13 @@ async def completions(settings: Settings, rows: list[dict[str, str]]) -> list[Sa
         return Sample(reply.text, row["problem"], row["domain"], row["teacher_reasoning"])
 
     async with client:
-        return list(await asyncio.gather(*(one(row, seed) for row in rows for seed in range(4))))
+        requests = [one(row, seed) for row in rows for seed in range(4)]
+        return list(await asyncio.gather(*requests))
 
 
-async def every_verdict(engine: ServerEngine, scores: list[Score]) -> None:
+async def judge_all(engine: ServerEngine, scores: list[Score]) -> None:
     """Judge all fields of all steps that have a partner, early exit or not, and print counts."""
-    questions = [
+    questions: list[tuple[Field, str, str]] = [
         (field, getattr(teacher, field), getattr(student, field))
         for score in scores
         if score.teacher.structure and score.student.structure
@@ -64,7 +65,8 @@ async def every_verdict(engine: ServerEngine, scores: list[Score]) -> None:
     ]
     started = time.monotonic()
     async with engine:
-        verdicts = await asyncio.gather(*(engine.match(*question) for question in questions))
+        asks = [engine.match(field, teacher, student) for field, teacher, student in questions]
+        verdicts = await asyncio.gather(*asks)
     seconds = time.monotonic() - started
     print(f"== every field of every pair of steps: {len(verdicts)} verdicts, {seconds:.1f} s")
     print(f"by {Counter(v.source for v in verdicts)}")
@@ -73,7 +75,7 @@ async def every_verdict(engine: ServerEngine, scores: list[Score]) -> None:
     print(f"asked {Counter(fields)}, matched {Counter(matched)}")
 
 
-async def scored(engine: ServerEngine, samples: list[Sample]) -> tuple[list[Score], float]:
+async def score(engine: ServerEngine, samples: list[Sample]) -> tuple[list[Score], float]:
     """Score the samples and return the seconds it took."""
     started = time.monotonic()
     async with engine:
@@ -82,47 +84,45 @@ async def scored(engine: ServerEngine, samples: list[Sample]) -> tuple[list[Scor
 
 
 def report(title: str, engine: ServerEngine, scores: list[Score], seconds: float) -> None:
-    """Print what came of a batch."""
+    """Print the outcomes of a batch."""
     verdicts = [(q, v) for score in scores for q, v in score.verdicts]
-    judged = [(q, v) for q, v in verdicts if v.source != "rule"]
+    by_judge = [(q, v) for q, v in verdicts if v.source != "rule"]
     students = Counter(score.student.status for score in scores)
     teachers = Counter(score.teacher.status for score in scores)
     print(f"== {title}: {len(scores)} completions, {seconds:.1f} s")
     print(f"students {dict(students)}, teachers (by completion) {dict(teachers)}")
-    print(
-        f"verdicts {len(verdicts)}, judged {len(judged)}, by {Counter(v.source for _, v in judged)}"
-    )
-    print(f"judged by field {Counter(q.field for q, _ in judged)}")
-    print(f"of these matched {Counter(q.field for q, v in judged if v.matched)}")
+    sources = Counter(v.source for _, v in by_judge)
+    print(f"verdicts {len(verdicts)}, judged {len(by_judge)}, by {sources}")
+    print(f"judged by field {Counter(q.field for q, _ in by_judge)}")
+    print(f"of these matched {Counter(q.field for q, v in by_judge if v.matched)}")
     print(f"rewards {[score.reward.total if score.reward else None for score in scores]}")
     print(f"usage {engine.usage}")
 
 
 async def main() -> None:
     """Run both parts."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("base_url")
     parser.add_argument("model")
     parser.add_argument("data", type=Path)
     options = parser.parse_args()
     rows = [gsm8k_row(json.loads(line)) for line in options.data.open(encoding="utf-8")]
     rows.sort(key=lambda row: -row["teacher_reasoning"].count("\n"))
-    urls = (options.base_url,)
-    common = {
-        "gsrm_base_url": urls,
-        "gsrm_model": options.model,
-        "judge_base_url": urls,
-        "judge_model": options.model,
-    }
-    settings = Settings(**common)
-    samples = await completions(settings, rows[:4])
+    settings = Settings(
+        gsrm_base_url=(options.base_url,),
+        gsrm_model=options.model,
+        judge_base_url=(options.base_url,),
+        judge_model=options.model,
+    )
+    samples = await sample_completions(settings, rows[:4])
     engine = RulesThenServer(settings)
-    scores, seconds = await scored(engine, samples)
+    scores, seconds = await score(engine, samples)
     report("rules decompose, the server judges", engine, scores, seconds)
-    await every_verdict(engine, scores)
-    weak = Settings(**common, gsrm_prompt="construct", gsrm_regex=True, gsrm_max_tokens=1024)
-    engine = ServerEngine(weak)
-    report("the server decomposes and judges", engine, *await scored(engine, samples))
+    await judge_all(engine, scores)
+    untrained = {"gsrm_prompt": "construct", "gsrm_regex": True, "gsrm_max_tokens": 1024}
+    server = ServerEngine(settings.model_copy(update=untrained))
+    scores, seconds = await score(server, samples)
+    report("the server decomposes and judges", server, scores, seconds)
 
 
 if __name__ == "__main__":

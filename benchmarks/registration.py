@@ -1,6 +1,6 @@
 """What registering the plugin adds to ms-swift's own start.
 
-    python benchmarks/registration.py
+    python -m benchmarks.registration
 
 Imports what `swift rlhf` imports by itself, then the plugin's register file, in fresh processes.
 """
@@ -8,10 +8,10 @@ Imports what `swift rlhf` imports by itself, then the plugin's register file, in
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-ONE = """
+from tools.stand_ins.places import ROOT
+
+MEASURE = """
 import sys, time
 started = time.perf_counter()
 from swift.pipelines import rlhf_main
@@ -23,14 +23,20 @@ import_external_file(sys.argv[1])
 print(loaded - started, time.perf_counter() - loaded)
 """
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Measure five times and print the medians."""
     register = str(ROOT / "rlkd_plugin" / "register.py")
     runs = [
         subprocess.run(
-            [sys.executable, "-c", ONE, register], capture_output=True, text=True, check=True
+            [sys.executable, "-c", MEASURE, register], capture_output=True, text=True, check=True
         )
         for _ in range(5)
     ]
     times = [tuple(map(float, run.stdout.split()[-2:])) for run in runs]
     host, ours = (statistics.median(column) for column in zip(*times, strict=True))
     print(f"median of 5: ms-swift {host:.2f} s, the plugin {ours:.3f} s, {ours / host:.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,9 @@
-"""How long `rlkd report` takes over large traces, and how much memory.
+"""The time and the memory of `rlkd report` over large traces.
 
-    python benchmarks/report_size.py [--megabytes 200] [--steps 1000]
+    python -m benchmarks.report_size [--megabytes 200] [--steps 1000]
 
-A run's log and a trace of so many megabytes, written here: structures of 3 to 12 steps, walks that
-end anywhere. The report is written by another process, whose time and peak memory are taken.
+It writes a run's log and a trace of the given size: structures of 3 to 12 steps, walks that end
+anywhere. Another process writes the report; its time and peak memory are measured.
 """
 
 import argparse
@@ -17,16 +17,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from tools.stand_ins.places import ROOT
+
 WORDS = "sum of both sides divides the area by its length so that what is left has a root".split()
 LIMIT_SECONDS, LIMIT_MEGABYTES = 60, 1024
 
 
 def text(draw: random.Random, words: int) -> str:
+    """Return so many random words."""
     return " ".join(draw.choices(WORDS, k=words))
 
 
 def side(draw: random.Random) -> dict[str, Any]:
+    """Return a teacher's or student's structure, as a trace has it."""
     steps = [
         [text(draw, 12), f"{text(draw, 10)}?", str(draw.randrange(1000))]
         for _ in range(draw.randint(3, 12))
@@ -64,7 +67,7 @@ def completion(draw: random.Random, step: int) -> dict[str, Any]:
 
 
 def write_run(folder: Path, megabytes: int, steps: int) -> int:
-    """Write log and trace; return the trace's lines."""
+    """Write log and trace; return the number of the trace's lines."""
     draw = random.Random(0)
     with (folder / "logging.jsonl").open("w") as log:
         for step in range(1, steps + 1):
@@ -82,21 +85,22 @@ def write_run(folder: Path, megabytes: int, steps: int) -> int:
 
 
 def report(folder: Path) -> tuple[float, float, str]:
-    """Run the command; return its seconds, its peak memory in MiB, and what it said."""
+    """Run the command; return its seconds, its peak memory in MiB, and its output."""
     command = [sys.executable, "-m", "rlkd_plugin.rlkd_cli", "report", str(folder)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     started = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout
-        said = process.stdout.read()
+        output = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"the report failed: {said}")
-    return time.monotonic() - started, usage.ru_maxrss / 1024, said
+        raise SystemExit(f"the report failed: {output}")
+    return time.monotonic() - started, usage.ru_maxrss / 1024, output
 
 
 def main() -> None:
+    """Write a run, report it, and hold the limits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--steps", type=int, default=1000)
@@ -104,9 +108,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         lines = write_run(folder, options.megabytes, options.steps)
-        seconds, megabytes, said = report(folder)
+        seconds, megabytes, output = report(folder)
         size = (folder / "report.html").stat().st_size / 2**20
-    print(said, end="")
+    print(output, end="")
     print(
         f"{options.megabytes} MiB of traces, {lines:,} completions: {seconds:.1f} s, "
         f"{megabytes:.0f} MiB at most; a page of {size:.1f} MiB"

@@ -1,6 +1,6 @@
 """The control of `reward_moves_policy.py`: the structure reward, shuffled inside each group.
 
-Group mean and spread stay what they are; which completion gets which reward is chance. Load it
+Group mean and spread stay the same; chance decides which completion gets which reward. Load it
 beside the plugin: `--external_plugins rlkd_plugin/register.py benchmarks/shuffled_reward.py`.
 """
 

@@ -1,7 +1,7 @@
 """A plugin file for `swift sft`: the callback `step_times` prints each step's seconds at the end.
 
-A step is from the end of one to the end of the next, so that fetching and counting its batches is
-in it; the first, which warms up, is left out.
+A step lasts from the end of one to the end of the next, so it includes fetching and counting its
+batches; the first, which warms up, is skipped.
 """
 
 import json
@@ -16,11 +16,11 @@ class StepTimes(TrainerCallback):
     """Prints `step_times {"seconds": [...], "peak_kb": ...}`."""
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        """Begin."""
+        """Start an empty list."""
         self.ends: list[float] = []
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        """Note the time."""
+        """Note the time at which the step ends."""
         self.ends.append(time.perf_counter())
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
