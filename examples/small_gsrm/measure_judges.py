@@ -1,6 +1,6 @@
 """Table: judges on labelled pairs that none of them has seen.
 
-    python examples/small_gsrm/measure_judges.py OUT [--embedder MINILM] [--hand]
+    python -m examples.small_gsrm.measure_judges OUT [--embedder MINILM] [--hand]
 
 The rules engine's matcher; MiniLM's cosine with a threshold for each field; the LoRA judge of
 `OUT/adapters/judge`, asked as in training, with a threshold for each field; and the small engine's
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from take_apart import engine_of
 
+from examples.small_gsrm.decompose_paths import engine_of
 from rlkd_plugin.engines.base import Engine, Verdict
 from rlkd_plugin.engines.word_matcher import match_by_words
 from rlkd_plugin.gsrm import FIELDS
@@ -36,9 +36,9 @@ async def cosines(pairs: Sequence[Pair], embedder: LocalEmbedder) -> list[float]
 
 
 def best_threshold(pairs: Sequence[Pair], values: Sequence[float]) -> float:
-    """Return the value from which on calling a pair a match is right most often.
+    """Return the threshold at which calling a pair a match is right most often.
 
-    It lies between two values that occur, so that equal values are not told apart.
+    It lies between two different values, so that equal values get the same verdict.
     """
     ordered = sorted(zip(values, (pair.match for pair in pairs), strict=True), reverse=True)
     right = best = sum(not match for _, match in ordered)
@@ -137,7 +137,7 @@ async def measure(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Measure the judges."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--embedder", type=Path)
     parser.add_argument("--hand", action="store_true")

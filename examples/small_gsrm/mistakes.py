@@ -1,13 +1,22 @@
-"""Mistakes in a problem's steps, as a student makes them, and all that follows from them."""
+"""Mistakes in a problem's steps, as a student makes them, with all later values recomputed."""
 
 import random
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
-from goals import goal
-from plans import given_numbers, operators
-from problems import NUMBER, Calculation, Part, Problem, numbers, plain_number, value_of, written
+from examples.small_gsrm.goals import goal
+from examples.small_gsrm.plans import given_numbers, operators
+from examples.small_gsrm.problems import (
+    NUMBER,
+    Calculation,
+    Part,
+    Problem,
+    numbers,
+    plain_number,
+    to_digits,
+    value_of,
+)
 
 KINDS = ("dropped", "misread", "operation", "slip", "swapped")
 
@@ -19,18 +28,18 @@ def other_value(value: str, rng: random.Random) -> str:
     near = [number + step, number - step, number + 2 * step, number + 10, number * 10]
     if number > 20:
         near += [number - 10, number + 100]
-    found = [text for n in near if n > 0 and (text := written(n)) and text != value]
-    return rng.choice(found or [written(number - step)])
+    found = [text for n in near if n > 0 and (text := to_digits(n)) and text != value]
+    return rng.choice(found or [to_digits(number - step) or value])
 
 
-def mistaken(problem: Problem, rng: random.Random) -> tuple[tuple[Part, ...], str]:
+def make_mistake(problem: Problem, rng: random.Random) -> tuple[tuple[Part, ...], str]:
     """Return the steps with a mistake in them, and which kind it is."""
     kinds: dict[str, Callable[..., tuple[Part, ...] | None]] = {
-        "slip": _slipped,
-        "misread": _misread,
-        "operation": _other_operation,
-        "dropped": _dropped,
-        "swapped": _swapped,
+        "slip": _slip,
+        "misread": _misread_number,
+        "operation": _change_operation,
+        "dropped": _drop,
+        "swapped": _swap,
     }
     for kind in rng.sample(KINDS, len(KINDS)):
         for _ in range(4):
@@ -47,15 +56,15 @@ def _pick(problem: Problem, rng: random.Random) -> tuple[int, Calculation]:
     return place, problem.parts[place].calculations[0]
 
 
-def _slipped(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
+def _slip(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
     place, one = _pick(problem, rng)
     wrong = other_value(one.value, rng)
     if one.value in numbers(one.expression):
         return None
-    return _carried(problem, place, {one.value: wrong}, replace(one, value=wrong))
+    return _change(problem, place, {one.value: wrong}, replace(one, value=wrong))
 
 
-def _misread(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
+def _misread_number(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
     place, one = _pick(problem, rng)
     given = given_numbers(problem.question) - {"0", "1", "100"}
     read = [v for v in numbers(one.expression) if v in given]
@@ -63,11 +72,11 @@ def _misread(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
         return None
     right = rng.choice(read)
     wrong = other_value(right, rng)
-    expression = _put(one.expression, {right: wrong})
-    return _carried(problem, place, {right: wrong}, replace(one, expression=expression))
+    expression = _replace_numbers(one.expression, {right: wrong})
+    return _change(problem, place, {right: wrong}, replace(one, expression=expression))
 
 
-def _other_operation(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
+def _change_operation(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
     place, one = _pick(problem, rng)
     signs = operators(one.expression)
     if len(signs) != 1 or "%" in one.expression:
@@ -78,17 +87,17 @@ def _other_operation(problem: Problem, rng: random.Random) -> tuple[Part, ...] |
         return None
     expression = f"{values[0]}{rng.choice(other)}{values[1]}"
     wanted = goal(problem.parts[place].question)
-    return _carried(problem, place, {}, replace(one, expression=expression), wanted)
+    return _change(problem, place, {}, replace(one, expression=expression), wanted)
 
 
-def _dropped(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
+def _drop(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
     if len(problem.parts) < 2:
         return None
     place = rng.randrange(len(problem.parts))
     return problem.parts[:place] + problem.parts[place + 1 :]
 
 
-def _swapped(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
+def _swap(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
     if len(problem.parts) < 2:
         return None
     place = rng.randrange(len(problem.parts) - 1)
@@ -96,22 +105,22 @@ def _swapped(problem: Problem, rng: random.Random) -> tuple[Part, ...] | None:
     return (*problem.parts[:place], other, one, *problem.parts[place + 2 :])
 
 
-def _carried(
+def _change(
     problem: Problem, place: int, new: dict[str, str], changed: Calculation, wanted: str = ""
 ) -> tuple[Part, ...] | None:
-    """Return the steps with one calculation changed, and all that follows from it.
+    """Return the steps with one calculation changed, and all later ones recomputed.
 
     None where a value would be negative or long, or where the numbers cannot be told apart.
 
     Args:
         problem: the right steps.
         place: which of them changes, from 0.
-        new: its numbers that are replaced, each by what.
-        changed: its calculation then; with another value than the right one it is a slip.
-        wanted: what the step wants; said in place of the line, where numbers alone do not tell.
+        new: which of its numbers are replaced, and by which.
+        changed: its new calculation; with another value than the right one it is a slip.
+        wanted: the step's goal, named in a new line; by default the old line gets the new numbers.
     """
     old = problem.parts[place].calculations[0]
-    value = changed.value if changed.value != old.value else _computed(changed.expression)
+    value = changed.value if changed.value != old.value else _compute(changed.expression)
     known = given_numbers(problem.question)
     if value in (None, old.value) or old.value in known:
         return None
@@ -119,19 +128,19 @@ def _carried(
         return None
     if any({*new, old.value} & set(numbers(part.question)) for part in problem.parts[place:]):
         return None
-    said = _put(old.said, {**new, old.value: value})
+    text = _replace_numbers(old.text, {**new, old.value: value})
     if wanted:
-        said = f"To get {wanted}: {changed.expression} = {value}"
-    wrong = Calculation(said, changed.expression, value)
+        text = f"To get {wanted}: {changed.expression} = {value}"
+    wrong = Calculation(text, changed.expression, value)
     before = (*problem.parts[:place], replace(problem.parts[place], calculations=(wrong,)))
-    after = _followed(problem.parts[place + 1 :], {old.value: value}, known)
+    after = _recompute(problem.parts[place + 1 :], {old.value: value}, known)
     return None if after is None else (*before, *after)
 
 
-def _followed(
+def _recompute(
     parts: tuple[Part, ...], new: dict[str, str], known: set[str]
 ) -> tuple[Part, ...] | None:
-    """Return steps computed anew with some values replaced, `new`; None as for `_carried`."""
+    """Return steps recomputed with some values replaced, `new`; None as for `_change`."""
     new, followed = dict(new), []
     for place, part in enumerate(parts):
         done = []
@@ -139,23 +148,23 @@ def _followed(
             if not set(numbers(one.expression)) & set(new):
                 done.append(one)
                 continue
-            expression = _put(one.expression, new)
-            value = _computed(expression)
+            expression = _replace_numbers(one.expression, new)
+            value = _compute(expression)
             if value is None or one.value in known or one.value in numbers(one.expression):
                 return None
             if any(one.value in numbers(later.question) for later in parts[place:]):
                 return None
             new[one.value] = value
-            done.append(Calculation(_put(one.said, new), expression, value))
+            done.append(Calculation(_replace_numbers(one.text, new), expression, value))
         followed.append(replace(part, calculations=tuple(done)))
     return tuple(followed)
 
 
-def _computed(expression: str) -> str | None:
+def _compute(expression: str) -> str | None:
     value = value_of(expression)
-    return written(value) if value is not None and value > 0 else None
+    return to_digits(value) if value is not None and value > 0 else None
 
 
-def _put(text: str, new: dict[str, str]) -> str:
+def _replace_numbers(text: str, new: dict[str, str]) -> str:
     """Return a text with some of its numbers replaced."""
     return NUMBER.sub(lambda found: new.get(plain_number(found[0]), found[0]), text)

@@ -1,10 +1,10 @@
-"""Thinking paths in words that no training path has: are detours known by sense or by wording?
+"""Thinking paths in words that no training path has, to tell sense from wording in the measures.
 
-    python examples/small_gsrm/other_words.py OUT/unseen.jsonl OUT/reworded.jsonl
+    python -m examples.small_gsrm.other_words OUT/unseen.jsonl OUT/reworded.jsonl
 
-Takes the paths that think, and says every opening, filler, check, given-up thought and closing of
-`paths.py` in another way. Structures stay: `take_apart.py` and `measure_gsrm.py` read the rows as
-they read the unseen ones.
+Rewords every opening, filler, check, given-up thought and closing of `paths.py` in the thinking
+paths. Structures stay: `decompose_paths.py` and `measure_gsrm.py` read the rows as they read the
+unseen ones.
 """
 
 import argparse
@@ -40,7 +40,7 @@ OTHER = {
 _FILLER = re.compile(r"(?:(?<=[.?!] )|(?<=\n)|^)(Okay|Hmm|Right|Good|Let me go on|Next|Wait)\.")
 
 
-def reworded(path: str) -> str:
+def reword(path: str) -> str:
     """Return a thinking path in other words."""
     path = _FILLER.sub("Well then.", path)
     for pattern, other in OTHER.items():
@@ -50,15 +50,18 @@ def reworded(path: str) -> str:
 
 def main() -> None:
     """Write the paths that change."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("unseen", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     rows = [json.loads(line) for line in options.unseen.read_text("utf-8").splitlines()]
-    said = [{**row, "reasoning_path": reworded(row["reasoning_path"])} for row in rows]
-    kept = [b for a, b in zip(rows, said, strict=True) if a != b and a["variant"] == "thinking"]
-    options.out.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept), "utf-8")
-    print(f"{len(kept)} paths in {options.out}")
+    others = [{**row, "reasoning_path": reword(row["reasoning_path"])} for row in rows]
+    changed = [
+        b for a, b in zip(rows, others, strict=True) if a != b and a["variant"] == "thinking"
+    ]
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in changed]
+    options.out.write_text("".join(lines), "utf-8")
+    print(f"{len(lines)} paths in {options.out}")
 
 
 if __name__ == "__main__":

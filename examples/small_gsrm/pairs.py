@@ -1,6 +1,6 @@
 """R-S pairs for the small GSRM, from GSM8K's Socratic rows (section 3.1's training data, in small).
 
-    python examples/small_gsrm/pairs.py gsm8k_socratic.jsonl OUT [--pairs 570]
+    python -m examples.small_gsrm.pairs gsm8k_socratic.jsonl OUT [--pairs 570]
 
 Writes `train.jsonl`, one path for each problem, its variant in turn, and, of the file's last 100
 rows, `unseen.jsonl` with all three variants. Each line has `problem`, `domain`, `reasoning_path`,
@@ -10,13 +10,12 @@ rows, `unseen.jsonl` with all three variants. Each line has `problem`, `domain`,
 import argparse
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from paths import VARIANTS, path
-from plans import structure
-from problems import Problem, read_problems
-
+from examples.small_gsrm.paths import VARIANTS, path
+from examples.small_gsrm.plans import structure
+from examples.small_gsrm.problems import Problem, read_problems
 from rlkd_plugin.gsrm import render_structure
 
 
@@ -34,7 +33,7 @@ def pair(problem: Problem, variant: str, seed: int = 0) -> dict[str, object]:
     }
 
 
-def write(file: Path, rows: Iterable[dict[str, object]]) -> None:
+def write_rows(file: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write JSON lines."""
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     file.write_text("".join(lines), "utf-8")
@@ -43,7 +42,7 @@ def write(file: Path, rows: Iterable[dict[str, object]]) -> None:
 
 def main() -> None:
     """Write the training and the unseen pairs."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--pairs", type=int, default=570)
@@ -56,11 +55,11 @@ def main() -> None:
             f"{options.pairs}; it must be GSM8K's Socratic form, test_socratic.jsonl"
         )
     chosen = random.Random(1).sample(train, options.pairs)
-    write(
+    write_rows(
         options.out / "train.jsonl",
         (pair(p, VARIANTS[i % len(VARIANTS)]) for i, p in enumerate(chosen)),
     )
-    write(options.out / "unseen.jsonl", (pair(p, v) for p in unseen for v in VARIANTS))
+    write_rows(options.out / "unseen.jsonl", (pair(p, v) for p in unseen for v in VARIANTS))
 
 
 if __name__ == "__main__":

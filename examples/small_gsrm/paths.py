@@ -1,7 +1,7 @@
-"""Paths that take a problem's steps: plain, as thinking with its detours, and wrong ones.
+"""Reasoning paths that take a problem's steps: plain, as thinking with detours, and wrong ones.
 
-A path's structure is what the path says: a detour that changes nothing is no step, and a mistake
-stays one.
+A path's structure says what the path says: a detour that changes nothing is no step, and a mistake
+stays in it.
 """
 
 import random
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from goals import goal
-from mistakes import mistaken, other_value
-from problems import Calculation, Part, Problem, numbers, written
+from examples.small_gsrm.goals import goal
+from examples.small_gsrm.mistakes import make_mistake, other_value
+from examples.small_gsrm.problems import Calculation, Part, Problem, numbers, to_digits
 
 VARIANTS = ("plain", "thinking", "wrong")
 _SIGNS = ("*", "\u00d7", "x", "\\times")
@@ -33,7 +33,7 @@ _CLOSINGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class ReasoningPath:
     """A reasoning path, the steps that it takes, and the answer at which it ends."""
 
     text: str
@@ -42,31 +42,32 @@ class Path:
     mistake: str = ""
 
 
-def path(problem: Problem, variant: str, rng: random.Random) -> Path:
+def path(problem: Problem, variant: str, rng: random.Random) -> ReasoningPath:
     """Return a path of one of `VARIANTS`.
 
-    A wrong path is told plainly or as thinking. Where no mistake can be made, as in a problem of
-    one calculation that allows none, it is a plain one.
+    A wrong path is plain or thinking in form. Where no mistake can be made, as in a problem of one
+    calculation that allows none, it is a right one.
     """
     parts, mistake = problem.parts, ""
     if variant == "wrong":
-        parts, mistake = mistaken(problem, rng)
+        parts, mistake = make_mistake(problem, rng)
     final = parts[-1].value
     thinks = variant == "thinking" or (variant == "wrong" and rng.random() < 0.3)
-    text = (_thinking if thinks else _told)(problem, parts, rng)
-    return Path(f"{text}{_ending(final, rng)}", parts, final, mistake)
+    text = (_think if thinks else _tell)(problem, parts, rng)
+    return ReasoningPath(f"{text}{_ending(final, rng)}", parts, final, mistake)
 
 
 def _ending(final: str, rng: random.Random) -> str:
-    return rng.choice(
-        (
-            *("", "", f"\nThe answer is {final}.", f"\n\\boxed{{{final}}}", f"\n#### {final}"),
-            *(
-                f" So the final answer is {final}.",
-                f"\n\nTherefore, the answer is \\boxed{{{final}}}.",
-            ),
-        )
+    endings = (
+        "",
+        "",
+        f"\nThe answer is {final}.",
+        f"\n\\boxed{{{final}}}",
+        f"\n#### {final}",
+        f" So the final answer is {final}.",
+        f"\n\nTherefore, the answer is \\boxed{{{final}}}.",
     )
+    return rng.choice(endings)
 
 
 def _pretty(expression: str, rng: random.Random) -> str:
@@ -77,24 +78,23 @@ def _pretty(expression: str, rng: random.Random) -> str:
     return text if sign.startswith("\\") or rng.random() < 0.7 else text.replace(" ", "")
 
 
-def _told(problem: Problem, parts: Sequence[Part], rng: random.Random) -> str:
-    """Return the steps one after another, in one of the ways in which solutions are written."""
-    return rng.choice((_lines, _lines, _paragraph, _numbered, _goals, _headings, _equations))(
-        parts, rng
-    )
+def _tell(problem: Problem, parts: Sequence[Part], rng: random.Random) -> str:
+    """Return the steps one after another, in one of the ways in which solutions are to_digits."""
+    style = rng.choice((_lines, _lines, _paragraph, _numbered, _goals, _headings, _equations))
+    return style(parts, rng)
 
 
 def _lines(parts: Sequence[Part], rng: random.Random) -> str:
-    return "\n".join(one.said for part in parts for one in part.calculations)
+    return "\n".join(one.text for part in parts for one in part.calculations)
 
 
 def _paragraph(parts: Sequence[Part], rng: random.Random) -> str:
-    return " ".join(_sentence(one.said) for part in parts for one in part.calculations)
+    return " ".join(_sentence(one.text) for part in parts for one in part.calculations)
 
 
 def _numbered(parts: Sequence[Part], rng: random.Random) -> str:
     mark = rng.choice(("{}. ", "Step {}: ", "{}) ", "**Step {}:** "))
-    said = (" ".join(_sentence(one.said) for one in part.calculations) for part in parts)
+    said = (" ".join(_sentence(one.text) for one in part.calculations) for part in parts)
     return "\n".join(mark.format(number) + text for number, text in enumerate(said, start=1))
 
 
@@ -132,7 +132,7 @@ def _equations(parts: Sequence[Part], rng: random.Random) -> str:
     )
 
 
-def _thinking(problem: Problem, parts: Sequence[Part], rng: random.Random) -> str:
+def _think(problem: Problem, parts: Sequence[Part], rng: random.Random) -> str:
     """Return the steps as someone thinks them: with fillers, checks, restarts and detours."""
     said = [rng.choice(_OPENINGS)]
     if rng.random() < 0.6:
@@ -147,7 +147,7 @@ def _thinking(problem: Problem, parts: Sequence[Part], rng: random.Random) -> st
             said.append(f"I want to know {goal(part.question)}.")
         for one in part.calculations:
             told = rng.random() < 0.6
-            line = one.said if told else f"{_pretty(one.expression, rng)} = {one.value}."
+            line = one.text if told else f"{_pretty(one.expression, rng)} = {one.value}."
             said.append(_sentence(line))
         if rng.random() < 0.3:
             said.append(_check(part.calculations[-1], rng))
@@ -173,7 +173,7 @@ def _detour(problem: Problem, parts: Sequence[Part], place: int, rng: random.Ran
     values = [v for v in numbers(problem.question) if len(v) <= 5]
     if len(values) >= 2 and rng.random() < 0.6:
         one, other = rng.sample(values, 2)
-        total = written(Fraction(one) + Fraction(other))
+        total = to_digits(Fraction(one) + Fraction(other))
         return rng.choice(
             (
                 f"Maybe I should add {one} + {other} = {total}? No, that is not needed here.",

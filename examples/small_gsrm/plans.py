@@ -1,25 +1,24 @@
-"""The meta-reasoning of a step: what to find, what for, and by which operation on what.
+"""The meta-reasoning of a step: what to find, for what purpose, and by which operation on what.
 
 It is made from the problem, the sub-questions and the calculations. It never has its own step's
-answer in digits, and no number at all but those that stand in a sub-question.
+answer in digits, and no numbers but those of a sub-question.
 """
 
 import re
 from collections.abc import Sequence
 
-from goals import goal
-from problems import Calculation, Part, Problem, numbers, plain_number
-
+from examples.small_gsrm.goals import goal
+from examples.small_gsrm.problems import Calculation, Part, Problem, numbers, plain_number
 from rlkd_plugin.gsrm import Step, Structure
 
 _WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen twenty"
 ).split()
-_TENS = {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80}
-_NUMBER_WORDS = {
-    **{word: str(value) for value, word in enumerate(_WORDS)},
-    **{word: str(value) for word, value in _TENS.items()},
+_TENS = ("thirty", "forty", "fifty", "sixty", "seventy", "eighty")
+_NUMBER_WORDS = {word: str(value) for value, word in enumerate(_WORDS)}
+_NUMBER_WORDS |= {word: str(10 * tens) for tens, word in enumerate(_TENS, start=3)}
+_NUMBER_WORDS |= {
     "ninety": "90",
     "hundred": "100",
     "dozen": "12",
@@ -72,11 +71,11 @@ def plan(problem: Problem, parts: Sequence[Part], place: int, wording: int = 0) 
         part.calculations, [p.value for p in parts[:place]], given_numbers(problem.question)
     )
     reason = _reason(problem, parts, place)
-    said = _worded(wording, place, len(parts), wanted, how, reason)
-    if part.value in _named(said):
-        said = _worded(wording, place, len(parts), wanted, how, "")
-    if part.value in _named(said):
-        said = _worded(wording, place, len(parts), "what this step is about", how, "")
+    said = _word(wording, place, len(parts), wanted, how, reason)
+    if part.value in _values(said):
+        said = _word(wording, place, len(parts), wanted, how, "")
+    if part.value in _values(said):
+        said = _word(wording, place, len(parts), "what this step is about", how, "")
     return said
 
 
@@ -160,7 +159,7 @@ def _reason(problem: Problem, parts: Sequence[Part], place: int) -> str:
     return ""
 
 
-def _worded(wording: int, place: int, count: int, wanted: str, how: str, reason: str) -> str:
+def _word(wording: int, place: int, count: int, wanted: str, how: str, reason: str) -> str:
     because = f", {reason}" if reason else ""
     if wording == 1:
         why = reason.replace("which is needed", "it is needed").replace("which ", "this ")
@@ -173,7 +172,7 @@ def _worded(wording: int, place: int, count: int, wanted: str, how: str, reason:
     return f"{first} {wanted}{because}: {how}."
 
 
-def _named(text: str) -> set[str]:
+def _values(text: str) -> set[str]:
     words = re.findall(r"[a-z]+", text.lower())
     return {plain_number(n) for n in numbers(text)} | {
         _NUMBER_WORDS[word] for word in words if word in _WORDS or word in _TENS

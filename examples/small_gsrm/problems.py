@@ -1,7 +1,7 @@
 """GSM8K's Socratic rows as problems: human-written sub-questions, each with its calculations.
 
 A row has lines `sub-question ** step` in `answer`, then the result after `####`. Lines that follow
-each other and ask the same belong to one step. A row is left out where a line has no calculation
+each other and ask the same belong to one step. A row is skipped where a line has no calculation
 that can be read and is right (algebra: "Define a variable"; `3/4=1`), or where a question comes
 back after another one.
 """
@@ -19,18 +19,18 @@ _EQUATION = re.compile(
 )
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?|(?<![\w.])\.\d+")
 ROWS = 1000
-"""So many rows of the file are read: students may be evaluated on those behind them."""
+"""Rows of the file that are read; students may be evaluated on the rows behind them."""
 UNSEEN = 100
-"""So many rows at their end are never trained on."""
+"""Rows at their end that are never trained on."""
 ROUNDED = Fraction(1, 100)
-"""A written value may be so far off what its expression comes to."""
+"""Largest difference between a written value and the value of its expression."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calculation:
-    """A line of a solution: what it says, without the calculator's note, and what it computes."""
+    """A line of a solution: its text without the calculator's note, and what it computes."""
 
-    said: str
+    text: str
     expression: str
     value: str
 
@@ -66,10 +66,10 @@ def plain_number(text: str) -> str:
     return f"0{number}" if number.startswith(".") else number or "0"
 
 
-def calculation(said: str) -> Calculation | None:
-    """Return what a line computes, or None where it shows no equation of numbers."""
-    note = NOTE.search(said)
-    text = NOTE.sub("", said).strip()
+def calculation(line: str) -> Calculation | None:
+    """Return what a line computes, or None where it has no right equation of numbers."""
+    note = NOTE.search(line)
+    text = NOTE.sub("", line).strip()
     found = note or _EQUATION.search(text)
     if not found:
         return None
@@ -84,19 +84,19 @@ def calculation(said: str) -> Calculation | None:
 def problem(number: int, row: dict[str, str]) -> Problem | None:
     """Return a row's problem, or None where it has no plain steps."""
     *lines, result = row["answer"].split("\n")
-    asked: list[tuple[str, list[Calculation]]] = []
+    steps: list[tuple[str, list[Calculation]]] = []
     for line in lines:
-        question, mark, said = line.partition(" ** ")
-        found = calculation(said)
+        question, mark, text = line.partition(" ** ")
+        found = calculation(text)
         if not mark or not found or "?" not in question:
             return None
-        if asked and asked[-1][0] == question.strip():
-            asked[-1][1].append(found)
+        if steps and steps[-1][0] == question.strip():
+            steps[-1][1].append(found)
         else:
-            asked.append((question.strip(), [found]))
-    if not asked or len({question for question, _ in asked}) < len(asked):
+            steps.append((question.strip(), [found]))
+    if not steps or len({question for question, _ in steps}) < len(steps):
         return None
-    parts = tuple(Part(question, tuple(found)) for question, found in asked)
+    parts = tuple(Part(question, tuple(found)) for question, found in steps)
     final = plain_number(result.removeprefix("####"))
     return Problem(number, row["question"], parts, final) if parts[-1].value == final else None
 
@@ -115,7 +115,7 @@ def numbers(text: str) -> list[str]:
 
 
 def value_of(expression: str) -> Fraction | None:
-    """Return what an expression of numbers, + - * / ( ) and % comes to; None if it is none."""
+    """Return the value of an expression of numbers, + - * / ( ) and %; None if it is none."""
     text = expression.replace(",", "").replace("$", "").replace(" ", "")
     text = re.sub(r"[x\u00d7]", "*", text).replace("\u00f7", "/")
     tokens = re.findall(r"\d+\.?\d*|\.\d+|[-+*/()%]", text)
@@ -161,7 +161,7 @@ def _factor(token: str, stream: Iterator[str]) -> tuple[Fraction, str]:
     return value, token
 
 
-def written(value: Fraction) -> str | None:
+def to_digits(value: Fraction) -> str | None:
     """Return a value as digits, at most four decimals; None where it needs more."""
     if (value * 10_000).denominator != 1:
         return None

@@ -1,6 +1,6 @@
-"""Writes trained adapters as the plugin ships one: bfloat16, without a path of this machine.
+"""Writes trained adapters in the form that the plugin ships: bfloat16, no local paths.
 
-    python examples/small_gsrm/ship.py OUT [--to rlkd_plugin/swift_hooks/local/small_gsrm]
+    python -m examples.small_gsrm.ship OUT [--to rlkd_plugin/swift_hooks/local/small_gsrm]
 
 Reads the last checkpoints of `OUT/gsrm` and `OUT/judge`, and writes `OUT/adapters`; with `--to` the
 GSRM alone, into that folder.
@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
-KEPT = ("peft_type", "task_type", "r", "lora_alpha", "target_modules", "bias", "use_rslora")
+CONFIG_KEYS = ("peft_type", "task_type", "r", "lora_alpha", "target_modules", "bias", "use_rslora")
 
 
 def last_checkpoint(run: Path) -> Path:
@@ -32,7 +32,7 @@ def ship(checkpoint: Path, folder: Path) -> None:
     file = folder / "adapter_model.safetensors"
     save_file({name: w.to(torch.bfloat16).contiguous() for name, w in weights.items()}, file)
     config = json.loads((checkpoint / "adapter_config.json").read_text("utf-8"))
-    kept = {"base_model_name_or_path": BASE, **{name: config[name] for name in KEPT}}
+    kept = {"base_model_name_or_path": BASE, **{name: config[name] for name in CONFIG_KEYS}}
     if isinstance(kept["target_modules"], list):
         kept["target_modules"].sort()
     (folder / "adapter_config.json").write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
@@ -41,7 +41,7 @@ def ship(checkpoint: Path, folder: Path) -> None:
 
 def main() -> None:
     """Write both adapters, or the GSRM's into a folder."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--to", type=Path)
     options = parser.parse_args()

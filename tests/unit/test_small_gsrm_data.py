@@ -13,21 +13,27 @@ from argparse import Namespace
 from fractions import Fraction
 from pathlib import Path
 
-import judge_pairs
-import pairs
 import pytest
-import run
-from goals import goal
-from judge_pairs import labelled, rephrased, training_row, twisted
-from measure_gsrm import Found
-from measure_judges import best_threshold
-from other_words import reworded
-from pairs import pair
-from paths import VARIANTS, path
-from paths import Path as ReasoningPath
-from plans import WORDINGS, given_numbers, plan
-from problems import Problem, numbers, plain_number, problem, read_problems, value_of, written
 
+from examples.small_gsrm import judge_pairs, pairs, run
+from examples.small_gsrm.goals import goal
+from examples.small_gsrm.judge_pairs import label_pairs, training_row
+from examples.small_gsrm.judge_texts import rephrase, twist
+from examples.small_gsrm.measure_gsrm import PathStructures
+from examples.small_gsrm.measure_judges import best_threshold
+from examples.small_gsrm.other_words import reword
+from examples.small_gsrm.pairs import pair
+from examples.small_gsrm.paths import VARIANTS, ReasoningPath, path
+from examples.small_gsrm.plans import WORDINGS, given_numbers, plan
+from examples.small_gsrm.problems import (
+    Problem,
+    numbers,
+    plain_number,
+    problem,
+    read_problems,
+    to_digits,
+    value_of,
+)
 from rlkd_plugin.gsrm import FIELDS, Step, Structure, parse_structure
 from rlkd_plugin.gsrm.prompts import judge_prompt
 from rlkd_plugin.gsrm.texts import obvious_verdict
@@ -140,7 +146,7 @@ def test_plain_numbers(text: str, plain: str) -> None:
 
 
 def test_written_values() -> None:
-    assert [written(Fraction(v)) for v in ("3", "1/4", "1/3")] == ["3", "0.25", None]
+    assert [to_digits(Fraction(v)) for v in ("3", "1/4", "1/3")] == ["3", "0.25", None]
 
 
 def test_given_numbers_are_read_from_digits_and_words() -> None:
@@ -193,7 +199,7 @@ def test_wrong_paths_go_on_from_their_mistake(seed: int) -> None:
             for done in part.calculations:
                 value = value_of(done.expression)
                 assert value is not None
-                slips += written(value) != done.value
+                slips += to_digits(value) != done.value
         assert slips == (found.mistake == "slip")  # all else follows from the mistake
     assert kinds <= {"slip", "misread", "operation", "dropped", "swapped"}
 
@@ -218,7 +224,7 @@ def test_thinking_paths_have_detours_that_are_no_steps() -> None:
 
 @pytest.mark.parametrize("one", PROBLEMS, ids=lambda p: str(p.row))
 def test_labelled_pairs_are_balanced_and_need_a_judge(one: Problem) -> None:
-    made = list(labelled(one, FIELDS))
+    made = list(label_pairs(one, FIELDS))
     for field in FIELDS:
         matches = [row["match"] for row in made if row["field"] == field]
         assert matches == [True, False] or (matches == [] and len(one.parts) < 3)
@@ -231,7 +237,7 @@ def test_labelled_pairs_are_balanced_and_need_a_judge(one: Problem) -> None:
 
 def pairs_of(field: str, match: bool) -> list[tuple[str, str]]:
     """The pairs of the longest own row, for many seeds; the row's own text first."""
-    rows = [row for seed in range(60) for row in labelled(OWN[0], FIELDS, seed)]
+    rows = [row for seed in range(60) for row in label_pairs(OWN[0], FIELDS, seed)]
     found = [row for row in rows if row["field"] == field and row["match"] == match]
     assert len(found) > 40
     return [(row["first"], row["second"]) for row in found]
@@ -272,7 +278,7 @@ def test_questions_match_if_they_ask_the_same() -> None:
 
 def test_the_wording_does_not_tell_the_label() -> None:
     """Of plans worded alike, and of sub-problems that are demands, about half match."""
-    rows = [row for one in OWN[:3] for seed in range(200) for row in labelled(one, FIELDS, seed)]
+    rows = [row for one in OWN[:3] for seed in range(200) for row in label_pairs(one, FIELDS, seed)]
     own = re.compile(r"(?:Start with|Next, find|Last, find|Find) ")
     demand = re.compile(r"Find |What has to be|We ask|Calculate |What is ")
 
@@ -302,8 +308,8 @@ def test_a_judges_row_is_the_prompt_that_it_is_served() -> None:
 def test_questions_in_other_words_and_other_questions() -> None:
     question = "How many eggs does Janet sell in 5 days?"
     for seed in range(20):
-        assert "eggs Janet sells in 5 days" in rephrased(question, random.Random(seed))
-        assert twisted(question, random.Random(seed)) not in (None, question)
+        assert "eggs Janet sells in 5 days" in rephrase(question, random.Random(seed))
+        assert twist(question, random.Random(seed)) not in (None, question)
 
 
 def tagged(number: int) -> dict[str, str]:
@@ -378,7 +384,7 @@ def test_when_a_training_fails_the_other_ends(end: int, tmp_path: Path) -> None:
 def test_thoughts_in_other_words_keep_their_numbers(one: Problem) -> None:
     for seed in range(50):
         text = path(one, "thinking", random.Random(seed)).text
-        other = reworded(text)
+        other = reword(text)
         assert sorted(numbers(other)) == sorted(numbers(text))
         assert not re.search(r"Okay|Hmm|let me|Let me|makes sense|not needed|I want to", other)
 
@@ -407,7 +413,7 @@ def steps(*answers: str) -> Structure:
 )
 def test_answers_in_order_forgive_a_step_too_many(found: tuple[str, ...], in_order: int) -> None:
     given = steps(*found) if found else None
-    assert Found("plain", steps("1", "2"), given).answers_in_order == in_order
+    assert PathStructures("plain", steps("1", "2"), given).answers_in_order == in_order
 
 
 def test_the_best_threshold_lies_between_values_and_splits_no_tie() -> None:

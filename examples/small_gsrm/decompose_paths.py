@@ -1,11 +1,11 @@
-"""Takes paths apart by an engine, and writes each structure, the tokens and the seconds.
+"""Decomposes paths by an engine, and writes each structure, the tokens and the seconds.
 
-    python examples/small_gsrm/take_apart.py PAIRS FOUND --engine rules
+    python -m examples.small_gsrm.decompose_paths PAIRS FOUND --engine rules
     ... --engine small --adapter OUT/adapters/gsrm
     ... --engine untuned --rows 12
 
-`untuned` is the base model with the `construct` prompt and its worked examples. The last line of
-the output has the sums.
+`untuned` is the base model with the `construct` prompt and its worked examples. The output's last
+line has the sums.
 """
 
 import argparse
@@ -37,7 +37,9 @@ def engine_of(name: str, adapter: Path | None = None, model: Path = MODEL) -> En
     if name == "small":
         return SmallEngine(Settings(small_model=str(model)), adapter or ADAPTER)
     if name == "judge":
-        return LocalEngine(Settings(), *merge_adapter(str(model), adapter)[:2])
+        assert adapter, "a judge is an adapter"
+        judge, template, _ = merge_adapter(str(model), adapter)
+        return LocalEngine(Settings(), judge, template)
     import torch
     from swift.model import get_model_processor
     from swift.template import get_template
@@ -48,18 +50,19 @@ def engine_of(name: str, adapter: Path | None = None, model: Path = MODEL) -> En
     untuned, processor = get_model_processor(
         str(model), model_type="llama", torch_dtype=getattr(torch, cpu_dtype())
     )
+    assert untuned is not None
     share_keys(untuned)
     template = get_template(processor, template_type="chatml")
     settings = Settings(gsrm_prompt="construct", gsrm_max_tokens=MOST_TOKENS)
     return LocalEngine(settings, untuned.eval(), template)
 
 
-async def take_apart(rows: list[dict], engine: Engine, out: Path) -> None:
-    """Write the rows with the structures that an engine gives their paths."""
+async def decompose_paths(rows: list[dict], engine: Engine, out: Path) -> None:
+    """Write the rows with the engine's structures of their paths."""
     async with engine:
         begin = time.monotonic()
-        asked = (engine.decompose(r["problem"], r["domain"], r["reasoning_path"]) for r in rows)
-        found = await asyncio.gather(*asked)
+        tasks = (engine.decompose(r["problem"], r["domain"], r["reasoning_path"]) for r in rows)
+        found = await asyncio.gather(*tasks)
         seconds = time.monotonic() - begin
         usage = engine.usage
     lines = [
@@ -79,21 +82,21 @@ async def take_apart(rows: list[dict], engine: Engine, out: Path) -> None:
 
 
 def main() -> None:
-    """Take the paths of a file apart."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Decompose the paths of a file."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pairs", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--engine", choices=("rules", "small", "untuned"), required=True)
     parser.add_argument("--adapter", type=Path)
-    parser.add_argument("--rows", type=int, help="of the file's, the first so many")
+    parser.add_argument("--rows", type=int, help="only the first rows of the file")
     options = parser.parse_args()
     lines = options.pairs.read_text("utf-8").splitlines()[: options.rows]
     engine = engine_of(options.engine, options.adapter)
     if options.engine != "rules":
         import torch
 
-        torch.manual_seed(0)  # a path without a structure is asked for again, by chance
-    asyncio.run(take_apart(list(map(json.loads, lines)), engine, options.out))
+        torch.manual_seed(0)  # a retry samples
+    asyncio.run(decompose_paths(list(map(json.loads, lines)), engine, options.out))
 
 
 if __name__ == "__main__":
