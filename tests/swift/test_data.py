@@ -1,6 +1,9 @@
 """Real `swift` runs on rows in the hubs' shapes: what arrives where, and without any network."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
-from tests.support.swift_run import MODEL, grpo, rows, steps_logged, swift
+from tests.support.swift_run import (
+    ONE_STEP_A_LINE,
+    PLUGIN,
+    grpo,
+    rows,
+    steps_logged,
+    swift,
+    swift_as_typed,
+    tiny_options,
+)
 from tools.stand_ins.hub_shapes import openr1, pair
+from tools.stand_ins.places import ROOT
 from tools.stand_ins.tiny_model import tiny_model
 
 PROBE = '''
@@ -56,26 +68,29 @@ socket.getaddrinfo = watched(socket.getaddrinfo, lambda args: args[0])
 '''
 
 
+REWARDS = ["accuracy", "format", "rlkd_tag_count", "rlkd_gsrm"]
+
+
 def write(file: Path, raw: list[dict[str, Any]]) -> Path:
     """Write rows as JSON lines."""
     file.write_text("".join(json.dumps(row) + "\n" for row in raw), "utf-8")
     return file
 
 
-def test_every_column_of_an_openr1_row_arrives_in_the_reward(tmp_path: Path) -> None:
+def test_every_column_of_an_openr1_row_arrives_in_the_reward(tiny: Path, tmp_path: Path) -> None:
     """GRPO with the think/answer template and all four rewards of the reference recipe."""
     raw = [openr1(n, answer=None if n == 3 else str(2 * n)) for n in range(1, 7)]
     (tmp_path / "probe.py").write_text(PROBE)
-    log = grpo(
-        "rlkd_plugin/register.py",
-        tmp_path / "run",
-        *["--dataset", f"rlkd/openr1-math:{write(tmp_path / 'openr1.jsonl', raw)}#4"],
-        *["--template", "rlkd_r1", "--external_plugins", "rlkd_plugin/register.py"],
-        *[str(tmp_path / "probe.py"), "--reward_weights", "15", "10", "10", "15", "0"],
-        *["--reward_funcs", "accuracy", "format", "rlkd_tag_count", "rlkd_gsrm", "probe"],
-        RLKD_ENGINE="rules",
-        PROBE_FILE=str(tmp_path / "columns.jsonl"),
-    )
+    options = {
+        **tiny_options(tiny),
+        "external_plugins": [PLUGIN, tmp_path / "probe.py"],
+        "dataset": f"rlkd/openr1-math:{write(tmp_path / 'openr1.jsonl', raw)}#4",
+        "template": "rlkd_r1",
+        "reward_funcs": [*REWARDS, "probe"],
+        "reward_weights": [15, 10, 10, 15, 0],
+    }
+    env = {"RLKD_ENGINE": "rules", "PROBE_FILE": str(tmp_path / "columns.jsonl")}
+    log = grpo(tmp_path / "run", env=env, **options)
     assert "5 of 6 rows kept; dropped 1: answer is missing or no text" in log
     given = rows(tmp_path / "columns.jsonl")
     assert len(given) == 8  # two steps of one group of 4
@@ -99,17 +114,20 @@ def test_every_column_of_an_openr1_row_arrives_in_the_reward(tmp_path: Path) -> 
         ("gsrm-sft", pair, "So the final answer is: 5"),
     ],
 )
-def test_sft_learns_the_teachers_turn(name: str, shape: Any, learned: str, tmp_path: Path) -> None:
+def test_sft_learns_the_teachers_turn(
+    name: str, shape: Any, learned: str, tiny: Path, tmp_path: Path
+) -> None:
     """`swift sft` on the path itself, and on the structure."""
     file = write(tmp_path / "rows.jsonl", [shape(n) for n in range(1, 5)])
     log = swift(
         "sft",
-        *["--external_plugins", "rlkd_plugin/register.py", "--dataset", f"rlkd/{name}:{file}"],
-        *["--model", str(MODEL), "--model_type", "llama", "--template", "chatml"],
-        *["--check_model", "false", "--torch_dtype", cpu_dtype(), "--use_cpu", "true"],
-        *["--max_steps", "1", "--per_device_train_batch_size", "1", "--report_to", "none"],
-        *["--gradient_accumulation_steps", "1", "--logging_steps", "1", "--add_version", "false"],
-        *["--output_dir", str(tmp_path / "run"), "--gradient_checkpointing", "false"],
+        external_plugins=PLUGIN,
+        dataset=f"rlkd/{name}:{file}",
+        max_steps=1,
+        per_device_train_batch_size=1,
+        output_dir=tmp_path / "run",
+        **tiny_options(tiny),
+        **ONE_STEP_A_LINE,
     )
     assert f"rlkd: rlkd/{name}: 4 of 4 rows kept" in log
     labels = log.partition("[LABELS] ")[2].partition("\n[INFO")[0]
@@ -118,7 +136,10 @@ def test_sft_learns_the_teachers_turn(name: str, shape: Any, learned: str, tmp_p
 
 
 def test_a_downloaded_folder_trains_without_any_network(tmp_path: Path) -> None:
-    """A recipe's model and data as local folders: ms-swift knows both, and no call goes out."""
+    """A recipe's model and data as local folders: ms-swift knows both, and no call goes out.
+
+    `swift` is started as a user starts it, so that what happens at its start counts too.
+    """
     (tmp_path / "data").mkdir()
     table = pa.Table.from_pylist([openr1(n) for n in range(1, 7)])
     pq.write_table(table, tmp_path / "data" / "train-00000-of-00001.parquet")
@@ -127,19 +148,24 @@ def test_a_downloaded_folder_trains_without_any_network(tmp_path: Path) -> None:
     (site / "sitecustomize.py").write_text(COUNT_NETWORK)
     calls = tmp_path / "network.txt"
     calls.touch()
-    log = swift(
+    env = {"RLKD_ENGINE": "rules", "NETWORK_FILE": str(calls), "PYTHONPATH": str(site)}
+    log = swift_as_typed(
         "rlhf",
-        *["--rlhf_type", "grpo", "--external_plugins", "rlkd_plugin/register.py"],
-        *["--model", str(tiny_model(tmp_path / "Qwen2.5-Math-7B")), "--check_model", "false"],
-        *["--template", "rlkd_r1", "--dataset", f"rlkd/openr1-math:{tmp_path / 'data'}#4"],
-        *["--reward_funcs", "accuracy", "format", "rlkd_tag_count", "rlkd_gsrm"],
-        *["--num_generations", "4", "--per_device_train_batch_size", "4", "--beta", "0"],
-        *["--gradient_accumulation_steps", "1", "--max_completion_length", "16"],
-        *["--max_steps", "2", "--logging_steps", "1", "--use_cpu", "true", "--report_to", "none"],
-        *["--output_dir", str(tmp_path / "run"), "--add_version", "false"],
-        RLKD_ENGINE="rules",
-        NETWORK_FILE=str(calls),
-        PYTHONPATH=str(site),
+        cwd=ROOT,
+        env=env,
+        rlhf_type="grpo",
+        external_plugins=PLUGIN,
+        model=tiny_model(tmp_path / "Qwen2.5-Math-7B"),
+        template="rlkd_r1",
+        dataset=f"rlkd/openr1-math:{tmp_path / 'data'}#4",
+        reward_funcs=REWARDS,
+        num_generations=4,
+        per_device_train_batch_size=4,
+        beta=0,
+        max_completion_length=16,
+        max_steps=2,
+        output_dir=tmp_path / "run",
+        **ONE_STEP_A_LINE,
     )
     assert "model_type='qwen2'" in log or "model_type: qwen2" in log
     assert len(steps_logged(tmp_path / "run")) == 2
@@ -148,10 +174,6 @@ def test_a_downloaded_folder_trains_without_any_network(tmp_path: Path) -> None:
 
 def test_the_network_counter_counts(tmp_path: Path) -> None:
     """The test above could not fail if it saw nothing."""
-    import os
-    import subprocess
-    import sys
-
     (tmp_path / "sitecustomize.py").write_text(COUNT_NETWORK)
     calls = tmp_path / "network.txt"
     calls.touch()

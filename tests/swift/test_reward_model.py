@@ -1,16 +1,25 @@
 """Real `swift rlhf` GRPO runs with the GSRM as `--reward_model`, on one rank and ZeRO-3 on two."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rlkd_plugin.engines.base import Engine
 from rlkd_plugin.engines.scoring import Sample
 from rlkd_plugin.engines.trace import replay, trace_row
-from tests.support.swift_run import GLOO, rows, steps_logged, swift
-from tests.unit.test_local_engine import ANSWERS, BOTTLES, PENS
+from tests.support.memorised import ANSWERS, BOTTLES, PENS
+from tests.support.swift_run import (
+    GLOO,
+    ONE_STEP_A_LINE,
+    PLUGIN,
+    rows,
+    steps_logged,
+    swift,
+    tiny_options,
+)
 from tools.stand_ins.batch import score
 from tools.stand_ins.swift_processes import deploy
 from tools.stand_ins.tiny_model import memorising_model
@@ -25,7 +34,9 @@ def gsrm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return memorising_model(folder, {**ANSWERS, PROBLEM: PENS, "Q": BOTTLES})
 
 
-def run(gsrm: Path, folder: Path, ranks: int, *options: str, **env: str) -> Path:
+def run(
+    gsrm: Path, folder: Path, ranks: int, env: Mapping[str, str] | None = None, **options: Any
+) -> Path:
     """Train for three steps; return the output folder."""
     data = folder / "rows.jsonl"
     made = [
@@ -39,27 +50,34 @@ def run(gsrm: Path, folder: Path, ranks: int, *options: str, **env: str) -> Path
         for text, teacher in ((PROBLEM, PENS), ("Q", PENS))
     ]
     data.write_text("".join(json.dumps(row) + "\n" for row in made * 6))
-    common = ["--model_type", "qwen2", "--template", "chatml"]
-    swift(
-        "rlhf",
-        *["--rlhf_type", "grpo", "--external_plugins", "rlkd_plugin/register.py", *options],
-        *["--model", str(gsrm), *common, "--check_model", "false"],
-        *["--reward_model", str(gsrm), "--reward_model_plugin", "rlkd_gsrm"],
-        *["--reward_model_type", "qwen2", "--reward_template", "chatml"],
-        *["--dataset", f"rlkd/jsonl:{data}", "--callbacks", "rlkd_metrics"],
-        *["--reward_funcs", "accuracy", "--num_generations", "4", "--temperature", "0.7"],
-        *["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1"],
-        *["--max_completion_length", "32", "--beta", "0", "--gradient_checkpointing", "false"],
-        *["--torch_dtype", "float32", "--fp16", "false", "--bf16", "false", "--use_cpu", "true"],
-        *["--max_steps", "3", "--logging_steps", "1", "--save_strategy", "no", "--report_to"],
-        *["none", "--learning_rate", "1e-6", "--tuner_type", "full", "--optim", "adamw_torch"],
-        *["--output_dir", str(folder / "out"), "--add_version", "false"],
-        *["--log_completions", "true"],
-        ranks=ranks,
-        RLKD_CACHE_DIR=str(folder / "cache"),
-        RLKD_GSRM_MAX_TOKENS="128",
-        **env,
-    )
+    given = {
+        "rlhf_type": "grpo",
+        "external_plugins": [PLUGIN],
+        "reward_model": gsrm,
+        "reward_model_plugin": "rlkd_gsrm",
+        "reward_model_type": "qwen2",
+        "reward_template": "chatml",
+        "dataset": f"rlkd/jsonl:{data}",
+        "callbacks": "rlkd_metrics",
+        "reward_funcs": "accuracy",
+        "num_generations": 4,
+        "temperature": 0.7,
+        "per_device_train_batch_size": 4,
+        "max_completion_length": 32,
+        "beta": 0,
+        "max_steps": 3,
+        "save_strategy": "no",
+        "learning_rate": 1e-6,
+        "tuner_type": "full",
+        "optim": "adamw_torch",
+        "output_dir": folder / "out",
+        "log_completions": True,
+        **tiny_options(gsrm),
+        **ONE_STEP_A_LINE,
+        **options,
+    }
+    ours = {"RLKD_CACHE_DIR": str(folder / "cache"), "RLKD_GSRM_MAX_TOKENS": "128"}
+    swift("rlhf", ranks=ranks, env={**ours, **(env or {})}, **given)
     return folder / "out"
 
 
@@ -98,11 +116,12 @@ def check(out: Path, ranks: int, server: Engine) -> None:
 
 
 def test_one_rank(gsrm: Path, server: Engine, tmp_path: Path) -> None:
-    check(run(gsrm, tmp_path, 1, RLKD_LOCAL_BATCH="1"), 1, server)
+    check(run(gsrm, tmp_path, 1, env={"RLKD_LOCAL_BATCH": "1"}), 1, server)
 
 
 def test_zero_3_on_two_ranks(gsrm: Path, server: Engine, tmp_path: Path) -> None:
     """The ranks have unequal numbers of rounds, and still go in step."""
     gloo = tmp_path / "gloo.py"
     gloo.write_text(GLOO)
-    check(run(gsrm, tmp_path, 2, str(gloo), "--deepspeed", "zero3"), 2, server)
+    options = {"deepspeed": "zero3", "external_plugins": [PLUGIN, gloo]}
+    check(run(gsrm, tmp_path, 2, **options), 2, server)

@@ -4,33 +4,51 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rlkd_plugin.engines.trace import replay
-from tests.support.swift_run import ROOT, grpo, rows, steps_logged, swift
+from tests.support.swift_run import (
+    grpo,
+    grpo_options,
+    rows,
+    run_script,
+    steps_logged,
+    swift,
+    swift_as_typed,
+    tiny_options,
+)
+from tools.stand_ins.places import ROOT
 
 METRICS = {
-    *("rlkd/structure_reward", "rlkd/matched_depth", "rlkd/matched_meta_reasoning"),
-    *("rlkd/matched_sub_problem", "rlkd/matched_answer", "rlkd/undecomposable"),
-    *("rlkd/no_teacher", "rlkd/refused", "rlkd/clipped", "rlkd/cut_off"),
-    *("rlkd/requests", "rlkd/retries", "rlkd/seconds"),
+    "rlkd/structure_reward",
+    "rlkd/matched_depth",
+    "rlkd/matched_meta_reasoning",
+    "rlkd/matched_sub_problem",
+    "rlkd/matched_answer",
+    "rlkd/undecomposable",
+    "rlkd/no_teacher",
+    "rlkd/refused",
+    "rlkd/clipped",
+    "rlkd/cut_off",
+    "rlkd/requests",
+    "rlkd/retries",
+    "rlkd/seconds",
 }
+RULES = {"RLKD_ENGINE": "rules"}
 
 
 @pytest.fixture(scope="module")
 def relative_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run with the package's register file named from the clone's root, workers spawned."""
     out = tmp_path_factory.mktemp("relative") / "run"
-    workers = ["--dataloader_num_workers", "1", "--dataloader_multiprocessing_context", "spawn"]
-    log = grpo("rlkd_plugin/register.py", out, *workers, RLKD_ENGINE="rules")
-    return out, log
+    workers = {"dataloader_num_workers": 1, "dataloader_multiprocessing_context": "spawn"}
+    return out, grpo(out, env=RULES, **workers)
 
 
 @pytest.fixture(scope="module")
-def absolute_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run from another folder with the path that `rlkd path` prints."""
+def absolute_run(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """A run as a user types it, from another folder with the path that `rlkd path` prints."""
     folder = tmp_path_factory.mktemp("absolute")
     path = subprocess.run(
         [sys.executable, "-m", "rlkd_plugin.rlkd_cli", "path"],
@@ -39,7 +57,8 @@ def absolute_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         check=True,
     ).stdout.strip()
-    grpo(path, folder / "run", steps=1, cwd=folder, RLKD_ENGINE="rules")
+    options = grpo_options(folder / "run", 1, external_plugins=path, **tiny_options(tiny))
+    swift_as_typed("rlhf", cwd=folder, env=RULES, **options)
     return folder / "run"
 
 
@@ -74,26 +93,28 @@ def test_the_log_says_that_the_rules_engine_is_a_stand_in(relative_run: tuple[Pa
     assert "RLKD_ENGINE=rules is a stand-in" in relative_run[1]
 
 
-def test_the_root_register_file_trains_too(tmp_path: Path) -> None:
+def test_the_root_register_file_trains_too(tiny: Path, tmp_path: Path) -> None:
     """`--external_plugins register.py` works from the clone's root, also beside the other file."""
-    grpo("register.py", tmp_path / "run", steps=1, RLKD_ENGINE="rules")
-    assert METRICS <= steps_logged(tmp_path / "run")[0].keys()
+    out = tmp_path / "run"
+    grpo(out, steps=1, env=RULES, external_plugins="register.py", **tiny_options(tiny))
+    assert METRICS <= steps_logged(out)[0].keys()
 
 
 def test_a_checkpoint_exports_from_another_folder(absolute_run: Path, tmp_path: Path) -> None:
     """ms-swift imports the stored plugin path again when it exports a checkpoint."""
     merged = tmp_path / "merged"
-    adapter = ["--adapters", str(absolute_run / "checkpoint-1")]
-    swift("export", *adapter, "--merge_lora", "true", "--output_dir", str(merged), cwd=tmp_path)
+    adapter = absolute_run / "checkpoint-1"
+    swift("export", cwd=tmp_path, adapters=adapter, merge_lora=True, output_dir=merged)
     assert (merged / "model.safetensors").exists()
 
 
-def test_two_ranks_log_the_same_metrics(tmp_path: Path) -> None:
+def test_two_ranks_log_the_same_metrics(tiny: Path, tmp_path: Path) -> None:
     """With a group on each of two ranks, every metric is there and each rank writes its trace."""
-    grpo("rlkd_plugin/register.py", tmp_path / "run", steps=1, ranks=2, RLKD_ENGINE="rules")
-    (line,) = steps_logged(tmp_path / "run")
+    out = tmp_path / "run"
+    grpo(out, steps=1, ranks=2, env=RULES, **tiny_options(tiny))
+    (line,) = steps_logged(out)
     assert METRICS <= line.keys()
-    traces = [rows(tmp_path / "run" / f"rlkd_trace_rank{rank}.jsonl") for rank in (0, 1)]
+    traces = [rows(out / f"rlkd_trace_rank{rank}.jsonl") for rank in (0, 1)]
     assert [len(trace) for trace in traces] == [4, 4]
     mean = sum(row["reward"] for trace in traces for row in trace) / 8
     assert line["rlkd/structure_reward"] == pytest.approx(mean, abs=1e-6)
@@ -136,12 +157,8 @@ def test_a_clone_that_is_not_installed_registers(tmp_path: Path, files: list[str
         ROOT / "rlkd_plugin", copy / "rlkd_plugin", ignore=shutil.ignore_patterns("__pycache__")
     )
     shutil.copy(ROOT / "register.py", copy)
-    done: Any = subprocess.run(
-        [sys.executable, "-c", CLONED, str(ROOT), *[str(copy / file) for file in files]],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    result = next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))
+    script = tmp_path / "cloned.py"
+    script.write_text(CLONED)
+    said = run_script(script, [str(ROOT), *[str(copy / file) for file in files]], cwd=tmp_path)
+    result = next(line for line in said.splitlines() if line.startswith("RESULT"))
     assert result == f"RESULT {copy / 'rlkd_plugin' / '__init__.py'} RlkdGsrm True []"

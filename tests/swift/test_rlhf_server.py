@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-
 from rlkd_plugin.engines.trace import replay
 from tests.support.loopback import GSRM, JUDGE, Loopback
-from tests.support.swift_run import grpo, rows, steps_logged
+from tests.support.swift_run import grpo, rows, steps_logged, tiny_options
 
 
 def environment(server: Loopback, cache: Path) -> dict[str, str]:
@@ -20,7 +18,9 @@ def environment(server: Loopback, cache: Path) -> dict[str, str]:
     }
 
 
-def test_a_run_is_trained_on_the_servers_verdicts(loopback: Loopback, tmp_path: Path) -> None:
+def test_a_run_is_trained_on_the_servers_verdicts(
+    loopback: Loopback, tiny: Path, tmp_path: Path
+) -> None:
     """Requests, structures and verdicts of the log and the trace are those of the server.
 
     The judge says yes to every second question, so both kinds of verdict occur.
@@ -28,8 +28,8 @@ def test_a_run_is_trained_on_the_servers_verdicts(loopback: Loopback, tmp_path: 
     asked = iter(range(10**6))
     loopback.matches = lambda one, other: next(asked) % 2 == 0
     out = tmp_path / "run"
-    plugin = "rlkd_plugin/register.py"
-    grpo(plugin, out, "--dataset", "rlkd/demo#1", **environment(loopback, tmp_path / "cache"))
+    env = environment(loopback, tmp_path / "cache")
+    grpo(out, dataset="rlkd/demo#1", env=env, **tiny_options(tiny))
     trace = rows(out / "rlkd_trace_rank0.jsonl")
     assert len(trace) == 8
     for row in trace:
@@ -45,17 +45,14 @@ def test_a_run_is_trained_on_the_servers_verdicts(loopback: Loopback, tmp_path: 
     assert len(list((tmp_path / "cache").rglob("*.json"))) == 1
 
 
-def test_a_wrong_key_stops_the_run_before_training(loopback: Loopback, tmp_path: Path) -> None:
+def test_a_wrong_key_stops_the_run_before_training(
+    loopback: Loopback, tiny: Path, tmp_path: Path
+) -> None:
     """401 ends the run at its start; the message names the setting and not the key."""
     loopback.key = "sk-right"
-    with pytest.raises(AssertionError) as failed:
-        grpo(
-            "rlkd_plugin/register.py",
-            tmp_path / "run",
-            MY_KEY="sk-wrong-and-secret",
-            RLKD_GSRM_API_KEY_ENV="MY_KEY",
-            **environment(loopback, tmp_path / "cache"),
-        )
-    assert "RLKD_GSRM_API_KEY_ENV=MY_KEY" in str(failed.value)
-    assert "sk-wrong-and-secret" not in str(failed.value)
+    env = environment(loopback, tmp_path / "cache")
+    env |= {"MY_KEY": "sk-wrong-and-secret", "RLKD_GSRM_API_KEY_ENV": "MY_KEY"}
+    said = grpo(tmp_path / "run", code=1, env=env, **tiny_options(tiny))
+    assert "RLKD_GSRM_API_KEY_ENV=MY_KEY" in said
+    assert "sk-wrong-and-secret" not in said
     assert not (tmp_path / "run" / "checkpoint-2").exists()

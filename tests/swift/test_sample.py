@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 
 from rlkd_plugin.engines.trace import replay
-from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
-from tests.support.swift_run import MODEL, rows, swift
+from tests.support.swift_run import (
+    ONE_STEP_A_LINE,
+    PLUGIN,
+    SMALL_MODEL,
+    rows,
+    swift,
+    tiny_options,
+)
 
 PROBLEMS = {
     "Tom has 3 boxes with 4 pens each and gives 2 away. How many has he left?": (
@@ -30,15 +36,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data.write_text("".join(json.dumps({"messages": messages}) + "\n" for messages in turns))
     swift(
         "sample",
-        *["--external_plugins", "rlkd_plugin/register.py", "--prm_model", "rlkd_gsrm"],
-        *["--orm_model", "math", "--model", str(MODEL), "--model_type", "llama"],
-        *["--template", "chatml", "--engine_kwargs", '{"template_type": "chatml"}'],
-        *["--torch_dtype", cpu_dtype(), "--dataset", str(data)],
-        *["--num_return_sequences", "3", "--n_best_to_keep", "2", "--max_new_tokens", "48"],
-        *["--prm_threshold", "-1", "--temperature", "0.7", "--output_dir", str(folder)],
-        *["--output_file", "kept.jsonl", "--num_sampling_batch_size", "1"],
-        RLKD_ENGINE="rules",
-        RLKD_TRACE_DIR=str(folder),
+        env={"RLKD_ENGINE": "rules", "RLKD_TRACE_DIR": str(folder)},
+        external_plugins=PLUGIN,
+        prm_model="rlkd_gsrm",
+        orm_model="math",
+        engine_kwargs='{"template_type": "chatml"}',
+        dataset=data,
+        num_return_sequences=3,
+        n_best_to_keep=2,
+        max_new_tokens=48,
+        prm_threshold=-1,
+        temperature=0.7,
+        output_dir=folder,
+        output_file="kept.jsonl",
+        num_sampling_batch_size=1,
+        **SMALL_MODEL,
     )
     return folder
 
@@ -63,19 +75,21 @@ def test_the_rows_are_those_of_sft_and_of_preference_training(run: Path) -> None
         assert row["rejected_response"] != row["messages"][-1]["content"]
 
 
-@pytest.mark.parametrize(
-    ("command", "options"),
-    [("sft", []), ("rlhf", ["--rlhf_type", "dpo"])],
-)
-def test_ms_swift_trains_on_them(run: Path, command: str, options: list[str]) -> None:
+@pytest.mark.parametrize(("command", "options"), [("sft", {}), ("rlhf", {"rlhf_type": "dpo"})])
+def test_ms_swift_trains_on_them(
+    run: Path, tiny: Path, command: str, options: dict[str, str]
+) -> None:
     log = swift(
         command,
-        *[*options, "--model", str(MODEL), "--model_type", "llama", "--template", "chatml"],
-        *["--check_model", "false", "--torch_dtype", cpu_dtype(), "--use_cpu", "true"],
-        *["--dataset", str(run / "kept.jsonl"), "--tuner_type", "lora", "--max_steps", "1"],
-        *["--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "1"],
-        *["--gradient_checkpointing", "false", "--report_to", "none", "--logging_steps", "1"],
-        *["--output_dir", str(run / command), "--add_version", "false", "--strict", "true"],
-        *["--save_strategy", "no"],
+        dataset=run / "kept.jsonl",
+        tuner_type="lora",
+        max_steps=1,
+        per_device_train_batch_size=1,
+        output_dir=run / command,
+        strict=True,
+        save_strategy="no",
+        **tiny_options(tiny),
+        **ONE_STEP_A_LINE,
+        **options,
     )
-    assert "'train_runtime'" in log or "train_runtime" in log
+    assert "train_runtime" in log

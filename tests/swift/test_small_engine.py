@@ -11,9 +11,10 @@ from safetensors import safe_open
 
 from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.engines.scoring import Sample, Score, score_batch
-from rlkd_plugin.gsrm import RlkdError, Step, Structure
+from rlkd_plugin.gsrm import RlkdError, Step, Structure, StructuredReward
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
+from rlkd_plugin.rlkd_eval import check
 from rlkd_plugin.rlkd_eval.check import Finding, check_engine
 from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 from rlkd_plugin.swift_hooks.local import small_engine
@@ -23,7 +24,8 @@ from rlkd_plugin.swift_hooks.local.small_engine import (
     SmallEngine,
     drop_duplicates,
 )
-from tests.support.swift_run import MODEL, grpo, rows, steps_logged
+from tests.support.swift_run import grpo, rows, steps_logged, tiny_options
+from tools.stand_ins.places import MODEL
 
 PROBLEM = (
     "A library cart has 4 shelves with 9 books on each shelf. A teacher puts 5 more books on the "
@@ -38,34 +40,62 @@ THINKING = (
 WRONG = "The shelves hold 4 * 9 = 35 books.\nWith the new books there are 35 + 5 = 40 books."
 
 
+SAME = f"So:\n{PLAIN}"
+ELSEWHERE = "The cart weighs 4 - 3 = 1 kg. Nobody reads books."
+LONG = PLAIN + "\nHmm, let me see." * 50
+SHORT_ENOUGH = 500
+"""Characters of a path here, and so few tokens of a structure as two steps need: a batch waits."""
+ASKED = [(PROBLEM, path) for path in (PLAIN, SAME, THINKING, WRONG, ELSEWHERE, LONG)]
+
+
+class Remembering(SmallEngine):
+    """The small engine, which decomposes all of a list at once, and nothing twice."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.known: dict[tuple[str, str], Decomposition] = {}
+
+    async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
+        if (problem, path) not in self.known:
+            self.known[problem, path] = await super().decompose(problem, domain, path)
+        return self.known[problem, path]
+
+
 @pytest.fixture(scope="module")
-def engine() -> SmallEngine:
-    return SmallEngine(Settings(small_model=str(MODEL)))
+def engine() -> Remembering:
+    """The engine in float32, so that its texts turn on no CPU's bfloat16."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(small_engine, "cpu_dtype", lambda: "float32")
+        limits = {"gsrm_max_chars": SHORT_ENOUGH, "gsrm_max_tokens": 200}
+        made = Remembering(Settings(small_model=str(MODEL), **limits))
+
+    async def decompose_all() -> None:
+        asked = [*ASKED, (check.PROBLEM, check.PATH)]
+        async with made:
+            await asyncio.gather(*(made.decompose(problem, "math", p) for problem, p in asked))
+
+    asyncio.run(decompose_all())
+    return made
 
 
-def taken_apart(engine: SmallEngine, *paths: str) -> list[Decomposition]:
-    async def work() -> list[Decomposition]:
-        async with engine:
-            asked = (engine.decompose(PROBLEM, "math", path) for path in paths)
-            return list(await asyncio.gather(*asked))
+def score(engine: SmallEngine, *students: str) -> list[StructuredReward]:
+    """Return the rewards of students' paths; all have a structure."""
 
-    return asyncio.run(work())
-
-
-def scores(engine: SmallEngine, *students: str) -> list[Score]:
     async def work() -> list[Score]:
         async with engine:
             samples = [Sample(student, PROBLEM, "math", PLAIN) for student in students]
             return await score_batch(samples, engine)
 
-    return asyncio.run(work())
+    rewards = [one.reward for one in asyncio.run(work())]
+    assert all(reward is not None for reward in rewards)
+    return [reward for reward in rewards if reward is not None]
 
 
-@pytest.fixture(scope="module")
-def found(engine: SmallEngine) -> dict[str, Structure]:
-    """The structures of the three paths, asked at once."""
-    paths = (PLAIN, THINKING, WRONG)
-    return {p: one.structure for p, one in zip(paths, taken_apart(engine, *paths), strict=True)}
+def structure_of(engine: Remembering, path: str) -> Structure:
+    """Return what a path became."""
+    structure = engine.known[PROBLEM, path].structure
+    assert structure is not None
+    return structure
 
 
 @pytest.mark.parametrize(
@@ -74,10 +104,15 @@ def found(engine: SmallEngine) -> dict[str, Structure]:
     ids=["plain", "detours", "mistakes"],
 )
 def test_paths_become_steps_detours_and_mistakes_as_they_are(
-    found: dict[str, Structure], path: str, answers: list[str]
+    engine: Remembering, path: str, answers: list[str]
 ) -> None:
-    assert [step.answer for step in found[path].steps] == answers
-    assert found[path].final_answer == answers[-1]
+    """The path's own values come in their order, right or wrong, and no value of a detour.
+
+    Whether the model adds a step at the end turns on the last bit of a sum.
+    """
+    found = [step.answer for step in structure_of(engine, path).steps]
+    assert found[: len(answers)] == answers
+    assert "14" not in found
 
 
 def test_a_step_that_is_said_again_counts_once() -> None:
@@ -86,19 +121,17 @@ def test_a_step_that_is_said_again_counts_once() -> None:
     assert drop_duplicates(said) == Structure((one, two, other), "3")
 
 
-def test_plans_give_no_result_away(found: dict[str, Structure]) -> None:
-    for step in found[PLAIN].steps:
+def test_plans_give_no_result_away(engine: Remembering) -> None:
+    for step in structure_of(engine, PLAIN).steps[:2]:
         assert step.answer not in step.meta_reasoning
         assert step.sub_problem.endswith("?")
 
 
 def test_the_same_path_earns_all_and_a_wrong_one_less(engine: SmallEngine) -> None:
-    same, wrong, else_where = scores(
-        engine, f"So:\n{PLAIN}", WRONG, "The cart weighs 4 - 3 = 1 kg. Nobody reads books."
-    )
-    assert same.reward.total == 2.0
-    assert wrong.reward.total < same.reward.total
-    assert else_where.reward.total < 1.0
+    same, wrong, elsewhere = score(engine, SAME, WRONG, ELSEWHERE)
+    assert same.total >= 2.0
+    assert wrong.total < same.total
+    assert elsewhere.total < 1.0
 
 
 def test_the_engine_of_the_setting_is_this_one(tmp_path: Path) -> None:
@@ -125,9 +158,9 @@ def test_settings_of_other_models_do_not_disturb_it() -> None:
     assert used.gsrm_max_chars == MOST_CHARS
 
 
-def test_a_path_that_is_too_long_loses_its_end_and_is_counted(engine: SmallEngine) -> None:
-    (found,) = taken_apart(engine, PLAIN + "\nHmm, let me see." * 500)
-    assert found.clipped and found.structure.steps[0].answer == "36"
+def test_a_path_that_is_too_long_loses_its_end_and_is_counted(engine: Remembering) -> None:
+    assert engine.known[PROBLEM, LONG].clipped
+    assert structure_of(engine, LONG).steps[0].answer == "36"
 
 
 def test_a_base_model_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -181,18 +214,20 @@ def test_the_card_says_what_a_user_has_to_know() -> None:
         assert word in card
 
 
-def test_grpo_trains_on_it(tmp_path: Path) -> None:
+def test_grpo_trains_on_it(tiny: Path, tmp_path: Path) -> None:
     """The trace has the model's structures, and ms-swift logs its reward."""
     out = tmp_path / "run"
-    log = grpo(
-        "rlkd_plugin/register.py",
-        out,
-        steps=1,
-        RLKD_ENGINE="small",
-        RLKD_SMALL_MODEL=str(MODEL),
-        RLKD_GSRM_MAX_TOKENS="160",  # two steps are enough here, and a batch waits for its longest
-        RLKD_CACHE_DIR=str(tmp_path / "cache"),
-    )
+    teacher = {"problem": "What are 2 and 3?", "domain": "math", "teacher_reasoning": "2 + 3 = 5."}
+    data = tmp_path / "rows.jsonl"
+    data.write_text(json.dumps({**teacher, "solution": "\\boxed{5}"}) + "\n")
+    env = {
+        "RLKD_ENGINE": "small",
+        "RLKD_SMALL_MODEL": str(MODEL),
+        "RLKD_GSRM_MAX_TOKENS": "80",  # one step is enough here, and a batch waits for its longest
+        "RLKD_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    options = {"dataset": f"rlkd/jsonl:{data}", "max_completion_length": 24, **tiny_options(tiny)}
+    log = grpo(out, steps=1, env=env, **options)
     assert "RLKD_ENGINE=small is a small learned stand-in" in log
     (line,) = steps_logged(out)
     trace = rows(out / "rlkd_trace_rank0.jsonl")
