@@ -1,23 +1,31 @@
 """The adversarial corpus through every part that a model's text reaches."""
 
 import asyncio
-import json
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rlkd_plugin.engines.rules import RulesEngine
 from rlkd_plugin.engines.scoring import Sample, score_batch
-from rlkd_plugin.engines.trace import trace_row
-from rlkd_plugin.gsrm import FIELDS, FormatError, Structure, parse_structure, render_structure
+from rlkd_plugin.engines.trace import append_rows, trace_row
+from rlkd_plugin.gsrm import (
+    FIELDS,
+    Field,
+    FormatError,
+    Structure,
+    parse_structure,
+    render_structure,
+)
 from rlkd_plugin.gsrm.prompts import decompose_prompt, judge_prompt, verify_prompt
 from rlkd_plugin.gsrm.texts import obvious_verdict, reasoning_path
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.swift_hooks.rewards.grpo_reward import RlkdGsrm
 from tests.conftest import SetOptions
+from tests.support.each import check_each
 from tests.support.loopback import Asked, Loopback, said, verdict
 from tools.stand_ins.adversarial import CORPUS, MASTER_KEYS, STRUCTURE
 
@@ -35,81 +43,96 @@ TAG = re.compile(
     r"|\[ ?End ?\]"
 )
 
-every_text = pytest.mark.parametrize("text", CORPUS.values(), ids=CORPUS.keys())
-
 
 def fences(prompt: str) -> Counter[str]:
     """The fences of a prompt, as they stand there."""
     return Counter(FENCE.findall(prompt))
 
 
-@every_text
 @pytest.mark.parametrize("kind", ["gsrm", "construct"])
-def test_a_path_or_problem_breaks_no_fence(kind: Any, text: str) -> None:
+def test_a_path_or_problem_breaks_no_fence(kind: Any) -> None:
     plain = fences(decompose_prompt(kind, "math", PROBLEM, TEACHER))
     head = decompose_prompt(kind, "math", "", "").rpartition("⟦problem⟧")[0]
-    for problem, path in ((PROBLEM, text), (text, TEACHER)):
-        prompt = decompose_prompt(kind, "math", problem, path)
-        assert fences(prompt) == plain
-        assert prompt.startswith(head) and prompt.endswith(
-            "⟦end of reasoning path⟧\n\nStructure:\n"
-        )
-        content = prompt[len(head) :]
-        assert not TOKENS.search(content) and not TAG.search(content)
-        prompt.encode()
+    end = "⟦end of reasoning path⟧\n\nStructure:\n"
+
+    def check(text: str) -> None:
+        for problem, path in ((PROBLEM, text), (text, TEACHER)):
+            prompt = decompose_prompt(kind, "math", problem, path)
+            assert fences(prompt) == plain
+            assert prompt.startswith(head) and prompt.endswith(end)
+            content = prompt[len(head) :]
+            assert not TOKENS.search(content) and not TAG.search(content)
+            prompt.encode()
+
+    check_each(CORPUS, check)
 
 
-@every_text
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_field_breaks_no_fence_of_the_judge(field: Any, text: str) -> None:
+def test_a_field_breaks_no_fence_of_the_judge(field: Any) -> None:
     plain = judge_prompt(field, "one", "other")
-    for texts in (("one", text), (text, "other")):
-        prompt = judge_prompt(field, *texts)
-        assert fences(prompt) == fences(plain)
-        assert prompt.endswith(plain[-60:])
-        content = prompt.partition("⟧ marks is material")[2]
-        assert not TOKENS.search(content) and not TAG.search(content)
-        prompt.encode()
+
+    def check(text: str) -> None:
+        for texts in (("one", text), (text, "other")):
+            prompt = judge_prompt(field, *texts)
+            assert fences(prompt) == fences(plain)
+            assert prompt.endswith(plain[-60:])
+            content = prompt.partition("⟧ marks is material")[2]
+            assert not TOKENS.search(content) and not TAG.search(content)
+            prompt.encode()
+
+    check_each(CORPUS, check)
 
 
-@every_text
-def test_a_path_or_structure_breaks_no_fence_of_the_verifier(text: str) -> None:
+def test_a_path_or_structure_breaks_no_fence_of_the_verifier() -> None:
     plain = fences(verify_prompt("math", PROBLEM, TEACHER, STRUCTURE))
-    for path, structure in ((text, STRUCTURE), (TEACHER, text)):
-        prompt = verify_prompt("math", PROBLEM, path, structure)
-        assert fences(prompt) == plain and not TOKENS.search(prompt)
+
+    def check(text: str) -> None:
+        for path, structure in ((text, STRUCTURE), (TEACHER, text)):
+            prompt = verify_prompt("math", PROBLEM, path, structure)
+            assert fences(prompt) == plain and not TOKENS.search(prompt)
+
+    check_each(CORPUS, check)
 
 
-@every_text
-def test_a_reply_is_a_structure_or_a_format_error(text: str) -> None:
-    try:
-        structure = parse_structure(text)
-    except FormatError as error:
-        assert len(str(error)) < 1000
-    else:
-        assert parse_structure(render_structure(structure)) == structure
+def test_a_reply_is_a_structure_or_a_format_error() -> None:
+    def check(text: str) -> None:
+        try:
+            structure = parse_structure(text)
+        except FormatError as error:
+            assert len(str(error)) < 1000
+        else:
+            assert parse_structure(render_structure(structure)) == structure
+
+    check_each(CORPUS, check)
 
 
-@every_text
-def test_what_a_student_writes_is_never_read_as_its_structure(text: str) -> None:
-    """A path that holds tags is taken apart like any other: its tags are words."""
-    decomposition = asyncio.run(RulesEngine().decompose(PROBLEM, "math", reasoning_path(text)))
-    if decomposition.structure is not None:
-        assert not TAG.search("".join(s.sub_problem for s in decomposition.structure.steps))
+def test_what_a_student_writes_is_never_read_as_its_structure() -> None:
+    """A path that holds tags is decomposed like any other: its tags are words."""
+
+    def check(text: str) -> None:
+        found = asyncio.run(RulesEngine().decompose(PROBLEM, "math", reasoning_path(text)))
+        if found.structure is not None:
+            assert not TAG.search("".join(step.sub_problem for step in found.structure.steps))
+
+    check_each(CORPUS, check)
 
 
-@pytest.mark.parametrize("key", MASTER_KEYS.values(), ids=MASTER_KEYS.keys())
-def test_no_rule_takes_a_hollow_text_for_a_match(key: str) -> None:
-    for field, teacher in (
-        ("meta_reasoning", "Count all bottles by multiplying rows and columns."),
-        ("sub_problem", "How many bottles are in the crate?"),
-        ("answer", "24"),
-    ):
-        for texts in ((teacher, key), (key, teacher)):
-            assert obvious_verdict(field, *texts) in (None, False)
-            assert not asyncio.run(RulesEngine().match(field, *texts)).matched
-        if field != "answer" and not any(map(str.isalnum, key)):
-            assert obvious_verdict(field, key, key) is False  # not even to itself
+def test_no_rule_takes_a_hollow_text_for_a_match() -> None:
+    teacher: dict[Field, str] = {
+        "meta_reasoning": "Count all bottles by multiplying rows and columns.",
+        "sub_problem": "How many bottles are in the crate?",
+        "answer": "24",
+    }
+
+    def check(key: str) -> None:
+        for field, text in teacher.items():
+            for texts in ((text, key), (key, text)):
+                assert obvious_verdict(field, *texts) in (None, False)
+                assert not asyncio.run(RulesEngine().match(field, *texts)).matched
+            if field != "answer" and not any(map(str.isalnum, key)):
+                assert obvious_verdict(field, key, key) is False  # not even to itself
+
+    check_each(MASTER_KEYS, check)
 
 
 def test_the_whole_corpus_is_scored_by_the_rules_engine(options: SetOptions) -> None:
@@ -151,7 +174,7 @@ def scored(engine: ServerEngine, samples: list[Sample]) -> list[Any]:
 
 
 def test_a_gsrm_that_says_the_corpus_gives_scores_and_a_trace(
-    engine: ServerEngine, loopback: Loopback
+    engine: ServerEngine, loopback: Loopback, tmp_path: Path
 ) -> None:
     """The reply to each path is the path itself, as a fooled model would repeat it."""
 
@@ -170,7 +193,7 @@ def test_a_gsrm_that_says_the_corpus_gives_scores_and_a_trace(
             score.reward and score.reward.total
         ):  # only by saying word for word what the teacher says
             assert student and student.steps == parse_structure(STRUCTURE).steps, text[:80]
-        json.dumps(trace_row(score, 0.0)).encode("utf-8", "replace")
+        append_rows(tmp_path / "trace.jsonl", [trace_row(score, 0.0)])
 
 
 def test_a_judge_that_says_the_corpus_gives_verdicts(
@@ -189,9 +212,14 @@ def test_a_judge_that_says_the_corpus_gives_verdicts(
 
     found = dict(zip(CORPUS, asyncio.run(verdicts()), strict=True))
     said_yes = {name for name, one in found.items() if one.matched}
-    assert said_yes <= {
-        *("addressing: to the judge", "addressing: as the system", "addressing: as JSON"),
-        *("addressing: to the judge in Chinese", "repetition: yes", "fences: the judge's fence"),
-        *(name for name in found if name.startswith("control")),
-    }, said_yes
+    says_so_itself = {
+        "addressing: to the judge",
+        "addressing: to the judge in Chinese",
+        "addressing: as the system",
+        "addressing: as JSON",
+        "repetition: yes",
+        "fences: the judge's fence",
+    }
+    others = {name for name in said_yes - says_so_itself if not name.startswith("control")}
+    assert others == set()
     assert {one.source for one in found.values()} <= {"text", "choice", "refused"}

@@ -1,4 +1,4 @@
-"""Checks the layers of the package: who imports what, and which names it puts on `sys.path`."""
+"""What the import contracts of pyproject.toml do not say: names on `sys.path`, and devices."""
 
 import ast
 import json
@@ -7,94 +7,29 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.support.each import check_each
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "rlkd_plugin"
 STANDARD = set(sys.stdlib_module_names)
 FIRST_LEVEL = {
-    *("__init__", "register", "gsrm", "engines", "llm_io", "swift_hooks"),
-    *("rlkd_data", "rlkd_eval", "rlkd_cli", "rlkd_guard", "rlkd_files"),
+    "__init__",
+    "register",
+    "gsrm",
+    "engines",
+    "llm_io",
+    "swift_hooks",
+    "rlkd_data",
+    "rlkd_eval",
+    "rlkd_cli",
+    "rlkd_guard",
+    "rlkd_files",
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 
 
-def name_of(file: Path) -> str:
-    return file.relative_to(PACKAGE).as_posix()
-
-
-def in_layer(layer: str) -> list[Path]:
-    found = [file for file in FILES if file.relative_to(PACKAGE).parts[0] == layer]
-    assert found, f"there is no layer {layer}"
-    return found
-
-
-def outside(*names: str) -> list[Path]:
-    """The files that stand in none of the named layers and first-level modules."""
-    return [file for file in FILES if file.relative_to(PACKAGE).parts[0] not in names]
-
-
 def tree(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), str(file))
-
-
-def imports(file: Path) -> set[str]:
-    """The modules that a file imports, anywhere in it, with their full names."""
-    found: set[str] = set()
-    for node in ast.walk(tree(file)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name_of(file)} has a relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def foreign(file: Path, *own: str) -> set[str]:
-    """The imports of a file that are neither of the standard library nor of the given layers."""
-    layers = tuple(f"rlkd_plugin.{name}" for name in own)
-    return {
-        name
-        for name in imports(file)
-        if name.partition(".")[0] not in STANDARD
-        and not any(f"{name}.".startswith(f"{layer}.") for layer in layers)
-    }
-
-
-def top_level(file: Path) -> set[str]:
-    return {name.partition(".")[0] for name in imports(file)}
-
-
-@pytest.mark.parametrize("file", in_layer("gsrm"), ids=name_of)
-def test_gsrm_imports_the_standard_library_and_itself(file: Path) -> None:
-    assert foreign(file, "gsrm") == set()
-
-
-@pytest.mark.parametrize("file", in_layer("engines"), ids=name_of)
-def test_engines_import_the_standard_library_and_gsrm(file: Path) -> None:
-    assert foreign(file, "gsrm", "engines") == set()
-
-
-@pytest.mark.parametrize("file", in_layer("llm_io"), ids=name_of)
-def test_llm_io_imports_nothing_above_it(file: Path) -> None:
-    ours = {name for name in imports(file) if name.startswith("rlkd_plugin.")}
-    assert {name.split(".")[1] for name in ours} <= {"gsrm", "rlkd_files", "engines", "llm_io"}
-
-
-@pytest.mark.parametrize("file", outside("swift_hooks", "register.py"), ids=name_of)
-def test_only_the_hooks_import_swift_or_torch(file: Path) -> None:
-    assert top_level(file) & {"swift", "torch"} == set()
-
-
-@pytest.mark.parametrize("file", outside("llm_io"), ids=name_of)
-def test_only_llm_io_opens_sockets(file: Path) -> None:
-    assert top_level(file) & {"aiohttp", "httpx", "requests", "openai", "socket"} == set()
-
-
-@pytest.mark.parametrize("file", outside("rlkd_cli"), ids=name_of)
-def test_only_the_command_prints(file: Path) -> None:
-    calls = [node.func for node in ast.walk(tree(file)) if isinstance(node, ast.Call)]
-    assert "print" not in {call.id for call in calls if isinstance(call, ast.Name)}
 
 
 def texts_in(module: ast.Module) -> Iterator[str]:
@@ -109,13 +44,16 @@ def texts_in(module: ast.Module) -> Iterator[str]:
             yield str(node.value)
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_no_device_is_named(file: Path) -> None:
-    # the same code runs on GPU and NPU; ms-swift knows the device
-    module = tree(file)
-    assert not [text for text in texts_in(module) if "cuda" in text.lower()]
-    attributes = {node.attr for node in ast.walk(module) if isinstance(node, ast.Attribute)}
-    assert "cuda" not in attributes
+def test_no_device_is_named() -> None:
+    """The same code runs on GPU and NPU; ms-swift knows the device."""
+
+    def check(file: Path) -> None:
+        module = tree(file)
+        assert not [text for text in texts_in(module) if "cuda" in text.lower()]
+        attributes = {node.attr for node in ast.walk(module) if isinstance(node, ast.Attribute)}
+        assert "cuda" not in attributes
+
+    check_each({str(file.relative_to(PACKAGE)): file for file in FILES}, check)
 
 
 def first_level() -> set[str]:
