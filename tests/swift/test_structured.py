@@ -10,27 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from rlkd_plugin.gsrm import Step, Structure, render_structure
 from rlkd_plugin.rlkd_data.rows.hub_rows import gsrm_sft_row
+from tests.support.structured_pairs import losses, prompt_of, raw_pairs
 from tests.support.swift_run import FLOAT32, GLOO, ONE_STEP_A_LINE, PLUGIN, rows, swift
-from tools.stand_ins.hub_shapes import pair
 from tools.stand_ins.tiny_model import tiny_model
 
 PROBE = "tests/support/structured_probe.py"
-META = re.compile(r"\[Meta-reasoning \d\]: .*?(?=\[Sub-problem)", re.DOTALL)
 CLOSE = 1e-5
-
-
-def raw_pairs(count: int) -> list[dict[str, Any]]:
-    """R-S pairs of different lengths."""
-    steps = [
-        Step(f"Look at part {n}, as it comes {'next ' * n}.", f"What is {n} + 1?", str(n + 1))
-        for n in range(4)
-    ]
-    return [
-        pair(n, structure=render_structure(Structure(tuple(steps[: 1 + n % 4]), str(n % 4 + 1))))
-        for n in range(count)
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -77,38 +63,6 @@ def train(
 def steps_of(out: Path) -> list[dict[str, Any]]:
     """The log lines of the optimizer steps."""
     return [row for row in rows(out / "logging.jsonl") if "loss" in row]
-
-
-def prompt_of(user: str) -> str:
-    """A user's message in the template that ms-swift takes for Qwen2.5-7B-Instruct."""
-    system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
-    return (
-        f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user}<|im_end|>\n"
-        "<|im_start|>assistant\n"
-    )
-
-
-def losses(
-    network: Any, tokenizer: Any, pairs: list[dict[str, Any]]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """L_M and L_QA of a batch: one row after the other, the sets by an expression of its own."""
-    sums = [torch.zeros((), dtype=torch.float64) for _ in range(2)]
-    counts = [0, 0]
-    for raw in pairs:
-        user, reply = (m["content"] for m in gsrm_sft_row(raw)["messages"])
-        prompt = prompt_of(user)
-        text = f"{prompt}{reply}<|im_end|>\n"
-        encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
-        meta = [range(m.start(), m.end()) for m in META.finditer(text, len(prompt))]
-        ids = torch.tensor([encoded["input_ids"]])
-        logits = network(ids).logits[0]
-        each = torch.nn.functional.cross_entropy(logits[:-1], ids[0, 1:], reduction="none")
-        for loss, (start, end) in zip(each, encoded["offset_mapping"][1:], strict=True):
-            if start >= len(prompt):
-                kind = 0 if any(end - 1 in span for span in meta) else 1
-                sums[kind] = sums[kind] + loss
-                counts[kind] += 1
-    return sums[0] / counts[0], sums[1] / counts[1]
 
 
 @cache

@@ -25,7 +25,8 @@ from rlkd_plugin.rlkd_data.construct import ConstructReport, PairModels, constru
 from rlkd_plugin.rlkd_data.jobs import progress as job_progress
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
 from rlkd_plugin.rlkd_data.structure_faults import check_structure, read_verification
-from tests.unit.test_row_subset import lines, write
+from tests.support.row_lines import lines, write
+from tests.support.waiting import default_signals, wait_for
 from tools.stand_ins.hub_shapes import STRUCTURE
 
 Reply = str | tuple[int, str] | tuple[int, str, dict[str, str]]
@@ -453,10 +454,9 @@ def test_ctrl_c_ends_the_command_with_its_summary(script: Script, tmp_path: Path
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=default_signals,
     )
-    while not script.count("generator", "row 3"):
-        assert job.poll() is None, job.communicate()
-        time.sleep(0.05)
+    wait_for(lambda: script.count("generator", "row 3"), "the third row is asked for")
     job.send_signal(signal.SIGINT)
     said, errors = job.communicate(timeout=60)
     assert job.returncode == 130

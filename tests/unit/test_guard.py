@@ -1,10 +1,10 @@
 """A guarded Procfile under a real honcho: whatever is killed, nothing is left."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from rlkd_plugin.rlkd_guard import manager_of, runs
+from tests.support.waiting import LONG, default_signals, wait_for
 from tools.stand_ins.places import ROOT
 
 GUARD = f"exec {sys.executable} -m rlkd_plugin.rlkd_cli guard"
@@ -49,6 +50,7 @@ class Run:
             stdout=self.log.open("w"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=default_signals,
         )
 
     def alive(self) -> list[psutil.Process]:
@@ -65,19 +67,15 @@ class Run:
 
     def guards(self, name: str) -> list[psutil.Process]:
         """The outer and the inner guard of an entry; honcho's log has the first's number."""
-        line = next(line for line in self.log.open() if f"{name}.1 started" in line)
-        outer = psutil.Process(int(line.partition("pid=")[2].partition(")")[0]))
+        started = re.compile(rf"{name}\.1 started \(pid=(\d+)\)")
+        found = wait_for(lambda: started.search(self.log.read_text()), f"honcho logs {name}")
+        outer = psutil.Process(int(found[1]))
         return [outer, *outer.children()]
 
-    def ends(self, seconds: float = 20) -> bool:
-        """Wait until no process of the run is left, and take honcho's status."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if not self.alive():
-                self.honcho.wait(seconds)
-                return True
-            time.sleep(0.1)
-        return False
+    def end(self) -> int:
+        """Wait until no process of the run is left, and return honcho's status."""
+        wait_for(lambda: not self.alive(), f"no process with {self.mark} is left")
+        return self.honcho.wait(LONG)
 
 
 @pytest.fixture
@@ -90,10 +88,8 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Run]]:
         made.append(run)
         # honcho and its two forks; of each entry two guards, the leaver and what it leaves
         processes = 2 + 1 + 2 * 4
-        until = time.monotonic() + 60
-        while whole and len(run.alive()) < processes and time.monotonic() < until:
-            time.sleep(0.1)
-        assert not whole or len(run.alive()) == processes
+        if whole:
+            wait_for(lambda: len(run.alive()) == processes, f"{processes} processes run")
         return run
 
     yield start
@@ -109,14 +105,14 @@ def test_nothing_is_left_when_the_manager_is_killed(
 ) -> None:
     run = started()
     run.honcho.send_signal(number)
-    assert run.ends(), run.alive()
+    run.end()
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["outer", "inner"])
 def test_nothing_is_left_when_a_guard_is_killed(started: Callable[..., Run], which: int) -> None:
     run = started()
     run.guards("trainer")[which].kill()
-    assert run.ends(), run.alive()
+    run.end()
 
 
 def test_nothing_is_left_when_the_command_is_killed(started: Callable[..., Run]) -> None:
@@ -124,8 +120,7 @@ def test_nothing_is_left_when_the_command_is_killed(started: Callable[..., Run])
     _, inner = run.guards("server")
     (command,) = inner.children()
     command.kill()
-    assert run.ends(), run.alive()
-    assert run.honcho.returncode == 128 + signal.SIGKILL
+    assert run.end() == 128 + signal.SIGKILL
 
 
 @pytest.mark.parametrize("status", [0, 3])
@@ -133,8 +128,7 @@ def test_the_first_to_end_gives_the_status(started: Callable[..., Run], status: 
     """honcho takes it from us, and we from the command."""
     run = started(status=status)
     run.go.touch()
-    assert run.ends(), run.alive()
-    assert run.honcho.returncode == status
+    assert run.end() == status
 
 
 def test_a_server_that_ends_is_an_error() -> None:
@@ -149,10 +143,9 @@ def test_nothing_is_left_when_the_manager_is_killed_while_we_start(
 ) -> None:
     """Its forks live on as orphans, and must not be taken for the manager."""
     run = started(whole=False)
-    while run.log.read_text().count(" started (pid=") < 2:
-        time.sleep(0.01)
+    wait_for(lambda: run.log.read_text().count(" started (pid=") == 2, "honcho has started both")
     run.honcho.kill()
-    assert run.ends(), run.alive()
+    run.end()
 
 
 def test_nothing_is_left_when_the_terminal_is_closed(tmp_path: Path) -> None:
@@ -160,14 +153,18 @@ def test_nothing_is_left_when_the_terminal_is_closed(tmp_path: Path) -> None:
     leaver = tmp_path / "leaver.py"
     leaver.write_text(LEAVER)
     command = [sys.executable, "-m", "rlkd_plugin.rlkd_cli", "guard", sys.executable, str(leaver)]
-    guard = psutil.Popen([*command, str(tmp_path / "never"), "0"], cwd=ROOT)
-    until = time.monotonic() + 30
-    while len(tree := guard.children(recursive=True)) < 3 and time.monotonic() < until:
-        time.sleep(0.1)
-    assert len(tree) == 3  # the inner guard, the command, and what that leaves behind
+    words = [*command, str(tmp_path / "never"), "0"]
+    guard = psutil.Popen(words, cwd=ROOT, preexec_fn=default_signals)
+
+    def tree() -> list[psutil.Process]:
+        return guard.children(recursive=True)
+
+    # the inner guard, the command, and what that leaves behind
+    wait_for(lambda: len(tree()) == 3, "the guard's three descendants run")
+    there = tree()
     guard.send_signal(signal.SIGHUP)
-    assert guard.wait(20) == 128 + signal.SIGHUP
-    assert not any(map(runs, tree))
+    assert guard.wait(LONG) == 128 + signal.SIGHUP
+    assert not any(map(runs, there))
 
 
 def test_a_guard_without_a_parent_has_no_manager() -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from rlkd_plugin.rlkd_eval.report.trace_row import disagreement, explain, parse_row, why_ended
 from typer.testing import CliRunner
 
 from rlkd_plugin.gsrm import RlkdError
@@ -20,7 +21,6 @@ from rlkd_plugin.rlkd_eval.report.report import write_report
 from rlkd_plugin.rlkd_eval.report.results import DIVERSITY, EVALUATION, Evaluation, read_result
 from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
 from rlkd_plugin.rlkd_eval.report.tables import Cell, table_1
-from rlkd_plugin.rlkd_eval.report.trace_row import disagreement, explain, parse_row, why_ended
 from rlkd_plugin.rlkd_eval.report.trace_sample import TraceSample, sample_traces
 from tests.support.report_folders import (
     diversity,

@@ -87,7 +87,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
         other = context.Process(target=claim, args=(tmp_path / "done.jsonl", said))
         other.start()
         other.join(60)
-    assert said.get(timeout=5) == (
+    assert said.get(timeout=60) == (
         f"another job writes {tmp_path / 'done.jsonl'}; wait for it, or name another file"
     )
 
@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_whole_lines_and_says_what_to_do(tmp_path: Path) -> N
     job = context.Process(target=full_disk, args=(file, said))
     job.start()
     job.join(60)
-    message = said.get(timeout=5)
+    message = said.get(timeout=60)
     assert message.startswith(f"{file}: File too large; what was written stays. Make room")
     assert file.stat().st_size <= 100 and file.read_bytes().endswith(b"}\n")
     with ResultFile(file) as results:

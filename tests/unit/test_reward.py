@@ -450,7 +450,7 @@ def test_faults_that_pass_change_no_reward(servers: Loopback) -> None:
 
 def test_a_hanging_server_is_asked_again(servers: Loopback, options: SetOptions) -> None:
     """A request that gets no answer costs time, and no reward."""
-    options(request_timeout=0.4)
+    options(request_timeout=1)
     reward = RlkdGsrm()
     servers.then("gsrm", hang)
     assert rewards(TEACHER, reward=reward) == [2.0]

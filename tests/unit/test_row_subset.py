@@ -18,6 +18,7 @@ from rlkd_plugin.rlkd_cli import app
 from rlkd_plugin.rlkd_data import similarity
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
 from rlkd_plugin.rlkd_data.row_subset import SubsetReport, write_subset
+from tests.support.row_lines import lines, write
 
 WORDS = ("circle", "train", "apples", "dice", "prime")
 
@@ -41,18 +42,6 @@ class WordEmbedder:
         if len(self.asked) == self.fail_at:
             raise EndpointError("gone")
         return [vector(text) for text in texts]
-
-
-def write(file: Path, *rows: object) -> Path:
-    """Write rows as JSON lines; a text stands as it is."""
-    lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)
-    file.write_text("".join(f"{line}\n" for line in lines))
-    return file
-
-
-def lines(file: Path) -> list[dict[str, Any]]:
-    """The rows of a file."""
-    return [json.loads(line) for line in file.open()]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from rlkd_plugin.engines import rules
 from rlkd_plugin.engines.base import Decomposition, Verdict
 from rlkd_plugin.engines.rules import MAX_STEPS, RulesEngine
 from rlkd_plugin.gsrm import Field, Step, parse_structure, render_structure
-from tests.unit.test_structure import watchdog
+from tests.support.watchdog import watchdog
 
 CLIPS = (
     "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\n"

@@ -71,11 +71,11 @@ def test_ms_swift_ranks_the_candidates_in_the_right_order(tmp_path: Path) -> Non
     assert len(traced) == 5 * len(PATHS)
     for number, (problem, path) in enumerate(PATHS.items()):
         lines = traced[5 * number : 5 * number + 5]
-        scores = [line["reward"] for line in lines]
+        scores = [line.reward for line in lines]
         assert all(one > other for one, other in pairwise(scores[:4]))
         assert scores[4] == scores[0]  # the ground truth itself
-        assert [line["problem"] for line in lines] == [problem] * 5
-        assert [line["is_ground_truth"] for line in lines][-1]
+        assert [line.problem for line in lines] == [problem] * 5
+        assert [line.is_ground_truth for line in lines] == [False, False, False, False, True]
         assert [replay(line).total for line in lines] == scores
         offered = make_candidates(path)
         mine = [row for row in kept if row["messages"][1]["content"] == problem]

@@ -406,7 +406,7 @@ def test_a_thinking_judge_that_spells_its_answer_is_read_by_words(
 
 def test_hanging_judge_is_asked_again(servers: Loopback, options: SetOptions) -> None:
     """The request's time-out passes, and the next try's verdict counts."""
-    options(request_timeout=0.3)
+    options(request_timeout=1)
     servers.then("judge", hang, verdict(0.9))
     assert match().matched
 

@@ -1,12 +1,9 @@
 """Checks the text of a structure: what is read, what is refused, and that writing is undone."""
 
 import pickle
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import pytest
 from hypothesis import example, given, settings
@@ -22,6 +19,7 @@ from rlkd_plugin.gsrm import (
     parse_structure,
     render_structure,
 )
+from tests.support.watchdog import watchdog
 
 FIGURE_2 = (Path(__file__).parents[1] / "fixtures" / "figure2.txt").read_text(encoding="utf-8")
 ONE = "[Meta-reasoning 1]: m1\n[Sub-problem 1]: q1\n[Answer 1]: a1\n"
@@ -490,22 +488,6 @@ HOSTILE: dict[str, Callable[[], str]] = {
     "charges": lambda: _filled("NO3-^", ONE),
     "digits": lambda: _filled("1", ONE + "[Meta-reasoning "),
 }
-
-
-@contextmanager
-def watchdog(seconds: int) -> Iterator[None]:
-    """Break off what runs longer; also in the middle of a regular expression."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"not done after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _cpu_seconds(text: str) -> float:

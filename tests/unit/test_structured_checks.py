@@ -14,7 +14,7 @@ from rlkd_plugin.swift_hooks.structured.checks import (
     check_rows,
     check_steps,
 )
-from tests.unit.test_template import template, tokenizer_with
+from tests.support.templates import template, tokenizer_with
 from tools.stand_ins.hub_shapes import STRUCTURE
 
 NAME = "rlkd_structured"

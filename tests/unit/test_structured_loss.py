@@ -9,7 +9,7 @@ import torch
 from rlkd_plugin.swift_hooks.structured.callback import Latest, RlkdStructured
 from rlkd_plugin.swift_hooks.structured.loss import mask_to, structured_loss
 from rlkd_plugin.swift_hooks.structured.tokens import META, NAME, SOLVE
-from tests.swift.test_structured import losses, raw_pairs
+from tests.support.structured_pairs import losses, raw_pairs
 from tools.stand_ins.tiny_model import tiny_model
 
 CODES = torch.tensor([0.0, META, META, SOLVE, 0.0, META, SOLVE])

@@ -9,7 +9,7 @@ import pytest
 from rlkd_plugin.gsrm import FormatError, Step, Structure, parse_structure, render_structure
 from rlkd_plugin.gsrm.structure import meta_reasoning_spans
 from rlkd_plugin.swift_hooks.structured.tokens import META, NAME, SOLVE
-from tests.unit.test_template import template, tokenizer_with
+from tests.support.templates import small_model, template, tokenizer_with
 from tools.stand_ins.tiny_model import byte_level_tokenizer, chat_tokenizer
 
 STRUCTURES = {
@@ -164,7 +164,6 @@ def test_a_prefilled_empty_thought_is_not_learned() -> None:
     from swift import get_template
 
     from rlkd_plugin.swift_hooks.registry import register_all
-    from tests.unit.test_template import small_model
 
     register_all()
     rows = []

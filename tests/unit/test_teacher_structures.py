@@ -13,7 +13,7 @@ from rlkd_plugin.llm_io.teacher_cache import DiskCache
 from rlkd_plugin.rlkd_cli import app
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, Shard
 from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_structures
-from tests.unit.test_row_subset import lines, write
+from tests.support.row_lines import lines, write
 from tools.stand_ins.hub_shapes import STRUCTURE
 
 
