@@ -3,6 +3,7 @@
 #   make demo                                     the built-in problems
 #   make demo DATA=gsm8k.jsonl                    your copy of GSM8K's rows
 #   make demo ARGS="--max_steps 3"                options for `swift rlhf`
+#   make test-fast                                the tests that start no ms-swift, in a minute or two
 #   make test PYTEST_ARGS="-k structure -n 0"     options for pytest; -n 0: one after another
 #   make small-gsrm SOCRATIC=gsm8k_socratic.jsonl the small GSRM, from GSM8K's Socratic rows
 #   make test TORCH="torch==2.13.0 -f WHEELS"     another build of torch (options for pip)
@@ -32,7 +33,7 @@ TORCH_MADE  := $(VENV)/.made-torch
 PLUGIN_MADE := $(VENV)/.made-plugin
 MODEL_MADE  := $(MODEL)/model.safetensors
 
-.PHONY: help setup demo small-gsrm has-socratic test lint format clean
+.PHONY: help setup demo small-gsrm has-socratic test test-fast lint format clean
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.+)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -65,19 +66,24 @@ has-socratic:
 	@test -f "$(SOCRATIC)" || { echo "make small-gsrm SOCRATIC=gsm8k_socratic.jsonl: GSM8K's" \
 	    "Socratic rows, test_socratic.jsonl of openai/grade-school-math"; exit 1; }
 
-test: setup  ## Run the tests
-	@SOCRATIC="$(SOCRATIC)" $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+test: setup  ## Run all tests: tests/unit, and the real commands of ms-swift in tests/swift
+	@SOCRATIC="$(SOCRATIC)" $(PYTEST) $(PYTEST_ARGS)
 
-lint: $(PLUGIN_MADE)  ## Check the code's rules and format
+test-fast: setup  ## Run tests/unit, which starts no process of ms-swift
+	@SOCRATIC="$(SOCRATIC)" $(PYTEST) tests/unit $(PYTEST_ARGS)
+
+lint: $(PLUGIN_MADE)  ## Check the code's rules and form, the layers, and the types
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(PLUGIN_MADE)  ## Bring the code into form
 	@$(BIN)/ruff check --fix-only $(CODE)
 	@$(BIN)/ruff format $(CODE)
 
 clean:  ## Remove .venv, caches and build leftovers; models/ and output/ stay
-	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find rlkd_plugin tests tools benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV_MADE):
