@@ -26,6 +26,8 @@ CONFIG := swift_configs/demo_grpo_cpu.yaml
 DEMO   := output/demo
 CPU_DTYPE := from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype; print(cpu_dtype())
 CODE   := setup.py benchmarks examples rlkd_plugin register.py tests tools
+# Files in their order, two at once: those of tests/swift take longest and come first.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # A stamp is touched when its step is through, so a failed step is done again, a done one is not.
 VENV_MADE   := $(VENV)/.made-venv
