@@ -113,7 +113,7 @@ class Run:
         ]
         return max(found, key=lambda one: one.create_time())
 
-    def marked(self) -> list[psutil.Process]:
+    def marked_processes(self) -> list[psutil.Process]:
         """Return the running processes with the run's mark."""
         found = []
         for one in psutil.process_iter():
@@ -129,7 +129,7 @@ class Run:
         start = time.monotonic()
         while time.monotonic() - start < seconds:
             self.honcho.poll()
-            if not (left := {one for one in tree if runs(one)} | set(self.marked())):
+            if not (left := {one for one in tree if runs(one)} | set(self.marked_processes())):
                 break
             time.sleep(0.1)
         return time.monotonic() - start, len(left)

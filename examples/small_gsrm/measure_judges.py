@@ -73,16 +73,17 @@ async def by_embeddings(
 def show(title: str, pairs: Sequence[Pair], verdicts: dict[str, Sequence[Verdict]]) -> None:
     """Print each judge's rates by field, and of plans and sub-problems together."""
     table = Table("judge", "field", "pairs", "accuracy", "false yes", "false no", title=title)
-    for name, said in verdicts.items():
-        told = list(zip(pairs, said, strict=True))
+    for name, answers in verdicts.items():
+        both = list(zip(pairs, answers, strict=True))
         groups = {field: (field,) for field in FIELDS}
         groups |= {"plans and questions": FIELDS[:2], "all": FIELDS}
         for group, fields in groups.items():
-            some = [one for one in told if one[0].field in fields]
+            some = [one for one in both if one[0].field in fields]
             if some:
-                one = rates(*zip(*some, strict=True))
+                one = rates([pair for pair, _ in some], [verdict for _, verdict in some])
                 shares = one.accuracy, one.false_positive, one.false_negative
-                table.add_row(name, group, str(one.pairs), *(f"{share:.1%}" for share in shares))
+                cells = [f"{share:.1%}" for share in shares]
+                table.add_row(name, group, str(one.pairs), *cells)
         table.add_section()
     Console(width=100).print(table)
 
@@ -92,8 +93,8 @@ async def judge_thresholds(chosen_on: Sequence[Pair], judge: Engine) -> dict[str
     found = await judged(chosen_on, judge)
     limits = {}
     for field in FIELDS:
-        told = [t for t in zip(chosen_on, found.verdicts, strict=True) if t[0].field == field]
-        some, verdicts = zip(*told, strict=True)
+        both = [t for t in zip(chosen_on, found.verdicts, strict=True) if t[0].field == field]
+        some, verdicts = zip(*both, strict=True)
         limits[field] = best_threshold(some, [v.probability or 0.0 for v in verdicts])
     return limits
 

@@ -80,7 +80,7 @@ def _pretty(expression: str, rng: random.Random) -> str:
 
 def _tell(problem: Problem, parts: Sequence[Part], rng: random.Random) -> str:
     """Return the steps one after another, in one of the ways in which solutions are to_digits."""
-    style = rng.choice((_lines, _lines, _paragraph, _numbered, _goals, _headings, _equations))
+    style = rng.choice((_lines, _lines, _paragraph, _numbered_lines, _goals, _headings, _equations))
     return style(parts, rng)
 
 
@@ -92,15 +92,15 @@ def _paragraph(parts: Sequence[Part], rng: random.Random) -> str:
     return " ".join(_sentence(one.text) for part in parts for one in part.calculations)
 
 
-def _numbered(parts: Sequence[Part], rng: random.Random) -> str:
+def _numbered_lines(parts: Sequence[Part], rng: random.Random) -> str:
     mark = rng.choice(("{}. ", "Step {}: ", "{}) ", "**Step {}:** "))
-    said = (" ".join(_sentence(one.text) for one in part.calculations) for part in parts)
-    return "\n".join(mark.format(number) + text for number, text in enumerate(said, start=1))
+    lines = (" ".join(_sentence(one.text) for one in part.calculations) for part in parts)
+    return "\n".join(mark.format(number) + text for number, text in enumerate(lines, start=1))
 
 
 def _goals(parts: Sequence[Part], rng: random.Random) -> str:
     """Return sentences that name the goal of a step and then compute."""
-    said = []
+    texts = []
     for number, part in enumerate(parts):
         first = rng.choice(("First, we find", "We need to find", "To start, let us get"))
         later = rng.choice(("Next, we find", "Then we calculate", "Now we need", "Now find"))
@@ -108,19 +108,19 @@ def _goals(parts: Sequence[Part], rng: random.Random) -> str:
             f"{_pretty(one.expression, rng)} = {one.value}" for one in part.calculations
         )
         join = rng.choice((": ", ". ", ".\n"))
-        said.append(f"{first if number == 0 else later} {goal(part.question)}{join}{computed}.")
-    return rng.choice(("\n", " ", "\n\n")).join(said)
+        texts.append(f"{first if number == 0 else later} {goal(part.question)}{join}{computed}.")
+    return rng.choice(("\n", " ", "\n\n")).join(texts)
 
 
 def _headings(parts: Sequence[Part], rng: random.Random) -> str:
     """Return the sub-questions, each with its equation in LaTeX."""
-    said = []
+    texts = []
     for part in parts:
         computed = " ".join(
             f"\\({_pretty(one.expression, rng)} = {one.value}\\)" for one in part.calculations
         )
-        said.append(f"**{part.question}**\n{computed}")
-    return "\n\n".join(said)
+        texts.append(f"**{part.question}**\n{computed}")
+    return "\n\n".join(texts)
 
 
 def _equations(parts: Sequence[Part], rng: random.Random) -> str:
@@ -134,26 +134,26 @@ def _equations(parts: Sequence[Part], rng: random.Random) -> str:
 
 def _think(problem: Problem, parts: Sequence[Part], rng: random.Random) -> str:
     """Return the steps as someone thinks them: with fillers, checks, restarts and detours."""
-    said = [rng.choice(_OPENINGS)]
+    texts = [rng.choice(_OPENINGS)]
     if rng.random() < 0.6:
         sentence = re.split(r"(?<=[.?!])\s+", problem.question)[0].rstrip(".?!")
-        said.append(f"The problem says: {sentence}.")
+        texts.append(f"The problem says: {sentence}.")
     for place, part in enumerate(parts):
         if rng.random() < 0.5:
-            said.append(rng.choice(_FILLERS))
+            texts.append(rng.choice(_FILLERS))
         if rng.random() < 0.35:
-            said.append(_detour(problem, parts, place, rng))
+            texts.append(_detour(problem, parts, place, rng))
         if rng.random() < 0.4:
-            said.append(f"I want to know {goal(part.question)}.")
+            texts.append(f"I want to know {goal(part.question)}.")
         for one in part.calculations:
-            told = rng.random() < 0.6
-            line = one.text if told else f"{_pretty(one.expression, rng)} = {one.value}."
-            said.append(_sentence(line))
+            is_full = rng.random() < 0.6
+            line = one.text if is_full else f"{_pretty(one.expression, rng)} = {one.value}."
+            texts.append(_sentence(line))
         if rng.random() < 0.3:
-            said.append(_check(part.calculations[-1], rng))
+            texts.append(_check(part.calculations[-1], rng))
     if rng.random() < 0.6:
-        said.append(rng.choice(_CLOSINGS))
-    lines = (f"{text}{rng.choice((' ', ' ', chr(10)))}" for text in said if text)
+        texts.append(rng.choice(_CLOSINGS))
+    lines = (f"{text}{rng.choice((' ', ' ', chr(10)))}" for text in texts if text)
     return "".join(lines).strip()
 
 

@@ -71,12 +71,12 @@ def plan(problem: Problem, parts: Sequence[Part], place: int, wording: int = 0) 
         part.calculations, [p.value for p in parts[:place]], given_numbers(problem.question)
     )
     reason = _reason(problem, parts, place)
-    said = _word(wording, place, len(parts), wanted, how, reason)
-    if part.value in _values(said):
-        said = _word(wording, place, len(parts), wanted, how, "")
-    if part.value in _values(said):
-        said = _word(wording, place, len(parts), "what this step is about", how, "")
-    return said
+    text = _word(wording, place, len(parts), wanted, how, reason)
+    if part.value in _values(text):
+        text = _word(wording, place, len(parts), wanted, how, "")
+    if part.value in _values(text):
+        text = _word(wording, place, len(parts), "what this step is about", how, "")
+    return text
 
 
 def structure(problem: Problem, parts: Sequence[Part], final: str) -> Structure:
@@ -90,12 +90,12 @@ def structure(problem: Problem, parts: Sequence[Part], final: str) -> Structure:
 
 def approach(done: Sequence[Calculation], earlier: Sequence[str], given: set[str]) -> str:
     """Return by which operations, and on what, some calculations reach their value."""
-    said: list[str] = []
+    phrases: list[str] = []
     for number, one in enumerate(done):
         before = done[number - 1].value if number else None
         phrase = _operation(one.expression, before, earlier, given)
-        said.append(phrase)
-    return ", then ".join(dict.fromkeys(said))
+        phrases.append(phrase)
+    return ", then ".join(dict.fromkeys(phrases))
 
 
 def operators(expression: str) -> list[str]:

@@ -32,7 +32,8 @@ def ship(checkpoint: Path, folder: Path) -> None:
     file = folder / "adapter_model.safetensors"
     save_file({name: w.to(torch.bfloat16).contiguous() for name, w in weights.items()}, file)
     config = json.loads((checkpoint / "adapter_config.json").read_text("utf-8"))
-    kept = {"base_model_name_or_path": BASE, **{name: config[name] for name in CONFIG_KEYS}}
+    kept = {"base_model_name_or_path": BASE}
+    kept |= {name: config[name] for name in CONFIG_KEYS}
     if isinstance(kept["target_modules"], list):
         kept["target_modules"].sort()
     (folder / "adapter_config.json").write_text(json.dumps(kept, indent=2) + "\n", "utf-8")

@@ -1,1 +1,4 @@
-"""Small models, hand-made rows and recipe overlays, with which a recipe runs on a CPU."""
+"""Shared by tests and benchmarks: small models, hand-made rows and texts, recipe overlays, runs.
+
+Together they let a recipe, a server or a job run for real on a CPU, in seconds.
+"""
