@@ -19,13 +19,13 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 from benchmarks.scripted_server import Script
 from benchmarks.scripted_server import run as run_server
+from rlkd_plugin.engines.trace import TraceRow, read_rows
 from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
 from tools.stand_ins.places import MODEL, ROOT
-from tools.stand_ins.swift_processes import free_port, swift_command
+from tools.stand_ins.swift_commands import free_port, swift_command
 
 GRPO: dict[str, object] = {
     "rlhf_type": "grpo",
@@ -53,8 +53,6 @@ GRPO: dict[str, object] = {
     "learning_rate": 1e-4,
     "add_version": False,
 }
-COMPARED = ("teacher", "student", "step_scores", "reward")
-"""Keys of a trace's row that have to be equal."""
 
 
 def train(out: Path, cache: Path, steps: int, url: str) -> str:
@@ -82,7 +80,7 @@ def train(out: Path, cache: Path, steps: int, url: str) -> str:
     return process.stdout
 
 
-def measure(name: str, folder: Path, steps: int, script: Script) -> list[dict[str, Any]]:
+def measure(name: str, folder: Path, steps: int, script: Script) -> list[TraceRow]:
     """Train beside a server, print the counts, and return the trace's rows."""
     port = free_port()
     server = multiprocessing.get_context("spawn").Process(
@@ -97,7 +95,7 @@ def measure(name: str, folder: Path, steps: int, script: Script) -> list[dict[st
     server.terminate()
     logs = [json.loads(line) for line in (out / "logging.jsonl").open()]
     rows = [row for row in logs if "rlkd/retries" in row]
-    trace = [json.loads(line) for line in (out / "rlkd_trace_rank0.jsonl").open()]
+    trace = list(read_rows(out / "rlkd_trace_rank0.jsonl"))
     print(
         f"{name}: {len(rows)} steps, {len(trace)} completions, {time.monotonic() - begin:.0f} s; "
         f"the log counts {sum(row['rlkd/requests'] for row in rows):.0f} requests and "
@@ -109,10 +107,10 @@ def measure(name: str, folder: Path, steps: int, script: Script) -> list[dict[st
     return trace
 
 
-def is_equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Compare two rows' structures, verdicts and rewards."""
-    verdicts = [[verdict["matched"] for verdict in row["verdicts"]] for row in (one, other)]
-    return verdicts[0] == verdicts[1] and all(one[name] == other[name] for name in COMPARED)
+def outcome(row: TraceRow) -> tuple[object, ...]:
+    """Return what has to be equal: structures, verdicts and rewards."""
+    verdicts = [verdict.matched for verdict in row.verdicts]
+    return row.teacher, row.student, verdicts, row.step_scores, row.reward
 
 
 def main() -> None:
@@ -133,9 +131,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         calm = measure("calm", Path(folder), options.steps, calm_script)
         chaos = measure("chaos", Path(folder), options.steps, chaos_script)
-    equal = sum(is_equal(one, other) for one, other in zip(calm, chaos, strict=True))
-    different = len({row["reward"] for row in calm})
-    mean = sum(row["reward"] for row in calm) / len(calm)
+    equal = sum(outcome(one) == outcome(other) for one, other in zip(calm, chaos, strict=True))
+    different = len({row.reward for row in calm})
+    mean = sum(row.reward or 0.0 for row in calm) / len(calm)
     print(f"{equal} of {len(calm)} completions have equal structures, verdicts and rewards")
     print(f"({different} different rewards, mean {mean:.3f})")
 

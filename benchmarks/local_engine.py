@@ -22,7 +22,7 @@ from rlkd_plugin.engines.scoring import Sample, Score
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.swift_hooks.local.local_engine import LocalEngine
 from tools.stand_ins.batch import score
-from tools.stand_ins.swift_processes import deploy
+from tools.stand_ins.swift_deploy import deploy
 
 
 def read_samples(file: Path, rows: int) -> list[Sample]:

@@ -26,7 +26,7 @@ from rlkd_plugin.rlkd_guard import runs
 from tools.stand_ins.hub_shapes import openr1
 from tools.stand_ins.places import MODEL, ROOT
 from tools.stand_ins.recipes import merge, overlay, read
-from tools.stand_ins.swift_processes import free_port
+from tools.stand_ins.swift_commands import free_port
 from tools.stand_ins.tiny_model import tiny_model
 
 MARK = "RLKD_PLACEMENT_RUN"

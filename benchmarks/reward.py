@@ -26,7 +26,7 @@ from benchmarks.scripted_server import Script
 from benchmarks.scripted_server import run as run_server
 from rlkd_plugin.engines.scoring import Sample
 from rlkd_plugin.llm_io.settings import Settings
-from tools.stand_ins.swift_processes import free_port
+from tools.stand_ins.swift_commands import free_port
 
 HEAD = """\
 | schedule | seconds | GSRM requests | judge requests | prompt tokens | generated | depth \

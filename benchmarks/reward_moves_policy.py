@@ -21,7 +21,7 @@ from statistics import fmean, stdev
 
 from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
 from tools.stand_ins.places import MODEL, ROOT
-from tools.stand_ins.swift_processes import swift_command
+from tools.stand_ins.swift_commands import swift_command
 
 PROBLEMS = ROOT / "rlkd_plugin" / "rlkd_data" / "samples" / "rlkd_demo_problems.jsonl"
 RUNS = {"seed1": (1, "rlkd_gsrm"), "seed2": (2, "rlkd_gsrm"), "control": (1, "rlkd_gsrm_shuffled")}

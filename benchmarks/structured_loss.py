@@ -18,7 +18,7 @@ import tempfile
 
 from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
 from tools.stand_ins.places import ROOT
-from tools.stand_ins.swift_processes import swift_command
+from tools.stand_ins.swift_commands import swift_command
 
 KINDS = ("plain", "meta", "solve", "mixed")
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
 from tests.support.warm_runs import Run, WarmRuns
 from tools.stand_ins.places import MODEL, ROOT
+from tools.stand_ins.swift_commands import free_port, option_words
 
 THREADS = 1
 """Threads of a process: small models gain nothing by more, and sums stay the same everywhere."""
@@ -52,22 +52,6 @@ SMALL_MODEL: dict[str, Any] = {
     "torch_dtype": cpu_dtype(),
 }
 """Options of SmolLM2-135M-Instruct, whose template ms-swift cannot tell by itself."""
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now; a process group of one rank takes one too."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
-def option_words(options: Mapping[str, Any]) -> list[str]:
-    """Return options as on a command line; a list is an option with several values."""
-    words = []
-    for name, value in options.items():
-        values = value if isinstance(value, list) else [value]
-        words.append(f"--{name}")
-        words += [str(one).lower() if isinstance(one, bool) else str(one) for one in values]
-    return words
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:

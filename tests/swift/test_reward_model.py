@@ -21,7 +21,7 @@ from tests.support.swift_run import (
     tiny_options,
 )
 from tools.stand_ins.batch import score
-from tools.stand_ins.swift_processes import deploy
+from tools.stand_ins.swift_deploy import deploy
 from tools.stand_ins.tiny_model import memorising_model
 
 PROBLEM = "P"

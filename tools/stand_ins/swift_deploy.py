@@ -1,37 +1,17 @@
-"""Starts what a measurement or a test runs beside itself: `swift` commands and `swift deploy`."""
+"""A small model behind `swift deploy`, as GSRM and judge."""
 
 import os
-import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import Settings
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
-def swift_command(name: str, options: Mapping[str, object]) -> list[str]:
-    """Return the command line of `swift NAME`; a list is an option with several values."""
-    spec = find_spec(f"swift.cli.{name}")
-    assert spec and spec.origin, f"ms-swift has no command {name}"
-    words = [sys.executable, spec.origin]
-    for option, value in options.items():
-        values = value if isinstance(value, list) else [value]
-        words.append(f"--{option}")
-        words += [str(one).lower() if isinstance(one, bool) else str(one) for one in values]
-    return words
+from tools.stand_ins.swift_commands import free_port, swift_command
 
 
 @contextmanager
