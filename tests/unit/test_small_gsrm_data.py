@@ -38,6 +38,7 @@ from rlkd_plugin.gsrm import FIELDS, Step, Structure, parse_structure
 from rlkd_plugin.gsrm.prompts import judge_prompt
 from rlkd_plugin.gsrm.texts import obvious_verdict
 from rlkd_plugin.rlkd_eval.judge_check import Pair
+from tests.support.each import check_each
 
 ROWS = [
     {
@@ -69,7 +70,7 @@ ROWS = [
 OWN = [found for number, row in enumerate(ROWS) if (found := problem(number, row))]
 SOURCE = Path(os.environ.get("SOCRATIC", "none"))
 REAL = read_problems(SOURCE) if SOURCE.is_file() else ([], [])
-PROBLEMS = [*OWN, *REAL[0], *REAL[1]]
+PROBLEMS = {f"{n}, row {one.row}": one for n, one in enumerate([*OWN, *REAL[0], *REAL[1]])}
 
 
 def known(found: ReasoningPath) -> list[str]:
@@ -154,11 +155,13 @@ def test_given_numbers_are_read_from_digits_and_words() -> None:
     assert {"3", "12", "2"} <= given_numbers("Three boxes of a dozen each, and twice as many")
 
 
-@pytest.mark.parametrize("one", PROBLEMS, ids=lambda p: str(p.row))
-def test_no_plan_gives_its_own_answer_away_in_digits(one: Problem) -> None:
-    for place, part in enumerate(one.parts):
-        for wording in range(WORDINGS):
-            assert part.value not in numbers(plan(one, one.parts, place, wording))
+def test_no_plan_gives_its_own_answer_away_in_digits() -> None:
+    def check(one: Problem) -> None:
+        for place, part in enumerate(one.parts):
+            for wording in range(WORDINGS):
+                assert part.value not in numbers(plan(one, one.parts, place, wording))
+
+    check_each(PROBLEMS, check)
 
 
 def test_a_plan_says_what_for_and_how() -> None:
@@ -172,19 +175,21 @@ def test_a_plan_says_what_for_and_how() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("one", PROBLEMS, ids=lambda p: str(p.row))
-def test_a_structure_says_what_its_path_says(one: Problem, variant: str) -> None:
-    row = pair(one, variant)
-    found = path(one, variant, random.Random(f"0 {one.row} {variant}"))
-    structure = parse_structure(row["structure"])
-    assert [step.answer for step in structure.steps] == known(found)
-    assert structure.final_answer == found.final == known(found)[-1]
-    said = numbers(re.sub(r"[^\d.,]", " ", row["reasoning_path"]).replace(". ", " "))
-    values = {value.removeprefix("-") for value in known(found)}
-    assert values <= {plain_number(n.rstrip(".,")) for n in said}
-    assert pair(one, variant) == row  # the same again
-    for step in structure.steps:
-        assert step.answer not in numbers(step.meta_reasoning)
+def test_a_structure_says_what_its_path_says(variant: str) -> None:
+    def check(one: Problem) -> None:
+        row = pair(one, variant)
+        found = path(one, variant, random.Random(f"0 {one.row} {variant}"))
+        structure = parse_structure(row["structure"])
+        assert [step.answer for step in structure.steps] == known(found)
+        assert structure.final_answer == found.final == known(found)[-1]
+        said = numbers(re.sub(r"[^\d.,]", " ", row["reasoning_path"]).replace(". ", " "))
+        values = {value.removeprefix("-") for value in known(found)}
+        assert values <= {plain_number(n.rstrip(".,")) for n in said}
+        assert pair(one, variant) == row  # the same again
+        for step in structure.steps:
+            assert step.answer not in numbers(step.meta_reasoning)
+
+    check_each(PROBLEMS, check)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -222,17 +227,19 @@ def test_thinking_paths_have_detours_that_are_no_steps() -> None:
     assert detours > 20
 
 
-@pytest.mark.parametrize("one", PROBLEMS, ids=lambda p: str(p.row))
-def test_labelled_pairs_are_balanced_and_need_a_judge(one: Problem) -> None:
-    made = list(label_pairs(one, FIELDS))
-    for field in FIELDS:
-        matches = [row["match"] for row in made if row["field"] == field]
-        assert matches == [True, False] or (matches == [] and len(one.parts) < 3)
-    for row in made:
-        assert obvious_verdict(row["field"], row["first"], row["second"]) is None
-        if row["field"] == "answer":
-            one_value, other = (numbers(row[side]) for side in ("first", "second"))
-            assert (one_value[-1] == other[-1]) == row["match"]
+def test_labelled_pairs_are_balanced_and_need_a_judge() -> None:
+    def check(one: Problem) -> None:
+        made = list(label_pairs(one, FIELDS))
+        for field in FIELDS:
+            matches = [row["match"] for row in made if row["field"] == field]
+            assert matches == [True, False] or (matches == [] and len(one.parts) < 3)
+        for row in made:
+            assert obvious_verdict(row["field"], row["first"], row["second"]) is None
+            if row["field"] == "answer":
+                one_value, other = (numbers(row[side]) for side in ("first", "second"))
+                assert (one_value[-1] == other[-1]) == row["match"]
+
+    check_each(PROBLEMS, check)
 
 
 def pairs_of(field: str, match: bool) -> list[tuple[str, str]]:
