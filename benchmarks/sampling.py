@@ -38,7 +38,7 @@ def rank(file: Path, count: int, scores: Path) -> list[list[float]]:
     kept = run_sampler(rows)
     assert len(kept) == count, f"{len(kept)} of {count} rows kept"
     assert all(row["messages"][-1]["content"] != row["rejected_response"] for row in kept)
-    rewards = [row["reward"] for row in read_rows(scores / "rlkd_sample_scores.jsonl")]
+    rewards = [row.reward or 0.0 for row in read_rows(scores / "rlkd_sample_scores.jsonl")]
     return [rewards[at : at + 4] for at in range(0, len(rewards), 5)]  # the fifth: the teacher's
 
 

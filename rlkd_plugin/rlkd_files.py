@@ -162,8 +162,8 @@ def json_object(line: bytes) -> dict[str, Any]:
     return value
 
 
-def json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any] | FormatError]]:
-    """Yield each line's number, from 1, with its object, or with the error of a broken line.
+def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield each line with its number, from 1, and without its end.
 
     Blank lines are skipped, and so is a byte order mark. One line at a time is in memory.
     """
@@ -172,12 +172,17 @@ def json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any] | FormatError]]
             line = line.rstrip(b"\r\n")
             if number == 1:
                 line = line.removeprefix(BYTE_ORDER_MARK)
-            if not line.strip():
-                continue
-            try:
-                yield number, json_object(line)
-            except FormatError as error:
-                yield number, error
+            if line.strip():
+                yield number, line
+
+
+def json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any] | FormatError]]:
+    """Yield the number of each of `numbered_lines` with its object, or with the error in it."""
+    for number, line in numbered_lines(file):
+        try:
+            yield number, json_object(line)
+        except FormatError as error:
+            yield number, error
 
 
 def strict_json_lines(file: Path) -> Iterator[dict[str, Any]]:

@@ -1,10 +1,15 @@
-"""The trace: one JSON line a completion, with all that is needed to compute its reward again."""
+"""The trace: one JSON line a completion, with all that is needed to compute its reward again.
+
+`TraceRow` is the one schema, of the rewards that write lines and of the report that reads them. A
+line of another version is read too: unknown keys are skipped, absent ones have defaults.
+"""
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.engines.scoring import Score
@@ -16,34 +21,99 @@ from rlkd_plugin.gsrm import (
     StructuredReward,
     structured_reward,
 )
+from rlkd_plugin.rlkd_files import append_lines, numbered_lines
 
 VERSION = 1
 
 
-def trace_row(score: Score, reward: float | None, **about: Any) -> dict[str, Any]:
-    """Return the trace line of one completion; `about` says which completion it is."""
-    return {
-        "version": VERSION,
-        **about,
-        "teacher": _side(score.teacher),
-        "student": _side(score.student),
-        "verdicts": [
-            {
-                "number": question.number,
-                "field": question.field,
-                "matched": verdict.matched,
-                "probability": verdict.probability,
-                "source": verdict.source,
-            }
+class Side(msgspec.Struct, frozen=True):
+    """A teacher's or student's structure; `steps` hold meta-reasoning, sub-problem, answer."""
+
+    status: str = "ok"
+    clipped: bool = False
+    steps: tuple[tuple[str, str, str], ...] = ()
+    final_answer: str = ""
+
+
+class VerdictRow(msgspec.Struct, frozen=True):
+    """The answer to one Match of Algorithm 1; `field` and `source` as `engines.base` names them."""
+
+    number: int
+    field: str
+    matched: bool
+    probability: float | None = None
+    source: str = ""
+
+
+class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One completion and how its reward came about.
+
+    Attributes:
+        version: of the format.
+        step: optimizer steps before the completion, None where it is of no training.
+        prompt_id: ms-swift's, None where it gives none.
+        request_id: ms-swift's, None where it gives none.
+        cut_off: whether the completion ended at the length limit.
+        problem: of a candidate of `swift sample`.
+        completion: text of a candidate of `swift sample`.
+        is_ground_truth: whether a candidate of `swift sample` is the teacher's path.
+        teacher: S^t.
+        student: S^s.
+        verdicts: in the order in which Algorithm 1 asks for them.
+        step_scores: v of each step reached.
+        total: r.
+        reward: r on the run's scale; None where the teacher has no structure.
+    """
+
+    version: int = VERSION
+    step: int | None = None
+    prompt_id: str | int | None = None
+    request_id: str | int | None = None
+    cut_off: bool = False
+    problem: str = ""
+    completion: str = ""
+    is_ground_truth: bool = False
+    teacher: Side
+    student: Side
+    verdicts: tuple[VerdictRow, ...] = ()
+    step_scores: tuple[float, ...] = ()
+    total: float = 0.0
+    reward: float | None = None
+
+
+_decoder = msgspec.json.Decoder(TraceRow)
+_encoder = msgspec.json.Encoder()
+
+
+def trace_row(score: Score, reward: float | None, **about: Any) -> TraceRow:
+    """Return the trace line of one completion.
+
+    Args:
+        score: of the completion.
+        reward: that ms-swift gets.
+        **about: fields of `TraceRow` that say which completion it is.
+    """
+    return TraceRow(
+        teacher=_side(score.teacher),
+        student=_side(score.student),
+        verdicts=tuple(
+            VerdictRow(
+                question.number,
+                question.field,
+                verdict.matched,
+                verdict.probability,
+                verdict.source,
+            )
             for question, verdict in score.verdicts
-        ],
-        "step_scores": list(score.reward.steps) if score.reward else [],
-        "total": score.reward.total if score.reward else 0.0,
-        "reward": reward,
-    }
+        ),
+        step_scores=score.reward.steps if score.reward else (),
+        total=score.reward.total if score.reward else 0.0,
+        reward=reward,
+        **about,
+    )
 
 
-def replay(row: Mapping[str, Any]) -> StructuredReward | None:
+def replay(row: TraceRow) -> StructuredReward | None:
     """Compute a trace line's reward again, by Algorithm 1 from its structures and verdicts.
 
     Returns:
@@ -52,17 +122,19 @@ def replay(row: Mapping[str, Any]) -> StructuredReward | None:
     Raises:
         FormatError: if the verdicts are not exactly those that Algorithm 1 asks for.
     """
-    sides = [row[side]["steps"] for side in ("teacher", "student")]
-    if not all(sides):
+    if not (row.teacher.steps and row.student.steps):
         return None
-    teacher, student = (Structure(tuple(Step(*step) for step in steps)) for steps in sides)
-    verdicts = iter(row["verdicts"])
+    teacher, student = (
+        Structure(tuple(Step(*step) for step in side.steps)) for side in (row.teacher, row.student)
+    )
+    verdicts = iter(row.verdicts)
 
     def match(field: Field, teacher_text: str, student_text: str) -> bool:
-        verdict = next(verdicts, {"field": "nothing more"})
-        if verdict["field"] != field:
-            raise FormatError(f"the trace has a verdict on {verdict['field']} instead of {field}")
-        return bool(verdict["matched"])
+        verdict = next(verdicts, None)
+        if verdict is None or verdict.field != field:
+            found = verdict.field if verdict else "nothing more"
+            raise FormatError(f"the trace has a verdict on {found} instead of {field}")
+        return verdict.matched
 
     reward = structured_reward(teacher, student, match)
     if (left := next(verdicts, None)) is not None:
@@ -70,36 +142,41 @@ def replay(row: Mapping[str, Any]) -> StructuredReward | None:
     return reward
 
 
-def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def append_rows(file: Path, rows: Iterable[TraceRow]) -> None:
     """Append whole lines to a trace in one write; half a line that a kill left stays apart."""
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        if file.seek(0, os.SEEK_END):
-            file.seek(-1, os.SEEK_END)
-            lines = lines if file.read(1) == b"\n" else "\n" + lines
-        file.write(lines.encode("utf-8", errors="replace"))
+    append_lines(file, b"".join(map(_line, rows)))
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a trace; what a kill left of a line is left out."""
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                yield row
+def read_rows(file: Path) -> Iterator[TraceRow]:
+    """Yield the lines of a trace; a line that a kill cut off is skipped."""
+    for _, line in numbered_lines(file):
+        if (row := parse_row(line)) is not None:
+            yield row
 
 
-def _side(decomposition: Decomposition) -> dict[str, Any]:
+def parse_row(line: bytes) -> TraceRow | None:
+    """Return a line of a trace, or None for what is none."""
+    try:
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _line(row: TraceRow) -> bytes:
+    try:
+        return _encoder.encode(row) + b"\n"
+    except UnicodeEncodeError:  # half a surrogate pair, which a model's reply may hold
+        text = json.dumps(msgspec.to_builtins(row), ensure_ascii=False)
+        return text.encode("utf-8", errors="replace") + b"\n"
+
+
+def _side(decomposition: Decomposition) -> Side:
     structure = decomposition.structure
-    return {
-        "status": decomposition.status,
-        "clipped": decomposition.clipped,
-        "steps": [[s.meta_reasoning, s.sub_problem, s.answer] for s in structure.steps]
+    return Side(
+        decomposition.status,
+        decomposition.clipped,
+        tuple((s.meta_reasoning, s.sub_problem, s.answer) for s in structure.steps)
         if structure
-        else [],
-        "final_answer": structure.final_answer if structure else "",
-    }
+        else (),
+        structure.final_answer if structure else "",
+    )

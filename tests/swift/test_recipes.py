@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rlkd_plugin.engines.trace import replay
+from rlkd_plugin.engines.trace import read_rows, replay
 from tests.support.loopback import GSRM, JUDGE, Loopback
 from tests.support.swift_run import LONGEST_RUN, environment, rows, run_script, steps_logged
 from tools.stand_ins import recipes
@@ -104,11 +104,11 @@ def test_rl_with_the_structure_reward(
     for line in logged:
         expected = sum(weight * line[reward] for reward, weight in REWARDS.items())
         assert line["reward"] == pytest.approx(expected, abs=1e-3)
-    traced = [row for n in range(ranks) for row in rows(out / f"rlkd_trace_rank{n}.jsonl")]
+    traced = [row for n in range(ranks) for row in read_rows(out / f"rlkd_trace_rank{n}.jsonl")]
     assert len(traced) == 2 * 8 * ranks  # per-device batch 2 x accumulation 4
     for row in traced:
         again = replay(row)
-        assert (again.total if again else 0.0) == row["reward"]
+        assert (again.total if again else 0.0) == row.reward
     assert (out / "checkpoint-2").is_dir()
 
 

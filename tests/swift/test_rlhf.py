@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlkd_plugin.engines.trace import replay
+from rlkd_plugin.engines.trace import read_rows, replay
 from tests.support.swift_run import (
     grpo,
     grpo_options,
@@ -72,20 +72,20 @@ def test_every_step_logs_every_metric(relative_run: tuple[Path, str]) -> None:
 
 def test_the_logged_reward_is_the_traced_one(relative_run: tuple[Path, str]) -> None:
     """ms-swift's own mean of our reward equals the mean of the trace's rewards, step by step."""
-    trace = rows(relative_run[0] / "rlkd_trace_rank0.jsonl")
+    trace = list(read_rows(relative_run[0] / "rlkd_trace_rank0.jsonl"))
     assert len(trace) == 8
     for step, line in enumerate(steps_logged(relative_run[0])):
-        traced = [row["reward"] for row in trace if row["step"] == step]
+        traced = [row.reward or 0.0 for row in trace if row.step == step]
         assert line["rewards/RlkdGsrm/mean"] == pytest.approx(sum(traced) / 4, abs=1e-6)
         assert line["rlkd/structure_reward"] == pytest.approx(sum(traced) / 4, abs=1e-6)
 
 
 def test_the_trace_replays_to_the_same_rewards(relative_run: tuple[Path, str]) -> None:
     """Algorithm 1 over the trace's structures and verdicts gives every reward back."""
-    for row in rows(relative_run[0] / "rlkd_trace_rank0.jsonl"):
+    for row in read_rows(relative_run[0] / "rlkd_trace_rank0.jsonl"):
         again = replay(row)
-        assert (again.total if again else 0.0) == row["reward"]
-        assert list(again.steps if again else ()) == row["step_scores"]
+        assert (again.total if again else 0.0) == row.reward
+        assert (again.steps if again else ()) == row.step_scores
 
 
 def test_the_log_says_that_the_rules_engine_is_a_stand_in(relative_run: tuple[Path, str]) -> None:

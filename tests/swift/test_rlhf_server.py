@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from rlkd_plugin.engines.trace import replay
+from rlkd_plugin.engines.trace import read_rows, replay
 from tests.support.loopback import GSRM, JUDGE, Loopback
-from tests.support.swift_run import grpo, rows, steps_logged, tiny_options
+from tests.support.swift_run import grpo, steps_logged, tiny_options
 
 
 def environment(server: Loopback, cache: Path) -> dict[str, str]:
@@ -30,16 +30,16 @@ def test_a_run_is_trained_on_the_servers_verdicts(
     out = tmp_path / "run"
     env = environment(loopback, tmp_path / "cache")
     grpo(out, dataset="rlkd/demo#1", env=env, **tiny_options(tiny))
-    trace = rows(out / "rlkd_trace_rank0.jsonl")
+    trace = list(read_rows(out / "rlkd_trace_rank0.jsonl"))
     assert len(trace) == 8
     for row in trace:
         again = replay(row)
-        assert (again.total if again else 0.0) == row["reward"]
+        assert (again.total if again else 0.0) == row.reward
     logged = steps_logged(out)
     probes = 2  # one request an endpoint before the training
     assert sum(line["rlkd/requests"] for line in logged) == len(loopback.asked) - probes
     # two steps on one problem: its teacher is asked about once, and then read from the disk
-    teacher = trace[0]["teacher"]["steps"][0][0].removeprefix("plan to ")
+    teacher = trace[0].teacher.steps[0][0].removeprefix("plan to ")
     asks = [ask for ask in loopback.of("gsrm") if ask.content("reasoning path").startswith(teacher)]
     assert len(asks) == 1
     assert len(list((tmp_path / "cache").rglob("*.json"))) == 1

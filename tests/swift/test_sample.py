@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rlkd_plugin.engines.trace import replay
+from rlkd_plugin.engines.trace import read_rows, replay
 from tests.support.swift_run import (
     ONE_STEP_A_LINE,
     PLUGIN,
@@ -57,13 +57,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_candidate_has_its_score_and_steps(run: Path) -> None:
     """Three samples and the ground truth a problem, each with all that made its score."""
-    traced = rows(run / "rlkd_sample_scores.jsonl")
-    assert Counter(row["problem"] for row in traced) == dict.fromkeys(PROBLEMS, 4)
+    traced = list(read_rows(run / "rlkd_sample_scores.jsonl"))
+    assert Counter(row.problem for row in traced) == dict.fromkeys(PROBLEMS, 4)
     for row in traced:
         again = replay(row)
-        assert row["reward"] == (again.total if again else 0.0)
+        assert row.reward == (again.total if again else 0.0)
     for last in traced[3::4]:
-        assert last["is_ground_truth"] and last["reward"] == len(last["teacher"]["steps"])
+        assert last.is_ground_truth and last.reward == len(last.teacher.steps)
 
 
 def test_the_rows_are_those_of_sft_and_of_preference_training(run: Path) -> None:

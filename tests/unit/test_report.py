@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from rlkd_plugin.rlkd_eval.report.trace_row import disagreement, explain, parse_row, why_ended
 from typer.testing import CliRunner
 
+from rlkd_plugin.engines.trace import parse_row
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_cli import app
 from rlkd_plugin.rlkd_eval.report import trace_sample
@@ -22,6 +22,7 @@ from rlkd_plugin.rlkd_eval.report.results import DIVERSITY, EVALUATION, Evaluati
 from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
 from rlkd_plugin.rlkd_eval.report.tables import Cell, table_1
 from rlkd_plugin.rlkd_eval.report.trace_sample import TraceSample, sample_traces
+from rlkd_plugin.rlkd_eval.report.walk_ends import disagreement, explain, why_ended
 from tests.support.report_folders import (
     diversity,
     evaluation,

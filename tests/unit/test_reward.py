@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from swift.metrics import MeanMetric
 
-from rlkd_plugin.engines.trace import replay
+from rlkd_plugin.engines.trace import TraceRow, read_rows, replay
 from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.swift_hooks.rewards import metrics
 from rlkd_plugin.swift_hooks.rewards.grpo_reward import RlkdGsrm
@@ -70,10 +70,9 @@ def prompts(count: int, **other: Any) -> dict[str, Any]:
     )
 
 
-def trace_rows(folder: Path) -> list[dict[str, Any]]:
+def trace_rows(folder: Path) -> list[TraceRow]:
     """Return the lines of rank 0's trace."""
-    text = (folder / "rlkd_trace_rank0.jsonl").read_bytes().decode("utf-8")
-    return [json.loads(line) for line in text.split("\n") if line]
+    return list(read_rows(folder / "rlkd_trace_rank0.jsonl"))
 
 
 # --- what ms-swift relies on ---
@@ -480,7 +479,7 @@ def test_too_many_refused_texts_stop_the_run(servers: Loopback, tmp_path: Path) 
     with pytest.raises(EndpointError, match=r"2 of 3 questions.*5%"):
         # two refused decompositions; the third path has no reasoning, and no verdict is asked
         rewards("poison 1", "poison 2", "...", reward=reward)
-    assert [row["student"]["status"] for row in trace_rows(tmp_path)] == [
+    assert [row.student.status for row in trace_rows(tmp_path)] == [
         "refused",
         "refused",
         "undecomposable",
@@ -505,12 +504,12 @@ def test_the_trace_replays_to_the_rewards(servers: Loopback, tmp_path: Path) -> 
         is_truncated=[False, True, False, False, None],
     )
     lines = trace_rows(tmp_path)
-    assert [line["reward"] for line in lines] == got
+    assert [line.reward for line in lines] == got
     replayed = [replay(line) for line in lines]
     assert [r.total if r else 0.0 for r in replayed] == got
-    assert [line["request_id"] for line in lines] == list("abcde")
-    assert {(line["step"], line["prompt_id"]) for line in lines} == {(7, "p")}
-    assert [line["cut_off"] for line in lines] == [False, True, False, False, False]
+    assert [line.request_id for line in lines] == list("abcde")
+    assert {(line.step, line.prompt_id) for line in lines} == {(7, "p")}
+    assert [line.cut_off for line in lines] == [False, True, False, False, False]
 
 
 @pytest.mark.usefixtures("rules")
@@ -519,7 +518,7 @@ def test_batches_are_appended_to_the_trace(tmp_path: Path) -> None:
     reward = RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path)))
     rewards(TEACHER, "", reward=reward)
     rewards(TEACHER, reward=reward)
-    assert [line["reward"] for line in trace_rows(tmp_path)] == [2.0, 0.0, 2.0]
+    assert [line.reward for line in trace_rows(tmp_path)] == [2.0, 0.0, 2.0]
 
 
 @pytest.mark.usefixtures("rules")
@@ -556,7 +555,7 @@ def test_lone_surrogates_do_not_break_the_trace(servers: Loopback, tmp_path: Pat
     servers.always("gsrm", said(STRUCTURE.replace("count", "count \ud800")))
     got = rewards("a \udfff", TEACHER, reward=RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path))))
     lines = trace_rows(tmp_path)
-    assert [line["reward"] for line in lines] == got == [1.0, 1.0]
+    assert [line.reward for line in lines] == got == [1.0, 1.0]
     assert [replay(line).total for line in lines] == got
 
 
@@ -566,8 +565,7 @@ def test_line_separators_do_not_break_the_trace(servers: Loopback, tmp_path: Pat
     servers.always("gsrm", said(odd))
     got = rewards("a", "b", reward=RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path))))
     with (tmp_path / "rlkd_trace_rank0.jsonl").open(encoding="utf-8") as file:
-        lines = [json.loads(line) for line in file]
-    assert [line["reward"] for line in lines] == got == [1.0, 1.0]
+        assert [json.loads(line)["reward"] for line in file] == got == [1.0, 1.0]
 
 
 @pytest.mark.usefixtures("rules")

@@ -3,15 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rlkd_plugin.engines.trace import Side, TraceRow
 from rlkd_plugin.rlkd_eval.report.curves import printable
 from rlkd_plugin.rlkd_eval.report.sources import Source
-from rlkd_plugin.rlkd_eval.report.trace_row import (
-    Side,
-    TraceRow,
-    disagreement,
-    explain,
-    why_ended,
-)
+from rlkd_plugin.rlkd_eval.report.walk_ends import disagreement, explain, why_ended
 
 
 def alignment(sources: Sequence[Source]) -> list[dict[str, Any]]:

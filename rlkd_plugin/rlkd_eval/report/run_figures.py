@@ -7,7 +7,7 @@ from rlkd_plugin.rlkd_eval.phase_log import PHASE_NAMES, phase_starts
 from rlkd_plugin.rlkd_eval.report.charts import Chart, bar_chart, line_chart
 from rlkd_plugin.rlkd_eval.report.curves import Line
 from rlkd_plugin.rlkd_eval.report.sources import COSTS, SHARES, Source
-from rlkd_plugin.rlkd_eval.report.trace_row import ENDINGS, Why
+from rlkd_plugin.rlkd_eval.report.walk_ends import ENDINGS, Why
 
 BARS = 20  # of the chart of endings; more steps share a bar
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rlkd_plugin.engines.trace import VERSION
-from rlkd_plugin.rlkd_eval.report.trace_row import TraceRow, Why, parse_row, why_ended
+from rlkd_plugin.engines.trace import VERSION, TraceRow, parse_row
+from rlkd_plugin.rlkd_eval.report.walk_ends import Why, why_ended
 
 MOST_ROWS = 1000  # of all runs together: some seconds to load on a phone, and enough to look at
 MOST_BYTES = 8 << 20  # of their lines, where texts are long

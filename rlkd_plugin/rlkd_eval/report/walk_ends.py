@@ -1,15 +1,8 @@
-"""One line of a trace as the report reads it, and why its walk through the steps ended.
+"""Why the walk of Algorithm 1 through a completion's steps ended, as its trace line tells."""
 
-The opposite of `engines.trace`, and more lenient: what another version added is passed over, what
-it lacked gets a default.
-"""
-
-from dataclasses import asdict, dataclass
 from typing import Literal
 
-import msgspec
-
-from rlkd_plugin.engines.trace import replay
+from rlkd_plugin.engines.trace import TraceRow, VerdictRow, replay
 from rlkd_plugin.gsrm import FormatError
 
 Why = Literal[
@@ -32,55 +25,6 @@ ENDINGS: dict[Why, str] = {
     "unclear": "the line does not tell",
 }
 """Why a walk can end, from the best ending on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """A teacher's or student's structure; `steps` hold meta-reasoning, sub-problem, answer."""
-
-    status: str = "ok"
-    clipped: bool = False
-    steps: tuple[tuple[str, str, str], ...] = ()
-    final_answer: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class VerdictRow:
-    """The answer to one Match of Algorithm 1."""
-
-    number: int
-    field: str
-    matched: bool
-    probability: float | None = None
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TraceRow:
-    """One completion; `step` counts the optimizer steps before it, None where none was known."""
-
-    teacher: Side
-    student: Side
-    verdicts: tuple[VerdictRow, ...] = ()
-    step_scores: tuple[float, ...] = ()
-    total: float = 0.0
-    reward: float | None = None
-    version: int = 1
-    step: int | None = None
-    prompt_id: str | int | None = None
-    cut_off: bool = False
-    problem: str = ""
-
-
-_decoder = msgspec.json.Decoder(TraceRow)
-
-
-def parse_row(line: bytes) -> TraceRow | None:
-    """Return a line of a trace, or None for what is none."""
-    try:
-        return _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 def why_ended(row: TraceRow) -> Why:
@@ -123,7 +67,7 @@ def explain(row: TraceRow) -> str:
 def disagreement(row: TraceRow) -> str:
     """Return what is wrong where Algorithm 1, run again, does not give the line's reward."""
     try:
-        reward = replay(asdict(row))
+        reward = replay(row)
     except FormatError as error:
         return str(error)
     if reward is not None and reward.total != row.total:
