@@ -15,8 +15,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
+import msgspec
+
+from rlkd_plugin.engines.trace import Side, TraceRow, VerdictRow, append_rows
+from rlkd_plugin.gsrm import FIELDS
 from tools.stand_ins.places import ROOT
 
 WORDS = "sum of both sides divides the area by its length so that what is left has a root".split()
@@ -28,42 +31,39 @@ def text(draw: random.Random, words: int) -> str:
     return " ".join(draw.choices(WORDS, k=words))
 
 
-def side(draw: random.Random) -> dict[str, Any]:
-    """Return a teacher's or student's structure, as a trace has it."""
+def side(draw: random.Random) -> Side:
+    """Return a teacher's or student's structure."""
     steps = [
-        [text(draw, 12), f"{text(draw, 10)}?", str(draw.randrange(1000))]
+        (text(draw, 12), f"{text(draw, 10)}?", str(draw.randrange(1000)))
         for _ in range(draw.randint(3, 12))
     ]
-    return {"status": "ok", "clipped": False, "steps": steps, "final_answer": steps[-1][2]}
+    return Side(steps=tuple(steps), final_answer=steps[-1][2])
 
 
-def completion(draw: random.Random, step: int) -> dict[str, Any]:
-    """Return a line of a trace; its walk matches some steps and then ends."""
+def completion(draw: random.Random) -> TraceRow:
+    """Return a row of a trace; its walk matches some steps and then ends."""
     teacher, student = side(draw), side(draw)
-    common = min(len(teacher["steps"]), len(student["steps"]))
+    common = min(len(teacher.steps), len(student.steps))
     reached = draw.randint(0, common)
-    asked = [
-        (number, field)
+    verdicts = [
+        VerdictRow(number, field, True, 0.93, "logprob")
         for number in range(1, reached + 1)
-        for field in ("meta_reasoning", "sub_problem", "answer")
+        for field in FIELDS
     ]
-    verdicts = [(number, field, True) for number, field in asked]
-    verdicts += [(reached + 1, "meta_reasoning", False)] if reached < common else []
-    names = ("number", "field", "matched")
-    about = {"probability": 0.93, "source": "logprob"}
-    return {
-        "version": 1,
-        "step": step,
-        "prompt_id": f"prompt_{step}",
-        "request_id": "r",
-        "cut_off": False,
-        "teacher": teacher,
-        "student": student,
-        "verdicts": [dict(zip(names, verdict, strict=True)) | about for verdict in verdicts],
-        "step_scores": [1.0] * reached + [0.0] * (reached < common),
-        "total": float(reached),
-        "reward": float(reached),
-    }
+    scores = [1.0] * reached
+    if reached < common:
+        verdicts.append(VerdictRow(reached + 1, "meta_reasoning", False, 0.93, "logprob"))
+        scores.append(0.0)
+    return TraceRow(
+        prompt_id="prompt",
+        request_id="r",
+        teacher=teacher,
+        student=student,
+        verdicts=tuple(verdicts),
+        step_scores=tuple(scores),
+        total=float(reached),
+        reward=float(reached),
+    )
 
 
 def write_run(folder: Path, megabytes: int, steps: int) -> int:
@@ -73,14 +73,16 @@ def write_run(folder: Path, megabytes: int, steps: int) -> int:
         for step in range(1, steps + 1):
             about = {"reward": draw.random(), "global_step/max_steps": f"{step}/{steps}"}
             log.write(json.dumps(about) + "\n")
-    # some hundred different lines are enough: they are parsed one by one all the same
-    kinds = [completion(draw, 0) for _ in range(500)]
-    written = lines = 0
-    with (folder / "rlkd_trace_rank0.jsonl").open("wb") as trace:
-        while written < megabytes << 20:
-            row = draw.choice(kinds) | {"step": int(steps * written / (megabytes << 20))}
-            written += trace.write(json.dumps(row).encode() + b"\n")
-            lines += 1
+    # some hundred different rows are enough: they are parsed one by one all the same
+    kinds = [completion(draw) for _ in range(500)]
+    trace = folder / "rlkd_trace_rank0.jsonl"
+    trace.touch()
+    lines = 0
+    while (size := trace.stat().st_size) < megabytes << 20:
+        step = int(steps * size / (megabytes << 20))
+        rows = [msgspec.structs.replace(draw.choice(kinds), step=step) for _ in range(16)]
+        append_rows(trace, rows)
+        lines += len(rows)
     return lines
 
 
