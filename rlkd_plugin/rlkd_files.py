@@ -35,10 +35,9 @@ def open_whole(file: Path) -> Iterator[BinaryIO]:
         with part.open("wb") as content:
             yield content
         publish(part, file)
-    except BaseException:
-        with suppress(OSError):
+    finally:
+        with suppress(OSError):  # it has its new name, or could not even be created
             part.unlink()
-        raise
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
