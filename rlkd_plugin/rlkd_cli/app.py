@@ -29,6 +29,8 @@ class Commands(TyperGroup):
         """Run a command; where it raises an error of ours, print it and exit with code 1."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # as in `rlkd recipes | head`: click ends without a word
         except (RlkdError, OSError) as error:
             typer.echo(f"rlkd: {error}", err=True)
             raise typer.Exit(1) from None
