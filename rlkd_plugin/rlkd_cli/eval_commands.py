@@ -56,18 +56,18 @@ def evaluate(
     from rlkd_plugin.llm_io.model_server import ServedModel, model_server
     from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
     from rlkd_plugin.rlkd_cli.tables.eval_table import show_results
-    from rlkd_plugin.rlkd_eval.evaluation import (
+    from rlkd_plugin.rlkd_eval.evaluation import Server, evaluate_set
+    from rlkd_plugin.rlkd_eval.evaluation_plan import (
+        EvaluationJob,
         Sampling,
-        Server,
-        begun_evaluation,
-        evaluate_set,
         prepare_evaluation,
+        resume_evaluation,
         subject_of,
     )
 
     _check_server(url, model, key_env, rescore)
     if rescore:
-        subject, drawn, names = begun_evaluation(out)
+        job = resume_evaluation(out)
     else:
         names = [name.strip() for name in sets.split(",") if name.strip()]
         counts = {name: int(count) for name, count in _read_pairs(samples, "--samples")}
@@ -76,12 +76,13 @@ def evaluate(
         )
         subject = subject_of(label, model or f"{served} at {url}", adapter, run)
         files = {name: Path(file) for name, file in _read_pairs(data, "--data")}
-        prepare_evaluation(out, subject, drawn, names, files)
+        job = EvaluationJob(out, subject, drawn, names)
+        prepare_evaluation(job, files)
     there = nullcontext(ServedModel(url, served)) if rescore or url else None
     with there or model_server(model, adapter, server_options, out / "server.log") as found:
         server = None if rescore else Server(found.url, found.name, key_env)
-        for name in names:
-            evaluate_set(out, name, subject, drawn, server, concurrency)
+        for name in job.names:
+            evaluate_set(job, name, server, concurrency)
     show_results([out], wide_console())
 
 
@@ -125,17 +126,14 @@ def diversity(
     from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
     from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
     from rlkd_plugin.rlkd_data.embedder import choose_embedder
-    from rlkd_plugin.rlkd_eval.diversity_job import (
-        Drawing,
-        draw_all,
-        engine_name,
-        measure_all,
-    )
+    from rlkd_plugin.rlkd_eval.diversity_job import draw_all, engine_name, measure_all
+    from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob, Drawing
     from rlkd_plugin.rlkd_eval.kept_files import keep_plan
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
     settings = load_settings()
     drawing = Drawing(samples, temperature, max_tokens, _system_prompt(system), count, seed)
+    job = DiversityJob(out, rows, drawing, label or out.name)
     embedder = choose_embedder(settings, embed_model)
     student = {"model": model or settings.student_model, "adapter": adapter}
     keep_plan(out, {**student, **vars(drawing), "engine": engine_name(settings)})
@@ -145,10 +143,9 @@ def diversity(
         if found:
             update = {"student_base_url": (found.url,), "student_model": found.name}
             student_settings = settings.model_copy(update=update)
-        asyncio.run(draw_all(out, rows, drawing, student_settings))
+        asyncio.run(draw_all(job, student_settings))
     engine, _ = choose_engine(settings, ["GSRM"])
-    label = label or out.name
-    asyncio.run(measure_all(out, rows, drawing, label, engine, embedder, settings.concurrency))
+    asyncio.run(measure_all(job, engine, embedder, settings.concurrency))
     show_diversity([out], wide_console())
 
 

@@ -12,13 +12,13 @@ class Benchmark:
     """A test set.
 
     Attributes:
-        title: as tables name it.
-        evalscope: the name of its adapter, which has the prompt, the data set's id and the scoring.
-        file: the name of a local copy in a folder, by which its split is told.
+        title: name in tables.
+        evalscope: name of its adapter, which has the prompt, the data set's id and the scoring.
+        file: name of a local copy, which tells its split.
         needs: columns of a local copy.
         samples: m, responses to each problem.
-        ks: of the pass@k that the paper reports.
-        options: of the adapter, that are not its defaults.
+        ks: values of k for which the paper reports pass@k.
+        options: options of the adapter that are not its defaults.
         local: more of them for a local copy, which has no subset but `default`.
     """
 
@@ -34,30 +34,47 @@ class Benchmark:
 
 BENCHMARKS = {
     "aime24": Benchmark(
-        *("AIME24", "aime24", "test.jsonl", ("problem", "answer")),
-        *(64, (4, 8, 16, 32, 64)),
+        title="AIME24",
+        evalscope="aime24",
+        file="test.jsonl",
+        needs=("problem", "answer"),
+        samples=64,
+        ks=(4, 8, 16, 32, 64),
     ),
     "math500": Benchmark(
-        *("MATH-500", "math_500", "test.jsonl"),
+        title="MATH-500",
+        evalscope="math_500",
+        file="test.jsonl",
         needs=("problem", "answer", "level", "unique_id", "solution"),
         samples=4,
         ks=(4,),
     ),
     "gpqa_diamond": Benchmark(
-        *("GPQA-Diamond", "gpqa_diamond", "train.jsonl"),
-        needs=("Question", "Correct Answer", *(f"Incorrect Answer {n}" for n in (1, 2, 3))),
+        title="GPQA-Diamond",
+        evalscope="gpqa_diamond",
+        file="train.jsonl",
+        needs=(
+            "Question",
+            "Correct Answer",
+            "Incorrect Answer 1",
+            "Incorrect Answer 2",
+            "Incorrect Answer 3",
+        ),
         samples=8,
         ks=(4, 8),
     ),
     "gsm8k": Benchmark(
-        *("GSM8K", "gsm8k", "test.jsonl", ("question", "answer")),
+        title="GSM8K",
+        evalscope="gsm8k",
+        file="test.jsonl",
+        needs=("question", "answer"),
         samples=8,
         ks=(4, 8),
         options={"few_shot_num": 0},
         local={"subset_list": ["default"]},
     ),
 }
-"""By our names. m is the paper's: 64 for AIME, 4 for MATH-500, 8 for GPQA."""
+"""The test sets by our names. m is the paper's: 64 for AIME, 4 for MATH-500, 8 for GPQA."""
 
 
 def benchmark(name: str) -> Benchmark:

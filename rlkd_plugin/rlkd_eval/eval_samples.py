@@ -1,29 +1,26 @@
-"""The samples of an evaluation, a line each in `samples/SET.jsonl`, and the scores made of them."""
+"""The samples of an evaluation, a line each in `samples/SET.jsonl`, and their scores."""
 
-import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.rlkd_eval.benchmarks import Benchmark, benchmark
-from rlkd_plugin.rlkd_eval.kept_files import replace
+from rlkd_plugin.rlkd_eval.benchmarks import benchmark
 from rlkd_plugin.rlkd_eval.pass_at_k import any_of_k, interval, pass_at_1, unbiased_pass_at_k
-from rlkd_plugin.rlkd_files import json_line
+from rlkd_plugin.rlkd_eval.results import Interval, PassAtK, SetResult
+from rlkd_plugin.rlkd_files import cut_half_line, json_line, strict_json_lines, write_whole
 
 CUT_OFF = ("max_tokens", "length")
-"""Reasons for a response's end that mean its limit; evalscope's name and the servers'."""
+"""Stop reasons of a response at its limit: evalscope's name and the servers'."""
 REFUSED = ("model_length",)
-"""evalscope's, for a server that says that prompt and limit are too long for its context."""
+"""evalscope's stop reason where prompt and limit are too long for the server's context."""
 
 
 def repair(work: Path) -> None:
-    """Cut off what a kill left of a last line in evalscope's files: it appends to it otherwise."""
+    """Remove half a last line, which a kill leaves, from evalscope's files: it appends to them."""
     for file in work.glob("*/model/*.jsonl"):
-        content = file.read_bytes()
-        if not content.endswith(b"\n"):
-            replace(file, content[: content.rfind(b"\n") + 1])
+        with file.open("rb+") as lines:
+            cut_half_line(lines)
 
 
 def keep_samples(work: Path, file: Path, runs: int) -> None:
@@ -40,7 +37,7 @@ def keep_samples(work: Path, file: Path, runs: int) -> None:
     drawn = {
         (path.stem, row["index"]): (row["model_output"].get("choices") or [{}])[0]
         for path in sorted((work / "predictions" / "model").glob("*.jsonl"))
-        for row in _lines(path)
+        for row in strict_json_lines(path)
     }
     if full := [place for place, one in drawn.items() if one.get("stop_reason") in REFUSED]:
         raise RlkdError(
@@ -51,19 +48,14 @@ def keep_samples(work: Path, file: Path, runs: int) -> None:
     rows = [
         _row(path.stem, review, drawn[path.stem, review["index"]])
         for path in sorted((work / "reviews" / "model").glob("*.jsonl"))
-        for review in _lines(path)
+        for review in strict_json_lines(path)
     ]
     counts = Counter(row["problem"] for row in rows)
     if not rows or any(count != runs for count in counts.values()):
         raise RlkdError(f"of {len(counts)} problems some have not {runs} samples; see {work}/logs")
     rows.sort(key=lambda row: (*_place(row["problem"]), row["sample"]))
     file.parent.mkdir(exist_ok=True)
-    replace(file, b"".join(map(json_line, rows)))
-
-
-def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    with file.open(encoding="utf-8", newline="\n") as lines:
-        yield from map(json.loads, lines)
+    write_whole(file, b"".join(map(json_line, rows)))
 
 
 def _place(problem: str) -> tuple[str, int]:
@@ -94,12 +86,12 @@ def _is_draft(response: str) -> bool:
 
 
 def _value(score: dict[str, Any]) -> float:
-    """Return a sample's accuracy; adapters name it in two ways, and leave out what fails."""
+    """Return a sample's accuracy; adapters have two names for it, and none where one fails."""
     return score["value"].get("accuracy", score["value"].get("acc", 0.0))
 
 
 def _text(content: str | list[dict[str, Any]]) -> str:
-    """Return a response as it came: evalscope takes the thinking out of it."""
+    """Return a response as it came, with the thinking that evalscope separates from it."""
     if isinstance(content, str):
         return content
     parts = [
@@ -113,32 +105,31 @@ def read_samples(file: Path) -> tuple[list[list[bool]], float]:
     """Return which samples of each problem are right, and the share that was cut off."""
     problems: dict[str, list[bool]] = {}
     cut_off = total = 0
-    for row in _lines(file):
+    for row in strict_json_lines(file):
         problems.setdefault(row["problem"], []).append(row["right"])
         cut_off += row["stop"] in CUT_OFF
         total += 1
     return list(problems.values()), cut_off / total
 
 
-def scores_of(file: Path) -> dict[str, Any]:
+def scores_of(file: Path) -> SetResult:
     """Return all scores of a test set: shares in [0, 1], with 95% intervals over problems."""
-    bench: Benchmark = benchmark(file.stem)
+    bench = benchmark(file.stem)
     right, cut_off = read_samples(file)
     runs = min(map(len, right))
     ks = sorted({k for k in (*bench.ks, runs) if 1 < k <= runs})
     low, high = interval(right, pass_at_1)
-    return {
-        "name": bench.title,
-        "problems": len(right),
-        "samples": runs,
-        "cut_off": cut_off,
-        "pass_at_1": {"value": pass_at_1(right), "low": low, "high": high},
-        "pass_at_1_of_runs": {str(m): pass_at_1(right, m) for m in (1, *ks)},
-        "pass_at_k": {str(k): _at_k(right, k) for k in ks},
-    }
+    return SetResult(
+        name=bench.title,
+        problems=len(right),
+        samples=runs,
+        cut_off=cut_off,
+        pass_at_1=Interval(pass_at_1(right), low, high),
+        pass_at_1_of_runs={m: pass_at_1(right, m) for m in (1, *ks)},
+        pass_at_k={k: _pass_at_k(right, k) for k in ks},
+    )
 
 
-def _at_k(right: list[list[bool]], k: int) -> dict[str, float]:
+def _pass_at_k(right: list[list[bool]], k: int) -> PassAtK:
     low, high = interval(right, lambda drawn: unbiased_pass_at_k(drawn, k))
-    unbiased = unbiased_pass_at_k(right, k)
-    return {"any": any_of_k(right, k), "unbiased": unbiased, "low": low, "high": high}
+    return PassAtK(any_of_k(right, k), unbiased_pass_at_k(right, k), low, high)

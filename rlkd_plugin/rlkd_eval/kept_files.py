@@ -1,51 +1,68 @@
-"""Small files that are whole or not there, and the plan by which a job goes on in its folder."""
+"""The JSON files that jobs of this room keep in their folder: results, and the plan to resume by.
 
-import json
+A file is replaced at once, so it is whole or not there.
+"""
+
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_files import write_whole
 
 PLAN = "plan.json"
 
-
-def replace(file: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all."""
-    half = file.with_name(f"{file.name}.half")
-    half.write_bytes(content.encode() if isinstance(content, str) else content)
-    half.replace(file)
+T = TypeVar("T")
 
 
-def keep_plan(folder: Path, plan: Mapping[str, Any]) -> None:
-    """Make a job's folder with what it is about, or see that the folder is of the same job.
+def write_json(file: Path, value: object) -> None:
+    """Replace a file by one JSON value."""
+    write_whole(file, msgspec.json.format(msgspec.json.encode(value), indent=1))
+
+
+def read_json(file: Path, kind: type[T]) -> T:
+    """Read a file of one JSON value.
 
     Raises:
-        RlkdError: if another job has begun there; the message says what differs.
+        OSError: if it cannot be opened.
+        RlkdError: if it is no JSON, or lacks what `kind` needs.
     """
-    plan = json.loads(json.dumps(plan))
-    file = folder / PLAN
-    if file.is_file():
-        before = json.loads(file.read_text("utf-8"))
-        differs = [
-            f"{name}: {before.get(name)!r} there, {plan.get(name)!r} now"
-            for name in {**before, **plan}
-            if before.get(name) != plan.get(name)
-        ]
-        if differs:
-            raise RlkdError(f"{folder} is another job's ({'; '.join(differs)}): name a new folder")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    replace(file, json.dumps(plan, indent=1, ensure_ascii=False))
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RlkdError(f"{file.name} is not readable: {error}") from None
 
 
-def read_json(folder: Path, name: str, what: str) -> dict[str, Any]:
-    """Read a job's result.
+def read_kept(folder: Path, name: str, kind: type[T], what: str) -> T:
+    """Read a file that a job left in its folder.
 
     Raises:
         RlkdError: if there is none, or it cannot be read.
     """
     try:
-        return json.loads((folder / name).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        return read_json(folder / name, kind)
+    except (OSError, RlkdError) as error:
         raise RlkdError(f"{folder} holds no {what} ({name}): {error}") from None
+
+
+def keep_plan(folder: Path, plan: Mapping[str, Any]) -> None:
+    """Create a job's folder with its plan, or check that the folder is of the same job.
+
+    Raises:
+        RlkdError: if another job has begun there; the message says what differs.
+    """
+    if (folder / PLAN).is_file():
+        before = read_kept(folder, PLAN, dict[str, Any], "plan")
+        now = msgspec.json.decode(msgspec.json.encode(plan))
+        differs = [
+            f"{name}: {before.get(name)!r} there, {now.get(name)!r} now"
+            for name in before | now
+            if before.get(name) != now.get(name)
+        ]
+        if differs:
+            raise RlkdError(f"{folder} is another job's ({'; '.join(differs)}): name a new folder")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / PLAN, plan)

@@ -8,32 +8,21 @@ questions and responses stand behind a number is reported with it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+
+from rlkd_plugin.rlkd_eval.results import DiversityStep
 
 LEAST = 2
-"""Responses with a step, for which its diversity is one."""
+"""Minimum responses per step."""
+
+Vector: TypeAlias = Sequence[float] | NDArray[np.floating]
+"""An embedding."""
 
 
-@dataclass(frozen=True)
-class StepDiversity:
-    """The mean D of a step over questions.
-
-    Attributes:
-        step: from 1 on.
-        diversity: the mean of D.
-        questions: that have at least two responses with this step.
-        responses: of these questions, with this step.
-    """
-
-    step: int
-    diversity: float
-    questions: int
-    responses: int
-
-
-def diversity(embeddings: Sequence[Sequence[float]]) -> float:
+def diversity(embeddings: Sequence[Vector]) -> float:
     """Return D of the embeddings of one step.
 
     Args:
@@ -55,7 +44,7 @@ def diversity(embeddings: Sequence[Sequence[float]]) -> float:
     return 1 / cosine
 
 
-def by_step(questions: Sequence[Sequence[Sequence[Sequence[float]]]]) -> list[StepDiversity]:
+def by_step(questions: Sequence[Sequence[Sequence[Vector]]]) -> list[DiversityStep]:
     """Return the diversity of each step.
 
     Args:
@@ -71,5 +60,5 @@ def by_step(questions: Sequence[Sequence[Sequence[Sequence[float]]]]) -> list[St
         if enough:
             scores = [diversity(vectors) for vectors in enough]
             mean = sum(scores) / len(scores)
-            found.append(StepDiversity(place + 1, mean, len(enough), sum(map(len, enough))))
+            found.append(DiversityStep(place + 1, mean, len(enough), sum(map(len, enough))))
     return found

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rlkd_plugin.rlkd_cli import app
-from rlkd_plugin.rlkd_eval.step_diversity import StepDiversity, by_step, diversity
+from rlkd_plugin.rlkd_eval.results import DiversityStep
+from rlkd_plugin.rlkd_eval.step_diversity import by_step, diversity
 from tests.support.plain_server import plain_server
 from tests.support.swift_run import rows
 
@@ -49,8 +50,8 @@ def test_a_response_counts_at_the_steps_that_it_has() -> None:
     second = [[x], [y, x]]
     # step 1: 1 and sqrt(2); step 2: sqrt(2) of the first question alone
     assert by_step([first, second]) == [
-        StepDiversity(1, pytest.approx((1 + math.sqrt(2)) / 2), 2, 5),
-        StepDiversity(2, pytest.approx(math.sqrt(2)), 1, 2),
+        DiversityStep(1, pytest.approx((1 + math.sqrt(2)) / 2), 2, 5),
+        DiversityStep(2, pytest.approx(math.sqrt(2)), 1, 2),
     ]
     assert by_step([]) == []
 

@@ -148,7 +148,7 @@ def test_a_server_that_refuses_us_ends_it_with_its_words(tmp_path: Path) -> None
     with plain_server(lambda body: "", refuse="there is no such model") as (url, _):
         options = ["--sets", "math500", "--data", f"math500={data}", "--samples", "math500=1"]
         said = run(str(tmp_path / "out"), "--url", url, *options, code=1)
-    assert "there is no such model" in said and "the same goes on" in said
+    assert "there is no such model" in said and "give the same command again" in said
 
 
 def test_other_problems_in_the_same_folder_are_refused(

@@ -18,11 +18,11 @@ from rlkd_plugin.rlkd_eval.report.charts import bar_chart, line_chart
 from rlkd_plugin.rlkd_eval.report.curves import LONGEST, Line, label
 from rlkd_plugin.rlkd_eval.report.eval_figures import over_steps
 from rlkd_plugin.rlkd_eval.report.report import write_report
-from rlkd_plugin.rlkd_eval.report.results import DIVERSITY, EVALUATION, Evaluation, read_result
 from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
 from rlkd_plugin.rlkd_eval.report.tables import Cell, table_1
 from rlkd_plugin.rlkd_eval.report.trace_sample import TraceSample, sample_traces
 from rlkd_plugin.rlkd_eval.report.walk_ends import disagreement, explain, why_ended
+from rlkd_plugin.rlkd_eval.results import DIVERSITY, EVALUATION, read_evaluation
 from tests.support.report_folders import (
     diversity,
     evaluation,
@@ -336,7 +336,7 @@ def test_a_label_is_no_markup_and_not_too_long() -> None:
 
 def test_table_1_marks_the_best_of_a_column(tmp_path: Path) -> None:
     found = [
-        read_result(evaluation(tmp_path / one, one, base=base) / EVALUATION, Evaluation)
+        read_evaluation(evaluation(tmp_path / one, one, base=base))
         for one, base in (("A", 0.5), ("B", 0.6))
     ]
     table = table_1(found)
@@ -350,20 +350,14 @@ def test_table_1_marks_the_best_of_a_column(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_told_under_table_1(tmp_path: Path) -> None:
-    found = [
-        read_result(evaluation(tmp_path / f"{t}", "A", temperature=t) / EVALUATION, Evaluation)
-        for t in (0.6, 1.0)
-    ]
+    found = [read_evaluation(evaluation(tmp_path / f"{t}", "A", temperature=t)) for t in (0.6, 1.0)]
     table = table_1(found)
     assert table is not None and table.note.endswith("; not the same temperature: 0.6, 1.0")
 
 
 def test_checkpoints_of_a_run_make_a_line(tmp_path: Path) -> None:
-    found = [
-        read_result(evaluation(tmp_path / f"{step}", "A", step) / EVALUATION, Evaluation)
-        for step in (20, 10)
-    ]
-    aime, _ = over_steps([*found, read_result(evaluation(tmp_path, "B") / EVALUATION, Evaluation)])
+    found = [read_evaluation(evaluation(tmp_path / f"{step}", "A", step)) for step in (20, 10)]
+    aime, _ = over_steps([*found, read_evaluation(evaluation(tmp_path, "B"))])
     (trace,) = aime.figure["data"]
     assert (trace["name"], trace["x"]) == ("A", [10, 20])
     assert trace["error_y"]["array"] == [pytest.approx(0.04)] * 2

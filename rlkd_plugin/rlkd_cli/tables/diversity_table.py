@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rlkd_plugin.rlkd_eval.diversity_job import read_result
+from rlkd_plugin.rlkd_eval.results import read_diversity
 
 
 def show_diversity(folders: Sequence[Path], console: Console) -> None:
@@ -15,25 +15,26 @@ def show_diversity(folders: Sequence[Path], console: Console) -> None:
     Raises:
         RlkdError: if a folder holds no result.
     """
-    results = [read_result(folder) for folder in folders]
+    results = [read_diversity(folder) for folder in folders]
     table = Table(title="Diversity D of each step", title_justify="left")
     table.add_column("step", justify="right")
     for result in results:
-        table.add_column(f"{result['label']}\nat {result['temperature']:g}", justify="right")
+        at = "" if result.temperature is None else f"\nat {result.temperature:g}"
+        table.add_column(f"{result.label}{at}", justify="right")
         table.add_column("responses", justify="right")
-    longest = max(len(result["steps"]) for result in results)
-    at_step = [{step["step"]: step for step in result["steps"]} for result in results]
+    longest = max(len(result.steps) for result in results)
+    at_step = [{step.step: step for step in result.steps} for result in results]
     for number in range(1, longest + 1):
         cells = [str(number)]
         for steps in at_step:
             step = steps.get(number)
-            cells += [f"{step['diversity']:.4f}", str(step["responses"])] if step else ["-", "-"]
+            cells += [f"{step.diversity:.4f}", str(step.responses)] if step else ["-", "-"]
         table.add_row(*cells)
     console.print(table)
     for result in results:
         console.print(
-            f"{result['label']}: {result['responses']} responses, {result['questions']} questions, "
-            f"{result['cut_off']} cut off; structures: {result['statuses']}"
+            f"{result.label}: {result.responses} responses, {result.questions} questions, "
+            f"{result.cut_off} cut off; structures: {result.statuses}"
         )
     console.print(
         "D = 1 / mean cosine of the responses' steps to their mean (section 4.3); 1: all alike. A "

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from rlkd_plugin.rlkd_eval.benchmarks import BENCHMARKS
-from rlkd_plugin.rlkd_eval.evaluation import read_result
+from rlkd_plugin.rlkd_eval.results import Evaluation, Interval, PassAtK, SetResult, read_evaluation
 
 
 def show_results(folders: Sequence[Path], console: Console) -> None:
@@ -17,9 +16,9 @@ def show_results(folders: Sequence[Path], console: Console) -> None:
     Raises:
         RlkdError: if a folder holds no evaluation.
     """
-    results = [read_result(folder) for folder in folders]
+    results = [read_evaluation(folder) for folder in folders]
     for name in BENCHMARKS:
-        if there := [result for result in results if name in result["sets"]]:
+        if there := [result for result in results if name in result.sets]:
             console.print(_table(name, there))
     console.print(
         "In percent. pass@1 of m: the mean over m responses per problem, with its 95% interval "
@@ -28,10 +27,10 @@ def show_results(folders: Sequence[Path], console: Console) -> None:
     )
 
 
-def _table(name: str, results: Sequence[dict[str, Any]]) -> Table:
-    sets = [result["sets"][name] for result in results]
-    runs = sorted({int(m) for scores in sets for m in scores["pass_at_1_of_runs"]})
-    ks = sorted({int(k) for scores in sets for k in scores["pass_at_k"]})
+def _table(name: str, results: Sequence[Evaluation]) -> Table:
+    sets = [result.sets[name] for result in results]
+    runs = sorted({m for scores in sets for m in scores.pass_at_1_of_runs})
+    ks = sorted({k for scores in sets for k in scores.pass_at_k})
     table = Table(title=BENCHMARKS[name].title, title_justify="left")
     table.add_column("model", overflow="fold", min_width=16)
     table.add_column("pro-\nblems", justify="right", no_wrap=True)
@@ -41,29 +40,28 @@ def _table(name: str, results: Sequence[dict[str, Any]]) -> Table:
         table.add_column(f"pass@{k}", justify="right", no_wrap=True)
     table.add_column("cut\noff", justify="right", no_wrap=True)
     for result, scores in zip(results, sets, strict=True):
-        cells = [result["label"], str(scores["problems"])]
+        cells = [result.label, str(scores.problems)]
         cells += [_pass_at_1(scores, m) for m in runs]
-        cells += [_pass_at_k(scores["pass_at_k"].get(str(k))) for k in ks]
-        table.add_row(*cells, _percent(scores["cut_off"]))
+        cells += [_pass_at_k(scores.pass_at_k.get(k)) for k in ks]
+        table.add_row(*cells, _percent(scores.cut_off))
     return table
 
 
-def _pass_at_1(scores: dict[str, Any], runs: int) -> str:
-    value = scores["pass_at_1_of_runs"].get(str(runs))
+def _pass_at_1(scores: SetResult, runs: int) -> str:
+    value = scores.pass_at_1_of_runs.get(runs)
     if value is None:
         return "-"
-    mean = scores["pass_at_1"]
-    return _percent(value) + (_interval(mean) if runs == scores["samples"] else "")
+    return _percent(value) + (_interval(scores.pass_at_1) if runs == scores.samples else "")
 
 
-def _pass_at_k(value: dict[str, float] | None) -> str:
+def _pass_at_k(value: PassAtK | None) -> str:
     if value is None:
         return "-"
-    return f"{_percent(value['any'])}\n({_percent(value['unbiased'])}){_interval(value)}"
+    return f"{_percent(value.any)}\n({_percent(value.unbiased)}){_interval(value.estimate)}"
 
 
-def _interval(value: dict[str, float]) -> str:
-    return f"\n{_percent(value['low'])} to {_percent(value['high'])}"
+def _interval(value: Interval) -> str:
+    return f"\n{_percent(value.low)} to {_percent(value.high)}"
 
 
 def _percent(share: float) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rlkd_plugin.rlkd_eval.report.curves import Line
-from rlkd_plugin.rlkd_eval.report.results import Interval
+from rlkd_plugin.rlkd_eval.results import Interval
 from rlkd_plugin.rlkd_eval.run_curves import sampled
 
 MOST_ROWS = 200

@@ -11,7 +11,7 @@ from typing import Any
 
 from plotly import graph_objects as go
 
-from rlkd_plugin.rlkd_eval.report.results import Interval
+from rlkd_plugin.rlkd_eval.results import Interval
 from rlkd_plugin.rlkd_eval.run_chart import SMOOTH_FROM, WINDOW
 from rlkd_plugin.rlkd_eval.run_curves import sampled
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rlkd_plugin.rlkd_eval.report.charts import Chart, line_chart
 from rlkd_plugin.rlkd_eval.report.curves import Line
-from rlkd_plugin.rlkd_eval.report.results import Diversity, Evaluation, Interval
+from rlkd_plugin.rlkd_eval.results import Diversity, Evaluation, Interval
 
 
 def pass_at_k(evaluations: Sequence[Evaluation]) -> list[Chart]:

@@ -11,9 +11,9 @@ from rlkd_plugin import __version__
 from rlkd_plugin.rlkd_eval.report import eval_figures, run_figures
 from rlkd_plugin.rlkd_eval.report.alignment import alignment
 from rlkd_plugin.rlkd_eval.report.page import Input, Page, Section, render
-from rlkd_plugin.rlkd_eval.report.results import Diversity, Evaluation
 from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
 from rlkd_plugin.rlkd_eval.report.tables import table_1
+from rlkd_plugin.rlkd_eval.results import Diversity, Evaluation
 
 REPORT = "report.html"
 NAMED = 3  # folders in the title
@@ -128,7 +128,7 @@ def _checkpoints(sources: Sequence[Source]) -> list[Evaluation]:
 def _last_of_runs(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """Return the evaluations but a run's earlier checkpoints; they come in order."""
     last = {e.run: e for e in evaluations if e.run and e.step is not None}
-    return [e for e in evaluations if last.get(e.run, e) is e or e.step is None]
+    return [e for e in evaluations if not e.run or e.step is None or last[e.run] is e]
 
 
 def _told_apart(named: Sequence[tuple[str, Labelled]]) -> list[Labelled]:

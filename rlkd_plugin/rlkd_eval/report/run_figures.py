@@ -7,6 +7,7 @@ from rlkd_plugin.rlkd_eval.phase_log import PHASE_NAMES, phase_starts
 from rlkd_plugin.rlkd_eval.report.charts import Chart, bar_chart, line_chart
 from rlkd_plugin.rlkd_eval.report.curves import Line
 from rlkd_plugin.rlkd_eval.report.sources import COSTS, SHARES, Source
+from rlkd_plugin.rlkd_eval.report.trace_sample import Step
 from rlkd_plugin.rlkd_eval.report.walk_ends import ENDINGS, Why
 
 BARS = 20  # of the chart of endings; more steps share a bar
@@ -139,7 +140,7 @@ def endings(sources: Sequence[Source]) -> list[Chart]:
         counts: dict[int, Counter[Why]] = {}
         steps = sorted({step for step in run.traces.seen if step is not None})
         width = max(1, -(-len(steps) // BARS))
-        bar_of = {step: i // width for i, step in enumerate(steps)}
+        bar_of: dict[Step, int] = {step: i // width for i, step in enumerate(steps)}
         for (step, why), count in run.traces.endings.items():
             counts.setdefault(bar_of.get(step, -1), Counter())[why] += count
         bars = sorted(counts)

@@ -8,15 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_eval.kept_files import read_json
 from rlkd_plugin.rlkd_eval.phase_log import PhaseStep, phase_steps
-from rlkd_plugin.rlkd_eval.report.results import (
-    DIVERSITY,
-    EVALUATION,
-    Diversity,
-    Evaluation,
-    read_result,
-)
 from rlkd_plugin.rlkd_eval.report.trace_sample import TraceSample, sample_traces
+from rlkd_plugin.rlkd_eval.results import DIVERSITY, EVALUATION, Diversity, Evaluation
 from rlkd_plugin.rlkd_eval.run_log import (
     LOG,
     StepRecord,
@@ -130,7 +125,7 @@ def _read(name: str, folder: Path, traced: int) -> Source:
     ):
         if (folder / file).is_file():
             try:
-                held[key] = read_result(folder / file, kind)
+                held[key] = read_json(folder / file, kind)
             except RlkdError as error:
                 remarks.append(str(error))
     if not held and not remarks:

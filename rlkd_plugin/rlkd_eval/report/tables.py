@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlkd_plugin.rlkd_eval.report.eval_figures import set_names
-from rlkd_plugin.rlkd_eval.report.results import Evaluation
+from rlkd_plugin.rlkd_eval.results import Evaluation
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def table_1(evaluations: Sequence[Evaluation]) -> Table | None:
 
 def _differences(evaluations: Sequence[Evaluation]) -> list[str]:
     """Return the settings and versions that evaluations do not share: numbers may not compare."""
-    made = [e.settings | e.versions for e in evaluations]
+    made = [{**e.settings, **e.versions} for e in evaluations]
     return [
         f"not the same {name}: {', '.join(map(str, values))}"
         for name in dict.fromkeys(name for one in made for name in one)

@@ -1,0 +1,165 @@
+"""What an evaluation and a measurement of diversity leave: the schemas of their files.
+
+Jobs write these classes, tables and report read them. A file of another version is read too:
+unknown keys are skipped, absent ones have defaults.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlkd_plugin.rlkd_eval.kept_files import read_kept
+
+EVALUATION = "eval.json"
+DIVERSITY = "diversity.json"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A share with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PassAtK:
+    """pass@k: as the paper takes it (`any` of the first k), and its unbiased estimate.
+
+    `low` and `high` are the 95% interval of the estimate.
+    """
+
+    any: float
+    unbiased: float
+    low: float
+    high: float
+
+    @property
+    def estimate(self) -> Interval:
+        """The unbiased estimate with its interval."""
+        return Interval(self.unbiased, self.low, self.high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetResult:
+    """A model's result on one test set; shares in [0, 1].
+
+    Attributes:
+        name: of the test set, for tables.
+        problems: how many.
+        samples: of each problem.
+        cut_off: the share of responses that ended at their limit.
+        pass_at_1: over all samples, with its interval over problems.
+        pass_at_1_of_runs: by m, pass@1 over the first m samples.
+        pass_at_k: by k, for k > 1.
+    """
+
+    name: str
+    problems: int
+    samples: int
+    cut_off: float = 0.0
+    pass_at_1: Interval
+    pass_at_1_of_runs: Mapping[int, float] = field(default_factory=dict)
+    pass_at_k: Mapping[int, PassAtK] = field(default_factory=dict)
+
+    def curve(self) -> list[tuple[int, Interval]]:
+        """Return pass@k over k, with pass@1 first."""
+        later = [(k, point.estimate) for k, point in sorted(self.pass_at_k.items()) if k > 1]
+        return [(1, self.pass_at_1), *later]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One evaluated model, `eval.json`.
+
+    Attributes:
+        label: for tables.
+        model: its folder or id.
+        adapter: the folder of a LoRA for it, or nothing.
+        run: the training that it is a checkpoint of, None if of none.
+        step: of that training.
+        settings: how responses were drawn, as `Sampling` has it.
+        versions: of the packages that drew and scored.
+        sets: the results, by our names of the test sets.
+    """
+
+    label: str
+    model: str = ""
+    adapter: str = ""
+    run: str | None = None
+    step: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    sets: Mapping[str, SetResult]
+
+
+@dataclass(frozen=True)
+class DiversityStep:
+    """The mean diversity score D of a step over questions (section 4.3).
+
+    Attributes:
+        step: from 1 on.
+        diversity: the mean of D.
+        questions: that have at least two responses with this step.
+        responses: of these questions, with this step.
+    """
+
+    step: int
+    diversity: float
+    questions: int
+    responses: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diversity:
+    """How much a model's responses to a question differ, step by step, `diversity.json`.
+
+    Attributes:
+        label: for tables.
+        samples: responses to each question.
+        temperature: of sampling, None where a file lacks it.
+        max_tokens: new tokens of a response.
+        system: the system prompt, or nothing.
+        count: questions asked for; 0 for all there are.
+        seed: of the drawing of questions.
+        embedding: the model that embedded the steps.
+        questions: that were asked.
+        responses: that were drawn.
+        cut_off: responses that ended at their limit; they count by what they have.
+        statuses: what became of the responses' paths.
+        steps: the result.
+    """
+
+    label: str
+    samples: int = 0
+    temperature: float | None = None
+    max_tokens: int = 0
+    system: str = ""
+    count: int = 0
+    seed: int = 0
+    embedding: str = ""
+    questions: int = 0
+    responses: int = 0
+    cut_off: int = 0
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    steps: tuple[DiversityStep, ...]
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """Read what an evaluation found.
+
+    Raises:
+        RlkdError: if there is none, or it cannot be read.
+    """
+    return read_kept(folder, EVALUATION, Evaluation, "evaluation")
+
+
+def read_diversity(folder: Path) -> Diversity:
+    """Read what a measurement of diversity found.
+
+    Raises:
+        RlkdError: if there is none, or it cannot be read.
+    """
+    return read_kept(folder, DIVERSITY, Diversity, "diversity")

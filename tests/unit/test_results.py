@@ -1,0 +1,203 @@
+"""`eval.json`, `diversity.json` and `plan.json`: files of older versions are read."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
+from rlkd_plugin.rlkd_cli.tables.eval_table import show_results
+from rlkd_plugin.rlkd_eval.evaluation_plan import (
+    EvaluationJob,
+    Sampling,
+    Subject,
+    prepare_evaluation,
+    resume_evaluation,
+)
+from rlkd_plugin.rlkd_eval.kept_files import PLAN, write_json
+from rlkd_plugin.rlkd_eval.results import (
+    DIVERSITY,
+    EVALUATION,
+    DiversityStep,
+    Interval,
+    PassAtK,
+    read_diversity,
+    read_evaluation,
+)
+
+# as the jobs wrote them before these files had classes
+
+OLD_EVALUATION = """{
+ "label": "R, step 120",
+ "model": "out/checkpoint-120",
+ "adapter": "",
+ "run": "R",
+ "step": 120,
+ "settings": {
+  "temperature": 0.6,
+  "top_p": 0.95,
+  "max_tokens": 32768,
+  "system": "",
+  "limit": 0,
+  "samples": {
+   "math500": 8
+  }
+ },
+ "versions": {
+  "rlkd_plugin": "0.1.0",
+  "evalscope": "1.0.0"
+ },
+ "sets": {
+  "math500": {
+   "name": "MATH-500",
+   "problems": 500,
+   "samples": 8,
+   "cut_off": 0.0125,
+   "pass_at_1": {
+    "value": 0.5,
+    "low": 0.46,
+    "high": 0.54
+   },
+   "pass_at_1_of_runs": {
+    "1": 0.48,
+    "4": 0.49,
+    "8": 0.5
+   },
+   "pass_at_k": {
+    "4": {
+     "any": 0.7,
+     "unbiased": 0.71,
+     "low": 0.67,
+     "high": 0.75
+    },
+    "8": {
+     "any": 0.8,
+     "unbiased": 0.8,
+     "low": 0.76,
+     "high": 0.84
+    }
+   }
+  }
+ }
+}"""
+OLD_DIVERSITY = """{
+ "label": "ü",
+ "samples": 16,
+ "temperature": 0.8,
+ "max_tokens": 32768,
+ "system": "",
+ "count": 500,
+ "seed": 42,
+ "embedding": "gte-Qwen2-7B-instruct",
+ "questions": 500,
+ "responses": 8000,
+ "cut_off": 7,
+ "statuses": {
+  "ok": 7990,
+  "undecomposable": 10
+ },
+ "steps": [
+  {
+   "step": 1,
+   "diversity": 1.25,
+   "questions": 499,
+   "responses": 7990
+  }
+ ]
+}"""
+OLD_PLAN = """{
+ "subject": {
+  "label": "R",
+  "model": "m",
+  "adapter": "",
+  "run": "",
+  "step": null
+ },
+ "temperature": 0.6,
+ "top_p": 0.95,
+ "max_tokens": 32768,
+ "system": "",
+ "limit": 0,
+ "samples": {
+  "aime24": 2
+ },
+ "problems": {
+  "aime24": "e4a6a0577479b2b4"
+ }
+}"""
+
+
+def shown(show: Callable[[Sequence[Path], Console], None], folder: Path) -> str:
+    """Return what a table shows, in words."""
+    console = Console(width=120, markup=False, highlight=False)
+    with console.capture() as capture:
+        show([folder], console)
+    return " ".join(capture.get().replace("│", " ").split())
+
+
+def test_an_old_evaluation_is_read(tmp_path: Path) -> None:
+    (tmp_path / EVALUATION).write_text(OLD_EVALUATION, "utf-8")
+    found = read_evaluation(tmp_path)
+    assert (found.label, found.run, found.step) == ("R, step 120", "R", 120)
+    math = found.sets["math500"]
+    assert math.pass_at_1 == Interval(0.5, 0.46, 0.54)
+    assert math.pass_at_1_of_runs == {1: 0.48, 4: 0.49, 8: 0.5}
+    assert math.pass_at_k[4] == PassAtK(0.7, 0.71, 0.67, 0.75)
+    assert "R, step 120 500 48.0 49.0 50.0 70.0 80.0 1.2" in shown(show_results, tmp_path)
+
+
+def test_an_old_diversity_is_read(tmp_path: Path) -> None:
+    (tmp_path / DIVERSITY).write_text(OLD_DIVERSITY, "utf-8")
+    found = read_diversity(tmp_path)
+    assert found.steps == (DiversityStep(1, 1.25, 499, 7990),)
+    assert (found.label, found.temperature, found.statuses["ok"]) == ("ü", 0.8, 7990)
+    words = shown(show_diversity, tmp_path)
+    assert "1 1.2500 7990" in words
+    assert "ü: 8000 responses, 500 questions, 7 cut off; structures: {'ok': 7990," in words
+
+
+@pytest.mark.parametrize(
+    ("read", "name", "old"),
+    [
+        (read_evaluation, EVALUATION, OLD_EVALUATION),
+        (read_diversity, DIVERSITY, OLD_DIVERSITY),
+    ],
+)
+def test_what_is_written_is_as_it_was(
+    read: Callable[[Path], object], name: str, old: str, tmp_path: Path
+) -> None:
+    """The same text, key by key, so that what reads the file by its keys still does."""
+    (tmp_path / name).write_text(old, "utf-8")
+    write_json(tmp_path / name, read(tmp_path))
+    assert (tmp_path / name).read_text("utf-8") == old
+
+
+def test_an_old_plan_is_resumed(tmp_path: Path) -> None:
+    (tmp_path / PLAN).write_text(OLD_PLAN, "utf-8")
+    job = resume_evaluation(tmp_path)
+    assert job == EvaluationJob(
+        tmp_path, Subject("R", "m"), Sampling(samples={"aime24": 2}), ["aime24"]
+    )
+    prepare_evaluation(job, {})  # the same evaluation: no error, and nothing is written
+    assert (tmp_path / PLAN).read_text("utf-8") == OLD_PLAN
+
+
+def test_what_another_version_adds_or_lacks_is_no_error(tmp_path: Path) -> None:
+    old = json.loads(OLD_DIVERSITY)
+    for name in ("responses", "statuses", "temperature"):
+        del old[name]
+    (tmp_path / DIVERSITY).write_text(json.dumps({**old, "new": [1]}), "utf-8")
+    found = read_diversity(tmp_path)
+    assert (found.responses, found.statuses, found.temperature) == (0, {}, None)
+    assert "step ┃ ü ┃ responses" in shown(show_diversity, tmp_path)
+
+
+def test_a_folder_without_a_result_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RlkdError, match=r"holds no evaluation \(eval.json\): .*No such file"):
+        read_evaluation(tmp_path)
+    (tmp_path / DIVERSITY).write_text("{", "utf-8")
+    with pytest.raises(RlkdError, match=r"holds no diversity \(diversity.json\): .*not readable"):
+        read_diversity(tmp_path)
