@@ -1,5 +1,6 @@
 """`rlkd report`: reading, sampling, charts and escaping; the page itself runs in another file."""
 
+import html
 import json
 import random
 import re
@@ -7,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
 from typer.testing import CliRunner
 
 from rlkd_plugin.engines.trace import parse_row
@@ -20,6 +22,7 @@ from rlkd_plugin.rlkd_eval.report.eval_figures import over_steps
 from rlkd_plugin.rlkd_eval.report.report import write_report
 from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
 from rlkd_plugin.rlkd_eval.report.tables import Cell, table_1
+from rlkd_plugin.rlkd_eval.report.templates import environment
 from rlkd_plugin.rlkd_eval.report.trace_sample import TraceSample, sample_traces
 from rlkd_plugin.rlkd_eval.report.walk_ends import disagreement, explain, why_ended
 from rlkd_plugin.rlkd_eval.results import DIVERSITY, EVALUATION, read_evaluation
@@ -387,9 +390,17 @@ def test_the_page_has_what_the_folders_hold(tmp_path: Path) -> None:
 
 def test_the_page_names_no_other_place(tmp_path: Path) -> None:
     page = write_report([grpo_run(tmp_path / "run")])[0].read_text("utf-8")
-    assert "default-src 'none'; script-src 'sha256-" in page
+    assert "default-src 'none'; script-src 'sha256-" in html.unescape(page.partition("<style>")[0])
     markup = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert re.findall(r"https?:|<link|@import|src=", markup) == []
+
+
+def test_every_value_in_a_template_is_escaped_and_printable() -> None:
+    """None needs a filter for it, and a misspelt name is an error."""
+    text = environment().from_string("<p title='{{ x }}'>{{ x }}{{ 3 }}</p>").render(x="<b>\u202e'")
+    assert text == "<p title='&lt;b&gt;\ufffd&#39;'>&lt;b&gt;\ufffd&#39;3</p>"
+    with pytest.raises(UndefinedError):
+        environment().from_string("{{ y }}").render(x="")
 
 
 def test_texts_end_no_script_and_make_no_markup(tmp_path: Path) -> None:

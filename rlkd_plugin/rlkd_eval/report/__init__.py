@@ -4,5 +4,7 @@ from importlib.util import find_spec
 
 from rlkd_plugin.gsrm import RlkdError
 
-if find_spec("plotly") is None:
-    raise RlkdError("a report needs the package plotly (pip install 'rlkd_plugin[eval]')")
+if missing := [name for name in ("plotly", "jinja2") if find_spec(name) is None]:
+    raise RlkdError(
+        f"a report needs the package {' and '.join(missing)} (pip install 'rlkd_plugin[eval]')"
+    )

@@ -24,6 +24,12 @@ class Chart:
     rows: Sequence[tuple[str, ...]]
     note: str = ""
 
+    @property
+    def names(self) -> int:
+        """Lines of the legend, by which the chart is higher."""
+        names = sum(trace.get("showlegend", True) for trace in self.figure["data"])
+        return names if names > 1 else 0
+
 
 def line_chart(
     key: str,

@@ -42,10 +42,10 @@ def page_of(sources: Sequence[Source], now: datetime) -> Page:
     """Return what the page shows of the sources."""
     names = ", ".join(source.name for source in sources[:NAMED])
     more = f" and {len(sources) - NAMED} more" if len(sources) > NAMED else ""
-    made = f"Made by rlkd {__version__} on {now:%Y-%m-%d at %H:%M}."
+    origin = f"Made by rlkd {__version__} on {now:%Y-%m-%d at %H:%M}."
     inputs = [Input(s.name, str(s.folder), _holds(s), s.remarks) for s in sources]
     sections = [*_of_training(sources), *_of_results(sources), _of_walks(sources)]
-    return Page(f"RLKD report: {names}{more}", made, inputs, sections, alignment(sources))
+    return Page(f"RLKD report: {names}{more}", origin, inputs, sections, alignment(sources))
 
 
 def _of_training(sources: Sequence[Source]) -> list[Section]:

@@ -24,6 +24,13 @@ class Table:
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     note: str = ""
 
+    @property
+    def legend(self) -> str:
+        """The note, and what a star means where there is one."""
+        starred = any(cell.best for _, cells in self.rows for cell in cells)
+        notes = [self.note, "★ and bold: the best of its column" if starred else ""]
+        return "; ".join(filter(None, notes))
+
 
 def table_1(evaluations: Sequence[Evaluation]) -> Table | None:
     """Return Table 1, or None without an evaluation."""

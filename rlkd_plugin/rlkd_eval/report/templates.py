@@ -1,0 +1,44 @@
+"""The templates of the page: Jinja2, in which every text is escaped and printable.
+
+Only what `page` marks as `Markup`, our own scripts and styles, goes in as it is.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from rlkd_plugin.rlkd_eval.report.curves import printable
+
+FOLDER = Path(__file__).parent
+
+
+@cache
+def environment() -> Environment:
+    """Return the environment in which the templates are rendered."""
+    templates = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["clip"] = clip
+    return templates
+
+
+def read_asset(name: str) -> str:
+    """Return a script or style of ours."""
+    return (FOLDER / name).read_text("utf-8")
+
+
+def clip(text: str, most: int) -> str:
+    """Return the beginning of a text, and how much more of it there is."""
+    return text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} characters more)"
+
+
+def _finalize(value: object) -> str:
+    """Make a value of an expression printable; Jinja2 escapes it then."""
+    return value if isinstance(value, Markup) else printable(str(value))
