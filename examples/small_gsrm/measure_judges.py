@@ -23,7 +23,7 @@ from rlkd_plugin.engines.base import Engine, Verdict
 from rlkd_plugin.engines.word_matcher import match_by_words
 from rlkd_plugin.gsrm import FIELDS
 from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
-from rlkd_plugin.rlkd_eval.judge_check import PAIRS, Pair, judged, rates, read_pairs
+from rlkd_plugin.rlkd_eval.judge_check import PAIRS, Pair, judge_pairs, rates, read_pairs
 
 
 async def cosines(pairs: Sequence[Pair], embedder: LocalEmbedder) -> list[float]:
@@ -90,7 +90,7 @@ def show(title: str, pairs: Sequence[Pair], verdicts: dict[str, Sequence[Verdict
 
 async def judge_thresholds(chosen_on: Sequence[Pair], judge: Engine) -> dict[str, float]:
     """Return the best probability of yes of each field for the LoRA judge."""
-    found = await judged(chosen_on, judge)
+    found = await judge_pairs(chosen_on, judge)
     limits = {}
     for field in FIELDS:
         both = [t for t in zip(chosen_on, found.verdicts, strict=True) if t[0].field == field]
@@ -103,7 +103,7 @@ async def by_judge(
     pairs: Sequence[Pair], limits: dict[str, float], judge: Engine
 ) -> tuple[list[Verdict], str]:
     """Return the LoRA judge's verdicts with a threshold for each field, and what it took."""
-    asked = await judged(pairs, judge)
+    asked = await judge_pairs(pairs, judge)
     cost = f"{asked.seconds:.1f} s, {asked.usage.prompt_tokens:,} tokens in"
     probable = [verdict.probability or 0.0 for verdict in asked.verdicts]
     return [
@@ -125,7 +125,7 @@ async def measure(options: argparse.Namespace) -> None:
     for name, chosen in (("MiniLM", limits), ("LoRA", judge_limits)):
         print(f"thresholds of {name}:", {field: round(v, 3) for field, v in chosen.items()})
     for title, pairs in sets.items():
-        verdicts = {"rules": (await judged(pairs, engine_of("rules"))).verdicts}
+        verdicts = {"rules": (await judge_pairs(pairs, engine_of("rules"))).verdicts}
         if embedder:
             begin = time.monotonic()
             verdicts["MiniLM"] = await by_embeddings(pairs, limits, embedder)

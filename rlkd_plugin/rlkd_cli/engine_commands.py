@@ -43,11 +43,11 @@ def judge_check(
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_cli.tables.consoles import plain_console
     from rlkd_plugin.rlkd_cli.tables.judge_table import show_judge
-    from rlkd_plugin.rlkd_eval.judge_check import PAIRS, judged, read_pairs
+    from rlkd_plugin.rlkd_eval.judge_check import PAIRS, judge_pairs, read_pairs
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
     settings = load_settings()
     known = read_pairs(pairs or PAIRS)
     engine, _ = choose_engine(settings, ["judge"])
-    found = asyncio.run(judged(known, engine))
+    found = asyncio.run(judge_pairs(known, engine))
     show_judge(found, settings.judge_threshold, plain_console(), wrong)

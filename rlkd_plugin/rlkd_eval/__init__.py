@@ -1,1 +1,6 @@
-"""What a run has done: its curves, read from ms-swift's own log."""
+"""What a model and a run have reached: evaluation with pass@k, diversity, the report and curves.
+
+Also the tests of a GSRM and a judge before a run: `check` and `judge_check`. Pure where it can be:
+scores (`pass_at_k`, `step_diversity`), figures (`report`). Not here: ms-swift (an engine is handed
+in), and the commands and tables (`rlkd_cli`).
+"""

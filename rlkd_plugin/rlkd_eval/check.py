@@ -1,4 +1,4 @@
-"""What `rlkd check` finds out before a run: does each server answer, and as the reward needs it?"""
+"""What `rlkd check` tests before a run: each server replies, and its replies suit the reward."""
 
 import time
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ class Finding:
 
 
 async def check_engine(engine: Engine) -> AsyncIterator[Finding]:
-    """Ask the GSRM for one structure and the judge for six verdicts, and say what came."""
+    """Ask the GSRM for one structure and the judge for six verdicts, and yield what came."""
     async with engine:
         for client in (engine.gsrm, engine.judge) if isinstance(engine, ServerEngine) else ():
             started = time.monotonic()
@@ -43,13 +43,13 @@ async def check_engine(engine: Engine) -> AsyncIterator[Finding]:
             servers = f"{len(client.endpoint.urls)} server(s), {time.monotonic() - started:.2f} s"
             yield Finding("ok", f"{client.endpoint.role} {client.endpoint.model}: {servers}")
         try:
-            yield await _structure(engine)
-            yield await _verdicts(engine)
+            yield await _check_structure(engine)
+            yield await _check_verdicts(engine)
         except EndpointError as error:
             yield Finding("wrong", str(error))
 
 
-async def _structure(engine: Engine) -> Finding:
+async def _check_structure(engine: Engine) -> Finding:
     started = time.monotonic()
     result = await engine.decompose(PROBLEM, "math", PATH)
     seconds = f"{time.monotonic() - started:.1f} s"
@@ -60,16 +60,13 @@ async def _structure(engine: Engine) -> Finding:
                 f"RLKD_GSRM_PROMPT={engine.settings.gsrm_prompt}: `gsrm` needs a trained GSRM, "
                 "`construct` takes any model, RLKD_GSRM_REGEX=true holds a weak one to the form"
             )
-        return Finding(
-            "wrong",
-            f"the GSRM gives no structure for a two-step path ({result.status}, {seconds}); "
-            + advice,
-        )
+        lacks = f"the GSRM gives no structure for a two-step path ({result.status}, {seconds})"
+        return Finding("wrong", f"{lacks}; {advice}")
     steps = len(result.structure.steps)
     return Finding("ok" if steps == 2 else "look", f"a two-step path has {steps} steps, {seconds}")
 
 
-async def _verdicts(engine: Engine) -> Finding:
+async def _check_verdicts(engine: Engine) -> Finding:
     verdicts = {
         (field, student is SAME): await engine.match(field, teacher, text)
         for student in (SAME, OTHER)
@@ -86,6 +83,4 @@ async def _verdicts(engine: Engine) -> Finding:
         )
     wrong = [field for (field, same), v in verdicts.items() if v.matched is not same]
     text = f"verdicts by {', '.join(sources)}; {6 - len(wrong)} of 6 as expected"
-    return Finding(
-        "look" if wrong else "ok", text + (f", not: {', '.join(wrong)}" if wrong else "")
-    )
+    return Finding("look", f"{text}, not: {', '.join(wrong)}") if wrong else Finding("ok", text)

@@ -1,23 +1,23 @@
 """What `rlkd judge-check` measures: how often a judge is right about labelled pairs of texts.
 
-The pairs that come with the plugin are written by hand, in four domains: plans, questions and
-answers in other words (they match), and such that share most words but differ in what counts, or
-say nothing (they do not). Pairs are judged as in training: what the text rules decide needs no
-judge.
+The pairs that come with the plugin are written by hand, in four domains. Those that match say the
+same plan, question or answer in other words; those that do not share most words but differ in what
+counts, or say nothing. As in training, a pair that the text rules decide needs no judge.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import get_args
+
+import msgspec
 
 from rlkd_plugin.engines.base import Engine, Usage, Verdict
-from rlkd_plugin.gsrm import FIELDS, Field, RlkdError
+from rlkd_plugin.gsrm import FIELDS, Field, FormatError, RlkdError
 from rlkd_plugin.gsrm.texts import obvious_verdict
+from rlkd_plugin.rlkd_files import json_lines
 
 PAIRS = Path(str(files("rlkd_plugin.rlkd_data"))) / "samples" / "judge_pairs.jsonl"
 
@@ -34,8 +34,8 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What a judge said of the pairs, in their order, what it used, and the seconds it took."""
+class JudgeRun:
+    """A judge's verdicts on the pairs, in their order, what it used, and the seconds it took."""
 
     pairs: Sequence[Pair]
     verdicts: Sequence[Verdict]
@@ -45,16 +45,16 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How right a judge is about some pairs; a rate of nothing is None.
+    """How right a judge is about some pairs; a rate over no pair is None.
 
     Attributes:
         pairs: how many.
         accuracy: the share of right verdicts.
-        false_positive: the share of the unmatched pairs that it calls a match.
-        false_negative: the share of the matched pairs that it calls none.
+        false_positive: the share of unmatched pairs that the judge calls a match.
+        false_negative: the share of matched pairs that the judge calls no match.
         unreadable: the share without a verdict, which counts as no match.
         auc: the probability that a matched pair gets a higher probability of yes than an unmatched
-            one, whatever the threshold; only of pairs with a probability.
+            one, over the pairs with a probability.
     """
 
     pairs: int
@@ -74,33 +74,26 @@ def read_pairs(file: Path) -> list[Pair]:
     if not file.is_file():
         raise RlkdError(f"there is no file {file}")
     pairs = []
-    for number, line in enumerate(file.read_text("utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, row in json_lines(file):
         try:
-            row = json.loads(line)
-            pair = Pair(
-                row.get("domain") or "", row["field"], row["first"], row["second"], row["match"]
-            )
-            texts = isinstance(pair.first, str) and isinstance(pair.second, str)
-            if not (texts and pair.field in get_args(Field) and isinstance(pair.match, bool)):
-                raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError):
+            if isinstance(row, FormatError):
+                raise row
+            pairs.append(msgspec.convert({**row, "domain": row.get("domain") or ""}, Pair))
+        except (FormatError, msgspec.ValidationError) as error:
             raise RlkdError(
-                f'{file}:{number} is no pair: {line[:80]!r}; it looks like {{"field": "answer", '
+                f'{file}:{number} is no pair: {error}; it looks like {{"field": "answer", '
                 f'"first": "1/2", "second": "0.5", "match": true}}; fields: {", ".join(FIELDS)}'
             ) from None
-        pairs.append(pair)
     if not pairs:
         raise RlkdError(f"{file} has no pairs")
     return pairs
 
 
-async def judged(pairs: Sequence[Pair], engine: Engine) -> Judged:
+async def judge_pairs(pairs: Sequence[Pair], engine: Engine) -> JudgeRun:
     """Ask for a verdict on each pair.
 
     Raises:
-        EndpointError: if the judge cannot be used, or fails for longer than the patience.
+        EndpointError: if the judge cannot be used, or fails past the retry deadline.
     """
 
     async def verdict(pair: Pair) -> Verdict:
@@ -112,19 +105,19 @@ async def judged(pairs: Sequence[Pair], engine: Engine) -> Judged:
         await engine.probe()
         begin = time.monotonic()
         verdicts = await asyncio.gather(*map(verdict, pairs))
-        return Judged(pairs, verdicts, engine.usage, time.monotonic() - begin)
+        return JudgeRun(pairs, verdicts, engine.usage, time.monotonic() - begin)
 
 
 def rates(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> Rates:
-    """Return how right some verdicts are."""
-    told = list(zip(pairs, verdicts, strict=True))
-    matched = [verdict for pair, verdict in told if pair.match]
-    unmatched = [verdict for pair, verdict in told if not pair.match]
+    """Return how right a judge's verdicts on pairs are."""
+    both = list(zip(pairs, verdicts, strict=True))
+    matched = [verdict for pair, verdict in both if pair.match]
+    unmatched = [verdict for pair, verdict in both if not pair.match]
     false_positive = _share([verdict.matched for verdict in unmatched])
     false_negative = _share([not verdict.matched for verdict in matched])
     return Rates(
-        len(told),
-        _share([pair.match == verdict.matched for pair, verdict in told]),
+        len(both),
+        _share([pair.match == verdict.matched for pair, verdict in both]),
         false_positive,
         false_negative,
         _share([verdict.source == "refused" for verdict in verdicts]),

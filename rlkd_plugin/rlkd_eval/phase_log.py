@@ -43,9 +43,8 @@ def phase_steps(entries: Iterable[Mapping[str, Any]]) -> list[PhaseStep]:
 
 def phase_starts(steps: list[PhaseStep]) -> list[tuple[int, int]]:
     """Return (first step, phase) of each stretch of steps in one phase."""
-    before = [None, *(step.phase for step in steps[:-1])]
     return [
         (step.step, step.phase)
-        for step, last in zip(steps, before, strict=True)
-        if step.phase != last
+        for place, step in enumerate(steps)
+        if place == 0 or steps[place - 1].phase != step.phase
     ]

@@ -33,7 +33,7 @@ def show(folder: Path, console: Console) -> None:
         RlkdError: if the folder holds no log of a GRPO run or of structured training.
     """
     folder = run_folder(folder)
-    entries, remarks = log_entries((folder / LOG).read_text("utf-8", errors="replace"))
+    entries, remarks = log_entries(folder / LOG)
     if steps := phase_steps(entries):
         show_phases(folder, steps, remarks, console)
         return
@@ -43,7 +43,8 @@ def show(folder: Path, console: Console) -> None:
     console.print(table(run))
     lines = [summary(run)]
     lines += [f"note: {remark}" for remark in run.remarks]
-    lines += [f"chart: {chart}", *(f"trace: {trace}" for trace in run.traces)]
+    lines.append(f"chart: {chart}")
+    lines += [f"trace: {trace}" for trace in run.traces]
     for line in lines:
         console.print(line, soft_wrap=True)
 
@@ -54,32 +55,39 @@ def show_phases(
     """Print the table and summary of structured training, and draw its chart."""
     chart = folder / CHART
     draw_phases(folder.name, steps).savefig(chart, dpi=150)
-    rows = sampled(steps, ROWS)
+    rows = sample_evenly(steps, ROWS)
     some = f": {len(rows)} of its {len(steps)} steps, evenly sampled"
     console.print(phase_table(folder.name + (some if len(rows) < len(steps) else ""), rows))
-    for line in (phase_summary(steps), *(f"note: {r}" for r in remarks), f"chart: {chart}"):
+    notes = [f"note: {remark}" for remark in remarks]
+    for line in (phase_summary(steps), *notes, f"chart: {chart}"):
         console.print(line, soft_wrap=True)
 
 
 def table(run: Run) -> Table:
     """Return the steps as a table: all of them, or evenly sampled ones where they are many."""
-    steps = sampled(run.steps, ROWS)
+    steps = sample_evenly(run.steps, ROWS)
     title = run.folder.name
     if len(steps) < len(run.steps):
         title += f": {len(steps)} of its {len(run.steps)} steps, evenly sampled"
     result = Table(title=title, title_justify="left")
     for header in (
-        *("step", "total reward", "structure reward", "matched depth"),
-        *("accuracy", "groups with spread", "seconds"),
+        "step",
+        "total reward",
+        "structure reward",
+        "matched depth",
+        "accuracy",
+        "groups with spread",
+        "seconds",
     ):
         result.add_column(header, justify="right")
     for s in steps:
         values = (s.reward, s.structure, s.depth, s.accuracy, s.spread)
-        result.add_row(str(s.step), *(_cell(v, 3) for v in values), _cell(s.seconds, 1))
+        numbers = [_cell(value, 3) for value in values]
+        result.add_row(str(s.step), *numbers, _cell(s.seconds, 1))
     return result
 
 
-def sampled(steps: Sequence[T], most: int) -> list[T]:
+def sample_evenly(steps: Sequence[T], most: int) -> list[T]:
     """Return at most `most` steps at even distances, with the first and the last."""
     if len(steps) <= most:
         return list(steps)

@@ -1,15 +1,15 @@
 """Reads what ms-swift logged of a GRPO run: one record a step, from `logging.jsonl`."""
 
-import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.rlkd_files import json_object, numbered_lines
 
 LOG = "logging.jsonl"
 LARGEST = sys.float_info.max
@@ -59,11 +59,14 @@ def read_run(folder: Path) -> Run:
         RlkdError: if there is no log, or no step of a GRPO run in it.
     """
     folder = run_folder(folder)
-    log = folder / LOG
-    steps, remarks = parse_log(log.read_text("utf-8", errors="replace"))
+    entries, broken = log_entries(folder / LOG)
+    steps, missing = grpo_steps(entries)
     if not steps:
-        raise RlkdError(f"{log} has no step with a reward; is the run younger than one step?")
-    return Run(folder, steps, tuple(sorted(folder.glob("rlkd_trace_rank*.jsonl"))), remarks)
+        raise RlkdError(
+            f"{folder / LOG} has no step with a reward; is the run younger than one step?"
+        )
+    traces = tuple(sorted(folder.glob("rlkd_trace_rank*.jsonl")))
+    return Run(folder, tuple(steps), traces, (*broken, *missing))
 
 
 def run_folder(folder: Path) -> Path:
@@ -92,28 +95,26 @@ def series(run: Run, value: str) -> list[tuple[int, float]]:
     return [(step, number) for step, number in pairs if number is not None]
 
 
-def log_entries(text: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the entries of a log, and a remark if lines of it are broken."""
+def log_entries(log: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the entries of a log, and a remark if it has broken lines, which are skipped."""
     entries: list[dict[str, Any]] = []
     broken: list[str] = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in numbered_lines(log):
+        text = line.decode("utf-8", errors="replace")  # a bad byte costs no step
         try:
-            entry = json.loads(line) if line.strip() else {}
-        except (ValueError, RecursionError):  # half a line; or brackets nested beyond measure
+            entries.append(json_object(text.encode()))
+        except FormatError:  # half a line, which a kill leaves, for example
             broken.append(str(number))
-            continue
-        if isinstance(entry, dict):
-            entries.append(entry)
     remark = f"not whole JSON, skipped: line {', '.join(broken)}"
     return entries, [remark] if broken else []
 
 
-def parse_log(text: str) -> tuple[tuple[StepRecord, ...], tuple[str, ...]]:
-    """Return a log's steps in order, and remarks on skipped lines and missing values.
+def grpo_steps(entries: Iterable[Mapping[str, Any]]) -> tuple[list[StepRecord], list[str]]:
+    """Return the steps of a log in order, and remarks on missing values.
 
     A step that was logged twice (a run that was resumed) counts as it was logged last.
     """
-    entries, remarks = log_entries(text)
+    remarks: list[str] = []
     steps: dict[int, StepRecord] = {}
     for entry in entries:
         if "reward" in entry and (step := step_of(entry)) is not None:
@@ -123,7 +124,7 @@ def parse_log(text: str) -> tuple[tuple[StepRecord, ...], tuple[str, ...]]:
         if steps and all(getattr(record, column) is None for record in steps.values()):
             hint = " (add `--callbacks rlkd_metrics`)" if key.startswith("rlkd/") else ""
             remarks.append(f"the log has no {key}{hint}")
-    return tuple(steps[step] for step in sorted(steps)), tuple(remarks)
+    return [steps[step] for step in sorted(steps)], remarks
 
 
 def step_of(entry: Mapping[str, Any]) -> int | None:

@@ -13,7 +13,7 @@ from rlkd_plugin.engines.rules import RulesEngine
 from rlkd_plugin.gsrm import FIELDS, RlkdError
 from rlkd_plugin.gsrm.prompts import DOMAINS
 from rlkd_plugin.rlkd_cli import app
-from rlkd_plugin.rlkd_eval.judge_check import PAIRS, Pair, judged, rates, read_pairs
+from rlkd_plugin.rlkd_eval.judge_check import PAIRS, Pair, judge_pairs, rates, read_pairs
 from tests.conftest import SetOptions
 from tests.support.loopback import Asked, Loopback, said, status, verdict
 
@@ -30,7 +30,7 @@ def test_the_pairs_are_balanced_and_each_stands_once() -> None:
 
 def test_words_in_common_do_not_tell_the_pairs_apart() -> None:
     """The rules engine goes by words, and is wrong about most of them."""
-    found = asyncio.run(judged(SAMPLE, RulesEngine()))
+    found = asyncio.run(judge_pairs(SAMPLE, RulesEngine()))
     accuracy = rates(found.pairs, found.verdicts).accuracy
     assert accuracy is not None and accuracy < 0.4
 
@@ -43,8 +43,13 @@ def of(*verdicts: tuple[bool, bool, float | None]) -> tuple[list[Pair], list[Ver
 
 def test_rates_are_those_of_the_counts() -> None:
     pairs, verdicts = of(
-        *[(True, True, 0.9), (True, True, 0.8), (True, False, 0.3), (True, True, 0.6)],
-        *[(False, False, 0.1), (False, True, 0.7), (False, False, 0.3)],
+        (True, True, 0.9),
+        (True, True, 0.8),
+        (True, False, 0.3),
+        (True, True, 0.6),
+        (False, False, 0.1),
+        (False, True, 0.7),
+        (False, False, 0.3),
     )
     verdicts[-1] = Verdict(False, "refused")
     found = rates(pairs, verdicts)
@@ -70,15 +75,20 @@ PAIR = '{"field": "answer", "first": "24", "second": "25", "match": false}'
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "fault"),
     [
-        *("no JSON", "[]", "{}", PAIR.replace("false", "0"), PAIR.replace('"25"', "25")),
-        PAIR.replace("answer", "answers"),
+        ("no JSON", "broken JSON"),
+        ("[]", "no JSON object"),
+        ("{}", "missing required field `field`"),
+        (PAIR.replace("false", "0"), "Expected `bool`, got `int` - at `$.match`"),
+        (PAIR.replace('"25"', "25"), "Expected `str`, got `int` - at `$.second`"),
+        (PAIR.replace("answer", "answers"), "'answers' - at `$.field`"),
     ],
 )
-def test_a_line_that_is_no_pair_is_named(line: str, tmp_path: Path) -> None:
-    with pytest.raises(RlkdError, match=r"pairs\.jsonl:2 is no pair"):
+def test_a_line_that_is_no_pair_is_named(line: str, fault: str, tmp_path: Path) -> None:
+    with pytest.raises(RlkdError, match=r"pairs\.jsonl:2 is no pair: .*it looks like") as caught:
         read_pairs(write(tmp_path / "pairs.jsonl", PAIR, line))
+    assert fault in str(caught.value)
 
 
 def test_no_pairs_are_an_error(tmp_path: Path) -> None:
@@ -94,7 +104,10 @@ def test_the_command_asks_a_judge_and_needs_no_gsrm(
     """A judge that says yes where both texts have a 4; punctuation needs no judge."""
     options(judge_base_url=loopback.url, judge_model="judge-32b")
     pairs = [
-        *(("24", "4 * 6", True), ("4 m", "4 s", False), ("5", "five", True), ("7", "8", False)),
+        ("24", "4 * 6", True),
+        ("4 m", "4 s", False),
+        ("5", "five", True),
+        ("7", "8", False),
         ("7", "...", False),
     ]
     lines = [

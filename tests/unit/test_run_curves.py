@@ -10,8 +10,15 @@ from typer.testing import CliRunner
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_cli import app
 from rlkd_plugin.rlkd_eval.run_chart import draw
-from rlkd_plugin.rlkd_eval.run_curves import sampled, show, summary
-from rlkd_plugin.rlkd_eval.run_log import parse_log, read_run, run_folder
+from rlkd_plugin.rlkd_eval.run_curves import sample_evenly, show, summary
+from rlkd_plugin.rlkd_eval.run_log import (
+    LOG,
+    StepRecord,
+    grpo_steps,
+    log_entries,
+    read_run,
+    run_folder,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -41,6 +48,13 @@ def write_log(folder: Path, *lines: str) -> Path:
     return folder
 
 
+def parse(folder: Path, *lines: str) -> tuple[list[StepRecord], list[str]]:
+    """Write a log, and return its steps and all remarks."""
+    entries, broken = log_entries(write_log(folder, *lines) / LOG)
+    steps, missing = grpo_steps(entries)
+    return steps, [*broken, *missing]
+
+
 def shown(folder: Path) -> str:
     """Return what `rlkd curves` prints, in words."""
     console = Console(width=80, markup=False, highlight=False, record=True, quiet=False)
@@ -49,39 +63,48 @@ def shown(folder: Path) -> str:
     return capture.get()
 
 
-def test_a_step_is_read_from_the_log() -> None:
-    (record,), remarks = parse_log("\n".join([entry(3), END]))
+def test_a_step_is_read_from_the_log(tmp_path: Path) -> None:
+    (record,), remarks = parse(tmp_path, entry(3), END)
     assert (record.step, record.reward, record.structure) == (3, 1.5, 0.75)
     assert (record.depth, record.accuracy, record.seconds) == (1.0, 0.125, 10.0)
     assert record.spread == 0.75  # 1 - 0.25
-    assert remarks == ()
+    assert remarks == []
 
 
-def test_a_resumed_run_counts_a_step_as_logged_last() -> None:
+def test_a_resumed_run_counts_a_step_as_logged_last(tmp_path: Path) -> None:
     lines = [entry(1), entry(2, reward=9.0), entry(3), entry(2, reward=7.0)]
-    steps, _ = parse_log("\n".join(lines))
+    steps, _ = parse(tmp_path, *lines)
     assert [(s.step, s.reward) for s in steps] == [(1, 0.5), (2, 7.0), (3, 1.5)]
 
 
-def test_half_a_last_line_is_skipped_and_said() -> None:
-    steps, remarks = parse_log("\n".join([entry(1), entry(2), entry(3)[:40]]))
+def test_half_a_last_line_is_skipped_and_said(tmp_path: Path) -> None:
+    steps, remarks = parse(tmp_path, entry(1), entry(2), entry(3)[:40])
     assert [s.step for s in steps] == [1, 2]
-    assert remarks == ("not whole JSON, skipped: line 3",)
+    assert remarks == ["not whole JSON, skipped: line 3"]
 
 
-def test_a_value_that_is_never_logged_is_said() -> None:
+def test_a_byte_that_is_no_text_loses_no_step(tmp_path: Path) -> None:
+    """Nor does a name with a line separator of Unicode."""
+    log = tmp_path / LOG
+    log.write_bytes(entry(1, name="\u2028").encode() + b"\n" + entry(2, name="?").encode() + b"\n")
+    log.write_bytes(log.read_bytes().replace(b"?", b"\xff"))
+    steps, _ = grpo_steps(log_entries(log)[0])
+    assert [s.step for s in steps] == [1, 2]
+
+
+def test_a_value_that_is_never_logged_is_said(tmp_path: Path) -> None:
     missing = {"rlkd/structure_reward": None, "rlkd/matched_depth": None, "step_time": None}
-    steps, remarks = parse_log(entry(1, **missing))
+    steps, remarks = parse(tmp_path, entry(1, **missing))
     assert (steps[0].structure, steps[0].depth, steps[0].seconds) == (None, None, None)
-    assert remarks == (
+    assert remarks == [
         "the log has no rlkd/structure_reward (add `--callbacks rlkd_metrics`)",
         "the log has no rlkd/matched_depth (add `--callbacks rlkd_metrics`)",
         "the log has no step_time",
-    )
+    ]
 
 
-def test_no_number_is_no_value() -> None:
-    (record,), _ = parse_log(entry(1, reward=float("nan"), step_time="10s"))
+def test_no_number_is_no_value(tmp_path: Path) -> None:
+    (record,), _ = parse(tmp_path, entry(1, reward=float("nan"), step_time="10s"))
     assert (record.reward, record.seconds) == (None, None)
 
 
@@ -109,12 +132,12 @@ def test_folders_without_a_run_are_errors(tmp_path: Path) -> None:
             read_run(write_log(tmp_path / "run", *lines))
 
 
-def test_a_long_run_is_sampled_evenly_with_both_ends() -> None:
-    steps, _ = parse_log("\n".join(entry(step) for step in range(1, 101)))
-    assert [s.step for s in sampled(steps, 20)][:3] == [1, 6, 11]  # 99 / 19 = 5.2 apart
-    assert sampled(steps, 20)[-1].step == 100
-    assert len(sampled(steps, 20)) == 20
-    assert sampled(steps[:20], 20) == list(steps[:20])
+def test_a_long_run_is_sampled_evenly_with_both_ends(tmp_path: Path) -> None:
+    steps, _ = parse(tmp_path, *[entry(step) for step in range(1, 101)])
+    assert [s.step for s in sample_evenly(steps, 20)][:3] == [1, 6, 11]  # 99 / 19 = 5.2 apart
+    assert sample_evenly(steps, 20)[-1].step == 100
+    assert len(sample_evenly(steps, 20)) == 20
+    assert sample_evenly(steps[:20], 20) == steps[:20]
 
 
 def test_the_summary_compares_beginning_and_end(tmp_path: Path) -> None:

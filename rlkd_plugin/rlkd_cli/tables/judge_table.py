@@ -7,13 +7,13 @@ from rich.table import Table
 
 from rlkd_plugin.engines.base import Verdict
 from rlkd_plugin.gsrm import FIELDS
-from rlkd_plugin.rlkd_eval.judge_check import Judged, Pair, rates
+from rlkd_plugin.rlkd_eval.judge_check import JudgeRun, Pair, rates
 
 Told = Sequence[tuple[Pair, Verdict]]
 """Pairs, each with what the judge says of it."""
 
 
-def show_judge(found: Judged, threshold: float, console: Console, wrong: int = 10) -> None:
+def show_judge(found: JudgeRun, threshold: float, console: Console, wrong: int = 10) -> None:
     """Print the rates by field and by domain, what they cost, and `wrong` of the wrong verdicts."""
     told = list(zip(found.pairs, found.verdicts, strict=True))
     console.print(_rates_table(told))

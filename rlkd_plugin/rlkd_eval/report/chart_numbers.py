@@ -3,48 +3,41 @@
 from collections.abc import Sequence
 
 from rlkd_plugin.rlkd_eval.report.curves import Line
-from rlkd_plugin.rlkd_eval.results import Interval
-from rlkd_plugin.rlkd_eval.run_curves import sampled
+from rlkd_plugin.rlkd_eval.run_curves import sample_evenly
 
 MOST_ROWS = 200
+NO_NUMBER = "–"  # noqa: RUF001 - a dash for "none", as in printed tables
 
 
 def numbers_of(
     x: str, lines: Sequence[Line], percent: bool
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]], str]:
     """Return header and rows of the table behind curves, and a remark if it is a sample."""
-    columns = [dict(line.points) for line in lines]
-    bounds = [
-        {x: bound for (x, _), bound in zip(line.points, line.bounds, strict=True)}
-        if line.bounds
-        else {}
-        for line in lines
-    ]
+    names = [line.name for line in lines]
+    columns = [_column(line, percent) for line in lines]
     xs = sorted({x for column in columns for x in column})
-    shown = sampled(xs, MOST_ROWS)
-    rows = [
-        (
-            f"{x:g}",
-            *(
-                number(c.get(x), percent) + _around(b.get(x), percent)
-                for c, b in zip(columns, bounds, strict=True)
-            ),
-        )
-        for x in shown
-    ]
+    shown = sample_evenly(xs, MOST_ROWS)
+    rows = []
+    for place in shown:
+        cells = [column.get(place, NO_NUMBER) for column in columns]
+        rows.append((f"{place:g}", *cells))
     cut = f"the table has {len(shown)} of {len(xs)} rows, evenly sampled"
-    header = (x, *(line.name for line in lines))
-    return header, rows, cut if len(shown) < len(xs) else ""
+    return (x, *names), rows, cut if len(shown) < len(xs) else ""
 
 
 def number(value: float | None, percent: bool = False) -> str:
     """Return a number for a table."""
     if value is None:
-        return "–"  # noqa: RUF001 - a dash for "none", as in printed tables
+        return NO_NUMBER
     return f"{value:.1%}" if percent else f"{value:.4g}"
 
 
-def _around(bound: Interval | None, percent: bool) -> str:
-    if bound is None:
-        return ""
-    return f" ({number(bound.low, percent)} to {number(bound.high, percent)})"
+def _column(line: Line, percent: bool) -> dict[float, str]:
+    """Return a curve's numbers by x, with their intervals where it has any."""
+    around = [
+        f" ({number(bound.low, percent)} to {number(bound.high, percent)})" for bound in line.bounds
+    ] or [""] * len(line.points)
+    return {
+        x: number(y, percent) + interval
+        for (x, y), interval in zip(line.points, around, strict=True)
+    }

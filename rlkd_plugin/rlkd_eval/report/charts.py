@@ -60,7 +60,7 @@ def line_chart(
     figure.update_layout(_layout(axes, len(lines) > 1))
     numbers = [y for line in lines for _, y in line.points if y is not None]
     highs = [bound.high for line in lines for bound in line.bounds]
-    top = max([least, *(1.1 * y for y in (*numbers, *highs))]) or 1.0
+    top = max(least, max([*numbers, *highs], default=0.0) * 1.1) or 1.0
     figure.update_yaxes(range=[1.1 * min([0, *numbers]), top])
     if percent:
         figure.update_yaxes(tickformat=".0%", hoverformat=".1%")
@@ -114,9 +114,8 @@ def bar_chart(
     figure.update_layout(_layout(axes, True) | {"barmode": "stack", "bargap": 0.15})
     figure.update_xaxes(type="category", nticks=3, tickangle=0)
     figure.update_yaxes(range=[0, 1], tickformat=".0%")
-    rows = [
-        (place, *(f"{counts[i]:g}" for counts in parts.values())) for i, place in enumerate(places)
-    ]
+    columns = [[f"{count:g}" for count in counts] for counts in parts.values()]
+    rows = list(zip(places, *columns, strict=True))
     return Chart(key, title, figure.to_plotly_json(), (axes[0], *parts), rows, note)
 
 

@@ -13,15 +13,19 @@ from plotly import graph_objects as go
 
 from rlkd_plugin.rlkd_eval.results import Interval
 from rlkd_plugin.rlkd_eval.run_chart import SMOOTH_FROM, WINDOW
-from rlkd_plugin.rlkd_eval.run_curves import sampled
+from rlkd_plugin.rlkd_eval.run_curves import sample_evenly
 
 MOST_POINTS = 2000  # of a curve; a screen has no room for more
 LONGEST = 48  # characters of a name in a label
 
 # After Okabe and Ito, which colour-blind readers tell apart; a second set for dark pages.
 COLOURS = (
-    *(("#0072B2", "#56B4E9"), ("#C24A00", "#FF9E64"), ("#00795A", "#2FCBA0")),
-    *(("#A3508B", "#E5A3D0"), ("#7A6000", "#E9CB4A"), ("#4D4D4D", "#C9C9C9")),
+    ("#0072B2", "#56B4E9"),
+    ("#C24A00", "#FF9E64"),
+    ("#00795A", "#2FCBA0"),
+    ("#A3508B", "#E5A3D0"),
+    ("#7A6000", "#E9CB4A"),
+    ("#4D4D4D", "#C9C9C9"),
 )
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross", "x")
@@ -38,7 +42,7 @@ class Line:
 
 def curves(line: Line, number: int) -> list[go.Scatter]:
     """Return the traces of the `number`-th curve of a chart: one, or noise and its mean."""
-    points = sampled(line.points, MOST_POINTS)
+    points = sample_evenly(line.points, MOST_POINTS)
     style = number % len(COLOURS)
     symbol = SYMBOLS[style] + ("-open" if number >= len(COLOURS) else "")
     look: dict[str, Any] = {
@@ -59,7 +63,7 @@ def curves(line: Line, number: int) -> list[go.Scatter]:
         (x, fmean(y for _, y in known[max(0, i + 1 - WINDOW) : i + 1]))
         for i, (x, _) in enumerate(known)
     ]
-    means = sampled(means, MOST_POINTS)
+    means = sample_evenly(means, MOST_POINTS)
     pale = look | {"line": {"color": COLOURS[style][0], "width": 1}}
     bold = look | {"x": [x for x, _ in means]}
     return [

@@ -18,12 +18,13 @@ def pass_at_k(evaluations: Sequence[Evaluation]) -> list[Chart]:
                 points = [(k, point.value) for k, point in curve]
                 lines.append(Line(evaluation.label, points, [point for _, point in curve]))
         if any(len(line.points) > 1 for line in lines):
-            axes = ("k", "pass@k")
-            note = "bars: 95% intervals"
             charts.append(
                 line_chart(
-                    *(f"pass-at-k-{place}", f"pass@k: {name}", axes, lines),
-                    note=note,
+                    f"pass-at-k-{place}",
+                    f"pass@k: {name}",
+                    ("k", "pass@k"),
+                    lines,
+                    note="bars: 95% intervals",
                     percent=True,
                     log_x=True,
                 )
@@ -46,10 +47,12 @@ def over_steps(evaluations: Sequence[Evaluation]) -> list[Chart]:
             points = [(step, result.value) for step, result in ordered]
             lines.append(Line(run, points, [result for _, result in ordered]))
         if lines:
-            axes = ("training step", "pass@1")
             charts.append(
                 line_chart(
-                    *(f"over-steps-{place}", f"pass@1 over training: {name}", axes, lines),
+                    f"over-steps-{place}",
+                    f"pass@1 over training: {name}",
+                    ("training step", "pass@1"),
+                    lines,
                     note="bars: 95% intervals",
                     percent=True,
                 )

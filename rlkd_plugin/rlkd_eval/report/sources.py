@@ -15,9 +15,9 @@ from rlkd_plugin.rlkd_eval.results import DIVERSITY, EVALUATION, Diversity, Eval
 from rlkd_plugin.rlkd_eval.run_log import (
     LOG,
     StepRecord,
+    grpo_steps,
     log_entries,
     number_of,
-    parse_log,
     run_folder,
     step_of,
 )
@@ -115,7 +115,7 @@ def _read(name: str, folder: Path, traced: int) -> Source:
     if not folder.is_dir():
         return Source(name, folder, remarks=("there is no such folder",))
     if (folder / LOG).is_file():
-        held, remarks = _read_log((folder / LOG).read_text("utf-8", errors="replace"))
+        held, remarks = _read_log(folder / LOG)
     if traces := sorted(folder.glob(TRACES)):
         held["traces"] = sample_traces(traces, traced)
         remarks += held["traces"].remarks() or ([] if held["traces"].rows else ["an empty trace"])
@@ -133,12 +133,12 @@ def _read(name: str, folder: Path, traced: int) -> Source:
     return Source(name, folder, **held, remarks=tuple(remarks))
 
 
-def _read_log(text: str) -> tuple[dict[str, Any], list[str]]:
+def _read_log(log: Path) -> tuple[dict[str, Any], list[str]]:
     """Return what a log tells, as fields of `Source`, and remarks."""
-    entries, remarks = log_entries(text)
+    entries, remarks = log_entries(log)
     if phases := phase_steps(entries):
         return {"phases": phases, "progress": _progress(entries)}, remarks
-    steps, remarks_of_steps = parse_log(text)
+    steps, missing = grpo_steps(entries)
     if not steps:
         return {}, [*remarks, f"the {LOG} has no step of a run with a reward"]
     health: dict[str, dict[int, float]] = {key: {} for key in (*SHARES, *COSTS)}
@@ -148,10 +148,10 @@ def _read_log(text: str) -> tuple[dict[str, Any], list[str]]:
             if number is not None and step is not None:
                 points[step] = number  # as logged last, where a run was resumed
     return {
-        "steps": steps,
+        "steps": tuple(steps),
         "health": {key: sorted(points.items()) for key, points in health.items() if points},
         "progress": _progress(entries),
-    }, list(remarks_of_steps)
+    }, [*remarks, *missing]
 
 
 def _progress(entries: Sequence[Mapping[str, Any]]) -> str:

@@ -50,27 +50,24 @@ def table_1(evaluations: Sequence[Evaluation]) -> Table | None:
             columns.append((f"{name} pass@{k}", found))
     if not columns:
         return None
+    titles = [title for title, _ in columns]
+    note = "pass@k: unbiased estimates; their 95% intervals stand under the charts below"
     rows = tuple((label, tuple(_cell(label, found) for _, found in columns)) for label in labels)
     return Table(
         "Table 1: pass@1 and pass@k, in percent",
-        ("model", *(title for title, _ in columns)),
+        ("model", *titles),
         rows,
-        "; ".join(
-            (
-                "pass@k: unbiased estimates; their 95% intervals stand under the charts below",
-                *_differences(evaluations),
-            )
-        ),
+        "; ".join([note, *_differences(evaluations)]),
     )
 
 
 def _differences(evaluations: Sequence[Evaluation]) -> list[str]:
     """Return the settings and versions that evaluations do not share: numbers may not compare."""
-    made = [{**e.settings, **e.versions} for e in evaluations]
+    conditions = [{**e.settings, **e.versions} for e in evaluations]
     return [
         f"not the same {name}: {', '.join(map(str, values))}"
-        for name in dict.fromkeys(name for one in made for name in one)
-        if len(values := list(dict.fromkeys(str(one.get(name)) for one in made))) > 1
+        for name in dict.fromkeys(name for one in conditions for name in one)
+        if len(values := list(dict.fromkeys(str(one.get(name)) for one in conditions))) > 1
     ]
 
 
