@@ -144,7 +144,7 @@ def structure_of(path: str) -> str:
     """
     lines = [line.strip() for line in path.splitlines() if re.search(r"\w", line)]
     if not lines:
-        return "There is nothing to take apart."
+        return "There is nothing to decompose."
     steps = []
     for number, line in enumerate(lines[:16], start=1):
         answer = (re.findall(r"\d+", line) or re.findall(r"\w+", line))[-1]
