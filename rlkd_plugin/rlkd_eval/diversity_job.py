@@ -31,7 +31,7 @@ BATCH = 64
 
 
 def engine_name(settings: Settings) -> str:
-    """Return who decomposes: structures of two engines do not go into one result."""
+    """Return what decomposes; structures of two engines must not be in one result."""
     return settings.gsrm_model if settings.engine == "server" else settings.engine
 
 

@@ -1,4 +1,4 @@
-"""What a measurement of diversity is told: its folder, its questions, how responses are drawn."""
+"""The options of a measurement of diversity, and its questions."""
 
 import random
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class DiversityJob:
 
 
 def read_questions(job: DiversityJob) -> list[Row]:
-    """Return the questions: `problem` and `domain` of different rows.
+    """Return the questions, without duplicates: each with its `problem` and `domain`.
 
     Raises:
         RlkdError: if there are fewer than asked for.

@@ -17,14 +17,14 @@ REFUSED = ("model_length",)
 
 
 def repair(work: Path) -> None:
-    """Remove half a last line, which a kill leaves, from evalscope's files: it appends to them."""
+    """Remove a last line that a kill cut off from evalscope's files, before it appends to them."""
     for file in work.glob("*/model/*.jsonl"):
         with file.open("rb+") as lines:
             cut_half_line(lines)
 
 
 def keep_samples(work: Path, file: Path, runs: int) -> None:
-    """Write evalscope's verdicts as a row a sample, in the order of problems and of drawing.
+    """Write a row a sample with evalscope's verdict, in the order of problems and of drawing.
 
     Args:
         work: evalscope's folder of one test set.
@@ -81,7 +81,7 @@ def _row(subset: str, review: dict[str, Any], drawn: dict[str, Any]) -> dict[str
 
 
 def _is_draft(response: str) -> bool:
-    """Return whether a response ends in its thinking: an answer there is none."""
+    """Return whether a response ends in its thinking; an answer there does not count."""
     return "<think>" in response and not response.partition("</think>")[2].strip()
 
 

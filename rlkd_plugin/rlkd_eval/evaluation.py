@@ -1,4 +1,4 @@
-"""The job behind `rlkd eval`: evalscope asks a server and scores, and we count pass@k.
+"""The job behind `rlkd eval`: evalscope draws and scores responses, pass@k is computed here.
 
 evalscope is what ms-swift evaluates with; `swift eval` itself does not start with its current
 version, so it is driven through its Python API here. It keeps every response, and resumes a stopped
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from evalscope import TaskConfig
 
 RESPONSE_SECONDS = 7200.0
-"""Seconds until evalscope's client gives a response up: 32,768 tokens among many others take long,
-and its default is ten minutes."""
+"""Seconds until evalscope's client gives up a response; its default of ten minutes is too short for
+32,768 tokens from a busy server."""
 NOBODY = "http://127.0.0.1:9/v1"
-"""An address where nobody answers, to score again without a request."""
+"""An address without a server, to score saved responses again."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def evaluate_set(job: EvaluationJob, name: str, server: Server | None, concurren
     Args:
         job: an evaluation that was prepared.
         name: of the test set.
-        server: who writes the responses; None scores the present ones again.
+        server: who writes the responses; None scores the saved ones again.
         concurrency: requests in flight.
 
     Raises:
@@ -108,7 +108,7 @@ def _task(job: EvaluationJob, name: str, server: Server | None, concurrency: int
         work_dir=str(work),
         no_timestamp=True,
         use_cache=str(work) if begun else None,
-        # else a server at another port would be another evaluation; ours is told by its plan
+        # else a server at another port would be another evaluation; our plan says which one it is
         rerun_review=begun,
     )
 

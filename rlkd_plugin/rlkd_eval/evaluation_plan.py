@@ -1,4 +1,4 @@
-"""What an evaluation is told, kept as `plan.json` in its folder: a stopped one resumes by it."""
+"""The options of an evaluation, kept as `plan.json` in its folder to resume it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -75,7 +75,7 @@ class EvaluationJob:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a plan holds beside the fields of `Sampling`; `problems` are hashes by test set."""
+    """The keys of a plan beside those of `Sampling`; `problems` are hashes by test set."""
 
     subject: Subject
     problems: Mapping[str, str]
@@ -133,7 +133,7 @@ def resume_evaluation(out: Path) -> EvaluationJob:
 
 
 def _read_problems(bench: Benchmark, file: Path | None, limit: int) -> bytes:
-    """Return the first problems of a local copy, or nothing: then evalscope fetches them."""
+    """Return the first problems of a local copy, or nothing where evalscope fetches them."""
     if file is None:
         return b""
     rows: list[Row] = []

@@ -1,6 +1,6 @@
-"""The JSON files that jobs of this room keep in their folder: results, and the plan to resume by.
+"""The JSON files of a job's folder: its result, and the plan by which it resumes.
 
-A file is replaced at once, so it is whole or not there.
+A file is replaced at once: a reader sees all of it or none.
 """
 
 from collections.abc import Mapping

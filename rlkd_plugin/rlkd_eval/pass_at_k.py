@@ -10,7 +10,7 @@ from math import comb
 from statistics import fmean
 
 Samples = Sequence[Sequence[bool]]
-"""A problem's samples in the order in which they were drawn, for each problem."""
+"""For each problem whether its samples are right, in the order of drawing."""
 
 
 def pass_at_1(samples: Samples, count: int | None = None) -> float:
@@ -53,7 +53,7 @@ def unbiased_pass_at_k(samples: Samples, k: int) -> float:
 def interval(
     samples: Samples, score: Callable[[Samples], float], draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return a score's 95% confidence interval, by drawing problems anew (percentile bootstrap).
+    """Return a score's 95% confidence interval: a percentile bootstrap over problems.
 
     Problems are the units: samples of one problem say nothing about other problems.
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rlkd_plugin.rlkd_eval.phase_log import PHASE_NAMES, PhaseStep, phase_starts
 from rlkd_plugin.rlkd_eval.run_chart import INK, dress, legend
 
-# colour, marker and line differ, so that the curves can be told apart without colour
+# marker and line differ as well as colour, so that no reader depends on colour
 META = {"color": "#0072B2", "marker": "o", "linestyle": "-"}
 SOLVE = {"color": "#D55E00", "marker": "s", "linestyle": "--"}
 PANELS = (

@@ -1,4 +1,4 @@
-"""Reads what ms-swift logged of structured fine-grained training, from `logging.jsonl`."""
+"""Reads ms-swift's log of structured fine-grained training, `logging.jsonl`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from rlkd_plugin.rlkd_eval.run_log import number_of, step_of
 
 PHASE_NAMES = ("meta-reasoning", "solving", "both, by equation 1")
-"""The phases of section 3.1, in the order of the numbers by which they are logged."""
+"""The phases of section 3.1; the log counts them from 1."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class PhaseStep:
 
 
 def phase_steps(entries: Iterable[Mapping[str, Any]]) -> list[PhaseStep]:
-    """Return the steps of a log in order; empty if it is none of structured training.
+    """Return the steps of a log in order; none where the log is not of structured training.
 
     A step that was logged twice (a run that was resumed) counts as it was logged last.
     """

@@ -1,4 +1,4 @@
-"""Reads what ms-swift logged of a GRPO run: one record a step, from `logging.jsonl`."""
+"""Reads ms-swift's log of a GRPO run, `logging.jsonl`: one record a step."""
 
 import math
 import re
@@ -13,7 +13,7 @@ from rlkd_plugin.rlkd_files import json_object, numbered_lines
 
 LOG = "logging.jsonl"
 LARGEST = sys.float_info.max
-"""JSON's integers may be larger than any float."""
+"""The largest float; an integer of JSON may be larger."""
 
 COLUMNS = {
     "reward": "reward",
@@ -96,7 +96,7 @@ def series(run: Run, value: str) -> list[tuple[int, float]]:
 
 
 def log_entries(log: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the entries of a log, and a remark if it has broken lines, which are skipped."""
+    """Return the entries of a log, and a remark on the broken lines that are skipped, if any."""
     entries: list[dict[str, Any]] = []
     broken: list[str] = []
     for number, line in numbered_lines(log):
@@ -128,7 +128,7 @@ def grpo_steps(entries: Iterable[Mapping[str, Any]]) -> tuple[list[StepRecord], 
 
 
 def step_of(entry: Mapping[str, Any]) -> int | None:
-    """Return the optimizer step of a log line, or None if it is of no step."""
+    """Return the optimizer step of a log line, or None where it names none."""
     step = str(entry.get("global_step/max_steps", "")).partition("/")[0]
     return int(step) if step.isdecimal() else None
 

@@ -19,7 +19,7 @@ LEAST = 2
 """Minimum responses per step."""
 
 Vector: TypeAlias = Sequence[float] | NDArray[np.floating]
-"""An embedding."""
+"""An embedding of a text."""
 
 
 def diversity(embeddings: Sequence[Vector]) -> float:

@@ -72,11 +72,13 @@ def data_of(page: str) -> dict[str, object]:
         ({}, "meta_reasoning", "the meta-reasoning of step 2 did not match"),
         (
             {"teacher": side(steps=1), "student": side(steps=2), "step_scores": [1.0]},
-            *("teacher_end", "end; 1 compared, the student has 2, the teacher 1"),
+            "teacher_end",
+            "end; 1 compared, the student has 2, the teacher 1",
         ),
         (
             {"teacher": side(steps=2), "student": side(steps=1), "step_scores": [0.5]},
-            *("student_end", "the student's steps were at their end"),
+            "student_end",
+            "the student's steps were at their end",
         ),
         ({"student": side("undecomposable")}, "undecomposable", "the student's text has no struc"),
         ({"student": side("refused")}, "refused", "the GSRM refused the student's text"),
@@ -120,7 +122,13 @@ def test_lines_of_other_versions_are_read() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        *(b"{", b"[]", b"null", b"{}", b'{"teacher": 1, "student": 2}', b"\xff\xfe", b"\x00"),
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"teacher": 1, "student": 2}',
+        b"\xff\xfe",
+        b"\x00",
         json.dumps(trace_line(step="1")).encode(),
         json.dumps(trace_line())[:-40].encode(),
         b"[" * 100_000,
@@ -192,7 +200,7 @@ def test_broken_lines_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     trace.write_text("\n".join([whole, "", whole[:100], long, whole, "NaN", whole[:50]]))
     sample = sample_traces([trace])
     assert (sample.rows, sample.unreadable) == (2, 4)
-    assert sample.remarks() == ["lines of the traces that are not readable, and left out: 4"]
+    assert sample.remarks() == ["unreadable lines of the traces, skipped: 4"]
 
 
 def test_newer_lines_are_told(tmp_path: Path) -> None:
@@ -371,14 +379,23 @@ def test_checkpoints_of_a_run_make_a_line(tmp_path: Path) -> None:
 
 def test_the_page_has_what_the_folders_hold(tmp_path: Path) -> None:
     folders = [
-        *(grpo_run(tmp_path / "a"), grpo_run(tmp_path / "b"), structured_run(tmp_path / "c")),
-        *(evaluation(tmp_path / "d", "D", 10), evaluation(tmp_path / "e", "D", 20)),
+        grpo_run(tmp_path / "a"),
+        grpo_run(tmp_path / "b"),
+        structured_run(tmp_path / "c"),
+        evaluation(tmp_path / "d", "D", 10),
+        evaluation(tmp_path / "e", "D", 20),
         diversity(tmp_path / "f", "F"),
     ]
     page = write_report(folders, tmp_path / "r.html")[0].read_text("utf-8")
     for heading in (
-        *("Training", "Reward health", "GSRM training", "Evaluation", "Over training steps"),
-        *("Diversity", "Why comparisons ended", "Alignment"),
+        "Training",
+        "Reward health",
+        "GSRM training",
+        "Evaluation",
+        "Over training steps",
+        "Diversity",
+        "Why comparisons ended",
+        "Alignment",
     ):
         assert f">{heading}</h2>" in page
     assert "D, step 20" in page

@@ -120,9 +120,12 @@ def test_a_script_that_gets_into_the_page_is_refused(tmp_path: Path, browser: Ch
 
 def test_all_charts_are_drawn_without_a_complaint(tmp_path: Path, browser: Chromium) -> None:
     folders = [
-        *(grpo_run(tmp_path / "a", 40), grpo_run(tmp_path / "b", 40, seed=1)),
-        *(structured_run(tmp_path / "c"), diversity(tmp_path / "d", "D")),
-        *(evaluation(tmp_path / "e", "E", 10), evaluation(tmp_path / "f", "E", 20)),
+        grpo_run(tmp_path / "a", 40),
+        grpo_run(tmp_path / "b", 40, seed=1),
+        structured_run(tmp_path / "c"),
+        diversity(tmp_path / "d", "D"),
+        evaluation(tmp_path / "e", "E", 10),
+        evaluation(tmp_path / "f", "E", 20),
     ]
     browser.open(report(tmp_path, *folders))
     assert complaints(browser) == []

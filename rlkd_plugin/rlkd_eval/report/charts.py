@@ -15,7 +15,7 @@ PATTERNS = ("", "/", ".", "x", "-", "|", "+")
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure as plotly takes it, and the same as a table; `key` names it and its file."""
+    """A figure for plotly, and its numbers as a table; `key` names the figure and its PNG."""
 
     key: str
     title: str
@@ -26,7 +26,7 @@ class Chart:
 
     @property
     def names(self) -> int:
-        """Lines of the legend, by which the chart is higher."""
+        """Names in the legend, for which the chart needs room; 0 for a single one."""
         names = sum(trace.get("showlegend", True) for trace in self.figure["data"])
         return names if names > 1 else 0
 
@@ -52,7 +52,7 @@ def line_chart(
         note: a sentence under the chart.
         percent: show shares as percent.
         log_x: powers of two at equal distances.
-        least: what the y axis shows at least, so that noise doesn't look like a trend.
+        least: minimum of the y axis's upper end, so that noise does not look like a trend.
     """
     figure = go.Figure()
     for number, line in enumerate(lines):
@@ -70,8 +70,8 @@ def line_chart(
     elif xs and xs[-1] - xs[0] < 10:
         figure.update_xaxes(dtick=1)
     header, rows, cut = numbers_of(axes[0], lines, percent)
-    said = [note, f"bold: mean of {WINDOW} steps" if any(map(is_long, lines)) else "", cut]
-    return Chart(key, title, figure.to_plotly_json(), header, rows, "; ".join(filter(None, said)))
+    notes = [note, f"bold: mean of {WINDOW} steps" if any(map(is_long, lines)) else "", cut]
+    return Chart(key, title, figure.to_plotly_json(), header, rows, "; ".join(filter(None, notes)))
 
 
 def bar_chart(

@@ -1,4 +1,4 @@
-"""How a curve looks: colour, dash and marker, so that none is told by colour alone.
+"""How a curve looks: colour, dash and marker differ, so that no reader depends on colour.
 
 Names are escaped: plotly renders some HTML in labels.
 """
@@ -18,7 +18,7 @@ from rlkd_plugin.rlkd_eval.run_curves import sample_evenly
 MOST_POINTS = 2000  # of a curve; a screen has no room for more
 LONGEST = 48  # characters of a name in a label
 
-# After Okabe and Ito, which colour-blind readers tell apart; a second set for dark pages.
+# After Okabe and Ito, distinct for colour-blind readers; a second set for dark pages.
 COLOURS = (
     ("#0072B2", "#56B4E9"),
     ("#C24A00", "#FF9E64"),
@@ -79,13 +79,13 @@ def is_long(line: Line) -> bool:
 
 
 def label(name: str) -> str:
-    """Return a name as a label of plotly: printable, not too long, nothing of it markup."""
+    """Return a name as a label for plotly: printable, clipped, and without markup."""
     name = printable(name)
     return html.escape(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
 
 
 def printable(text: str) -> str:
-    """Return a text with a sign for each character that has none, or turns the line around."""
+    """Return a text with U+FFFD for each character that cannot be printed or turns the line."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 

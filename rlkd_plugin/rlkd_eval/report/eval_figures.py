@@ -80,5 +80,5 @@ def diversity(measured: Sequence[Diversity]) -> list[Chart]:
 
 
 def set_names(evaluations: Sequence[Evaluation]) -> dict[str, str]:
-    """Return the test sets by key, in the order in which they come."""
+    """Return the names of the test sets by key, in the order of the evaluations."""
     return {key: result.name for e in evaluations for key, result in e.sets.items()}

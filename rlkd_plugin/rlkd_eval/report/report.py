@@ -22,7 +22,7 @@ Labelled = TypeVar("Labelled", Evaluation, Diversity)
 
 
 def write_report(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[str]]:
-    """Write the page; return its path, and what a reader has to know.
+    """Write the page; return its path, and remarks for its reader.
 
     Args:
         folders: runs, evaluations and measurements of diversity.
@@ -49,7 +49,7 @@ def page_of(sources: Sequence[Source], now: datetime) -> Page:
 
 
 def _of_training(sources: Sequence[Source]) -> list[Section]:
-    health, said = run_figures.health(sources)
+    health, notes = run_figures.health(sources)
     return [
         Section(
             "training",
@@ -62,21 +62,21 @@ def _of_training(sources: Sequence[Source]) -> list[Section]:
             "Reward health",
             "How often the reward had nothing to judge, and what it cost.",
             charts=health,
-            notes=said,
+            notes=notes,
         ),
         Section(
             "structured",
             "GSRM training",
             "Structured fine-grained training: the loss of both sets, and the weights a and b of "
             "equation 1.",
-            charts=run_figures.structured(sources),
+            charts=run_figures.structured_training(sources),
         ),
     ]
 
 
 def _of_results(sources: Sequence[Source]) -> list[Section]:
     evaluations = _checkpoints(sources)
-    measured = _told_apart([(s.name, s.diversity) for s in sources if s.diversity])
+    measured = _distinguish([(s.name, s.diversity) for s in sources if s.diversity])
     table = table_1(evaluations)
     return [
         Section(
@@ -111,11 +111,11 @@ def _of_walks(sources: Sequence[Source]) -> Section:
 
 
 def _checkpoints(sources: Sequence[Source]) -> list[Evaluation]:
-    """Return the evaluations, each under a label of its own; a run's checkpoints in order."""
+    """Return the evaluations with distinct labels; a run's checkpoints in order."""
     found = [(source.name, source.evaluation) for source in sources if source.evaluation]
     found.sort(key=lambda one: (one[1].run or "", one[1].step or 0))
     labels = Counter(result.label for _, result in found)
-    return _told_apart(
+    return _distinguish(
         [
             (name, replace(result, label=f"{result.label}, step {result.step}"))
             if labels[result.label] > 1 and result.step is not None
@@ -126,13 +126,13 @@ def _checkpoints(sources: Sequence[Source]) -> list[Evaluation]:
 
 
 def _last_of_runs(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """Return the evaluations but a run's earlier checkpoints; they come in order."""
+    """Return the evaluations without a run's earlier checkpoints."""
     last = {e.run: e for e in evaluations if e.run and e.step is not None}
     return [e for e in evaluations if not e.run or e.step is None or last[e.run] is e]
 
 
-def _told_apart(named: Sequence[tuple[str, Labelled]]) -> list[Labelled]:
-    """Return the results, those that share a label with the name of their folder behind it."""
+def _distinguish(named: Sequence[tuple[str, Labelled]]) -> list[Labelled]:
+    """Return the results with distinct labels: equal ones get the name of their folder."""
     labels = Counter(result.label for _, result in named)
     return [
         replace(result, label=f"{result.label} ({name})") if labels[result.label] > 1 else result
@@ -142,15 +142,17 @@ def _told_apart(named: Sequence[tuple[str, Labelled]]) -> list[Labelled]:
 
 def _holds(source: Source) -> str:
     """Return what a folder holds, in words."""
-    said = []
+    parts = []
     if source.steps:
-        said.append(f"GRPO, steps logged: {len(source.steps):,}; {source.progress}")
+        parts.append(f"GRPO, steps logged: {len(source.steps):,}; {source.progress}")
     if source.phases:
-        said.append(f"structured training, steps logged: {len(source.phases):,}; {source.progress}")
+        parts.append(
+            f"structured training, steps logged: {len(source.phases):,}; {source.progress}"
+        )
     if source.traces and source.traces.rows:
-        said.append(f"completions traced: {source.traces.seen.total():,}")
+        parts.append(f"completions traced: {source.traces.seen.total():,}")
     if source.evaluation:
-        said.append(f"evaluation of {source.evaluation.label}")
+        parts.append(f"evaluation of {source.evaluation.label}")
     if source.diversity:
-        said.append(f"diversity of {source.diversity.label}")
-    return "; ".join(said) or "nothing that can be shown"
+        parts.append(f"diversity of {source.diversity.label}")
+    return "; ".join(parts) or "nothing that can be shown"

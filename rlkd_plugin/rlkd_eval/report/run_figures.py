@@ -42,13 +42,13 @@ def _of_steps(
 
 
 def health(sources: Sequence[Source]) -> tuple[list[Chart], list[str]]:
-    """Return the charts of reward health that show something, and what there is to say else."""
+    """Return the charts of reward health that are not all zero, and notes on the others."""
     runs = [source for source in sources if source.steps]
-    charts, silent = [], []
+    charts, zero = [], []
     for key, title in (SHARES | COSTS).items():
         lines = [Line(run.name, run.health[key]) for run in runs if key in run.health]
         if not any(y for line in lines for _, y in line.points):
-            silent += [title] if lines else []
+            zero += [title] if lines else []
             continue
         name, share = key.partition("/")[2], key in SHARES
         unit = "share of completions" if share else f"{name} of a step"
@@ -66,14 +66,14 @@ def health(sources: Sequence[Source]) -> tuple[list[Chart], list[str]]:
         *_of_steps(runs, "spread", "Groups whose completions differ in reward", "share", True),
         *_of_steps(runs, "seconds", "Seconds of a whole training step", "seconds of a step"),
     ]
-    said = [f"Zero in every step: {'; '.join(silent)}."] if silent else []
+    notes = [f"Zero in every step: {'; '.join(zero)}."] if zero else []
     lacking = [run.name for run in runs if not run.health]
     if lacking:
-        said.append(f"No rlkd/* numbers in the log of {', '.join(lacking)} (see its remarks).")
-    return charts, said
+        notes.append(f"No rlkd/* numbers in the log of {', '.join(lacking)} (see its remarks).")
+    return charts, notes
 
 
-def structured(sources: Sequence[Source]) -> list[Chart]:
+def structured_training(sources: Sequence[Source]) -> list[Chart]:
     """Return losses and weights of structured training, run by run."""
     charts = []
     for place, run in enumerate(source for source in sources if source.phases):
@@ -97,11 +97,11 @@ def structured(sources: Sequence[Source]) -> list[Chart]:
                 chart = line_chart(
                     f"gsrm-{place}-{key}", f"{title}: {run.name}", ("step", unit), lines, note=note
                 )
-                charts.append(_with_phases(chart, starts))
+                charts.append(_mark_phases(chart, starts))
     return charts
 
 
-def _with_phases(chart: Chart, starts: Sequence[tuple[int, int]]) -> Chart:
+def _mark_phases(chart: Chart, starts: Sequence[tuple[int, int]]) -> Chart:
     layout = chart.figure["layout"]
     layout["shapes"] = [
         {
@@ -132,7 +132,7 @@ def _with_phases(chart: Chart, starts: Sequence[tuple[int, int]]) -> Chart:
 
 
 def endings(sources: Sequence[Source]) -> list[Chart]:
-    """Return why walks ended, over the steps of each traced run: of all completions."""
+    """Return why walks ended, over the steps of each run with traces; of all completions."""
     charts = []
     for place, run in enumerate(sources):
         if not (run.traces and run.traces.rows):

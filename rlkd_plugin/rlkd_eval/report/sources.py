@@ -1,4 +1,4 @@
-"""Reads the folders that a report is of; what a folder holds tells what it is."""
+"""Reads the folders of a report; their files tell runs, evaluations and diversity apart."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +43,7 @@ Points = list[tuple[int, float]]
 
 @dataclass(frozen=True)
 class Source:
-    """What one folder holds; what it lacks is empty or None."""
+    """The content of one folder; what it lacks is empty or None."""
 
     name: str
     folder: Path
@@ -64,7 +64,7 @@ class Source:
 
 
 def read_sources(folders: Sequence[Path]) -> list[Source]:
-    """Read the folders; what cannot be read of one is a remark of it.
+    """Read the folders; a file that cannot be read becomes a remark of its folder.
 
     Raises:
         RlkdError: if none of them holds anything that can be shown.
@@ -75,8 +75,8 @@ def read_sources(folders: Sequence[Path]) -> list[Source]:
     names = _names(places)
     sources = [_read_or_remark(name, p, traced) for name, p in zip(names, places, strict=True)]
     if all(source.is_empty for source in sources):
-        said = "; ".join(f"{s.folder}: {', '.join(s.remarks)}" for s in sources)
-        raise RlkdError(f"there is nothing to report on. {said}")
+        remarks = "; ".join(f"{s.folder}: {', '.join(s.remarks)}" for s in sources)
+        raise RlkdError(f"there is nothing to report on. {remarks}")
     return sources
 
 
@@ -91,7 +91,7 @@ def _places(folder: Path) -> list[Path]:
 
 
 def _names(places: Iterable[Path]) -> list[str]:
-    """Return the folders' own names, with as much of their parents as tells them apart."""
+    """Return the folders' own names, with as much of their parents as makes them distinct."""
     whole = [place.resolve().parts for place in places]
     names = []
     for path in whole:
@@ -134,7 +134,7 @@ def _read(name: str, folder: Path, traced: int) -> Source:
 
 
 def _read_log(log: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return what a log tells, as fields of `Source`, and remarks."""
+    """Return the fields of `Source` that a log gives, and remarks."""
     entries, remarks = log_entries(log)
     if phases := phase_steps(entries):
         return {"phases": phases, "progress": _progress(entries)}, remarks
@@ -156,8 +156,10 @@ def _read_log(log: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _progress(entries: Sequence[Mapping[str, Any]]) -> str:
     """Return how far a run is, and whether it ended."""
-    said = [str(entry["global_step/max_steps"]) for entry in entries if step_of(entry) is not None]
-    done, _, most = said[-1].partition("/")
+    progress = [
+        str(entry["global_step/max_steps"]) for entry in entries if step_of(entry) is not None
+    ]
+    done, _, most = progress[-1].partition("/")
     # an end that later steps follow is that of a part of the run, before it was resumed
     last = takewhile(lambda e: step_of(e) is None or "train_runtime" in e, reversed(entries))
     if done == most or any("train_runtime" in entry for entry in last):

@@ -1,4 +1,4 @@
-"""Table 1 as rows: a line each model, a column each test set's pass@1 and pass@k, in percent."""
+"""Table 1: a row a model, and columns for pass@1 and pass@k of each test set, in percent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from rlkd_plugin.rlkd_eval.results import Evaluation
 
 @dataclass(frozen=True)
 class Cell:
-    """What a table shows at one place; `best` of its column."""
+    """One cell of a table; `best` of its column or not."""
 
     text: str
     best: bool = False
@@ -62,7 +62,7 @@ def table_1(evaluations: Sequence[Evaluation]) -> Table | None:
 
 
 def _differences(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Return the settings and versions that evaluations do not share: numbers may not compare."""
+    """Return the settings and versions in which evaluations differ: numbers may not compare."""
     conditions = [{**e.settings, **e.versions} for e in evaluations]
     return [
         f"not the same {name}: {', '.join(map(str, values))}"

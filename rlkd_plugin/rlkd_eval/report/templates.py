@@ -1,6 +1,6 @@
-"""The templates of the page: Jinja2, in which every text is escaped and printable.
+"""The Jinja2 environment of the page's templates: every value is made printable and escaped.
 
-Only what `page` marks as `Markup`, our own scripts and styles, goes in as it is.
+Only what `page` marks as `Markup`, our own scripts, styles and data, is inserted unchanged.
 """
 
 from functools import cache
@@ -35,10 +35,10 @@ def read_asset(name: str) -> str:
 
 
 def clip(text: str, most: int) -> str:
-    """Return the beginning of a text, and how much more of it there is."""
+    """Return a text's first `most` characters, and the number of those that follow."""
     return text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} characters more)"
 
 
 def _finalize(value: object) -> str:
-    """Make a value of an expression printable; Jinja2 escapes it then."""
+    """Make a value printable, before Jinja2 escapes it."""
     return value if isinstance(value, Markup) else printable(str(value))

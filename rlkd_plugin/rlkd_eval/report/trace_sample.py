@@ -11,9 +11,9 @@ from rlkd_plugin.rlkd_eval.report.walk_ends import Why, why_ended
 
 MOST_ROWS = 1000  # of all runs together: some seconds to load on a phone, and enough to look at
 MOST_BYTES = 8 << 20  # of their lines, where texts are long
-LONGEST = 2 << 20  # bytes of a line; a longer one is passed over unparsed
+LONGEST = 2 << 20  # bytes of a line; a longer one is skipped unparsed
 A_STEP = 16  # completions kept of a step, unless all steps together are too many
-FEWEST = 4  # completions of a step, before whole steps are left out
+FEWEST = 4  # completions of a step, before whole steps are dropped
 
 Step = int | None
 
@@ -82,25 +82,23 @@ class TraceSample:
             yield step, [row for row, _ in self.kept[step]]
 
     def remarks(self) -> list[str]:
-        """Return what a reader has to know: what is shown of how much, and what was passed over."""
-        total, said = self.seen.total(), []
+        """Return remarks for the reader: the size of the sample, and what was skipped."""
+        total, remarks = self.seen.total(), []
         if self.rows < total:
             nth = "2nd" if self.every == 2 else f"{self.every}th"
             steps = f"of every {nth} step" if self.every > 1 else "of each step"
-            said.append(
+            remarks.append(
                 f"the alignment view shows {self.rows:,} of {total:,} completions, at most "
                 f"{self.a_step} {steps}, drawn at random; the counts are of all"
             )
         if self.unreadable:
-            said.append(
-                f"lines of the traces that are not readable, and left out: {self.unreadable:,}"
-            )
+            remarks.append(f"unreadable lines of the traces, skipped: {self.unreadable:,}")
         if self.newer:
-            said.append(
+            remarks.append(
                 f"lines of the traces of a newer version than {VERSION}, which this report knows: "
-                f"{self.newer:,}; what is new in them is left out"
+                f"{self.newer:,}; what is new in them is skipped"
             )
-        return said
+        return remarks
 
 
 def sample_traces(traces: Iterable[Path], runs: int = 1) -> TraceSample:
@@ -117,7 +115,7 @@ def sample_traces(traces: Iterable[Path], runs: int = 1) -> TraceSample:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines that hold something; b"" for one that is too long."""
+    """Yield the lines that are not blank; b"" for one that is too long."""
     with path.open("rb") as file:
         while line := file.readline(LONGEST):
             if len(line) < LONGEST or line.endswith(b"\n"):

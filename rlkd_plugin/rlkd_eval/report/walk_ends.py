@@ -42,30 +42,30 @@ def why_ended(row: TraceRow) -> Why:
 
 
 def explain(row: TraceRow) -> str:
-    """Return, in words, why the walk ended, and what else decided the reward."""
+    """Return why the walk ended, and what else decided the reward, for a reader."""
     why, reached = why_ended(row), len(row.step_scores)
-    said = [ENDINGS[why]]
+    parts = [ENDINGS[why]]
     if why == "meta_reasoning":
-        said = [f"the meta-reasoning of step {reached} did not match"]
+        parts = [f"the meta-reasoning of step {reached} did not match"]
         if any(v.source == "refused" for v in row.verdicts if _is_meta(v, reached)):
-            said = [f"the judge refused the meta-reasoning of step {reached}: not matched"]
+            parts = [f"the judge refused the meta-reasoning of step {reached}: not matched"]
     elif why in ("student_end", "teacher_end"):
         counts = f"the student has {len(row.student.steps)}, the teacher {len(row.teacher.steps)}"
-        said.append(f"{reached} compared, {counts}")
+        parts.append(f"{reached} compared, {counts}")
     elif why == "no_teacher":
-        said.append(f"its status: {row.teacher.status}; such completions get no reward")
+        parts.append(f"its status: {row.teacher.status}; such completions get no reward")
     if row.cut_off:
-        said.append("the completion was cut off at the length limit")
+        parts.append("the completion was cut off at the length limit")
         if row.total and not row.reward:
-            said.append("so that its reward is 0")
+            parts.append("so that its reward is 0")
     for side, who in ((row.teacher, "teacher"), (row.student, "student")):
         if side.clipped:
-            said.append(f"the {who}'s text was too long for the GSRM and lost its end")
-    return "; ".join(said)
+            parts.append(f"the {who}'s text was too long for the GSRM and lost its end")
+    return "; ".join(parts)
 
 
 def disagreement(row: TraceRow) -> str:
-    """Return what is wrong where Algorithm 1, run again, does not give the line's reward."""
+    """Return in what Algorithm 1, run again, disagrees with the line; nothing if it agrees."""
     try:
         reward = replay(row)
     except FormatError as error:
