@@ -19,6 +19,7 @@ from rlkd_plugin.rlkd_eval.report.alignment import alignment
 from rlkd_plugin.rlkd_eval.report.charts import bar_chart, line_chart
 from rlkd_plugin.rlkd_eval.report.curves import LONGEST, Line, label
 from rlkd_plugin.rlkd_eval.report.eval_figures import over_steps
+from rlkd_plugin.rlkd_eval.report.page import Input, Page, Section, render
 from rlkd_plugin.rlkd_eval.report.report import write_report
 from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
 from rlkd_plugin.rlkd_eval.report.tables import Cell, table_1
@@ -418,6 +419,24 @@ def test_every_value_in_a_template_is_escaped_and_printable() -> None:
     assert text == "<p title='&lt;b&gt;\ufffd&#39;'>&lt;b&gt;\ufffd&#39;3</p>"
     with pytest.raises(UndefinedError):
         environment().from_string("{{ y }}").render(x="")
+
+
+def test_a_long_remark_and_a_long_note_are_clipped() -> None:
+    chart = bar_chart("key", "Title", AXES, ["1"], {"a": [1]}, note="n" * 2_500)
+    inputs = [Input("run", "/run", "", ["r" * 400, "s" * 1_400])]
+    page = render(Page("Title", "", inputs, [Section("one", "One", "", charts=[chart])]))
+    assert f"<li>{'r' * 400}</li>" in page
+    assert f"<li>{'s' * 400} … (1,000 characters more)</li>" in page
+    assert f'<p class="note">{"n" * 1000} … (1,500 characters more)</p>' in page
+
+
+def test_an_empty_section_and_an_empty_alignment_are_skipped() -> None:
+    sections = [Section("none", "None", "about"), Section("one", "One", "", notes=["a note"])]
+    page = render(Page("Title", "", [], sections))
+    markup = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
+    assert re.findall(r'href="#(\w+)"', markup) == ["content", "inputs", "one"]
+    assert re.findall(r'<h2 id="(\w+)"', markup) == ["inputs", "one"]
+    assert page.count("</script>") == 3  # the data, plotly, and page.js
 
 
 def test_texts_end_no_script_and_make_no_markup(tmp_path: Path) -> None:
