@@ -19,7 +19,7 @@ REQUIRES = [
     # `dataloader_num_workers: 0` beside its persistent workers. The plugin holds on to what is not
     # its public interface, so each minor version has to be looked at first.
     "ms-swift>=4.6.0,<4.7",
-    "msgspec",  # reads traces and results; ms-swift 4.6.0 imports it and does not declare it
+    "msgspec",  # schemas of traces and results; ms-swift 4.6.0 imports and does not declare it
     "math_verify",  # the same for its reward `accuracy`; it also checks our gold answers
     "latex2sympy2_extended",  # says which parts of a gold answer math_verify reads; it stands on it
     "numpy",  # cosines of `rlkd subset` and `rlkd diversity`
