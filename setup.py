@@ -57,6 +57,7 @@ EXTRAS = {
         "openai",  # the error of a refused request, by which evalscope ends; it stands on it
         "plotly",  # the charts of `rlkd report`; its script goes into the page
         "jinja2",  # its page, with every text escaped
+        "markupsafe",  # marks our own scripts and styles there; jinja2 stands on it
     ],
     "recipes": [
         "honcho",  # runs a Procfile: servers and trainer together
@@ -77,6 +78,7 @@ EXTRAS = {
         "openai",  # as in `eval`
         "plotly",  # the charts of `rlkd report`
         "jinja2",  # its page
+        "markupsafe",  # the same
         "honcho",  # the Procfiles of swift_configs/
         "pyyaml",  # reads swift_configs/ in the tests, as ms-swift does
         "ruff",  # lint and format
