@@ -8,6 +8,7 @@ variable that a library reads while it is imported, or a missing import. Tests o
 `swift` as a user does.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -92,8 +93,10 @@ def serve() -> None:
     """Fork once a rank for each line of standard input, and answer with the exit status."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # nothing that a library prints may get between the answers
+    gc.disable()
     for name in IMPORTED:
         __import__(name)
+    gc.freeze()  # a fork's collector would go through all of this, and copy its pages
     for line in sys.stdin:
         run = Run(**json.loads(line))
         pids = {}
@@ -121,6 +124,7 @@ def become(run: Run, rank: int) -> None:
         ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": run.ranks}
         os.environ.update({name: str(value) for name, value in ranks.items()})
         os.environ.update(LOCAL_WORLD_SIZE=str(run.ranks), MASTER_ADDR="127.0.0.1")
+    gc.enable()
     torch.set_num_threads(int(run.environment["OMP_NUM_THREADS"]))
     sys.argv = [run.script, *run.arguments]
     sys.path[0] = str(Path(run.script).resolve().parent)
