@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,15 +68,26 @@ REPLIES = {
 }
 
 
-@pytest.fixture
-def evaluated(tmp_path: Path) -> tuple[Path, list[dict[str, Any]]]:
-    """An evaluation of three problems with two samples each, and the requests for it."""
-    data = write(tmp_path / "math.jsonl", MATH)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """The folder of an evaluation of three problems with two samples each, and its requests."""
+    folder = tmp_path_factory.mktemp("finished")
+    data = write(folder / "math.jsonl", MATH)
     with plain_server(numbered(REPLIES)) as (url, asked):
         options = ["--url", url, "--sets", "math500", "--data", f"math500={data}"]
         options += ["--samples", "math500=2", "--concurrency", "1", "--label", "scripted"]
-        output = run(str(tmp_path / "out"), *options)
+        output = run(str(folder / "out"), *options)
     assert "scripted" in output
+    return folder, asked
+
+
+@pytest.fixture
+def evaluated(
+    finished: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> tuple[Path, list[dict[str, Any]]]:
+    """A copy of the finished evaluation, to change, and the requests for it."""
+    folder, asked = finished
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     return tmp_path / "out", asked
 
 

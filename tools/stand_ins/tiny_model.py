@@ -94,9 +94,12 @@ def memorising_model(folder: Path, answers: dict[str, str]) -> Path:
     pad = tokenizer.pad_token_id
     ids = torch.tensor([ids + [pad] * (longest - len(ids)) for ids, _ in rows])
     labels = torch.tensor([labels + [-100] * (longest - len(labels)) for _, labels in rows])
+    learned = labels[:, 1:] != -100  # no logits for the prompts
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     for _ in range(500):
-        loss = model(input_ids=ids, attention_mask=ids != pad, labels=labels).loss
+        hidden = model.model(input_ids=ids, attention_mask=ids != pad).last_hidden_state
+        logits = model.lm_head(hidden[:, :-1][learned])
+        loss = torch.nn.functional.cross_entropy(logits, labels[:, 1:][learned])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
