@@ -55,7 +55,8 @@ def keep_samples(work: Path, file: Path, runs: int) -> None:
         raise RlkdError(f"of {len(counts)} problems some have not {runs} samples; see {work}/logs")
     rows.sort(key=lambda row: (*_place(row["problem"]), row["sample"]))
     file.parent.mkdir(exist_ok=True)
-    write_whole(file, b"".join(map(json_line, rows)))
+    # a reply may hold half a surrogate pair
+    write_whole(file, b"".join(json_line(row, escape=True) for row in rows))
 
 
 def _place(problem: str) -> tuple[str, int]:
