@@ -60,9 +60,9 @@ def evaluate(
     from rlkd_plugin.rlkd_eval.evaluation_plan import (
         EvaluationJob,
         Sampling,
+        describe_subject,
         prepare_evaluation,
         resume_evaluation,
-        subject_of,
     )
 
     _check_server(url, model, key_env, rescore)
@@ -74,7 +74,7 @@ def evaluate(
         drawn = Sampling(
             temperature, top_p, max_tokens, _system_prompt(system), limit, counts or None
         )
-        subject = subject_of(label, model or f"{served} at {url}", adapter, run)
+        subject = describe_subject(label, model or f"{served} at {url}", adapter, run)
         files = {name: Path(file) for name, file in _read_pairs(data, "--data")}
         job = EvaluationJob(out, subject, drawn, names)
         prepare_evaluation(job, files)

@@ -81,7 +81,7 @@ class _Plan:
     problems: Mapping[str, str]
 
 
-def subject_of(label: str, model: str, adapter: str, run: str) -> Subject:
+def describe_subject(label: str, model: str, adapter: str, run: str) -> Subject:
     """Describe a model; a folder `checkpoint-120` of a training is its step 120."""
     folder = Path(adapter or model)
     folder = folder.resolve() if folder.exists() else folder

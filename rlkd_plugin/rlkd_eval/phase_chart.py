@@ -27,7 +27,7 @@ def draw_phases(name: str, steps: list[PhaseStep]) -> Figure:
     for axes, (label, curves) in zip(panels, PANELS, strict=True):
         dress(axes, label)
         for title, value, style in curves:
-            # None breaks a line where a phase leaves the set out
+            # None breaks a line where a phase skips the set
             numbers = [getattr(step, value) for step in steps]
             axes.plot(
                 [step.step for step in steps],

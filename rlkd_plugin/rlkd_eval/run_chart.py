@@ -36,7 +36,7 @@ PANELS = (
 
 
 def draw(run: Run) -> Figure:
-    """Draw a run; a value that the log lacks leaves its curve out, or its panel empty."""
+    """Draw a run; the curve of a value that the log lacks is skipped, or its panel is empty."""
     figure = Figure(figsize=(8, 8), facecolor="white", layout="constrained")
     panels = figure.subplots(len(PANELS), 1, sharex=True, height_ratios=(3, 2, 2))
     for axes, (label, curves) in zip(panels, PANELS, strict=True):

@@ -9,7 +9,7 @@ from rlkd_plugin.engines.base import Verdict
 from rlkd_plugin.gsrm import FIELDS
 from rlkd_plugin.rlkd_eval.judge_check import JudgeRun, Pair, rates
 
-Told = Sequence[tuple[Pair, Verdict]]
+PairVerdicts = Sequence[tuple[Pair, Verdict]]
 """Pairs, each with what the judge says of it."""
 
 
@@ -33,12 +33,12 @@ def show_judge(found: JudgeRun, threshold: float, console: Console, wrong: int =
         console.print(f"  {pair.first}\n  {pair.second}", soft_wrap=True)
 
 
-def _rates_table(told: Told) -> Table:
+def _rates_table(told: PairVerdicts) -> Table:
     table = Table("", "pairs", "accuracy", "false yes", "false no", "unreadable", "AUC")
     table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
-    groups: dict[str, Told] = {
+    groups: dict[str, PairVerdicts] = {
         name: [(pair, verdict) for pair, verdict in told if pair.field == name] for name in FIELDS
     }
     for domain in dict.fromkeys(pair.domain for pair, _ in told if pair.domain):
