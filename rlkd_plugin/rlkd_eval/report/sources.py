@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_eval.kept_files import read_json
@@ -39,6 +39,7 @@ COSTS = {
 """The keys of reward health: shares of completions, and sums of a step."""
 
 Points = list[tuple[int, float]]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,17 @@ class Source:
         """Whether the folder holds nothing that can be shown."""
         seen = self.traces and self.traces.rows
         return not (self.steps or self.phases or seen or self.evaluation or self.diversity)
+
+
+@dataclass(frozen=True)
+class _Log:
+    """The fields of `Source` that a log gives, and its remarks."""
+
+    steps: tuple[StepRecord, ...] = ()
+    health: Mapping[str, Points] = field(default_factory=dict)
+    phases: Sequence[PhaseStep] = ()
+    progress: str = ""
+    remarks: Sequence[str] = ()
 
 
 def read_sources(folders: Sequence[Path]) -> list[Source]:
@@ -110,48 +122,59 @@ def _read_or_remark(name: str, folder: Path, traced: int) -> Source:
 
 
 def _read(name: str, folder: Path, traced: int) -> Source:
-    held: dict[str, Any] = {}
-    remarks: list[str] = []
     if not folder.is_dir():
         return Source(name, folder, remarks=("there is no such folder",))
-    if (folder / LOG).is_file():
-        held, remarks = _read_log(folder / LOG)
-    if traces := sorted(folder.glob(TRACES)):
-        held["traces"] = sample_traces(traces, traced)
-        remarks += held["traces"].remarks() or ([] if held["traces"].rows else ["an empty trace"])
-    for key, file, kind in (
-        ("evaluation", EVALUATION, Evaluation),
-        ("diversity", DIVERSITY, Diversity),
-    ):
-        if (folder / file).is_file():
-            try:
-                held[key] = read_json(folder / file, kind)
-            except RlkdError as error:
-                remarks.append(str(error))
-    if not held and not remarks:
+    log = _read_log(folder / LOG) if (folder / LOG).is_file() else _Log()
+    remarks = [*log.remarks]
+    traces = None
+    if files := sorted(folder.glob(TRACES)):
+        traces = sample_traces(files, traced)
+        remarks += traces.remarks() or ([] if traces.rows else ["an empty trace"])
+    source = Source(
+        name,
+        folder,
+        steps=log.steps,
+        health=log.health,
+        phases=log.phases,
+        progress=log.progress,
+        traces=traces,
+        evaluation=_read_result(folder / EVALUATION, Evaluation, remarks),
+        diversity=_read_result(folder / DIVERSITY, Diversity, remarks),
+    )
+    if source.is_empty and not remarks:
         remarks = [f"there is no {LOG}, no trace, no {EVALUATION} and no {DIVERSITY}"]
-    return Source(name, folder, **held, remarks=tuple(remarks))
+    return replace(source, remarks=tuple(remarks))
 
 
-def _read_log(log: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the fields of `Source` that a log gives, and remarks."""
+def _read_result(file: Path, kind: type[Result], remarks: list[str]) -> Result | None:
+    """Return a job's result, or None where there is none; add to `remarks` if it is broken."""
+    if file.is_file():
+        try:
+            return read_json(file, kind)
+        except RlkdError as error:
+            remarks.append(str(error))
+    return None
+
+
+def _read_log(log: Path) -> _Log:
     entries, remarks = log_entries(log)
     if phases := phase_steps(entries):
-        return {"phases": phases, "progress": _progress(entries)}, remarks
+        return _Log(phases=phases, progress=_progress(entries), remarks=remarks)
     steps, missing = grpo_steps(entries)
     if not steps:
-        return {}, [*remarks, f"the {LOG} has no step of a run with a reward"]
+        return _Log(remarks=[*remarks, f"the {LOG} has no step of a run with a reward"])
     health: dict[str, dict[int, float]] = {key: {} for key in (*SHARES, *COSTS)}
     for entry in entries:
         for key, points in health.items():
             number, step = number_of(entry.get(key)), step_of(entry)
             if number is not None and step is not None:
                 points[step] = number  # as logged last, where a run was resumed
-    return {
-        "steps": tuple(steps),
-        "health": {key: sorted(points.items()) for key, points in health.items() if points},
-        "progress": _progress(entries),
-    }, [*remarks, *missing]
+    return _Log(
+        steps=tuple(steps),
+        health={key: sorted(points.items()) for key, points in health.items() if points},
+        progress=_progress(entries),
+        remarks=[*remarks, *missing],
+    )
 
 
 def _progress(entries: Sequence[Mapping[str, Any]]) -> str:
