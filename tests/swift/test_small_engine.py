@@ -42,7 +42,10 @@ WRONG = "The shelves hold 4 * 9 = 35 books.\nWith the new books there are 35 + 5
 
 SAME = f"So:\n{PLAIN}"
 ELSEWHERE = "The cart weighs 4 - 3 = 1 kg. Nobody reads books."
-ASKED = [(PROBLEM, path) for path in (PLAIN, SAME, THINKING, WRONG, ELSEWHERE)]
+MOST = 300
+"""Characters of a path in these tests; only `LONG` has more."""
+LONG = PLAIN + "\nHmm, let me see." * 20
+ASKED = [(PROBLEM, path) for path in (PLAIN, SAME, THINKING, WRONG, ELSEWHERE, LONG)]
 TOKENS = 180
 """Tokens of a structure, which two steps need: a batch waits for its longest."""
 
@@ -65,7 +68,8 @@ def engine() -> Remembering:
     """The engine in float32, so that its texts turn on no CPU's bfloat16."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(small_engine, "cpu_dtype", lambda: "float32")
-        made = Remembering(Settings(small_model=str(MODEL), gsrm_max_tokens=TOKENS))
+        limits = {"gsrm_max_chars": MOST, "gsrm_max_tokens": TOKENS}
+        made = Remembering(Settings(small_model=str(MODEL), **limits))
 
     async def decompose_all() -> None:
         asked = [*ASKED, (check.PROBLEM, check.PATH)]
@@ -156,11 +160,11 @@ def test_settings_of_other_models_do_not_disturb_it() -> None:
     assert used.gsrm_max_chars == MOST_CHARS
 
 
-def test_a_path_that_is_too_long_loses_its_end(engine: Remembering) -> None:
-    long = PLAIN + "\nHmm, let me see." * 500
-    prompt, _ = engine.decompose_request(PROBLEM, "math", long)
-    assert prompt == engine.decompose_request(PROBLEM, "math", long[:MOST_CHARS])[0]
-    assert len(prompt) < len(long)
+def test_a_path_that_is_too_long_loses_its_end_and_is_counted(engine: Remembering) -> None:
+    assert engine.known[PROBLEM, LONG].clipped and not engine.known[PROBLEM, PLAIN].clipped
+    assert structure_of(engine, LONG).steps[0].answer == "36"
+    prompt, _ = engine.decompose_request(PROBLEM, "math", LONG)
+    assert prompt == engine.decompose_request(PROBLEM, "math", LONG[:MOST])[0]
 
 
 def test_a_base_model_that_is_not_there_is_named(tmp_path: Path) -> None:
