@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,19 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("RLKD_") or name in ("RANK", "WORLD_SIZE"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def root_log_of_its_own() -> Iterator[None]:
+    """Put the root logger back: evalscope's import gives it a handler on that moment's stderr.
+
+    In a test that moment's stderr is a captured stream, which is closed after the test.
+    """
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -98,6 +98,11 @@ def varied(body: dict[str, Any], seen: list[int]) -> str:
     return f"First {len(seen)} + 1 = {len(seen) + 1}. Then 2 * 3 = 6."
 
 
+def table_of(output: str) -> str:
+    """Return the table of D, without what a log may write before or behind it."""
+    return output.partition("Diversity D of each step")[2].partition("└")[0]
+
+
 def test_the_job_asks_for_each_response_once(source: Path, tmp_path: Path) -> None:
     """Three of five questions, four responses each; a second run asks for nothing."""
     seen: list[int] = []
@@ -107,8 +112,7 @@ def test_the_job_asks_for_each_response_once(source: Path, tmp_path: Path) -> No
         assert {body["temperature"] for body in asked} == {0.8}
         again = run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
         assert len(asked) == 12
-    table = "Diversity D of each step"
-    assert said.partition(table)[2] == again.partition(table)[2] != ""
+    assert table_of(said) == table_of(again) != ""
     assert "out: 12 responses, 3 questions, 0 cut off" in said
     result = json.loads((tmp_path / "out" / "diversity.json").read_text())
     assert (result["questions"], result["responses"]) == (3, 12)
