@@ -13,14 +13,22 @@ Source = Literal["rule", "logprob", "choice", "text", "refused"]
 class Decomposition:
     """What became of one reasoning path.
 
-    `structure` is None if and only if `status` is not "ok": "undecomposable" (the retry gave no
-    structure either) or "refused" (the engine rejected this text). `clipped` says that the path
-    lost its end because it was too long for the GSRM.
+    Attributes:
+        structure: None if and only if `status` is not "ok".
+        status: "undecomposable" (the retry gave no structure either) or "refused" (the engine
+            rejected this text) where there is no structure.
+        clipped: whether the path lost its end because it was too long for the GSRM.
+        cut: whether the structure ended at its token limit, also with the larger budget of the
+            retry; its whole steps are there.
+        reply: the beginning of what the GSRM wrote where that is no structure; empty where no
+            model was asked.
     """
 
     structure: Structure | None
     status: Literal["ok", "undecomposable", "refused"] = "ok"
     clipped: bool = False
+    cut: bool = False
+    reply: str = ""
 
 
 @dataclass(frozen=True, slots=True)
