@@ -7,6 +7,20 @@ import re
 import unicodedata
 
 from rlkd_plugin.gsrm.tags import Field, escape_look_alikes, escape_tags
+from rlkd_plugin.gsrm.thinking import split_thinking, thinking_end, without_opening
+
+__all__ = [
+    "FENCES",
+    "MAX_NFC",
+    "break_control",
+    "has_reasoning",
+    "neutralise",
+    "obvious_verdict",
+    "reasoning_path",
+    "same_text",
+    "split_thinking",
+    "teacher_path",
+]
 
 FENCES = ("\u27e6", "\u27e7")
 """The delimiters that fence a content in a prompt; no content keeps them (`neutralise`)."""
@@ -33,15 +47,16 @@ def reasoning_path(completion: str) -> str:
 
     It is what stands before the first `</think>`; where there is none, before `<answer>`; else
     the whole text. An opening `<think>` may be missing, as R1 templates write it for the model.
+    Other models' marks count as these do. A mark that is only spoken of cuts nothing.
     """
-    if "</think>" not in completion:
+    if thinking_end(completion) is None:
         completion = completion.partition("<answer>")[0]
     return teacher_path(completion)
 
 
 def teacher_path(text: str) -> str:
     """Return a teacher's reasoning path, which may speak of an `<answer>` as of any other word."""
-    return text.partition("</think>")[0].strip().removeprefix("<think>").strip()
+    return without_opening(text[: thinking_end(text)])
 
 
 def neutralise(text: str) -> str:

@@ -1,0 +1,187 @@
+"""The marks between which models think, and where they act as marks.
+
+A mark that is only spoken of, in inverted commas or in code, is a word of the text. Not here: which
+part of a completion is the reasoning path (`texts`). All rules are linear in the text's length:
+each looks at a bounded neighbourhood of a mark.
+"""
+
+import re
+from bisect import bisect
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_XML = r"(?:think(?::\w{1,20})?|thinking|thoughts?|reasoning|(?:seed|mm):think|ifm\|think\w{0,8})"
+_CHANNEL = r"[^<\n]{0,60}(?:<\|constrain\|>[^<\n]{0,20})?<\|message\|>"
+_OPENING = re.compile(
+    "|".join(
+        (
+            rf"<{_XML}>",
+            r"\[THINK\]",
+            "\u25c1think\u25b7",
+            r"<\|(?:START_THINKING|begin_of_thought|plamo:begin_think:plamo|inner_prefix)\|>",
+            r"<\|content_thinking\|>",
+            r"<\|open\|>\s{0,3}think\s{0,3}<\|sep\|>",
+            r"<\|channel>(?:thought\n)?",
+            r"\[unused16\]",
+            # harmony: only the channel `final` is for the user
+            r"(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)" + _CHANNEL,
+        )
+    )
+)
+_CLOSING = re.compile(
+    "|".join(
+        (
+            rf"</{_XML}>",
+            r"\[/THINK\]",
+            "\u25c1/think\u25b7",
+            r"<\|(?:END_THINKING|end_of_thought|plamo:end_think:plamo|inner_suffix)\|>",
+            r"<\|close\|>\s{0,3}think\s{0,3}<\|sep\|>",
+            r"<channel\|>",
+            r"\[unused17\]",
+            r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final" + _CHANNEL,
+        )
+    )
+)
+# Words that open a thinking where the whole text begins with them, and those that close it:
+# harmony whose control tokens a server left out, "analysisWe add.assistantfinalThe sum is 5", and
+# the sentences of Granite 3.2
+_WORDS = (
+    (
+        re.compile(r"\s{0,9}(?:assistant)?analysis(?=[^\sa-z:.,;!?)-])"),
+        re.compile("assistantfinal"),
+    ),
+    (
+        re.compile(r"\s{0,9}Here(?:'s| is) my thought process:"),
+        re.compile(r"Here(?:'s| is) my response:"),
+    ),
+)
+_NEXT_MESSAGE = re.compile(
+    r"<\|end\|>(?:(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)" + _CHANNEL + ")?"
+)
+_SAID_BEGINS = re.compile(
+    r"\s{0,9}(?:<\|START_(?:RESPONSE|TEXT)\|>|<\|begin_of_solution\|>|<response>|"
+    r"<\|content_text\|>|<\|open\|>\s{0,3}response\s{0,3}<\|sep\|>)"
+)
+_SAID_ENDS = re.compile(
+    r"(?:\s{0,9}(?:<\|END_(?:RESPONSE|TEXT)\|>|<\|end_of_solution\|>|</response>|<\|return\|>|"
+    r"<\|end\|>|<turn\|>|<\|close\|>\s{0,3}(?:response|message)\s{0,3}<\|sep\|>)){1,4}\s{0,9}$"
+)
+_SPOKEN_OF = re.compile(
+    r"[ \t]{1,3}(?:tags?|marks?|markers?|tokens?|blocks?|elements?|sections?)\b"
+)
+
+REACH = 200
+"""Characters to each side of a mark, on its line, where the inverted commas around it may be."""
+
+_QUOTES = (
+    "\u201c\u201d",
+    "\u201e\u201c",
+    "\u2018\u2019",
+    "\u00ab\u00bb",
+    "\u300c\u300d",
+    "\u300e\u300f",
+)
+_IN_WORD = re.compile("[A-Za-z0-9]")
+_ENDS_WORD = re.compile(r"[A-Za-z0-9.,;!?)\]}]")
+_FENCE = re.compile(r"^[ \t>]{0,12}(?:`{3,9}|~{3,9})[ \t]{0,9}(\S{0,20})", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFences:
+    """The lines of a text that open or close fenced code: where they start, what they name."""
+
+    starts: list[int]
+    languages: list[str]
+
+    @classmethod
+    def of(cls, text: str) -> "CodeFences":
+        """Return the fences of a text."""
+        found = list(_FENCE.finditer(text))
+        return cls([fence.start() for fence in found], [fence[1] for fence in found])
+
+    def hold(self, place: int) -> bool:
+        """Say whether a place is inside fenced code that is closed after it.
+
+        A thinking may end inside code that it never closes. The next fence then opens the code of
+        what is said: it names a language, or has a partner.
+        """
+        index = bisect(self.starts, place)
+        behind = len(self.starts) - index
+        if index % 2 == 0 or not behind or self.languages[index]:
+            return False
+        return behind % 2 == 1 or bool(self.languages[index + 1])
+
+
+def split_thinking(text: str) -> tuple[str, str]:
+    """Return what a model thinks and what it says after it, both without the marks.
+
+    The opening mark may be missing, as chat templates write it for the model. The last closing
+    mark counts. A model that still thinks says nothing. A text without any mark is said.
+    """
+    fences = CodeFences.of(text)
+    start, end = 0, 0
+    for start, end in _closings(text, fences):  # noqa: B007  the last pair is used
+        pass
+    if _opens_after(text, end, fences):
+        return without_opening(text), ""
+    if not end:
+        return "", text.strip()
+    begins = _SAID_BEGINS.match(text, end)
+    said = text[begins.end() if begins else end :]
+    if ends := _SAID_ENDS.search(said, max(0, len(said) - REACH)):
+        said = said[: ends.start()]
+    return without_opening(text[:start]), said.strip()
+
+
+def thinking_end(text: str) -> int | None:
+    """Return where the first closing mark stands, or None where no thinking is closed."""
+    return next((start for start, _ in _closings(text, CodeFences.of(text))), None)
+
+
+def without_opening(text: str) -> str:
+    """Return a thinking without the mark that opens it, and without white space around it."""
+    text = text.strip()
+    opening = _OPENING.match(text) or next(filter(None, (o.match(text) for o, _ in _WORDS)), None)
+    return _NEXT_MESSAGE.sub("\n", text[opening.end() :]).strip() if opening else text
+
+
+def is_mention(text: str, start: int, end: int, fences: CodeFences) -> bool:
+    """Say whether a mark is only spoken of: it stands in inverted commas or in code."""
+    before = text[max(0, start - REACH) : start].rpartition("\n")[2]
+    after = text[end : end + REACH].partition("\n")[0]
+    if before.count("`") % 2 and "`" in after:
+        return True
+    if any(before.rfind(one) > before.rfind(other) and other in after for one, other in _QUOTES):
+        return True
+    if before.count('"') % 2 and _between(before, after, '"'):
+        return True
+    return _between(before, after, "'") or fences.hold(start)
+
+
+def _between(before: str, after: str, quote: str) -> bool:
+    """Say whether the nearest straight quotes open before a mark and close after it."""
+    opening, closing = before.rfind(quote), after.find(quote)
+    if opening < 0 or closing < 0:
+        return False
+    opens = not _ENDS_WORD.match(before[:opening][-1:]) and before[opening + 1 : opening + 2] != " "
+    closes = after[:closing][-1:] != " " and not _IN_WORD.match(after, closing + 1)
+    return opens and closes
+
+
+def _closings(text: str, fences: CodeFences) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each mark that closes a thinking."""
+    pattern = next((close for opening, close in _WORDS if opening.match(text)), _CLOSING)
+    for match in pattern.finditer(text):
+        if not is_mention(text, match.start(), match.end(), fences):
+            yield match.span()
+
+
+def _opens_after(text: str, place: int, fences: CodeFences) -> bool:
+    """Say whether a thinking opens after a place."""
+    if place == 0 and any(opening.match(text) for opening, _ in _WORDS):
+        return True
+    return any(
+        not is_mention(text, match.start(), match.end(), fences)
+        and not _SPOKEN_OF.match(text, match.end())
+        for match in _OPENING.finditer(text, place)
+    )
