@@ -4,12 +4,14 @@ Not here: how a request reaches a model (`server_engine`, and the engine of the 
 """
 
 import hashlib
+import json
 from typing import Any, Literal
 
 from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
 from rlkd_plugin.gsrm import EndpointError, Field, FormatError, parse_structure
 from rlkd_plugin.gsrm.prompts import END, decompose_prompt, judge_prompt, prompt_identity
 from rlkd_plugin.gsrm.structure import structure_regex
+from rlkd_plugin.llm_io.model_source import ModelSource, local_source
 from rlkd_plugin.llm_io.replies import Reply, after_thinking
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.verdicts import read_verdict
@@ -38,11 +40,17 @@ class PromptedEngine:
 
     @property
     def identity(self) -> str:
-        """What this engine's structures depend on beside the path: model, prompt, limits."""
+        """What this engine's structures depend on beside the path: model, prompt, options."""
         s = self.settings
-        prompt = prompt_identity(s.gsrm_prompt)
-        options = f"{s.gsrm_regex} {s.gsrm_max_chars} {s.gsrm_max_tokens}"
-        return f"{self.gsrm_name} {hashlib.sha256((prompt + options).encode()).hexdigest()[:16]}"
+        options = [s.gsrm_regex, s.gsrm_max_chars, s.gsrm_max_tokens, getattr(s, "gsrm_body", {})]
+        parts = [prompt_identity(s.gsrm_prompt), options, self.gsrm_source.key]
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return f"{self.gsrm_name} {digest[:16]}"
+
+    @property
+    def gsrm_source(self) -> ModelSource:
+        """What the GSRM is beside its name; here the weights that this process has loaded."""
+        return local_source(self.gsrm_name, getattr(self.settings, "gsrm_revision", ""))
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         """Return the structure that the GSRM gives a path, with one retry if it gives none."""

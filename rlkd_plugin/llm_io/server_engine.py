@@ -1,19 +1,25 @@
 """The paper's engine: a GSRM and a judge behind OpenAI-compatible servers."""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from rlkd_plugin.engines.base import Engine
 from rlkd_plugin.llm_io.chat_client import ChatClient
+from rlkd_plugin.llm_io.model_cards import Card, ask_cards
+from rlkd_plugin.llm_io.model_source import ModelSource, served_source
 from rlkd_plugin.llm_io.prompted_engine import PromptedEngine, Role
 from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 
 ROLES: tuple[Role, ...] = get_args(Role)
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class ServerEngine(PromptedEngine):
@@ -35,6 +41,7 @@ class ServerEngine(PromptedEngine):
         self.clients = {
             role: role_client(role, settings, self.usage, instead=instead) for role in roles
         }
+        self._source: ModelSource | None = None
 
     @property
     def gsrm(self) -> ChatClient:
@@ -62,9 +69,44 @@ class ServerEngine(PromptedEngine):
         return {k: v for k, v in vars(self).items() if k not in ("_in_flight", "_stack")}
 
     async def probe(self) -> None:
-        """Send each server one short request; raises EndpointError if one cannot be used."""
+        """Send each server one short request, and learn what the GSRM is.
+
+        Raises:
+            EndpointError: if a server cannot be used.
+            RlkdError: if the GSRM's servers serve different models.
+        """
         probes = [client.probe() for client in self.clients.values()]
         await asyncio.gather(*probes)
+        if "GSRM" in self.clients and self._source is None:
+            cards = await ask_cards(self.gsrm.endpoint)
+            self._source = await asyncio.to_thread(self._read_source, cards)  # it reads weights
+
+    @property
+    def gsrm_source(self) -> ModelSource:
+        """What the GSRM is, by its servers; asked once, as a run has one GSRM.
+
+        Servers that do not respond yet are asked again at the next use.
+
+        Raises:
+            RlkdError: if they serve different models.
+        """
+        if self._source is not None:
+            return self._source
+        if "GSRM" not in self.clients:
+            return super().gsrm_source
+        cards = run_in_thread(ask_cards(self.gsrm.endpoint))
+        source = self._read_source(cards)
+        if all(card.is_reply for card in cards.values()):
+            self._source = source
+        return source
+
+    def _read_source(self, cards: Mapping[str, Card]) -> ModelSource:
+        revision = getattr(self.settings, "gsrm_revision", "")
+        source = served_source(self.settings.gsrm_model, revision, cards)
+        logger.log(
+            logging.WARNING if source.is_name_alone else logging.INFO, "rlkd: %s", source.describe()
+        )
+        return source
 
     async def _ask(self, role: Role, prompt: str, **options: Any) -> Reply:
         async with self._in_flight:
@@ -78,11 +120,17 @@ def probe_now(engine: Engine) -> None:
 
     Raises:
         EndpointError: if a server cannot be used.
+        RlkdError: if the GSRM's servers serve different models.
     """
 
     async def probe() -> None:
         async with engine:
             await engine.probe()
 
+    run_in_thread(probe())
+
+
+def run_in_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end in an event loop of its own, also where one runs already."""
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, probe()).result()
+        return thread.submit(asyncio.run, work).result()

@@ -34,7 +34,7 @@ def choose_engine(
             "grade-school mathematics; the paper's set-up is RLKD_ENGINE=server"
         )
         small = SmallEngine(settings)
-        return small, DiskCache(settings.cache_dir, small.identity)
+        return small, DiskCache(settings.cache_dir, small)
     if settings.engine == "rules":
         logger.warning(
             "rlkd: RLKD_ENGINE=rules is a stand-in for a GSRM and a judge: it lets the loop run "
@@ -42,4 +42,4 @@ def choose_engine(
         )
         return RulesEngine(), None
     engine = ServerEngine(settings, roles)
-    return engine, DiskCache(settings.cache_dir, engine.identity)
+    return engine, DiskCache(settings.cache_dir, engine)

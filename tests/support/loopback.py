@@ -27,6 +27,7 @@ Role = Literal["gsrm", "judge"]
 GSRM = "gsrm-7b"
 JUDGE = "judge-32b"
 PATH = "/v1/chat/completions"
+MODELS = "/v1/models"
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,8 @@ class Loopback:
         delay: seconds before each answer.
         most_in_flight: the most requests that were unanswered at one time.
         matches: the judge's rule, given the teacher's and the student's text.
+        models: the reply to `/v1/models`, as JSON; a text is sent as it is, None is a 404.
+        listed: how often it was asked for, with which keys.
     """
 
     def __init__(self) -> None:
@@ -183,11 +186,14 @@ class Loopback:
         self.delay = 0.0
         self.most_in_flight = 0
         self.matches: Callable[[str, str], bool] = same_words
+        self.models: Any = {"data": [{"id": name, "root": f"hub/{name}"} for name in (GSRM, JUDGE)]}
+        self.listed: list[str | None] = []
         self._queued: dict[Role, deque[Answer]] = {"gsrm": deque(), "judge": deque()}
         self._always: dict[Role, Answer] = {"gsrm": self._structure, "judge": self._verdict}
         self._in_flight = 0
         self._port = 0
         self._app = FastAPI(openapi_url=None)
+        self._app.add_api_route(MODELS, self._list, methods=["GET"], response_model=None)
         self._app.add_api_route(PATH, self._complete, methods=["POST"], response_model=None)
         every_method = ["GET", "POST", "PUT", "DELETE"]
         self._app.add_api_route(
@@ -270,6 +276,13 @@ class Loopback:
             return response if isinstance(response, Response) else await response
         finally:
             self._in_flight -= 1
+
+    async def _list(self, request: Request) -> Response:
+        self.listed.append(request.headers.get("Authorization"))
+        if self.models is None:
+            return JSONResponse({"error": "nothing is here"}, 404)
+        payload = self.models if isinstance(self.models, str) else json.dumps(self.models)
+        return Response(payload, media_type="application/json")
 
     async def _elsewhere(self, request: Request) -> Response:
         self.complaints.append(f"{request.method} {request.url.path}")

@@ -64,6 +64,8 @@ class SmallEngine(LocalEngine):
         options = {
             "gsrm_prompt": "gsrm",
             "gsrm_regex": False,
+            "gsrm_body": {},
+            "gsrm_revision": "",
             "gsrm_max_chars": min(settings.gsrm_max_chars, MOST_CHARS),
             "gsrm_max_tokens": min(settings.gsrm_max_tokens, MOST_TOKENS),
         }

@@ -1,0 +1,153 @@
+"""What a server tells of its model in `/v1/models`: asked once, and never an error.
+
+vLLM tells the path or the repository that it serves (`root`), of a LoRA also the base model
+(`parent`). SGLang tells the path, and a version of the weights, in `/model_info`. `swift deploy`
+and most others tell a name alone.
+"""
+
+import asyncio
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from rlkd_plugin.llm_io.endpoint import Endpoint, without_key
+
+TIMEOUT = 5.0
+"""Seconds for one try; it is a list of a few lines."""
+TRIES = 3
+"""Tries of a server that does not respond, or is busy."""
+MOST_BYTES = 16 << 20
+"""Bytes beyond which a reply is no list of models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a server tells of a model.
+
+    Attributes:
+        root: the path or the repository; empty where it tells none, or the name once more.
+        parent: of a LoRA: the base model's path, repository or name.
+        revision: of the weights, where it tells one.
+        fault: why it tells nothing of this model.
+        is_reply: whether the server replied at all.
+    """
+
+    root: str = ""
+    parent: str = ""
+    revision: str = ""
+    fault: str = ""
+    is_reply: bool = True
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it tells more than a name."""
+        return bool(self.root or self.parent or self.revision)
+
+
+async def ask_cards(endpoint: Endpoint) -> dict[str, Card]:
+    """Return what each server of an endpoint tells of the model, by URL."""
+    key = os.environ.get(endpoint.api_key_env, "").strip()
+    cards = await asyncio.gather(*(_ask(url, endpoint.model, key) for url in endpoint.urls))
+    return dict(zip(endpoint.urls, cards, strict=True))
+
+
+async def _ask(url: str, model: str, key: str) -> Card:
+    can_be_sent = key and key.isascii() and key.isprintable()
+    headers = {"Authorization": f"Bearer {key}"} if can_be_sent else {}
+    async with aiohttp.ClientSession(
+        headers=headers,
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+        trust_env=not is_loopback(url),  # as the chat client: proxies, but not to this machine
+    ) as session:
+        status, payload = await _get(session, f"{url}/models")
+        if status != 200:
+            words = f"HTTP {status}" if status else without_key(payload, key)
+            return Card(fault=f"/v1/models: {words}", is_reply=bool(status))
+        card, owner = read_card(without_key(payload, key), model)
+        if owner == "sglang":
+            card = await _with_model_info(session, url.removesuffix("/v1"), card, key)
+        return card
+
+
+async def _with_model_info(
+    session: aiohttp.ClientSession, base: str, card: Card, key: str
+) -> Card:
+    """Return SGLang's card with the base model's path and the version of the weights."""
+    for name in ("model_info", "get_model_info"):  # of newer and of older servers
+        status, payload = await _get(session, f"{base}/{name}")
+        info = _object(without_key(payload, key)) if status == 200 else {}
+        path, version = _text(info, "model_path"), _text(info, "weight_version")
+        if path:
+            version = "" if version == "default" else version
+            if card.parent:
+                return Card(card.root, path, version)
+            return Card(path, "", version)
+    return card
+
+
+async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int, str]:
+    """Return status and text of a reply; status 0 and the reason where there was none."""
+    status, words = 0, ""
+    for number in range(TRIES):
+        await asyncio.sleep(0.2 * number)
+        try:
+            async with session.get(url) as response:
+                status = response.status
+                payload = b""
+                async for part in response.content.iter_any():
+                    payload += part
+                    if len(payload) > MOST_BYTES:
+                        return status, ""
+                words = payload.decode("utf-8", errors="replace")
+        except asyncio.TimeoutError:
+            status, words = 0, f"no answer in {TIMEOUT:g} s"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            status, words = 0, f"{type(error).__name__}: {error}"
+        if status and status not in (429, 500, 502, 503, 504):
+            break
+    return status, words
+
+
+def read_card(payload: str, model: str) -> tuple[Card, str]:
+    """Return the card of a model in the reply to `/v1/models`, and who wrote it."""
+    entries = _object(payload).get("data")
+    if not isinstance(entries, list):
+        return Card(fault="/v1/models has no list of models"), ""
+    named = {_text(entry, "id"): entry for entry in entries if isinstance(entry, dict)}
+    found = [entry for entry in entries if _text(entry, "id") == model]
+    if not found:
+        return Card(fault=f"/v1/models does not list {model!r}"), ""
+    cards = {_card_of(entry, named, model) for entry in found}
+    if len(cards) > 1:
+        return Card(fault=f"/v1/models lists {model!r} as several models"), ""
+    return cards.pop(), _text(found[0], "owned_by")
+
+
+def _card_of(entry: dict[str, Any], named: dict[str, Any], model: str) -> Card:
+    root, parent = _text(entry, "root"), _text(entry, "parent")
+    if parent:
+        parent = _text(named.get(parent), "root") or parent
+    return Card("" if root == model else root, parent, _text(entry, "revision"))
+
+
+def _object(payload: str) -> dict[str, Any]:
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _text(entry: Any, name: str) -> str:
+    value = entry.get(name) if isinstance(entry, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def is_loopback(url: str) -> bool:
+    """Say whether a URL is of this machine."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -1,0 +1,127 @@
+"""A fingerprint of a checkpoint's weights: a copy of the folder has the same, a retrained one not.
+
+Milliseconds for 15 GB: of a large file its head, its end and a part of each tensor are read. Not
+here: which folder a server has loaded (`model_source`).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+WEIGHTS = (
+    *("*.safetensors", "*.gguf"),
+    *("pytorch_model*.bin", "adapter_model*.bin", "consolidated*.pth"),
+)
+"""The files of a model's or an adapter's weights; not those of an optimizer."""
+BESIDE = frozenset(
+    {
+        *("config.json", "generation_config.json", "adapter_config.json"),
+        *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model"),
+        *("chat_template.jinja", "chat_template.json"),
+    }
+)
+"""The other files that change what a model writes."""
+WHOLE = 8 << 20
+"""Bytes up to which a file is hashed as a whole."""
+PART = 4096
+"""Bytes of a tensor that count: some 2,000 weights, of which training moves some."""
+PARTS = 512
+"""Most parts of a file. A shard of a 7B model has some 80 tensors, one of an MoE thousands."""
+ENDS = 1 << 16
+"""Bytes of a large file's head and end; a PyTorch file's end has a checksum of each tensor."""
+LONGEST_HEADER = 32 << 20
+"""Bytes beyond which a safetensors header is taken for something else."""
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def weight_fingerprint(folder: Path) -> str | None:
+    """Return a digest of a folder's weights and of what stands beside them.
+
+    Names, sizes and contents count; where the folder is, and when it was written, does not. None
+    where there are no weights, or they cannot be read.
+    """
+    try:
+        files = {file.name: file for pattern in WEIGHTS for file in folder.glob(pattern)}
+        files = {name: file for name, file in files.items() if file.is_file()}
+        if not files:
+            return None
+        files |= {name: folder / name for name in BESIDE if (folder / name).is_file()}
+        digest = hashlib.sha256()
+        for name in sorted(files):
+            size = files[name].stat().st_size
+            digest.update(f"{name} {size}\n".encode("utf-8", "surrogateescape"))
+            with files[name].open("rb") as file:
+                for begin, length in _parts(file, size):
+                    file.seek(begin)
+                    digest.update(file.read(length))
+    except (OSError, ValueError):
+        return None
+    return digest.hexdigest()[:16]
+
+
+def _parts(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
+    """Yield begin and length of what counts of a file."""
+    if size <= WHOLE:
+        yield 0, size
+        return
+    tensors = _tensors(file, size) or [
+        (size * number // PARTS, size * (number + 1) // PARTS) for number in range(PARTS)
+    ]
+    stride = -(-len(tensors) // PARTS)
+    yield 0, max(ENDS, tensors[0][0])  # with a safetensors header: names and shapes
+    yield size - ENDS, ENDS
+    for begin, end in tensors[::stride]:
+        middle = (begin + end) // 2
+        yield max(begin, middle - PART // 2), min(PART, end - begin)
+
+
+def _tensors(file: BinaryIO, size: int) -> list[tuple[int, int]]:
+    """Return begin and end of each tensor of a safetensors file; none where it is another one."""
+    length = int.from_bytes(file.read(8), "little")
+    if not 0 < length <= min(size, LONGEST_HEADER):
+        return []
+    try:
+        header = json.loads(file.read(length))
+        found = [
+            (8 + length + entry["data_offsets"][0], 8 + length + entry["data_offsets"][1])
+            for name, entry in header.items()
+            if name != "__metadata__"
+        ]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return []
+    return sorted(place for place in found if 8 + length <= place[0] < place[1] <= size)
+
+
+def folder_of(model: str, *, is_local: bool) -> Path | None:
+    """Return the folder of a model on this machine, or None.
+
+    Args:
+        model: a path, or a repository's id.
+        is_local: whether its server runs on this machine, so that a relative path and a
+            repository in the hub's cache are the server's too.
+    """
+    if not model:
+        return None
+    try:
+        path = Path(model).expanduser()
+        if (is_local or path.is_absolute()) and path.is_dir():
+            return path
+        if is_local and _REPOSITORY.fullmatch(model):
+            return _cached_snapshot(model)
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, no such home
+        pass
+    return None
+
+
+def _cached_snapshot(repository: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache  # half a second, for hub ids alone
+
+    try:
+        file = try_to_load_from_cache(repository, "config.json")
+    except ValueError:  # no id of a repository
+        return None
+    return Path(file).parent if isinstance(file, str) else None
