@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.gsrm.phases import PHASES, check_phases
+from rlkd_plugin.llm_io.role_body import Body
 from rlkd_plugin.llm_io.setting_types import Folder, Phases, Urls, VariableName
 
 PREFIX = "RLKD_"
@@ -63,6 +64,16 @@ class Settings(BaseSettings):
         default="RLKD_GSRM_API_KEY",
         description="the name of the variable that holds the GSRM's API key",
     )
+    gsrm_body: Body = Field(
+        default={},
+        description="further keys of each request to the GSRM, as JSON: "
+        '`{"chat_template_kwargs": {"enable_thinking": false}}`',
+    )
+    gsrm_revision: str = Field(
+        default="",
+        description="which GSRM it is where its servers do not tell; the cache of teacher "
+        "structures keeps revisions apart",
+    )
     judge_base_url: Urls = Field(
         default=(), description="the judge's servers, comma-separated, with /v1"
     )
@@ -78,6 +89,16 @@ class Settings(BaseSettings):
         default="RLKD_JUDGE_API_KEY",
         description="the name of the variable that holds the judge's API key",
     )
+    judge_body: Body = Field(
+        default={},
+        description="further keys of each request to the judge, as JSON; a judge that thinks "
+        'first: `{"chat_template_kwargs": {"enable_thinking": false}}`',
+    )
+    judge_swap: bool = Field(
+        default=False,
+        description="ask the judge both ways, teacher and student swapped, and take the mean: "
+        "twice the requests",
+    )
     generator_base_url: Urls = Field(
         default=(),
         description="the servers of the generator of `rlkd construct`, comma-separated, with /v1",
@@ -89,6 +110,9 @@ class Settings(BaseSettings):
     generator_api_key_env: VariableName = Field(
         default="RLKD_GENERATOR_API_KEY",
         description="the name of the variable that holds its API key",
+    )
+    generator_body: Body = Field(
+        default={}, description="further keys of each request to it, as JSON"
     )
     verifier_base_url: Urls = Field(
         default=(),
@@ -102,6 +126,9 @@ class Settings(BaseSettings):
         default="RLKD_VERIFIER_API_KEY",
         description="the name of the variable that holds its API key",
     )
+    verifier_body: Body = Field(
+        default={}, description="further keys of each request to it, as JSON"
+    )
     student_base_url: Urls = Field(
         default=(),
         description="the servers of the model that `rlkd diversity` asks, comma-separated",
@@ -110,6 +137,9 @@ class Settings(BaseSettings):
     student_api_key_env: VariableName = Field(
         default="RLKD_STUDENT_API_KEY",
         description="the name of the variable that holds their API key",
+    )
+    student_body: Body = Field(
+        default={}, description="further keys of each request to them, as JSON"
     )
     requests_per_minute: NonNegativeFloat = Field(
         default=0.0,
@@ -126,6 +156,9 @@ class Settings(BaseSettings):
     embed_api_key_env: VariableName = Field(
         default="RLKD_EMBED_API_KEY",
         description="the name of the variable that holds their API key",
+    )
+    embed_body: Body = Field(
+        default={}, description="further keys of each request to them, as JSON"
     )
     concurrency: PositiveInt = Field(
         default=64, description="requests in flight of the whole run; each rank takes its share"
@@ -229,7 +262,7 @@ def load_settings() -> Settings:
         lines = []
         for problem in error.errors():
             name = PREFIX + str(problem["loc"][0]).upper()
-            secret = name.endswith(("_BASE_URL", "_API_KEY_ENV"))
+            secret = name.endswith(("_BASE_URL", "_API_KEY_ENV", "_BODY"))
             value = "" if secret else f"={problem['input']!r}"
             lines.append(f"{name}{value}: {problem['msg']}")
         raise RlkdError("wrong setting: " + "; ".join(lines)) from None
@@ -256,6 +289,6 @@ def settings_table() -> str:
     for name, option in Settings.model_fields.items():
         default = option.default
         text = ",".join(default) if isinstance(default, tuple) else default
-        shown = f"`{text}`" if text not in ("", None) else ""
+        shown = f"`{text}`" if text not in ("", None, {}) else ""
         lines.append(f"| `{PREFIX}{name.upper()}` | {shown} | {option.description} |")
     return "\n".join(lines)
