@@ -1,6 +1,9 @@
 """The interface between the reward and whatever decomposes paths and matches texts."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields
 from types import TracebackType
 from typing import Literal, Protocol
 
@@ -20,8 +23,10 @@ class Decomposition:
         clipped: whether the path lost its end because it was too long for the GSRM.
         cut: whether the structure ended at its token limit, also with the larger budget of the
             retry; its whole steps are there.
-        reply: the beginning of what the GSRM wrote where that is no structure; empty where no
-            model was asked.
+        reply: the beginning of what the GSRM wrote where that is no structure, or of the reason
+            for which the text was rejected; empty where no model was asked.
+        asked: whether a model was asked; not for an empty path, a structure that is known
+            already, or an engine of rules.
     """
 
     structure: Structure | None
@@ -29,6 +34,7 @@ class Decomposition:
     clipped: bool = False
     cut: bool = False
     reply: str = ""
+    asked: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +42,14 @@ class Verdict:
     """The answer to one Match; `probability` of yes against no, where it is known.
 
     `source` says how it was read: by a text rule, from log-probabilities, from a constrained
-    choice, from free text, or not at all ("refused", which counts as not matched).
+    choice, from free text, or not at all ("refused", which counts as not matched). `reason` says
+    why it was not read: the beginning of the server's words, or of the judge's reply.
     """
 
     matched: bool
     source: Source
     probability: float | None = None
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)
@@ -53,20 +61,51 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
+    def add(
+        self,
+        *,
+        requests: int = 0,
+        retries: int = 0,
+        prompt_tokens: int = 0,
+        completion_tokens: int = 0,
+    ) -> None:
+        """Count what was used, here and for the batch that used it (`usage_of_batch`)."""
+        batch = _of_batch.get()
+        for usage in (self,) if batch is None or batch is self else (self, batch):
+            usage.requests += requests
+            usage.retries += retries
+            usage.prompt_tokens += prompt_tokens
+            usage.completion_tokens += completion_tokens
+
     def reset(self) -> None:
         """Set every count to 0, for an engine that is opened again."""
         for count in fields(self):
             setattr(self, count.name, 0)
 
 
+_of_batch: ContextVar[Usage | None] = ContextVar("usage of the batch", default=None)
+
+
+@contextmanager
+def usage_of_batch() -> Iterator[Usage]:
+    """Count what the body and the tasks that it starts use, whatever else uses the engine."""
+    usage = Usage()
+    token = _of_batch.set(usage)
+    try:
+        yield usage
+    finally:
+        _of_batch.reset(token)
+
+
 class Engine(Protocol):
     """Decomposes reasoning paths and matches texts.
 
     An engine is entered with `async with` for each batch, so that nothing outlives the event
-    loop it belongs to, and may be entered again in another loop. Its methods are called
-    concurrently; it bounds its own concurrency. They raise `EndpointError` only for what ends a
-    run, and return a status for what is tied to one text. `usage` is one object for the engine's
-    life, reset when the engine is entered.
+    loop it belongs to. It may be entered again, in the same loop or in another one, also while
+    another batch has it open. Its methods are called concurrently; it bounds its own
+    concurrency. They raise `EndpointError` only for what ends a run, and return a status for what
+    is tied to one text. `usage` is one object for the engine's life, reset when the engine is
+    entered and no other batch has it open.
     """
 
     name: str
