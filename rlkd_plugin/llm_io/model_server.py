@@ -93,6 +93,8 @@ def _command(model: str, adapter: str, port: int, name: str) -> list[str]:
     command = [sys.executable, "-m", "swift.cli.deploy", "--model", model, "--port", str(port)]
     command += ["--host", "127.0.0.1", "--served_model_name", name, "--verbose", "false"]
     command += ["--infer_backend", "transformers", "--max_batch_size", "16"]
+    # what a request leaves open, generation_config.json would fill in; a top_k of 0 too
+    command += ["--top_p", "1", "--top_k", "1000000", "--repetition_penalty", "1"]
     if adapter:
         command += ["--adapters", adapter]
     return command

@@ -42,7 +42,7 @@ class PromptedEngine:
     def identity(self) -> str:
         """What this engine's structures depend on beside the path: model, prompt, options."""
         s = self.settings
-        options = [s.gsrm_regex, s.gsrm_max_chars, s.gsrm_max_tokens, getattr(s, "gsrm_body", {})]
+        options = [s.gsrm_regex, s.gsrm_max_chars, s.gsrm_max_tokens, s.gsrm_body]
         parts = [prompt_identity(s.gsrm_prompt), options, self.gsrm_source.key]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return f"{self.gsrm_name} {digest[:16]}"
@@ -50,7 +50,7 @@ class PromptedEngine:
     @property
     def gsrm_source(self) -> ModelSource:
         """What the GSRM is beside its name; here the weights that this process has loaded."""
-        return local_source(self.gsrm_name, getattr(self.settings, "gsrm_revision", ""))
+        return local_source(self.gsrm_name, self.settings.gsrm_revision)
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         """Return the structure that the GSRM gives a path, with one retry if it gives none."""

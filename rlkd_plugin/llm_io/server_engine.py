@@ -79,7 +79,8 @@ class ServerEngine(PromptedEngine):
         await asyncio.gather(*probes)
         if "GSRM" in self.clients and self._source is None:
             cards = await ask_cards(self.gsrm.endpoint)
-            self._source = await asyncio.to_thread(self._read_source, cards)  # it reads weights
+            source = await asyncio.to_thread(self._read_source, cards)  # it reads weights
+            self._source = _report(source)
 
     @property
     def gsrm_source(self) -> ModelSource:
@@ -97,22 +98,24 @@ class ServerEngine(PromptedEngine):
         cards = run_in_thread(ask_cards(self.gsrm.endpoint))
         source = self._read_source(cards)
         if all(card.is_reply for card in cards.values()):
-            self._source = source
+            self._source = _report(source)
         return source
 
     def _read_source(self, cards: Mapping[str, Card]) -> ModelSource:
-        revision = getattr(self.settings, "gsrm_revision", "")
-        source = served_source(self.settings.gsrm_model, revision, cards)
-        logger.log(
-            logging.WARNING if source.is_name_alone else logging.INFO, "rlkd: %s", source.describe()
-        )
-        return source
+        return served_source(self.settings.gsrm_model, self.settings.gsrm_revision, cards)
 
     async def _ask(self, role: Role, prompt: str, **options: Any) -> Reply:
         async with self._in_flight:
             return await self.clients[role].complete(
                 [{"role": "user", "content": prompt}], **options
             )
+
+
+def _report(source: ModelSource) -> ModelSource:
+    """Log what the GSRM is known by, and return it."""
+    level = logging.WARNING if source.is_name_alone else logging.INFO
+    logger.log(level, "rlkd: %s", source.describe())
+    return source
 
 
 def probe_now(engine: Engine) -> None:
