@@ -130,8 +130,7 @@ def test_all_charts_are_drawn_without_a_complaint(tmp_path: Path, browser: Chrom
     browser.open(report(tmp_path, *folders))
     assert complaints(browser) == []
     charts = browser.evaluate("document.querySelectorAll('.chart').length")
-    drawn = "[...document.querySelectorAll('.chart')].filter((c) => c.querySelector('.trace'))"
-    assert charts == browser.evaluate(f"{drawn}.length")
+    assert charts == browser.evaluate(f"{DRAWN}.length")
     # one button makes a picture, none sends the chart anywhere
     titles = "[...document.querySelectorAll('.modebar-btn')].map((b) => b.dataset.title)"
     assert "Share chart..." not in browser.evaluate(titles)
@@ -183,6 +182,83 @@ def test_charts_follow_the_dark_scheme(tmp_path: Path, browser: Chromium) -> Non
     browser.wait(f"{back} !== '{light}'")
     colour = "document.querySelector('.chart').data[0].line.color"
     browser.wait(f"{colour} === '#56B4E9'")
+    browser.scheme(dark=False)
+
+
+DRAWN = "[...document.querySelectorAll('.chart')].filter((c) => c.querySelector('.trace'))"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_page_that_is_printed_as_soon_as_it_is_loaded_has_all_charts(
+    tmp_path: Path, browser: Chromium, dark: bool
+) -> None:
+    """As `chromium --print-to-pdf` and a hasty reader do, long before drawing at leisure is done."""
+    folders = [grpo_run(tmp_path / "a", 300), structured_run(tmp_path / "c")]
+    page = report(tmp_path, *folders, evaluation(tmp_path / "e", "E", 10))
+    # the listener is called before the page's own, which goes back to the screen
+    noted = "{drawn: %s.length, printed: true, paper: [...document.querySelectorAll('.chart')]"
+    noted += ".every((c) => c._fullLayout?.paper_bgcolor === '#ffffff')}"
+    listener = f'addEventListener("afterprint", () => {{ window.seen = {noted % DRAWN}; }});'
+    added = browser.send("Page.addScriptToEvaluateOnNewDocument", source=listener)
+    try:
+        browser.scheme(dark)
+        browser.events.clear()
+        browser.send("Page.navigate", url=page.resolve().as_uri())
+        while not any(event["method"] == "Page.loadEventFired" for event in browser.events):
+            browser.send("Page.getFrameTree")  # takes up what the page tells
+        browser.send("Page.printToPDF")
+        browser.wait("window.seen")
+        charts = browser.evaluate("document.querySelectorAll('.chart').length")
+        assert charts > 10
+        expected = {"drawn": charts, "printed": True, "paper": True}
+        assert browser.evaluate("window.seen") == expected
+        assert complaints(browser) == []
+        if dark:  # the screen's charts are dark, also those that were drawn for the paper
+            browser.wait(f"{DRAWN}.every((c) => c._fullLayout.paper_bgcolor !== '#ffffff')")
+    finally:
+        browser.send("Page.removeScriptToEvaluateOnNewDocument", identifier=added["identifier"])
+        browser.scheme(dark=False)
+
+
+def test_paper_cuts_nothing_off(tmp_path: Path, browser: Chromium) -> None:
+    """Charts fit their cards, tables do not scroll, long texts and open numbers are whole."""
+    whole = "word " * 400 + "the end"
+    run = grpo_run(tmp_path / "run", 300, say=lambda text: f"{text} {whole}")
+    many = [evaluation(tmp_path / f"e{n}", f"{n} of some models {'y' * 60}") for n in range(4)]
+    browser.open(report(tmp_path, run, *many), dark=True)
+    browser.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    said = "document.getElementById('pairs').innerText"
+    on_screen = browser.evaluate(said)
+    assert "the end" not in on_screen
+    size = {"width": 700, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    browser.send("Emulation.setEmulatedMedia", media="print")
+    browser.send("Emulation.setDeviceMetricsOverride", **size)  # after the charts were drawn
+    browser.wait("document.documentElement.classList.contains('printing')")
+    assert browser.evaluate(said).count("the end") >= 10
+    clipped = """[...document.querySelectorAll("main *")].filter((e) => {
+        const style = getComputedStyle(e);
+        return e.clientWidth && !e.closest("svg, .chart, .unseen") && style.overflow !== "visible"
+            && (e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight);
+    }).map((e) => e.outerHTML.slice(0, 200))"""
+    assert browser.evaluate(clipped) == []
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 700
+    outside = """[...document.querySelectorAll(".chart")].filter((c) => {
+        const card = c.closest("figure").getBoundingClientRect();
+        const picture = c.querySelector(".main-svg").getBoundingClientRect();
+        return picture.left < card.left || picture.right > card.right || picture.width < 500
+            || picture.bottom > card.bottom;
+    }).map((c) => c.id)"""
+    assert browser.evaluate(outside) == []
+    hidden = "[...document.querySelectorAll('details .scroll')].filter((e) => !e.clientHeight)"
+    assert browser.evaluate(f"{hidden}.length") == 0
+    back = "document.querySelector('.chart')._fullLayout.paper_bgcolor"
+    assert browser.evaluate(back) == "#ffffff"
+    ink = "getComputedStyle(document.body).color"
+    assert browser.evaluate(ink) == "rgb(27, 31, 36)"
+    browser.send("Emulation.setEmulatedMedia", media="screen")
+    browser.scheme(dark=True)
+    browser.wait(f"{back} === '#1b2128'")
+    assert browser.evaluate(said) == on_screen
     browser.scheme(dark=False)
 
 

@@ -4,6 +4,9 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 const LONG = 400; // characters of a text that is shown whole at once
+const paper = matchMedia("print");
+const drawnIn = new Map(); // chart -> the scheme that it was drawn in
+let printing = false;
 
 function element(name, className, text) {
   const made = document.createElement(name);
@@ -16,8 +19,12 @@ function variable(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+function scheme() {
+  return darkScheme.matches && !printing ? "dark" : "light";
+}
+
 function coloured(trace) {
-  const colour = data.colours[trace.meta.style][darkScheme.matches ? 1 : 0];
+  const colour = data.colours[trace.meta.style][scheme() === "dark" ? 1 : 0];
   const copy = { ...trace };
   if (trace.line) copy.line = { ...trace.line, color: colour };
   if (trace.error_y) copy.error_y = { ...trace.error_y, color: colour };
@@ -48,9 +55,11 @@ function themed(figure) {
   };
 }
 
+// Draws before it returns; what it returns is fulfilled when plotly has done the rest.
 function draw(key) {
+  drawnIn.set(key, scheme());
   const figure = data.charts[key];
-  return Plotly.react(`chart-${key}`, figure.data.map(coloured), themed(figure), {
+  const done = Plotly.react(`chart-${key}`, figure.data.map(coloured), themed(figure), {
     responsive: true,
     displaylogo: false,
     displayModeBar: true, // its PNG button is for the keyboard too
@@ -59,6 +68,22 @@ function draw(key) {
     modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
     toImageButtonOptions: { format: "png", filename: key, scale: 2 },
   });
+  const chart = document.getElementById(`chart-${key}`);
+  makeScalable(chart);
+  if (!chart.dataset.watched) {
+    chart.dataset.watched = "yes";
+    chart.on("plotly_afterplot", () => makeScalable(chart));
+  }
+  return done;
+}
+
+// A sheet is as wide as it is: there the style sheet scales a chart by these.
+function makeScalable(chart) {
+  const { width, height } = chart._fullLayout;
+  for (const svg of chart.querySelectorAll(".main-svg")) {
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  }
+  chart.style.setProperty("--shape", `${width} / ${height}`);
 }
 
 function pngOf(key) {
@@ -85,17 +110,50 @@ function escaped(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
+function undrawn() {
+  return Object.keys(data.charts).filter((key) => drawnIn.get(key) !== scheme());
+}
+
 async function drawAll() {
-  for (const key of Object.keys(data.charts)) {
+  for (let [key] = undrawn(); key; [key] = undrawn()) {
     await draw(key);
     await new Promise((later) => setTimeout(later)); // the page stays usable meanwhile
   }
   document.body.dataset.drawn = "all";
 }
 
+// A browser prints what is there when this returns, so nothing here waits.
+function beginPrint() {
+  if (printing) return;
+  printing = true;
+  document.documentElement.classList.add("printing");
+  for (const more of document.querySelectorAll("button.all[aria-expanded=false]")) {
+    more.click();
+    more.classList.add("for-print");
+  }
+  undrawn().forEach(draw);
+  document.body.dataset.drawn = "all";
+}
+
+function endPrint() {
+  if (!printing) return;
+  printing = false;
+  document.documentElement.classList.remove("printing");
+  for (const more of document.querySelectorAll("button.all.for-print")) {
+    more.classList.remove("for-print");
+    if (more.getAttribute("aria-expanded") === "true") more.click();
+  }
+  drawAll();
+}
+
 for (const button of document.querySelectorAll("button.png")) {
   button.addEventListener("click", () => savePng(button.dataset.chart));
 }
 darkScheme.addEventListener("change", drawAll);
+addEventListener("beforeprint", beginPrint);
+addEventListener("afterprint", endPrint);
+// for what prints without these events, and for a view as print
+paper.addEventListener("change", () => (paper.matches ? beginPrint() : endPrint()));
 
+if (paper.matches) beginPrint();
 drawAll();
