@@ -38,6 +38,10 @@ def judge_check(
         typer.Argument(help="Pairs of your own: field, first, second, match, and domain."),
     ] = None,
     wrong: Annotated[int, typer.Option(help="Wrong verdicts to show.")] = 10,
+    swap: Annotated[
+        bool,
+        typer.Option(help="Ask each pair both ways, as RLKD_JUDGE_SWAP does: twice the requests."),
+    ] = True,
 ) -> None:
     """Measure a judge on labelled pairs before a run depends on it."""
     from rlkd_plugin.llm_io.settings import load_settings
@@ -48,6 +52,7 @@ def judge_check(
 
     settings = load_settings()
     known = read_pairs(pairs or PAIRS)
-    engine, _ = choose_engine(settings, ["judge"])
-    found = asyncio.run(judge_pairs(known, engine))
-    show_judge(found, settings.judge_threshold, plain_console(), wrong)
+    one_way = settings.model_copy(update={"judge_swap": False})  # each way is measured alone
+    engine, _ = choose_engine(one_way, ["judge"])
+    found = asyncio.run(judge_pairs(known, engine, swap=swap))
+    show_judge(found, settings.judge_threshold, plain_console(), wrong, mean=settings.judge_swap)

@@ -35,12 +35,16 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class JudgeRun:
-    """A judge's verdicts on the pairs, in their order, what it used, and the seconds it took."""
+    """A judge's verdicts on the pairs, in their order, what it used, and the seconds it took.
+
+    `swapped` holds the verdicts with first and second text swapped, where they were asked for.
+    """
 
     pairs: Sequence[Pair]
     verdicts: Sequence[Verdict]
     usage: Usage
     seconds: float
+    swapped: Sequence[Verdict] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +93,34 @@ def read_pairs(file: Path) -> list[Pair]:
     return pairs
 
 
-async def judge_pairs(pairs: Sequence[Pair], engine: Engine) -> JudgeRun:
-    """Ask for a verdict on each pair.
+async def judge_pairs(pairs: Sequence[Pair], engine: Engine, *, swap: bool = False) -> JudgeRun:
+    """Ask for a verdict on each pair, the first text as the teacher's.
+
+    Args:
+        pairs: what to ask about.
+        engine: asks one way; with `RLKD_JUDGE_SWAP` it would ask both ways itself.
+        swap: whether to ask the other way too: twice the requests.
 
     Raises:
         EndpointError: if the judge cannot be used, or fails past the retry deadline.
     """
 
-    async def verdict(pair: Pair) -> Verdict:
-        texts = pair.field, pair.first, pair.second
-        obvious = obvious_verdict(*texts)
-        return await engine.match(*texts) if obvious is None else Verdict(obvious, "rule")
+    async def verdict(field: Field, teacher: str, student: str) -> Verdict:
+        obvious = obvious_verdict(field, teacher, student)
+        if obvious is not None:
+            return Verdict(obvious, "rule")
+        return await engine.match(field, teacher, student)
 
+    asked = [(pair.field, pair.first, pair.second) for pair in pairs]
+    if swap:
+        asked += [(pair.field, pair.second, pair.first) for pair in pairs]
     async with engine:
         await engine.probe()
         begin = time.monotonic()
-        verdicts = await asyncio.gather(*map(verdict, pairs))
-        return JudgeRun(pairs, verdicts, engine.usage, time.monotonic() - begin)
+        verdicts = await asyncio.gather(*(verdict(*texts) for texts in asked))
+        seconds = time.monotonic() - begin
+    swapped = verdicts[len(pairs) :] if swap else None
+    return JudgeRun(pairs, verdicts[: len(pairs)], engine.usage, seconds, swapped)
 
 
 def rates(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> Rates:
