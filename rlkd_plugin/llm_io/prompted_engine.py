@@ -3,25 +3,32 @@
 Not here: how a request reaches a model (`server_engine`, and the engine of the training process).
 """
 
+import asyncio
 import hashlib
 import json
+import string
 from typing import Any, Literal
 
 from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
-from rlkd_plugin.gsrm import EndpointError, Field, FormatError, parse_structure
+from rlkd_plugin.gsrm import EndpointError, Field, FormatError, Structure
 from rlkd_plugin.gsrm.prompts import END, decompose_prompt, judge_prompt, prompt_identity
 from rlkd_plugin.gsrm.structure import structure_regex
 from rlkd_plugin.llm_io.model_source import ModelSource, local_source
-from rlkd_plugin.llm_io.replies import Reply, after_thinking
+from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.settings import Settings
+from rlkd_plugin.llm_io.structure_replies import BEGINNING, beginning_of, read_structure
 from rlkd_plugin.llm_io.verdicts import read_verdict
 
 Role = Literal["GSRM", "judge"]
 
 MOST_STEPS = 16
 """Most steps of a structure under the regex constraint."""
+RETRY_TEMPERATURE = 0.7
+"""Temperature of a retry: at 0 the reply would be the same."""
 LOGPROBS_TRIES = 3
-"""First verdicts without log-probabilities after which the judge is no longer asked for them."""
+"""First verdicts of each server without log-probabilities after which none are asked for."""
+
+_LETTERS_AND_SPACE = (string.ascii_letters + string.whitespace).encode()
 
 
 class PromptedEngine:
@@ -53,34 +60,69 @@ class PromptedEngine:
         return local_source(self.gsrm_name, self.settings.gsrm_revision)
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
-        """Return the structure that the GSRM gives a path, with one retry if it gives none."""
+        """Return the structure that the GSRM gives a path, in at most three requests.
+
+        A structure that is cut at its token limit is asked for once more with the largest budget,
+        a reply without a structure once more at a temperature that can give another one.
+        """
         clipped = len(path) > self.settings.gsrm_max_chars
         prompt, options = self.decompose_request(problem, domain, path)
-        for temperature in (0.0, 0.7):  # a retry must be able to give another reply
+        temperature = 0.0
+        kept: Structure | None = None  # the whole steps of a structure that was cut
+        while True:
             try:
                 reply = await self._ask("GSRM", prompt, temperature=temperature, **options)
-                return Decomposition(parse_structure(after_thinking(reply.text)), clipped=clipped)
-            except FormatError:
-                continue
             except EndpointError as error:
                 if not error.refuses_text:
                     raise
-                return Decomposition(None, "refused", clipped)
-        return Decomposition(None, "undecomposable", clipped)
+                if kept is not None:  # the larger budget is more than the server's model has
+                    return Decomposition(kept, clipped=clipped, cut=True)
+                return Decomposition(None, "refused", clipped, reply=str(error)[:BEGINNING])
+            try:
+                structure, is_cut = read_structure(reply)
+            except FormatError:
+                structure, is_cut = None, reply.is_cut
+            if structure is not None and not is_cut:
+                return Decomposition(structure, clipped=clipped)
+            kept = structure or kept
+            if is_cut and options["max_tokens"] < self.settings.gsrm_max_tokens:
+                options["max_tokens"] = self.settings.gsrm_max_tokens
+            elif structure is None and temperature == 0.0:
+                temperature = RETRY_TEMPERATURE
+            elif kept is not None:
+                return Decomposition(kept, clipped=clipped, cut=True)
+            else:
+                return Decomposition(
+                    None, "undecomposable", clipped, cut=is_cut, reply=beginning_of(reply)
+                )
 
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
-        """Return the judge's verdict, with one retry by a constrained choice if unreadable."""
-        prompt = judge_prompt(field, teacher, student)
+        """Return the judge's verdict; with `judge_swap` that of both orders of the texts."""
+        if not self.settings.judge_swap:
+            return await self._verdict(field, teacher, student)
+        orders = (teacher, student), (student, teacher)
+        tasks = [asyncio.ensure_future(self._verdict(field, *texts)) for texts in orders]
+        try:
+            one, other = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return verdict_of_both(one, other, self.settings.judge_threshold)
+
+    async def _verdict(self, field: Field, first: str, second: str) -> Verdict:
+        """Return the verdict on texts in this order, with one retry by a constrained choice."""
+        prompt = judge_prompt(field, first, second)
         choice = {
             "max_tokens": max(8, self.settings.judge_max_tokens),
             "structured_outputs": {"choice": ["yes", "no"]},
         }
         try:
-            if self._logprobs > -LOGPROBS_TRIES:
+            if self._logprobs > -self._logprobs_tries:
                 free = self.verdict_options()
                 reply = await self._ask("judge", prompt, temperature=0.0, **free)
-                if reply.tokens or self._logprobs <= 0:
-                    self._logprobs = 1 if reply.tokens else self._logprobs - 1
+                if reply.has_logprobs or self._logprobs <= 0:
+                    self._logprobs = 1 if reply.has_logprobs else self._logprobs - 1
                 verdict = read_verdict(reply, self.settings.judge_threshold)
                 if verdict:
                     return verdict
@@ -89,16 +131,21 @@ class PromptedEngine:
         except EndpointError as error:
             if not error.refuses_text:
                 raise
-            verdict = None
-        return verdict or Verdict(False, "refused")
+            return Verdict(False, "refused", reason=str(error)[:BEGINNING])
+        return verdict or Verdict(False, "refused", reason=beginning_of(reply))
+
+    @property
+    def _logprobs_tries(self) -> int:
+        """As many tries as let each of the judge's servers, which take turns, have its own."""
+        return LOGPROBS_TRIES * max(1, len(self.settings.judge_base_url))
 
     def decompose_request(self, problem: str, domain: str, path: str) -> tuple[str, dict[str, Any]]:
         """Return the prompt for a path's structure, and the request's options."""
         settings = self.settings
         path = path[: settings.gsrm_max_chars]
         options: dict[str, Any] = {
-            # a structure says each step three times over, but briefly; 2 characters a token
-            "max_tokens": min(settings.gsrm_max_tokens, 512 + len(path) // 2),
+            # a structure says each step three times over, but briefly
+            "max_tokens": min(settings.gsrm_max_tokens, 512 + 2 * estimated_tokens(path)),
             "stop": [END],
         }
         if settings.gsrm_regex:
@@ -114,3 +161,28 @@ class PromptedEngine:
     async def _ask(self, role: Role, prompt: str, **options: Any) -> Reply:
         """Return a model's reply to one user message; raises EndpointError as a client does."""
         raise NotImplementedError
+
+
+def estimated_tokens(text: str) -> int:
+    """Return about as many tokens as a text has, rather more: it is for an output budget.
+
+    Four Latin letters or spaces are a token, and all else is one each: digits, signs of formulas,
+    Chinese characters, letters of scripts that tokenizers know less well.
+    """
+    ascii_text = text.encode("ascii", "replace")  # one question mark for each other character
+    others = len(ascii_text.translate(None, _LETTERS_AND_SPACE))
+    return (len(text) - others) // 4 + others
+
+
+def verdict_of_both(one: Verdict, other: Verdict, threshold: float) -> Verdict:
+    """Return the verdict on two texts that a judge saw in both orders.
+
+    The mean of the two probabilities decides. Where one has none both must match; where one is
+    refused the pair is.
+    """
+    if one.probability is not None and other.probability is not None:
+        mean = (one.probability + other.probability) / 2
+        return Verdict(mean >= threshold, "logprob", mean)
+    sources = {verdict.source: verdict for verdict in (one, other)}
+    weakest = next(sources[s] for s in ("refused", "text", "choice") if s in sources)
+    return Verdict(one.matched and other.matched, weakest.source, reason=weakest.reason)

@@ -5,11 +5,15 @@ Pure. Not here: what a failure means (`chat_client`), and whether a text says ye
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from itertools import chain
+
+from rlkd_plugin.gsrm.texts import split_thinking
+from rlkd_plugin.llm_io.message_text import is_refusal, said_and_thought
+from rlkd_plugin.llm_io.token_alternatives import read_tokens
 
 _MALFORMED = (
     ValueError,
@@ -22,25 +26,48 @@ _MALFORMED = (
 )
 
 
+CUT_REASONS = frozenset(
+    {"length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_length"}
+)
+"""What servers call the end of a completion at its token limit, in small letters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One completion.
 
     `tokens` holds, for each generated token, the token and its alternatives with their
-    log-probabilities; it is empty where the server gave none. `thinks` says that the server
-    delivered thinking apart from the text.
+    log-probabilities (`token_alternatives`); it is empty where the server gave none. `thinking`
+    is what the server delivered apart from the text, in a field or a part of its own.
     """
 
     text: str
     finish_reason: str | None = None
-    tokens: Sequence[tuple[str, Mapping[str, float]]] = field(default=())
-    thinks: bool = False
+    tokens: Sequence[tuple[str, Sequence[tuple[str, float]]]] = field(default=())
+    thinking: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the server delivered thinking apart from the text."""
+        return bool(self.thinking)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the completion ended at its token limit."""
+        return (self.finish_reason or "").lower() in CUT_REASONS
+
+    @property
+    def has_logprobs(self) -> bool:
+        """Whether any token has alternatives with log-probabilities."""
+        return any(alternatives for _, alternatives in self.tokens)
 
 
 def read_reply(payload: bytes) -> Reply:
     """Return the first choice of a completion.
+
+    A message that holds nothing but a refusal ended as a content filter ends one.
 
     Raises:
         ValueError: if the payload is no completion: broken JSON, no choice, fields of other types.
@@ -49,22 +76,18 @@ def read_reply(payload: bytes) -> Reply:
         reply = json.loads(payload)
         choice = reply["choices"][0]
         message = choice["message"]
-        text = message.get("content") or ""
-        if not isinstance(text, str):
-            raise TypeError("the content is no text")
-        entries = (choice.get("logprobs") or {}).get("content") or ()
+        said, thought = said_and_thought(message)
+        reason = choice.get("finish_reason")
+        if not said.strip() and is_refusal(message):
+            reason = "content_filter"
         usage = reply.get("usage") or {}
         return Reply(
-            text,
-            choice.get("finish_reason"),
-            tuple(
-                (
-                    str(entry["token"]),
-                    {str(t["token"]): float(t["logprob"]) for t in entry.get("top_logprobs") or ()},
-                )
-                for entry in entries
-            ),
-            bool(message.get("reasoning_content") or message.get("reasoning")),
+            said,
+            "content_filter"
+            if not said.strip() and is_refusal(message)
+            else reason and str(reason),
+            read_tokens(choice.get("logprobs")),
+            thought,
             int(usage.get("prompt_tokens") or 0),
             int(usage.get("completion_tokens") or 0),
         )
@@ -74,8 +97,7 @@ def read_reply(payload: bytes) -> Reply:
 
 def after_thinking(text: str) -> str:
     """Return what a model says after its thinking; nothing while it still thinks."""
-    said = text.rpartition("</think>")[2]
-    return "" if "<think>" in said else said.strip()
+    return split_thinking(text)[1]
 
 
 def read_embeddings(payload: bytes, count: int) -> tuple[list[list[float]], int]:

@@ -5,26 +5,45 @@ Pure; architecture's order: log-probabilities, else words, after any thinking.
 
 import math
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Sequence
 
 from rlkd_plugin.engines.base import Verdict
-from rlkd_plugin.llm_io.replies import Reply
+from rlkd_plugin.llm_io.replies import Reply, after_thinking
 
-MIN_MASS = 1e-3
-"""Smallest probability of yes and no together at which log-probabilities are an answer."""
+MIN_MASS = 0.1
+"""Smallest probability of yes and no together at which log-probabilities are an answer.
+
+The weakest judge that was measured, SmolLM2-135M on the 624 pairs of `rlkd judge-check`, gives
+both words 0.17 to 0.64 (median 0.48) wherever it answers, a trained one above 0.9. What is
+left for them beside another answer ("Correct") is a tail of 0.01 and less.
+"""
+MAX_UNLISTED = 0.1
+"""Largest probability that may be unlisted where one of the words has no alternative listed.
+
+The word that is missing may hold all of it. A server that lists the generated token alone would
+else make each verdict a certain one.
+"""
 
 _WORDS = re.compile(r"[^\W\d_]+")
+_MARKS = re.compile("[\u0120\u010a\u0109\u010d\u2581]|<[^<>]{1,40}>")
+"""What stands in a token for a space, a line end, a byte or the end of the text."""
+_NO_LETTERS = re.compile(r"[\W_]+")
 
 
 def read_verdict(reply: Reply, threshold: float, constrained: bool = False) -> Verdict | None:
     """Return the verdict of a reply, or None where it is unreadable.
+
+    Log-probabilities decide where both words together hold real mass at the token that answers:
+    the spellings of a word are summed, and the sums are compared, whichever spelling was
+    generated. Where they hold none the word of the text decides.
 
     Args:
         reply: with `tokens` where the server gave log-probabilities.
         threshold: smallest probability of yes against no at which texts match.
         constrained: whether the server was asked for a choice of yes and no alone.
     """
-    word = yes_or_no(reply.text)
+    word = _said(reply)
     probability = _probability(reply, word)
     if probability is not None:
         return Verdict(probability >= threshold, "logprob", probability)
@@ -38,36 +57,102 @@ def yes_or_no(text: str) -> bool | None:
 
     The first or the last word must be yes or no, and the other of the two must not occur.
     """
-    after = text.rpartition("</think>")[2]
-    if "<think>" in after:
-        return None
-    words = [word.lower() for word in _WORDS.findall(after)]
+    words = _words(after_thinking(text))
     said = {"yes", "no"}.intersection(words)
     if len(said) != 1 or not said.intersection((words[0], words[-1])):
         return None
     return said == {"yes"}
 
 
+def _said(reply: Reply) -> bool | None:
+    """Return what a reply says in words.
+
+    A server's reasoning parser may take a whole reply that has no mark of thinking. Where its
+    model ended with one word that word is the answer; where it was cut it may go on thinking.
+    """
+    if reply.text.strip():
+        return yes_or_no(reply.text)
+    return None if reply.is_cut else {"yes": True, "no": False}.get(_plain(reply.thinking))
+
+
 def _probability(reply: Reply, word: bool | None) -> float | None:
     """Return P(yes) / (P(yes) + P(no)) at the token that answers, where that is known."""
-    # the other of the two may stand in the thinking
-    said = {True: "yes", False: "no", None: None}[word]
-    answering = [top for token, top in reply.tokens if _plain(token) == said]
-    if answering:
-        return _yes_share(answering[-1])
+    if word is not None:
+        return _share(_answering(reply, "yes" if word else "no"), word)
     if len(reply.tokens) == 1:
-        return _yes_share(reply.tokens[0][1])
+        return _share(reply.tokens[0][1], None)
     return None
 
 
-def _yes_share(alternatives: Mapping[str, float]) -> float | None:
+def _answering(reply: Reply, word: str) -> Sequence[tuple[str, float]]:
+    """Return the alternatives of the token that says the word; none where it is not one token.
+
+    It is the first word's token where the text begins with the word, and else the last word's.
+    Only tokens of what is said count: the same word may stand in the thinking before it.
+    """
+    text = after_thinking(reply.text) or reply.thinking
+    letters = _letters(text)
+    begins = _words(text)[:1] == [word]
+    rest = len(letters)
+    answering: Sequence[tuple[str, float]] = ()
+    for token, alternatives in reversed(reply.tokens):
+        part = _letters(token)
+        rest -= len(part)
+        if rest < 0 or letters[rest : rest + len(part)] != part:
+            break
+        if _plain(token) == word and (rest == 0 or not begins):
+            answering = alternatives
+            if not begins:
+                break
+    return answering
+
+
+def _share(alternatives: Sequence[tuple[str, float]], word: bool | None) -> float | None:
+    """Return the share of yes; None where the alternatives do not tell.
+
+    They do not where yes and no are a tail, where neither was generated and something else is
+    likelier than both, and where the word that was generated has no log-probability.
+    """
     mass = {"yes": 0.0, "no": 0.0}
-    for token, logprob in alternatives.items():
-        if (word := _plain(token)) in mass:
-            mass[word] += math.exp(min(logprob, 0.0))  # NaN stays NaN, and is no answer
+    listed = likeliest_other = 0.0
+    for token, logprob in alternatives:
+        probability = math.exp(min(logprob, 0.0))
+        listed += probability
+        if (spelled := _plain(token)) in mass:
+            mass[spelled] += probability
+        else:
+            likeliest_other = max(likeliest_other, probability)
     total = mass["yes"] + mass["no"]
-    return mass["yes"] / total if total >= MIN_MASS else None
+    unlisted = 1.0 - listed
+    if total < MIN_MASS:
+        return None
+    if word is None and max(likeliest_other, unlisted) > total:
+        return None
+    if word is not None and not mass["yes" if word else "no"]:
+        return None
+    if not all(mass.values()) and unlisted > MAX_UNLISTED:
+        return None
+    return mass["yes"] / total
+
+
+def _words(text: str) -> list[str]:
+    return [word.lower() for word in _WORDS.findall(unicodedata.normalize("NFC", text))]
 
 
 def _plain(token: str) -> str:
-    return token.strip(" \t\n\u0120\u2581\"'*.,:").lower()
+    """Return a token without the punctuation, symbols and spaces of any kind around it."""
+    text = _MARKS.sub(" ", token)
+    start, end = 0, len(text)
+    while start < end and _is_around(text[start]):
+        start += 1
+    while end > start and _is_around(text[end - 1]):
+        end -= 1
+    return text[start:end].lower()
+
+
+def _is_around(character: str) -> bool:
+    return not character.isalnum() and unicodedata.category(character)[0] in "PSZC"
+
+
+def _letters(text: str) -> str:
+    return _NO_LETTERS.sub("", _MARKS.sub("", text)).lower()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from swift.infer_engine import RequestConfig
 from swift.model import get_model_processor
 from swift.template import get_template
 
@@ -181,3 +182,21 @@ def test_a_run_gives_the_plugin_its_folder(
     monkeypatch.setattr("rlkd_plugin.swift_hooks.rewards.reward_model.run_folder", lambda: "/run")
     assert plugin(inputs=[], problem=[], domain=[], teacher_reasoning=[]) == []
     assert str(plugin.scorer.trace) == "/run/rlkd_trace_rank0.jsonl"
+
+
+def test_what_the_model_says_of_sampling_changes_nothing(
+    loaded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repetition penalty would act on tags and digits, a top_k of 1 make every retry the same."""
+    as_ever = scored(LocalEngine(Settings(), *loaded), *PAIRS)
+    told = {"repetition_penalty": 1.9, "top_k": 1, "top_p": 0.1, "no_repeat_ngram_size": 2}
+    for option, value in told.items():
+        monkeypatch.setattr(loaded[0].generation_config, option, value)
+    engine = LocalEngine(Settings(), *loaded)
+    # PROSE is asked for again with sampling: what comes is chance, but for its status
+    assert [s.student.structure for s in scored(engine, *PAIRS[:4])] == [
+        s.student.structure for s in as_ever[:4]
+    ]
+    sampled = engine.engine._prepare_generation_config(RequestConfig(max_tokens=1, temperature=0.7))
+    assert (sampled.temperature, sampled.top_k, sampled.top_p) == (0.7, 0, 1.0)
+    assert (sampled.repetition_penalty, sampled.no_repeat_ngram_size) == (1.0, 0)

@@ -19,14 +19,33 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.integrations.fsdp import is_fsdp_enabled
 
 from rlkd_plugin.gsrm import EndpointError, RlkdError
+from rlkd_plugin.llm_io.message_text import said_and_thought
 from rlkd_plugin.llm_io.prompted_engine import PromptedEngine, Role
 from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.settings import Settings
+from rlkd_plugin.llm_io.token_alternatives import read_tokens
 
 TEMPLATE_TOKENS = 64
 """Most tokens that a chat template adds to a prompt."""
 BUDGET_STEP = 256
 """Token budgets are rounded up to a multiple of it: paths of similar length share a batch."""
+NEUTRAL_GREEDY = {
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "num_beams": 1,
+}
+"""Values that change nothing; None would be replaced by those of the model's config."""
+NEUTRAL = {
+    **NEUTRAL_GREEDY,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+}
+"""The same where tokens are sampled."""
 QUIET_TURNS = 20
 """Turns of the event loop without a new request after which every walk waits for a reply."""
 
@@ -49,9 +68,19 @@ class _Request:
 
 
 class _Inference(TransformersEngine):
-    """ms-swift's engine, which returns the error of a text that cannot be encoded as its reply."""
+    """ms-swift's engine, with the error of a text that cannot be encoded as its reply.
+
+    What the model's `generation_config` says of sampling does not count: it is meant for a chat,
+    and a repetition penalty acts on tags, digits and formulas.
+    """
 
     strict = False
+
+    def _prepare_generation_config(self, request_config: RequestConfig) -> Any:
+        config = super()._prepare_generation_config(request_config)
+        for option, value in (NEUTRAL if config.do_sample else NEUTRAL_GREEDY).items():
+            setattr(config, option, value)
+        return config
 
 
 class LocalEngine(PromptedEngine):
@@ -119,7 +148,12 @@ class LocalEngine(PromptedEngine):
         options["max_tokens"] = min(room, steps) if steps > BUDGET_STEP else options["max_tokens"]
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Request(role, prompt, options, reply))
-        return await reply
+        self.usage.add(requests=1)
+        answer = await reply
+        self.usage.add(
+            prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens
+        )
+        return answer
 
     async def _run(self) -> None:
         """Reply to the waiting requests, a batch at a time, whenever no new one comes."""
@@ -165,7 +199,6 @@ class LocalEngine(PromptedEngine):
         answers = self.engine.infer(prompts or nothing, config, use_tqdm=False)
         if self._in_step and all(isinstance(answer, Exception) for answer in answers):
             self.engine.infer(nothing, config, use_tqdm=False)  # the other ranks run the model now
-        self.usage.requests += len(batch)
         for request, answer in zip(batch, answers[: len(batch)], strict=True):
             if request.reply.done():
                 continue  # its batch was cancelled
@@ -173,10 +206,7 @@ class LocalEngine(PromptedEngine):
                 error = EndpointError(f"the model rejected a text: {answer}", status=400)
                 request.reply.set_exception(error)
                 continue
-            reply = _read_reply(answer)
-            self.usage.prompt_tokens += reply.prompt_tokens
-            self.usage.completion_tokens += reply.completion_tokens
-            request.reply.set_result(reply)
+            request.reply.set_result(_read_reply(answer))
 
 
 def _user_message(prompt: str) -> InferRequest:
@@ -186,16 +216,12 @@ def _user_message(prompt: str) -> InferRequest:
 def _read_reply(answer: Any) -> Reply:
     """Return a reply of ms-swift's engine in the form of a server's."""
     choice = answer.choices[0]
-    entries = (choice.logprobs or {}).get("content") or ()
-    tokens = tuple(
-        (e["token"], {top["token"]: top["logprob"] for top in e.get("top_logprobs") or ()})
-        for e in entries
-    )
+    said, thought = said_and_thought(vars(choice.message))
     return Reply(
-        choice.message.content or "",
+        said,
         choice.finish_reason,
-        tokens,
-        bool(choice.message.reasoning_content),
+        read_tokens(choice.logprobs),
+        thought,
         answer.usage.prompt_tokens,
         answer.usage.completion_tokens,
     )

@@ -1,0 +1,64 @@
+"""What a chat message says and what it thinks, in every shape in which servers hand it over.
+
+Pure. Not here: marks of thinking inside a text (`gsrm.thinking`), and what a text means.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+APART = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+"""Keys under which servers deliver thinking apart from the content; the first with text counts."""
+
+_TEXT_KEYS = ("text", "thinking", "reasoning", "content", "summary", "value")
+
+
+def said_and_thought(message: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the text of a message's content, and the thinking that stands apart from it.
+
+    A content is a text, or a list of parts: texts, objects with a text, and thinking, which is no
+    part of what is said. Parts of other kinds (images, calls) are skipped.
+
+    Raises:
+        TypeError: if the content is neither.
+    """
+    content = message.get("content")
+    if content is None or isinstance(content, str):
+        said, thought = content or "", ""
+    elif isinstance(content, list | dict):
+        parts = content if isinstance(content, list) else [content]
+        said = "".join(_text(part) for part in parts if _kind(part) == "text")
+        thought = "".join(_text(part) for part in parts if _kind(part) == "thinking")
+    else:
+        raise TypeError("the content is no text")
+    apart = next(filter(None, (_text(message.get(key)) for key in APART)), "")
+    return said, apart or thought
+
+
+def is_refusal(message: Mapping[str, Any]) -> bool:
+    """Say whether a message holds a refusal, in a field or a part of its own."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else ()
+    return bool(message.get("refusal")) or any(_kind(part) == "refusal" for part in parts)
+
+
+def _kind(part: Any) -> str:
+    """Return what a part holds: "text", "thinking", "refusal", or "" for all else."""
+    if isinstance(part, str):
+        return "text"
+    if not isinstance(part, dict):
+        return ""
+    kind = str(part.get("type") or "text")
+    if "think" in kind or "reason" in kind or "thought" in kind:
+        return "thinking"
+    return {"text": "text", "output_text": "text", "refusal": "refusal"}.get(kind, "")
+
+
+def _text(value: Any) -> str:
+    """Return all text of a value, which may be nested; nothing for what holds none."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(_text, value))
+    if isinstance(value, dict):
+        return next(filter(None, (_text(value.get(key)) for key in _TEXT_KEYS)), "")
+    return ""
