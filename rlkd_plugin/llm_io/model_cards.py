@@ -73,9 +73,7 @@ async def _ask(url: str, model: str, key: str) -> Card:
         return card
 
 
-async def _with_model_info(
-    session: aiohttp.ClientSession, base: str, card: Card, key: str
-) -> Card:
+async def _with_model_info(session: aiohttp.ClientSession, base: str, card: Card, key: str) -> Card:
     """Return SGLang's card with the base model's path and the version of the weights."""
     for name in ("model_info", "get_model_info"):  # of newer and of older servers
         status, payload = await _get(session, f"{base}/{name}")

@@ -71,7 +71,7 @@ class ModelSource:
         return ", ".join(known) or "its name alone"
 
     def describe(self) -> str:
-        """Return a sentence on what its structures are kept under, and what to set if that is little."""
+        """Return a sentence on what it is known by, and what to set where that is little."""
         said = f"the GSRM {self.name!r} is known by {self.told}"
         why = "; ".join(f"{url}: {fault}" for url, fault in self.faults.items())
         if self.is_name_alone:

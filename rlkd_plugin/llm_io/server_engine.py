@@ -11,6 +11,7 @@ from rlkd_plugin.engines.base import Engine
 from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.model_cards import Card, ask_cards
 from rlkd_plugin.llm_io.model_source import ModelSource, served_source
+from rlkd_plugin.llm_io.per_loop import PerLoop
 from rlkd_plugin.llm_io.prompted_engine import PromptedEngine, Role
 from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.role_client import role_client
@@ -42,6 +43,7 @@ class ServerEngine(PromptedEngine):
             role: role_client(role, settings, self.usage, instead=instead) for role in roles
         }
         self._source: ModelSource | None = None
+        self._in_flight: PerLoop[asyncio.Semaphore] = PerLoop()
 
     @property
     def gsrm(self) -> ChatClient:
@@ -54,19 +56,21 @@ class ServerEngine(PromptedEngine):
         return self.clients["judge"]
 
     async def __aenter__(self) -> "ServerEngine":
-        self.usage.reset()
-        self._in_flight = asyncio.Semaphore(self.settings.rank_concurrency)
-        self._stack = AsyncExitStack()
-        for client in self.clients.values():
-            await self._stack.enter_async_context(client)
+        if not self._in_flight:
+            self.usage.reset()
+        async with AsyncExitStack() as entered:
+            for client in self.clients.values():
+                await entered.enter_async_context(client)
+            entered.pop_all()  # all are: they stay so until `__aexit__`
+        # batches of one loop share the concurrency
+        self._in_flight.enter(lambda: asyncio.Semaphore(self.settings.rank_concurrency))
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._stack.aclose()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what belongs to an event loop."""
-        return {k: v for k, v in vars(self).items() if k not in ("_in_flight", "_stack")}
+        self._in_flight.leave()
+        async with AsyncExitStack() as leaving:
+            for client in self.clients.values():
+                leaving.push_async_exit(client)
 
     async def probe(self) -> None:
         """Send each server one short request, and learn what the GSRM is.
@@ -105,7 +109,7 @@ class ServerEngine(PromptedEngine):
         return served_source(self.settings.gsrm_model, self.settings.gsrm_revision, cards)
 
     async def _ask(self, role: Role, prompt: str, **options: Any) -> Reply:
-        async with self._in_flight:
+        async with self._in_flight.here:
             return await self.clients[role].complete(
                 [{"role": "user", "content": prompt}], **options
             )

@@ -1,7 +1,8 @@
 """Teacher structures on disk: decomposed once, ever, for all ranks and runs.
 
 One JSON file an entry, whole or absent on local disks and network file systems alike
-(`rlkd_files.write_whole`), in a folder of its GSRM's. An entry that cannot be read counts as absent.
+(`rlkd_files.write_whole`), in a folder of its GSRM's. An entry that cannot be read counts as
+absent.
 """
 
 import hashlib

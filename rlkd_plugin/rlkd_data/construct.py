@@ -2,6 +2,8 @@
 
 A generator writes the structure of a path; our own rules, then a verifier look at it. Where one
 finds fault, the generator is told and writes again, at most three times; then the row is discarded.
+A structure that was cut off at its token limit is asked for once more with more room, and never
+accepted.
 """
 
 from collections import Counter
@@ -13,7 +15,7 @@ from rlkd_plugin.gsrm import EndpointError, FormatError
 from rlkd_plugin.gsrm.prompts import END, decompose_prompt, feedback_prompt, verify_prompt
 from rlkd_plugin.gsrm.texts import break_control, has_reasoning, teacher_path
 from rlkd_plugin.llm_io.chat_client import ChatClient
-from rlkd_plugin.llm_io.replies import after_thinking
+from rlkd_plugin.llm_io.replies import Reply, after_thinking
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
 from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
@@ -26,6 +28,9 @@ REGENERATIONS = 3
 """The paper: a sample that fails after three re-generations is discarded."""
 ATTEMPT_CHARS = 20_000
 """Characters of a structure with a fault, and of a feedback, that the generator is shown."""
+MORE_ROOM = 2
+"""Times the token limit at which a structure that was cut off is asked for once more."""
+CUT = "cut off at its token limit: raise RLKD_GENERATOR_MAX_TOKENS"
 NEITHER = "a verifier that says neither"
 MAX_NEITHER = 0.5
 """Share of the rows, from the tenth on, for which a verifier may say neither PASS nor FAIL."""
@@ -38,10 +43,12 @@ class ConstructReport(RowCounts):
     Attributes:
         accepted: by domain and by the attempt that was accepted, 1 to 4.
         discarded: by domain and by the last fault.
+        cut: structures that were cut off at their token limit; none of them is accepted.
     """
 
     accepted: Counter[tuple[str, int]] = field(default_factory=Counter)
     discarded: Counter[tuple[str, str]] = field(default_factory=Counter)
+    cut: int = 0
 
     @property
     def worked(self) -> int:
@@ -113,7 +120,7 @@ async def construct_pairs(job: DataJob, models: PairModels, report: ConstructRep
         done = accepted.done(pair_identity) | discarded.done(pair_identity)
 
         async def work(row: Row) -> Row | str:
-            return await _construct_pair(row, models)
+            return await _construct_pair(row, models, report)
 
         def write(row: Row, found: Row | str) -> None:
             if isinstance(found, str):
@@ -130,7 +137,7 @@ async def construct_pairs(job: DataJob, models: PairModels, report: ConstructRep
         await run_job(todo, work, write, job.concurrency)
 
 
-async def _construct_pair(row: Row, models: PairModels) -> Row | str:
+async def _construct_pair(row: Row, models: PairModels, report: ConstructReport) -> Row | str:
     """Return a row with its structure, or with every attempt and the reason why it has none.
 
     Where a server rejects the row's text, its words are returned instead.
@@ -138,9 +145,10 @@ async def _construct_pair(row: Row, models: PairModels) -> Row | str:
     prompt = decompose_prompt("construct", row["domain"], row["problem"], row["reasoning_path"])
     messages = [{"role": "user", "content": prompt}]
     attempts: list[Row] = []
+    room = _Room(models.generator_tokens)
     for number in range(1, REGENERATIONS + 2):
         try:
-            attempt = await _attempt(row, messages, models)
+            attempt = await _attempt(row, messages, models, room)
         except EndpointError as error:
             if not error.refuses_text:
                 raise
@@ -153,11 +161,31 @@ async def _construct_pair(row: Row, models: PairModels) -> Row | str:
         attempts.append({"structure": text, "by": attempt.by, "fault": fault})
         if attempt.passed is None:
             return {**row, "attempts": attempts, "reason": NEITHER}
+        report.cut += attempt.cut
+        if attempt.cut and room.grow():
+            continue  # the same question
         messages += [
             {"role": "assistant", "content": text},
             {"role": "user", "content": feedback_prompt(fault)},
         ]
-    return {**row, "attempts": attempts, "reason": f"{attempts[-1]['by']} found fault each time"}
+    reason = CUT if attempt.cut else f"{attempt.by} found fault each time"
+    return {**row, "attempts": attempts, "reason": reason}
+
+
+@dataclass
+class _Room:
+    """The token limit of a row's structures; it grows once, where the server has the room."""
+
+    tokens: int
+    may_grow: bool = True
+
+    def grow(self) -> bool:
+        """Raise the limit, and return whether that was done."""
+        if not self.may_grow:
+            return False
+        self.tokens *= MORE_ROOM
+        self.may_grow = False
+        return True
 
 
 @dataclass(frozen=True)
@@ -169,26 +197,53 @@ class _Attempt:
         by: "rules" or "verifier", whichever said the last word.
         passed: None if the verifier says neither PASS nor FAIL.
         fault: the last word, where it did not pass.
+        cut: whether it was cut off at its token limit.
     """
 
     structure: str
     by: str
     passed: bool | None
     fault: str
+    cut: bool = False
 
 
-async def _attempt(row: Row, messages: list[dict[str, str]], models: PairModels) -> _Attempt:
-    reply = await models.generator.complete(
-        messages, temperature=0.0, max_tokens=models.generator_tokens, stop=[END]
-    )
-    text = break_control(after_thinking(reply.text))
-    cut_off = reply.finish_reason == "length"
-    too_long = cut_off or reply.completion_tokens > models.generator_tokens
+async def _attempt(
+    row: Row, messages: list[dict[str, str]], models: PairModels, room: _Room
+) -> _Attempt:
+    reply = await _write(messages, models, room)
+    text = break_control(_said(reply))
+    if reply.is_cut:
+        fault = f"It was cut off at {room.tokens} tokens. Write fewer words in each part."
+        return _Attempt(text, "rules", False, fault, cut=True)
+    too_long = reply.completion_tokens > room.tokens
     structure, fault = check_structure(text, row["problem"], row["reasoning_path"], too_long)
     if structure is None:
         return _Attempt(text, "rules", False, fault)
     passed, fault = await _verify(row, structure, models)
     return _Attempt(structure if passed else text, "verifier", passed, fault)
+
+
+async def _write(messages: list[dict[str, str]], models: PairModels, room: _Room) -> Reply:
+    """Return the generator's reply; where it rejects more room, that of the room that it has."""
+    while True:
+        try:
+            return await models.generator.complete(
+                messages, temperature=0.0, max_tokens=room.tokens, stop=[END]
+            )
+        except EndpointError as error:
+            if not error.refuses_text or room.tokens == models.generator_tokens:
+                raise
+            room.tokens = models.generator_tokens
+
+
+def _said(reply: Reply) -> str:
+    """Return what a model says after its thinking.
+
+    A server with a reasoning parser delivers the whole reply of a model that does not think as its
+    thinking; then it is the answer, unless it was cut off in it.
+    """
+    said = after_thinking(reply.text)
+    return said if said or reply.is_cut else after_thinking(reply.thinking)
 
 
 async def _verify(row: Row, structure: str, models: PairModels) -> tuple[bool | None, str]:
@@ -201,8 +256,10 @@ async def _verify(row: Row, structure: str, models: PairModels) -> tuple[bool | 
             temperature=temperature,
             max_tokens=models.verifier_tokens,
         )
-        said = after_thinking(reply.text)
+        said = _said(reply)
         passed, feedback = read_verification(said)
+        if passed and reply.is_cut:
+            continue  # what is cut off may take it back
         if passed is not None:
             return passed, feedback
     return None, said

@@ -4,6 +4,7 @@ The rules come first: they cost nothing, and a verifier is only asked about what
 """
 
 import re
+import unicodedata
 from dataclasses import astuple
 
 from rlkd_plugin.gsrm import FormatError, parse_structure, render_structure
@@ -12,7 +13,10 @@ from rlkd_plugin.gsrm.texts import has_reasoning
 
 EXAMPLES = frozenset(parse_structure(text).steps for text in example_structures())
 """The steps of the instruction's worked examples."""
+ODD_IN = 20_000
+"""Characters of a text in whose tags odd characters are looked for."""
 
+_LIKE_A_TAG = re.compile(r"\W{0,8}\w{1,12}\W{1,3}\w{0,12}\W{0,3}\d{1,3}\W{1,3}")
 _VERDICT = re.compile(r"\W*(?:verdict\W+)?(pass|fail)(?:ed|s)?\b\W*", re.IGNORECASE)
 _FAIL = re.compile(r"\bFAIL\b")
 
@@ -37,7 +41,7 @@ def check_structure(
     try:
         structure = parse_structure(text)
     except FormatError as error:
-        return None, f"It is not in the form of the instruction: {error}"
+        return None, f"It is not in the form of the instruction: {error}{_odd_characters(text)}"
     if not structure.final_answer:
         return None, (
             f"After step {len(structure.steps)} it leaves the form: a number that skips or "
@@ -54,6 +58,21 @@ def check_structure(
     if all(_differs(written, _share_beyond_latin(given)) for given in (problem, path)):
         return None, "It is not in the language of the reasoning path. Write it in this language."
     return render_structure(structure), ""
+
+
+def _odd_characters(text: str) -> str:
+    """Return a sentence on characters of tags that only look right, else nothing.
+
+    Without their names a model reads back what looks like what it wrote, and writes it again.
+    """
+    odd: dict[str, None] = {}
+    for line in text[:ODD_IN].splitlines():
+        if tag := _LIKE_A_TAG.match(line):
+            odd.update(dict.fromkeys(char for char in tag[0] if not char.isascii()))
+    if not odd:
+        return ""
+    names = ", ".join(f"U+{ord(char):04X} {unicodedata.name(char, '')}" for char in [*odd][:5])
+    return f" Its tags hold other characters than those of the instruction: {names}."
 
 
 def _differs(share: float, other: float) -> bool:

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from rlkd_plugin.engines.base import Engine, TeacherCache
-from rlkd_plugin.gsrm import FormatError, parse_structure, render_structure
+from rlkd_plugin.gsrm import EndpointError, FormatError, parse_structure, render_structure
 from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
 from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
@@ -16,6 +16,12 @@ from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts, RowKind, rows_to_do
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_data.rows.row_format import grpo_row
+
+CUT = "structure cut at its token limit: raise RLKD_GSRM_MAX_TOKENS"
+WITHOUT_FIRST = 20
+"""Rows after which the share of those without a whole structure counts."""
+MAX_WITHOUT = 0.9
+"""Share of the rows without one beyond which it is no fault of theirs."""
 
 
 @dataclass
@@ -27,12 +33,14 @@ class StructureReport(RowCounts):
         dropped: rows whose teacher has no structure, by what became of it.
         from_cache: structures of the cache, and of the rows themselves.
         steps: of the structures written.
+        clipped: rows written whose path lost its end, as it is too long for the GSRM.
     """
 
     written: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     from_cache: int = 0
     steps: int = 0
+    clipped: int = 0
 
     @property
     def worked(self) -> int:
@@ -46,8 +54,8 @@ async def write_structures(
     """Add `teacher_structure` to every row of a GRPO data set.
 
     A row is written when its structure is there, so their order is not the source's. Rows whose
-    teacher has none go to `OUT.dropped.jsonl`. A row that is in one of the two files is skipped;
-    problem, domain and path tell which row it is.
+    teacher has none, or none that is whole, go to `OUT.dropped.jsonl`. A row that is in one of the
+    two files is skipped; problem, domain and path tell which row it is.
 
     Args:
         job: from rows in our own format to JSON lines, for `--dataset rlkd/jsonl:OUT`.
@@ -57,8 +65,8 @@ async def write_structures(
 
     Raises:
         RlkdError: if a path is wrong, another job writes to `out`, or the disk is full.
-        EndpointError: if the GSRM fails past the retry deadline, refuses us, or rejects so many
-            rows that it cannot be because of their texts.
+        EndpointError: if the GSRM fails past the retry deadline, refuses us, rejects so many rows
+            that it cannot be because of their texts, or gives hardly any a structure.
     """
     source_files(job.source, job.out)
     with (
@@ -67,55 +75,82 @@ async def write_structures(
     ):
         done = written.done(_row_identity) | dropped.done(_row_identity)
 
-        async def work(row: Row) -> tuple[str | None, str]:
+        async def work(row: Row) -> _Outcome:
             return await _structure(row, engine, cache, report)
 
-        def write(row: Row, found: tuple[str | None, str]) -> None:
-            structure, status = found
-            if status == "refused":
+        def write(row: Row, found: _Outcome) -> None:
+            if found.status == "refused":
                 report.reject(
-                    "see the GSRM's log; RLKD_GSRM_MAX_TOKENS may leave no room for paths"
+                    found.said
+                    or "see the GSRM's log; RLKD_GSRM_MAX_TOKENS may leave no room for paths"
                 )
-            elif structure is None:
-                dropped.append({**row, "dropped": status})
-                report.dropped[status] += 1
+            elif found.structure is None:
+                dropped.append({**row, "dropped": found.status})
+                report.dropped[found.status] += 1
+                _check_gsrm(report, found)
             else:
-                written.append({**row, "teacher_structure": structure})
+                written.append({**row, "teacher_structure": found.structure})
                 report.written += 1
 
         todo = rows_to_do(job, RowKind(grpo_row, _row_identity), done, report)
         await run_job(todo, work, write, job.concurrency)
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a row: its structure's text, or the reason for none and what was said."""
+
+    structure: str | None
+    status: str = "ok"
+    said: str = ""
+
+
 async def _structure(
     row: Row, engine: Engine, cache: TeacherCache | None, report: StructureReport
-) -> tuple[str | None, str]:
-    """Return a row's structure text, or None and what became of it."""
+) -> _Outcome:
+    """Return a row's structure, its own where it has one that can be read."""
     if row["teacher_structure"]:
         try:
             found = parse_structure(row["teacher_structure"])
             report.from_cache += 1
             report.steps += len(found.steps)
-            return render_structure(found), "ok"
+            return _Outcome(render_structure(found))
         except FormatError:
             if not row["teacher_reasoning"]:
-                return None, "its structure cannot be read"
+                return _Outcome(None, "its structure cannot be read")
     problem, domain = row["problem"], row["domain"]
     path = teacher_path(row["teacher_reasoning"])
     if not has_reasoning(path):
-        return None, "no reasoning"
+        return _Outcome(None, "no reasoning")
     structure = cache.get(problem, domain, path) if cache is not None else None
     if structure is not None:
         report.from_cache += 1
     else:
         result = await engine.decompose(problem, domain, path)
-        if result.structure is None:
-            return None, result.status
         structure = result.structure
+        if structure is None or result.cut:  # a cut teacher would cap its students' rewards
+            return _Outcome(None, CUT if result.cut else result.status, result.reply)
+        report.clipped += result.clipped
         if cache is not None:
             cache.put(problem, domain, path, structure)
     report.steps += len(structure.steps)
-    return render_structure(structure), "ok"
+    return _Outcome(render_structure(structure))
+
+
+def _check_gsrm(report: StructureReport, last: _Outcome) -> None:
+    """Stop a job whose GSRM cannot do its work.
+
+    Raises:
+        EndpointError: if hardly any row got a whole structure of it.
+    """
+    without = report.dropped["undecomposable"] + report.dropped[CUT]
+    if without >= WITHOUT_FIRST and without > MAX_WITHOUT * report.worked:
+        said = f"; the last time it said {last.said[:300]!r}" if last.said else ""
+        raise EndpointError(
+            f"{without} of {report.worked} rows got no whole structure of the GSRM "
+            f"({last.status}){said}. Run `rlkd check`; the dropped file keeps the rows, remove it "
+            "to try them again"
+        )
 
 
 def _row_identity(row: Row) -> int:

@@ -5,6 +5,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -341,6 +342,57 @@ def test_the_gsrm_recipe_warms_up_over_a_tenth(
     args, _ = _arguments(file, "--model", str(models / "Qwen2.5-7B-Instruct"), *there)
     assert args.training_args.get_warmup_steps(300) == 30
     assert args.deepspeed["zero_optimization"]["stage"] == 3
+
+
+SERVES = re.compile(r"vllm serve(?: |[\"\', ]+)(?=\S)(.*)")
+WALKED = ("*.py", "*.md", "*.yaml", "*.env", "*.sh", "*.txt", "*Makefile", "*Procfile*", ".ci/*")
+MEANT = re.compile(r"^[$\w{./-]*(?:[A-Z_]{4}|/)|^model,")
+"""A model behind `vllm serve`: a variable, a place or a repository; elsewhere it is prose."""
+
+
+def serve_commands(text: str) -> list[str]:
+    """Return what stands behind each `vllm serve` that is a command with a model."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [found[1] for line in lines if (found := SERVES.search(line)) and MEANT.search(found[1])]
+
+
+def project_files() -> list[Path]:
+    """Return the files that may hold a command, as git has them."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--", *WALKED], cwd=ROOT, capture_output=True, check=True
+    ).stdout.decode()
+    return [ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_every_vllm_server_leaves_the_models_generation_config_alone() -> None:
+    """Else a checkpoint's own repetition_penalty, top_p and top_k act where a request says none."""
+    commands = [
+        (file.name, command)
+        for file in project_files()
+        if file != Path(__file__)
+        for command in serve_commands(file.read_text("utf-8"))
+    ]
+    places = {name for name, _ in commands}
+    assert {"README.md", "recipes.md", "Procfile.cuda5", "Procfile.npu7"} <= places
+    assert len(commands) >= 20
+    wrong = [c for c in commands if "--generation-config vllm" not in c[1]]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("    vllm serve YOUR_GSRM --port 1", 1),
+        ("gsrm: exec vllm serve ${GSRM:?x} --served-model-name gsrm", 1),
+        ("vllm serve $JUDGE \\\n  --port 1", 1),
+        ("vllm serve Qwen/Qwen3-8B", 1),
+        ("vllm serve ./checkpoint-10", 1),
+        ("`vllm serve` takes the tokenizer's chat template.", 0),
+        ("the options of `vllm serve`, from", 0),
+    ],
+)
+def test_a_server_of_any_form_is_found(text: str, found: int) -> None:
+    assert len(serve_commands(text)) == found
 
 
 MUTATIONS: list[tuple[str, str, str, Any]] = [

@@ -21,6 +21,7 @@ from rlkd_plugin.gsrm.prompts import DOMAINS, decompose_prompt, verify_prompt
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_cli import app
+from rlkd_plugin.rlkd_data import construct as construct_job
 from rlkd_plugin.rlkd_data.construct import ConstructReport, PairModels, construct_pairs
 from rlkd_plugin.rlkd_data.jobs import progress as job_progress
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
@@ -29,7 +30,7 @@ from tests.support.row_lines import lines, write
 from tests.support.waiting import default_signals, wait_for
 from tools.stand_ins.hub_shapes import STRUCTURE
 
-Reply = str | tuple[int, str] | tuple[int, str, dict[str, str]]
+Reply = str | tuple[int, str] | tuple[int, str, dict[str, str]] | dict[str, Any]
 
 
 HANGS = 0
@@ -39,7 +40,7 @@ class Script:
     """What a generator and a verifier say to each problem, one reply after the other.
 
     The last reply of a list is said for ever; a number and a text are an HTTP error, or a server
-    that hangs.
+    that hangs; a mapping is a choice: its message's keys, and `finish_reason`.
     """
 
     def __init__(self) -> None:
@@ -70,13 +71,17 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             reply = made.reply(body)
+            said: dict[str, Any] = {}
+            if isinstance(reply, dict):
+                reply, said = str(reply.get("content") or ""), reply
             status, text, *more = (200, reply) if isinstance(reply, str) else reply
             if status == HANGS:
                 time.sleep(3)
                 return
             payload = text
             if status == 200:
-                choice = {"message": {"content": text}, "finish_reason": "stop"}
+                message = {"content": text, **said}
+                choice = {"message": message, "finish_reason": message.pop("finish_reason", "stop")}
                 usage = {"prompt_tokens": 100, "completion_tokens": 10 + len(text) // 1000}
                 payload = json.dumps({"choices": [choice], "usage": usage})
             self.send_response(status)
@@ -217,6 +222,103 @@ def test_the_feedback_reaches_the_next_request(script: Script, tmp_path: Path) -
     assert STRUCTURE in prompt and "Write down the structure" in prompt
 
 
+HALF = {"content": STRUCTURE.partition("[Answer 1]")[0], "finish_reason": "length"}
+WHOLE_BUT_CUT = {"content": STRUCTURE, "finish_reason": "length"}
+
+
+def limits(script: Script, problem: str) -> list[tuple[int, int]]:
+    """The token limit of each request to the generator about a problem, and its messages."""
+    return [
+        (body["max_tokens"], len(body["messages"]))
+        for role, asked, body in script.asked
+        if (role, asked) == ("generator", problem)
+    ]
+
+
+def test_a_structure_that_was_cut_off_is_asked_for_with_more_room(
+    script: Script, tmp_path: Path
+) -> None:
+    """Once, without a word of feedback; a cut one that looks whole is no pair either."""
+    script.generator = {"once": [HALF, STRUCTURE], "looks whole": [WHOLE_BUT_CUT, STRUCTURE]}
+    source = write(tmp_path / "rows.jsonl", row("once"), row("looks whole"))
+    report = construct(source, tmp_path / "out.jsonl")
+    assert limits(script, "once") == limits(script, "looks whole") == [(500, 1), (1000, 1)]
+    assert report.accepted == {("math", 2): 2} and report.cut == 2
+    assert [r["structure"] for r in lines(tmp_path / "out.jsonl")] == [STRUCTURE] * 2
+
+
+def test_a_structure_that_is_cut_off_each_time_is_discarded(script: Script, tmp_path: Path) -> None:
+    """The feedback says it; the reason names the setting."""
+    script.generator["p"] = [WHOLE_BUT_CUT]
+    report = construct(write(tmp_path / "rows.jsonl", row("p")), tmp_path / "out.jsonl")
+    assert limits(script, "p") == [(500, 1), (1000, 1), (1000, 3), (1000, 5)]
+    ((_, reason),) = report.discarded
+    assert reason == "cut off at its token limit: raise RLKD_GENERATOR_MAX_TOKENS"
+    assert report.cut == 4 and not report.accepted
+    last = script.asked[-1][2]["messages"][-1]["content"]
+    assert "It was cut off at 1000 tokens. Write fewer words in each part." in last
+    assert script.count("verifier", "p") == 0
+
+
+def test_a_server_without_more_room_gets_feedback(script: Script, tmp_path: Path) -> None:
+    """It rejects the larger limit; that is no fault of the row."""
+    script.generator["p"] = [HALF, (400, "max_tokens is too large"), HALF, STRUCTURE]
+    report = construct(write(tmp_path / "rows.jsonl", row("p")), tmp_path / "out.jsonl")
+    assert limits(script, "p") == [(500, 1), (1000, 1), (500, 1), (500, 3)]
+    assert report.accepted == {("math", 3): 1} and report.rejected == 0
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_a_reply_that_a_server_takes_for_thinking_is_read(
+    script: Script, tmp_path: Path, name: str
+) -> None:
+    """The server has a reasoning parser, and its model does not think."""
+    script.generator["p"] = [{"content": None, name: STRUCTURE}]
+    script.verifier["p"] = [{"content": None, name: "FAIL: no"}, {"content": None, name: "PASS"}]
+    script.generator["q"] = [{"content": None, name: STRUCTURE, "finish_reason": "length"}]
+    source = write(tmp_path / "rows.jsonl", row("p"), row("q"))
+    report = construct(source, tmp_path / "out.jsonl")
+    assert report.accepted == {("math", 2): 1}
+    assert report.discarded == {("math", construct_job.CUT): 1}  # thinking that never ended
+
+
+def test_a_pass_that_was_cut_off_is_none(script: Script, tmp_path: Path) -> None:
+    """What is missing may say FAIL; a FAIL that was cut off is one."""
+    cut = {"content": "PASS. Step 1 is", "finish_reason": "length"}
+    script.verifier = {
+        "p": [cut],
+        "q": [cut, "PASS"],
+        "r": [{**cut, "content": "FAIL: it"}, "PASS"],
+    }
+    source = write(tmp_path / "rows.jsonl", *map(row, script.verifier))
+    construct(source, tmp_path / "out.jsonl")
+    assert {r["problem"]: r["attempts"] for r in lines(tmp_path / "out.jsonl")} == {"q": 1, "r": 2}
+    (discarded,) = lines(tmp_path / "out.jsonl.discarded.jsonl")
+    assert discarded["reason"] == "a verifier that says neither"
+
+
+LOOK_ALIKES = {
+    "no-break hyphen": STRUCTURE.replace("-", "\u2011"),
+    "narrow space": STRUCTURE.replace(" 1]", "\u202f1]"),
+    "lenticular": STRUCTURE.replace("[", "\u3010").replace("]", "\u3011"),
+    "full-width": STRUCTURE.replace("[", "\uff3b").replace("]", "\uff3d").replace(": ", "\uff1a"),
+}
+
+
+def test_tags_of_look_alike_characters_are_pairs_in_the_canonical_form(
+    script: Script, tmp_path: Path
+) -> None:
+    """One request a row, and nothing of the look-alikes in what is written."""
+    script.generator = {name: [text] for name, text in LOOK_ALIKES.items()}
+    source = write(tmp_path / "rows.jsonl", *map(row, LOOK_ALIKES))
+    report = construct(source, tmp_path / "out.jsonl")
+    assert report.accepted == {("math", 1): 4}
+    assert [script.count("generator", name) for name in LOOK_ALIKES] == [1] * 4
+    for pair in lines(tmp_path / "out.jsonl"):
+        assert pair["structure"].splitlines()[0].startswith("[Meta-reasoning 1]: ")
+        assert pair["structure"].isascii()
+
+
 def test_the_domain_chooses_the_examples(script: Script, tmp_path: Path) -> None:
     construct(write(tmp_path / "rows.jsonl", row("p", domain="physics")), tmp_path / "out.jsonl")
     prompt = next(b for r, _, b in script.asked if r == "generator")["messages"][0]["content"]
@@ -353,6 +455,22 @@ def test_our_own_rules_come_first(text: str, fault: str | None) -> None:
     structure, found = check_structure(text, *ASKED)
     assert (structure == STRUCTURE) == (not fault)
     assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (("[Answer 1]", "\u27ea\u0391nswer 1\u27eb"), "U+0391 GREEK CAPITAL LETTER ALPHA"),
+        (("[Meta-reasoning 1]", "[M\u0435ta-reasoning 1]"), "U+0435 CYRILLIC SMALL LETTER IE"),
+    ],
+)
+def test_characters_of_a_tag_that_only_look_right_are_named(
+    change: tuple[str, str], name: str
+) -> None:
+    """Where the parser does not know them either."""
+    structure, fault = check_structure(STRUCTURE.replace(*change), *ASKED)
+    assert structure is None and name in fault
+    assert "other characters" not in check_structure(f"{STRUCTURE[:40]} \u2026", *ASKED)[1]
 
 
 def test_a_structure_that_was_cut_off_is_too_long() -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import pickle
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from safetensors.torch import save_file
 from rlkd_plugin.engines.scoring import Sample, score_batch
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.llm_io import weight_fingerprint as fingerprints
-from rlkd_plugin.llm_io.model_cards import Card, read_card
+from rlkd_plugin.llm_io.endpoint import Endpoint
+from rlkd_plugin.llm_io.model_cards import Card, ask_cards, read_card
 from rlkd_plugin.llm_io.model_source import ModelSource, local_source, served_source
 from rlkd_plugin.llm_io.server_engine import ServerEngine, probe_now
 from rlkd_plugin.llm_io.settings import load_settings
@@ -29,7 +32,7 @@ HERE, FAR = "http://127.0.0.1:8001/v1", "http://gsrm-host:8001/v1"
 TEACHER = "6 * 4 = 24\n24 - 5 = 19"
 
 
-def cards(*roots: str, **more: Any) -> dict[str, Any]:
+def cards(*roots: str | None, **more: Any) -> dict[str, Any]:
     """The reply of a server whose GSRM has this root, and whose judge is there too."""
     judge = {"id": JUDGE, "root": "Qwen/Qwen2.5-7B-Instruct"}
     return {"data": [judge, *({"id": GSRM, "root": root, **more} for root in roots)]}
@@ -117,9 +120,7 @@ def test_a_lora_is_known_by_its_own_and_its_base_models_place(servers: Loopback)
     assert lora("lora/1", "org/a") in found
 
 
-@pytest.mark.parametrize(
-    "change", [{"gsrm_revision": "2026-11"}, {"gsrm_body": '{"min_p": 0.1}'}]
-)
+@pytest.mark.parametrize("change", [{"gsrm_revision": "2026-11"}, {"gsrm_body": '{"min_p": 0.1}'}])
 def test_settings_that_change_a_structure_are_part_of_it(
     servers: Loopback, options: SetOptions, change: dict[str, str]
 ) -> None:
@@ -173,7 +174,7 @@ NOTHING = {
     "other entries": {"data": [1, None, "gsrm-7b", {"id": 5}, {"root": "x"}]},
     "not listed": {"data": [{"id": "gsrm-8b", "root": "org/gsrm-8b"}]},
     "no root": {"data": [{"id": GSRM}]},
-    "a root of null": cards(None),  # type: ignore[arg-type]
+    "a root of null": cards(None),
     "its name as root": cards(GSRM),
     "a root that is no text": {"data": [{"id": GSRM, "root": {"a": 1}}]},
     "two models of one name": cards("org/one", "org/two"),
@@ -211,7 +212,9 @@ def test_a_revision_needs_no_server_that_tells(
     assert [record for record in caplog.records if record.levelname == "WARNING"] == []
 
 
-@pytest.mark.parametrize("root", ["a\0b", "x" * 5000, "/", "~nobody/x", "/dev/null", "\ud800", "a b"])
+@pytest.mark.parametrize(
+    "root", ["a\0b", "x" * 5000, "/", "~nobody/x", "/dev/null", "\ud800", "a b"]
+)
 def test_an_odd_root_is_a_text_like_any_other(servers: Loopback, root: str) -> None:
     servers.models = cards("org/gsrm")
     before = identity()
@@ -249,9 +252,7 @@ def two(one: Any, other: Any, options: SetOptions) -> ServerEngine:
     return engine
 
 
-def test_servers_with_different_models_are_refused(
-    servers: Loopback, options: SetOptions
-) -> None:
+def test_servers_with_different_models_are_refused(servers: Loopback, options: SetOptions) -> None:
     with pytest.raises(RlkdError, match=r"different models as 'gsrm-7b': http.*org/a.*http.*org/b"):
         two(cards("org/a"), cards("org/b"), options)
     options(gsrm_revision="the same")
@@ -262,23 +263,50 @@ def test_servers_with_one_model_agree(
     servers: Loopback, options: SetOptions, tmp_path: Path
 ) -> None:
     """Of a model in two folders, and where one of them tells nothing."""
-    alone = identity_of(two(cards("org/a"), cards("org/a"), options))
-    assert identity_of(two(cards("org/a"), None, options)) == alone
-    places = [cards(str(checkpoint(tmp_path / name, seed=1))) for name in ("a", "b")]
-    assert two(*places, options).gsrm_source.fingerprint
-
-
-def identity_of(engine: ServerEngine) -> str:
-    """The identity, without its servers."""
-    return engine.identity
+    alone = two(cards("org/a"), cards("org/a"), options).identity
+    assert two(cards("org/a"), None, options).identity == alone
+    one, other = (cards(str(checkpoint(tmp_path / name, seed=1))) for name in ("a", "b"))
+    assert two(one, other, options).gsrm_source.fingerprint
 
 
 # --- other servers ---
 
 
-def test_sglang_tells_more_elsewhere() -> None:
-    entry = {"id": "gsrm", "root": "gsrm", "owned_by": "sglang"}
-    assert read_card(json.dumps({"data": [entry]}), "gsrm") == (Card(), "sglang")
+def sglang(replies: dict[str, Any]) -> dict[str, Card]:
+    """What a server with these replies tells of the model `gsrm`; other places are a 404."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path in replies else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps(replies.get(self.path)).encode())
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    try:
+        return asyncio.run(ask_cards(Endpoint("GSRM", (url,), "gsrm", "RLKD_GSRM_API_KEY")))
+    finally:
+        server.shutdown()
+
+
+@pytest.mark.parametrize("place", ["/model_info", "/get_model_info"])
+@pytest.mark.parametrize(("version", "told"), [("default", ""), ("step-300", "step-300")])
+def test_sglang_tells_more_elsewhere(place: str, version: str, told: str) -> None:
+    """Its `/v1/models` has the name as root; `/model_info` has the path, of older ones too."""
+    base = {"id": "gsrm", "root": "gsrm", "owned_by": "sglang"}
+    info = {"model_path": "org/gsrm", "weight_version": version}
+    (card,) = sglang({"/v1/models": {"data": [base]}, place: info}).values()
+    assert card == Card("org/gsrm", "", told)
+
+
+def test_sglang_may_tell_nothing_more() -> None:
+    base = {"id": "gsrm", "root": "gsrm", "owned_by": "sglang"}
+    (card,) = sglang({"/v1/models": {"data": [base]}, "/model_info": [1]}).values()
+    assert card == Card()
 
 
 def test_a_card_with_a_revision_is_known_by_it() -> None:

@@ -1,16 +1,19 @@
 """`rlkd structure`: the column, what is dropped, and that nothing is asked for twice."""
 
 import asyncio
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from rlkd_plugin.engines.base import Decomposition, Usage
 from rlkd_plugin.gsrm import EndpointError, RlkdError, Step, Structure, parse_structure
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
 from rlkd_plugin.rlkd_cli import app
+from rlkd_plugin.rlkd_cli.tables.job_tables import show_structure
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, Shard
 from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_structures
 from tests.support.row_lines import lines, write
@@ -26,6 +29,7 @@ class Scripted:
         self.usage = Usage()
         self.asked: list[tuple[str, str, str]] = []
         self.fail_at = fail_at
+        self.words = ""
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         self.asked.append((problem, domain, path))
@@ -33,10 +37,13 @@ class Scripted:
         if len(self.asked) == self.fail_at:
             raise EndpointError("gone")
         if "refuse" in path:
-            return Decomposition(None, "refused")
+            return Decomposition(None, "refused", reply=self.words)
         if "nothing" in path:
-            return Decomposition(None, "undecomposable")
-        return Decomposition(Structure((Step("plan", f"what of {path}", "it"),), "it"))
+            return Decomposition(None, "undecomposable", reply="Once upon a time")
+        clipped, cut = "clip" in path, "cut" in path
+        return Decomposition(
+            Structure((Step("plan", f"what of {path}", "it"),), "it"), clipped=clipped, cut=cut
+        )
 
 
 def row(number: int, path: str = "", **change: Any) -> dict[str, Any]:
@@ -123,6 +130,45 @@ def test_a_gsrm_that_refuses_every_row_ends_the_job_and_loses_none(tmp_path: Pat
     with pytest.raises(EndpointError, match="11 rows were rejected and 0 were not"):
         structures(source, tmp_path / "out.jsonl")
     assert not lines(tmp_path / "out.jsonl.dropped.jsonl")
+
+
+def test_the_gsrms_words_about_a_rejected_path_are_the_errors(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", *(row(n, f"refuse me {n}") for n in range(20)))
+    engine = Scripted()
+    engine.words = "HTTP 400: too long"
+    with pytest.raises(EndpointError, match="the last time: HTTP 400: too long"):
+        structures(source, tmp_path / "out.jsonl", engine)
+
+
+def test_a_structure_that_was_cut_is_neither_written_nor_cached(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", row(1, "cut me"), row(2, "clip me"), row(3))
+    cache = DiskCache(tmp_path / "cache", "a model")
+    report = structures(source, tmp_path / "out.jsonl", cache=cache)
+    assert [r["problem"] for r in lines(tmp_path / "out.jsonl")] == ["What is 2?", "What is 3?"]
+    (dropped,) = lines(tmp_path / "out.jsonl.dropped.jsonl")
+    reason = "structure cut at its token limit: raise RLKD_GSRM_MAX_TOKENS"
+    assert (dropped["problem"], dropped["dropped"]) == ("What is 1?", reason)
+    assert report.dropped == {reason: 1} and report.clipped == 1
+    assert cache.count() == 2
+    console = Console(file=StringIO(), width=200)
+    show_structure(report, console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"dropped: {reason}" in shown and "RLKD_GSRM_MAX_CHARS clipped" in shown
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("nothing", "Once upon a time"), ("cut", "cut at its")]
+)
+def test_a_gsrm_that_gives_no_row_a_structure_ends_the_job(
+    tmp_path: Path, path: str, words: str
+) -> None:
+    """After twenty rows; with one good row in ten it goes on."""
+    source = write(tmp_path / "rows.jsonl", *(row(n, f"{path} {n}") for n in range(60)))
+    with pytest.raises(EndpointError, match=rf"20 of 20 rows got no whole structure.*{words}"):
+        structures(source, tmp_path / "out.jsonl")
+    some = [row(n, f"{path} {n}" if n % 10 else f"good {n}") for n in range(60)]
+    source = write(tmp_path / "some.jsonl", *some)
+    assert structures(source, tmp_path / "some_out.jsonl").written == 6
 
 
 def test_the_rewards_cache_is_read_and_filled(tmp_path: Path) -> None:

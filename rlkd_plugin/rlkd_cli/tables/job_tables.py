@@ -30,6 +30,8 @@ def show_construct(report: ConstructReport, console: Console) -> None:
         table.add_row(f"{count:,}", f"accepted at attempt {attempt}", domain)
     for (domain, reason), count in sorted(report.discarded.items()):
         table.add_row(f"{count:,}", f"discarded: {reason}", domain)
+    if report.cut:
+        table.add_row(f"{report.cut:,}", "structures cut off at RLKD_GENERATOR_MAX_TOKENS", "")
     _add_others(table, report)
     console.print(table)
     accepted, discarded = report.accepted.total(), report.discarded.total()
@@ -42,6 +44,9 @@ def show_structure(report: StructureReport, console: Console) -> None:
     table = _count_table("rows", "")
     words = f"written, {report.steps:,} steps, {report.from_cache:,} known before"
     table.add_row(f"{report.written:,}", words)
+    if report.clipped:
+        words = "of these of a path that RLKD_GSRM_MAX_CHARS clipped"
+        table.add_row(f"{report.clipped:,}", words)
     for reason, count in report.dropped.most_common():
         table.add_row(f"{count:,}", f"dropped: {reason}")
     _add_others(table, report)
