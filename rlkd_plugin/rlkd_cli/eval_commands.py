@@ -74,7 +74,10 @@ def evaluate(
         drawn = Sampling(
             temperature, top_p, max_tokens, _system_prompt(system), limit, counts or None
         )
-        subject = describe_subject(label, model or f"{served} at {url}", adapter, run)
+        if model:
+            subject = describe_subject(label, model, adapter, run)
+        else:
+            subject = describe_subject(label, f"{served} at {url}", adapter, run, served)
         files = {name: Path(file) for name, file in _read_pairs(data, "--data")}
         job = EvaluationJob(out, subject, drawn, names)
         prepare_evaluation(job, files)
@@ -167,8 +170,11 @@ def _check_server(url: str, model: str, key_env: str, rescore: bool) -> None:
     """
     if not (rescore or model or url):
         raise RlkdError("name a --model to serve, or the --url of a server that runs")
-    if "@" in urlsplit(url).netloc:
-        raise RlkdError("--url must not hold a key; name a variable in --key-env")
+    parts = urlsplit(url)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise RlkdError(
+            "--url must not hold a key, nor anything behind ? or #; name a variable in --key-env"
+        )
     if key_env and not os.environ.get(key_env):
         raise RlkdError(f"--key-env {key_env}: there is no such variable, or it is empty")
 

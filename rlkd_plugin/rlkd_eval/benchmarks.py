@@ -15,21 +15,25 @@ class Benchmark:
         title: name in tables.
         evalscope: name of its adapter, which has the prompt, the data set's id and the scoring.
         file: name of a local copy, which tells its split.
-        needs: columns of a local copy.
+        texts: columns of a local copy that hold texts, or numbers.
+        others: more columns that it needs.
         samples: m, responses to each problem.
         ks: values of k for which the paper reports pass@k.
         options: options of the adapter that are not its defaults.
         local: more of them for a local copy, which has no subset but `default`.
+        integers: whether every `answer` is an integer.
     """
 
     title: str
     evalscope: str
     file: str
-    needs: tuple[str, ...]
+    texts: tuple[str, ...]
     samples: int
     ks: tuple[int, ...]
+    others: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     local: Mapping[str, Any] = field(default_factory=dict)
+    integers: bool = False
 
 
 BENCHMARKS = {
@@ -37,15 +41,17 @@ BENCHMARKS = {
         title="AIME24",
         evalscope="aime24",
         file="test.jsonl",
-        needs=("problem", "answer"),
+        texts=("problem", "answer"),
         samples=64,
         ks=(4, 8, 16, 32, 64),
+        integers=True,
     ),
     "math500": Benchmark(
         title="MATH-500",
         evalscope="math_500",
         file="test.jsonl",
-        needs=("problem", "answer", "level", "unique_id", "solution"),
+        texts=("problem", "answer"),
+        others=("level", "unique_id", "solution"),
         samples=4,
         ks=(4,),
     ),
@@ -53,7 +59,7 @@ BENCHMARKS = {
         title="GPQA-Diamond",
         evalscope="gpqa_diamond",
         file="train.jsonl",
-        needs=(
+        texts=(
             "Question",
             "Correct Answer",
             "Incorrect Answer 1",
@@ -67,7 +73,7 @@ BENCHMARKS = {
         title="GSM8K",
         evalscope="gsm8k",
         file="test.jsonl",
-        needs=("question", "answer"),
+        texts=("question", "answer"),
         samples=8,
         ks=(4, 8),
         options={"few_shot_num": 0},

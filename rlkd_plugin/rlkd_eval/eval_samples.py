@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.gsrm.thinking import split_thinking, thinking_end
 from rlkd_plugin.rlkd_eval.benchmarks import benchmark
 from rlkd_plugin.rlkd_eval.pass_at_k import any_of_k, interval, pass_at_1, unbiased_pass_at_k
 from rlkd_plugin.rlkd_eval.results import Interval, PassAtK, SetResult
@@ -81,9 +82,19 @@ def _row(subset: str, review: dict[str, Any], drawn: dict[str, Any]) -> dict[str
     }
 
 
+def answer_part(response: str) -> str:
+    """Return where the answer of a response is looked for: after its thinking.
+
+    A response that ends itself without ending its thinking is searched as a whole.
+    """
+    said = split_thinking(response)[1]
+    return said if said or thinking_end(response) is not None else response
+
+
 def _is_draft(response: str) -> bool:
     """Return whether a response ends in its thinking; an answer there does not count."""
-    return "<think>" in response and not response.partition("</think>")[2].strip()
+    thinking, said = split_thinking(response)
+    return bool(thinking) and not said
 
 
 def _value(score: dict[str, Any]) -> float:

@@ -8,6 +8,7 @@ evaluation.
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.llm_io.evalscope_run import run_evalscope
 from rlkd_plugin.rlkd_eval.benchmarks import benchmark
-from rlkd_plugin.rlkd_eval.eval_samples import keep_samples, repair, scores_of
+from rlkd_plugin.rlkd_eval.eval_samples import answer_part, keep_samples, repair, scores_of
 from rlkd_plugin.rlkd_eval.evaluation_plan import EvaluationJob
 from rlkd_plugin.rlkd_eval.kept_files import write_json
 from rlkd_plugin.rlkd_eval.results import EVALUATION, Evaluation
@@ -118,13 +119,27 @@ def _set_options(job: EvaluationJob, name: str) -> Mapping[str, Any]:
     bench, problems = benchmark(name), job.problems(name)
     options: dict[str, Any] = {
         **bench.options,
-        "filters": {"remove_until": "</think>"},  # an answer in a draft is no answer
+        "filters": {_answer_filter(): {}},  # an answer in a draft is no answer
     }
     if problems.is_dir():
         options |= {"local_path": str(problems), **bench.local}
     if job.sampling.system:
         options["system_prompt"] = job.sampling.system
     return options
+
+
+@cache
+def _answer_filter() -> str:
+    """Make evalscope know `answer_part` as a filter of responses; return its name there."""
+    from evalscope.api.filter import Filter
+    from evalscope.api.registry import register_filter
+
+    @register_filter("rlkd_answer_part")
+    class AnswerPart(Filter):
+        def apply(self, instance: list[str]) -> list[str]:
+            return [answer_part(response) for response in instance]
+
+    return "rlkd_answer_part"
 
 
 def _write_result(job: EvaluationJob) -> None:

@@ -1,18 +1,17 @@
 """The options of an evaluation, kept as `plan.json` in its folder to resume it."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
-from rlkd_plugin.gsrm import FormatError, RlkdError
-from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows, row_files
-from rlkd_plugin.rlkd_eval.benchmarks import Benchmark, benchmark
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_eval.benchmarks import benchmark
 from rlkd_plugin.rlkd_eval.kept_files import PLAN, keep_plan, read_kept
-from rlkd_plugin.rlkd_files import json_line, write_whole
-
-LEVELS = ("1", "2", "3", "4", "5")
+from rlkd_plugin.rlkd_eval.local_problems import read_problems
+from rlkd_plugin.rlkd_files import write_whole
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,23 @@ class _Plan:
     problems: Mapping[str, str]
 
 
-def describe_subject(label: str, model: str, adapter: str, run: str) -> Subject:
-    """Describe a model; a folder `checkpoint-120` of a training is its step 120."""
-    folder = Path(adapter or model)
-    folder = folder.resolve() if folder.exists() else folder
+def describe_subject(label: str, model: str, adapter: str, run: str, served: str = "") -> Subject:
+    """Describe a model; a folder `checkpoint-120` of a training is its step 120.
+
+    Args:
+        label: for tables; by default the model's own name, or its run and step.
+        model: its folder or id.
+        adapter: the folder of a LoRA for it, or nothing.
+        run: the training that it is a checkpoint of, or nothing.
+        served: its name on a server that runs, often a path too; `model` says where then.
+    """
+    folder = Path(adapter or served or model)
+    folder = folder.resolve() if folder.exists() and not served else folder
     step = re.fullmatch(r"checkpoint-(\d+)", folder.name)
     if step and not run:
         run = folder.parent.parent.name if re.match(r"v\d+-", folder.parent.name) else ""
-    name = f"{run or folder.parent.name}, step {step[1]}" if step else folder.name
+    origin = run or folder.parent.name
+    name = f"{origin}, step {step[1]}" if step and origin else served or folder.name
     return Subject(label or name, model, adapter, run, int(step[1]) if step else None)
 
 
@@ -110,15 +118,33 @@ def prepare_evaluation(job: EvaluationJob, files: Mapping[str, Path]) -> None:
     if sampling.limit < 0 or any(count < 1 for count in (sampling.samples or {}).values()):
         raise RlkdError("--limit has to be 0 or more, --samples 1 or more")
     copies = {
-        name: _read_problems(benchmark(name), files.get(name), sampling.limit) for name in job.names
+        # evalscope fetches what there is no copy of
+        name: read_problems(benchmark(name), files[name], sampling.limit) if name in files else b""
+        for name in job.names
     }
     hashes = {name: blake2b(text, digest_size=8).hexdigest() for name, text in copies.items()}
     plan = {"subject": asdict(job.subject), **asdict(sampling), "problems": hashes}
+    _check_label(job)
     keep_plan(job.out, plan)
     for name, text in copies.items():
         if text:
             job.problems(name).mkdir(parents=True, exist_ok=True)
             write_whole(job.problems(name) / benchmark(name).file, text)
+
+
+def _check_label(job: EvaluationJob) -> None:
+    """Check that an evaluation which has begun in the folder has no other label alone.
+
+    Raises:
+        RlkdError: if it has.
+    """
+    if (job.out / PLAN).is_file():
+        before, now = read_kept(job.out, PLAN, _Plan, "evaluation").subject, job.subject
+        if before.label != now.label and replace(before, label=now.label) == now:
+            raise RlkdError(
+                f"{job.out} was begun under the label {before.label!r}, not {now.label!r}: resume "
+                f"it with --label {shlex.quote(before.label)}, or name a new folder"
+            )
 
 
 def resume_evaluation(out: Path) -> EvaluationJob:
@@ -130,23 +156,3 @@ def resume_evaluation(out: Path) -> EvaluationJob:
     plan = read_kept(out, PLAN, _Plan, "evaluation")
     sampling = read_kept(out, PLAN, Sampling, "evaluation")
     return EvaluationJob(out, plan.subject, sampling, list(plan.problems))
-
-
-def _read_problems(bench: Benchmark, file: Path | None, limit: int) -> bytes:
-    """Return the first problems of a local copy, or nothing where evalscope fetches them."""
-    if file is None:
-        return b""
-    rows: list[Row] = []
-    for place, row in raw_rows(row_files(file)):
-        if limit and len(rows) == limit:
-            break
-        if isinstance(row, FormatError):
-            raise RlkdError(f"{place}: {row}")
-        if missing := [name for name in bench.needs if name not in row]:
-            raise RlkdError(f"{place}: a problem of {bench.title} needs {', '.join(missing)}")
-        if "level" in bench.needs and str(row["level"]) not in LEVELS:
-            raise RlkdError(f"{place}: level {row['level']!r} is none of {', '.join(LEVELS)}")
-        rows.append(row)
-    if not rows:
-        raise RlkdError(f"{file} holds no problem of {bench.title}")
-    return b"".join(map(json_line, rows))

@@ -4,10 +4,11 @@ Jobs write these classes, tables and report read them. A file of another version
 unknown keys are skipped, absent ones have defaults.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rlkd_plugin.rlkd_eval.kept_files import read_kept
 
@@ -128,6 +129,8 @@ class Diversity:
         questions: that were asked.
         responses: that were drawn.
         cut_off: responses that ended at their limit; they count by what they have.
+        clipped: responses whose paths were too long for the GSRM and lost their ends.
+        cut: responses whose structures ended at the GSRM's token limit; their whole steps count.
         statuses: what became of the responses' paths.
         steps: the result.
     """
@@ -143,8 +146,13 @@ class Diversity:
     questions: int = 0
     responses: int = 0
     cut_off: int = 0
+    clipped: int = 0
+    cut: int = 0
     statuses: Mapping[str, int] = field(default_factory=dict)
     steps: tuple[DiversityStep, ...]
+
+
+Labelled = TypeVar("Labelled", Evaluation, Diversity)
 
 
 def read_evaluation(folder: Path) -> Evaluation:
@@ -163,3 +171,16 @@ def read_diversity(folder: Path) -> Diversity:
         RlkdError: if there is none, or it cannot be read.
     """
     return read_kept(folder, DIVERSITY, Diversity, "diversity")
+
+
+def distinguish(named: Sequence[tuple[str, Labelled]]) -> list[Labelled]:
+    """Return the results with distinct labels: equal ones get the name of their folder.
+
+    Args:
+        named: results, each with the name of its folder.
+    """
+    labels = Counter(result.label for _, result in named)
+    return [
+        replace(result, label=f"{result.label} ({name})") if labels[result.label] > 1 else result
+        for name, result in named
+    ]

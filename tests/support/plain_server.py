@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Reply = Callable[[dict[str, Any]], str]
+Reply = Callable[[dict[str, Any]], str | dict[str, Any]]
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def plain_server(
     """Serve while the body runs: the URL with /v1, and the bodies of the requests so far.
 
     Args:
-        reply: makes a response of a request.
+        reply: makes a response of a request: its text, or its message.
         finish: the reason that all of them end for.
         refuse: words of a 400 in their place.
     """
@@ -27,7 +27,9 @@ def plain_server(
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked.append(body)
-            message = {"role": "assistant", "content": reply(body)}
+            said = reply(body)
+            said = {"content": said} if isinstance(said, str) else said
+            message = {"role": "assistant", **said}
             made = {
                 "id": "x",
                 "object": "chat.completion",

@@ -207,6 +207,8 @@ def test_an_answer_in_a_draft_that_was_cut_off_is_none(tmp_path: Path) -> None:
         ),
         (["--rescore"], "holds no evaluation"),
         (["--sets", "math500", "--url", "http://a:b@x/v1"], "--url must not hold a key"),
+        (["--sets", "math500", "--url", "http://x/v1?key=k"], "--url must not hold a key"),
+        (["--sets", "math500", "--url", "http://x/v1#k"], "--url must not hold a key"),
         (["--sets", "math500", "--url", "http://x/v1", "--key-env", "NONE"], "no such variable"),
         (["--sets", "math500", "--url", "http://x/v1", "--limit", "-1"], "--limit has to be 0"),
         (
@@ -260,3 +262,131 @@ def test_each_set_is_read_from_a_local_copy_and_scored(name: str, tmp_path: Path
     assert "<think>" in asked[0]["messages"][0]["content"]
     scores = json.loads((tmp_path / "out" / "eval.json").read_text())["sets"][name]
     assert (scores["problems"], scores["pass_at_1"]["value"]) == (1, 1.0)
+
+
+NUMBERS: dict[str, dict[str, Any]] = {
+    "aime24": {"problem_idx": 1, "problem": "What is 3 + 4?", "answer": 7, "problem_type": ["A"]},
+    "math500": {**MATH[0], "answer": 2.0, "level": "Level 1", "unique_id": 17},
+    "gpqa_diamond": {
+        "Question": "Which is the noble gas number, 10 of",
+        "Correct Answer": 10,
+        **{f"Incorrect Answer {n}": n for n in (1, 2, 3)},
+    },
+    "gsm8k": {"question": "Two and three?", "answer": 5},
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_are_texts_where_a_text_is_wanted(name: str, tmp_path: Path) -> None:
+    data = write(tmp_path / "rows.jsonl", [NUMBERS[name]])
+
+    def reply(body: dict[str, Any]) -> str:
+        prompt = body["messages"][-1]["content"]
+        if "noble gas" not in prompt:
+            return solved(body)
+        letter = next(line for line in prompt.splitlines() if line.endswith(") 10"))[0]
+        return f"ANSWER: {letter}"
+
+    with plain_server(reply) as (url, _):
+        options = ["--url", url, "--sets", name, "--data", f"{name}={data}"]
+        run(str(tmp_path / "out"), *options, "--samples", f"{name}=1")
+    scores = json.loads((tmp_path / "out" / "eval.json").read_text())["sets"][name]
+    assert (scores["problems"], scores["pass_at_1"]["value"]) == (1, 1.0)
+
+
+def labels(out: Path) -> str:
+    return json.loads((out / "eval.json").read_text())["label"]
+
+
+def test_a_served_model_is_labelled_by_its_name(tmp_path: Path) -> None:
+    """Two of them on one server, and one of the same name again; the table tells all apart."""
+    data = write(tmp_path / "math.jsonl", MATH[:1])
+    options = ["--sets", "math500", "--data", f"math500={data}", "--samples", "math500=1"]
+    with plain_server(lambda body: "\\boxed{2}") as (url, asked):
+        for folder, served in (("a", "org/one"), ("b", "two"), ("c", "two")):
+            run(str(tmp_path / folder), "--url", url, "--served", served, *options)
+        assert [body["model"] for body in asked] == ["org/one", "two", "two"]
+        assert [labels(tmp_path / folder) for folder in "abc"] == ["org/one", "two", "two"]
+        folders = [str(tmp_path / folder) for folder in "abc"]
+        table = CliRunner().invoke(app, ["eval-table", *folders], env={"COLUMNS": "500"}).output
+        assert "org/one" in table and "(" not in table.partition("org/one")[2][:20]
+        assert f"two ({tmp_path / 'b'})" in table and f"two ({tmp_path / 'c'})" in table
+
+
+def test_an_evaluation_under_another_label_is_not_mixed_with_this_one(tmp_path: Path) -> None:
+    """The label of before is refused with a way to go on, and nothing is drawn."""
+    data = write(tmp_path / "math.jsonl", MATH[:1])
+    options = ["--sets", "math500", "--data", f"math500={data}", "--samples", "math500=1"]
+    out = str(tmp_path / "out")
+    with plain_server(lambda body: "\\boxed{2}") as (url, asked):
+        options += ["--url", url, "--served", "m"]
+        run(out, *options, "--label", "v1")
+        said = run(out, *options, code=1)
+        assert "begun under the label 'v1', not 'm': resume it with --label v1" in said
+        run(out, *options, "--label", "v1")
+        assert len(asked) == 1
+    assert labels(tmp_path / "out") == "v1"
+
+
+MARKS = [
+    ("<think>", "</think>"),
+    ("", "</think>"),  # the chat template wrote the first one
+    ("[THINK]", "[/THINK]"),
+    ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
+    (
+        "<|channel|>analysis<|message|>",
+        "<|end|><|start|>assistant<|channel|>final<|message|>",
+    ),
+    ("analysis", "assistantfinal"),  # the same where the server took the special tokens away
+]
+
+
+@pytest.mark.parametrize(("opening", "closing"), MARKS)
+def test_an_answer_is_looked_for_after_the_thinking(
+    opening: str, closing: str, tmp_path: Path
+) -> None:
+    """A number that stands in the thinking alone is no answer, also where nothing follows."""
+    replies = {
+        "1 + 1": [f"{opening}We have \\boxed{{3}}.{closing}So \\boxed{{2}}."],
+        "2 + 2": [f"{opening}We have \\boxed{{4}}.{closing}No idea."],
+        "3 + 3": [f"{opening}We have \\boxed{{6}}.{closing}"],
+    }
+    data = write(tmp_path / "math.jsonl", MATH)
+    options = ["--sets", "math500", "--data", f"math500={data}", "--samples", "math500=1"]
+    with plain_server(numbered(replies)) as (url, _):
+        run(str(tmp_path / "out"), "--url", url, *options, "--concurrency", "1")
+    samples = rows(tmp_path / "out" / "samples" / "math500.jsonl")
+    assert [row["right"] for row in samples] == [True, False, False]
+    assert samples[0]["answer"] == "2"
+
+
+@pytest.mark.parametrize("opening", [opening for opening, _ in MARKS if opening])
+def test_an_answer_in_any_draft_that_was_cut_off_is_none(opening: str, tmp_path: Path) -> None:
+    data = write(tmp_path / "math.jsonl", MATH[:1])
+    options = ["--sets", "math500", "--data", f"math500={data}", "--samples", "math500=1"]
+    draft = f"{opening}We have \\boxed{{2}} but wait"
+    with plain_server(lambda body: draft, finish="length") as (url, _):
+        run(str(tmp_path / "out"), "--url", url, *options)
+    (sample,) = rows(tmp_path / "out" / "samples" / "math500.jsonl")
+    assert (sample["right"], sample["stop"]) == (False, "max_tokens")
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_thinking_that_a_server_delivers_apart_holds_no_answer(field: str, tmp_path: Path) -> None:
+    said = {
+        "1 + 1": {field: "We have \\boxed{3}.", "content": "So \\boxed{2}."},
+        "2 + 2": {field: "We have \\boxed{4}.", "content": "No idea."},
+        "3 + 3": {field: "We have \\boxed{6}.", "content": None},
+    }
+    data = write(tmp_path / "math.jsonl", MATH)
+    options = ["--sets", "math500", "--data", f"math500={data}", "--samples", "math500=1"]
+
+    def reply(body: dict[str, Any]) -> dict[str, Any]:
+        prompt = body["messages"][-1]["content"]
+        return next(message for text, message in said.items() if text in prompt)
+
+    with plain_server(reply) as (url, _):
+        run(str(tmp_path / "out"), "--url", url, *options)
+    samples = rows(tmp_path / "out" / "samples" / "math500.jsonl")
+    assert [row["right"] for row in samples] == [True, False, False]
+    assert samples[0]["response"] == "<think>We have \\boxed{3}.</think>\nSo \\boxed{2}."

@@ -463,3 +463,21 @@ def test_the_command_writes_into_the_first_folder(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["report", str(tmp_path / "none")])
     assert result.exit_code == 1
     assert result.stderr.startswith("rlkd: there is nothing to report on.")
+
+
+def test_cut_structures_and_clipped_teachers_are_charts_of_health(tmp_path: Path) -> None:
+    """A log of before has none of these keys, and gets neither a chart nor a sentence."""
+    shares = {"rlkd/cut_structure": 0.25, "rlkd/clipped_teacher": 0.5, "rlkd/cut_teacher": 0.0}
+    write_lines(
+        tmp_path / "new" / "logging.jsonl", [log_entry(i, 4) | shares for i in range(1, 5)]
+    )
+    write_lines(tmp_path / "old" / "logging.jsonl", [log_entry(i, 4) for i in range(1, 5)])
+    page = write_report([tmp_path / "new"])[0].read_text("utf-8")
+    charts = data_of(page)["charts"]
+    assert list(charts["health-cut_structure"]["data"][0]["y"]) == [0.25] * 4
+    assert list(charts["health-clipped_teacher"]["data"][0]["y"]) == [0.5] * 4
+    zero = "; teacher&#39;s structure cut at the GSRM&#39;s token limit"
+    assert "health-cut_teacher" not in charts and zero in page
+    page = write_report([tmp_path / "old"])[0].read_text("utf-8")
+    assert not {"health-cut_structure", "health-clipped_teacher"} & data_of(page)["charts"].keys()
+    assert zero not in page

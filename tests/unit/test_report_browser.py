@@ -192,7 +192,7 @@ DRAWN = "[...document.querySelectorAll('.chart')].filter((c) => c.querySelector(
 def test_a_page_that_is_printed_as_soon_as_it_is_loaded_has_all_charts(
     tmp_path: Path, browser: Chromium, dark: bool
 ) -> None:
-    """As `chromium --print-to-pdf` and a hasty reader do, long before drawing at leisure is done."""
+    """As `chromium --print-to-pdf` and a hasty reader do, long before all charts are drawn."""
     folders = [grpo_run(tmp_path / "a", 300), structured_run(tmp_path / "c")]
     page = report(tmp_path, *folders, evaluation(tmp_path / "e", "E", 10))
     # the listener is called before the page's own, which goes back to the screen

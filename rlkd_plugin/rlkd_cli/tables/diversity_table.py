@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rlkd_plugin.rlkd_eval.results import read_diversity
+from rlkd_plugin.rlkd_eval.results import Diversity, distinguish, read_diversity
 
 
 def show_diversity(folders: Sequence[Path], console: Console) -> None:
@@ -15,7 +15,7 @@ def show_diversity(folders: Sequence[Path], console: Console) -> None:
     Raises:
         RlkdError: if a folder holds no result.
     """
-    results = [read_diversity(folder) for folder in folders]
+    results = distinguish([(str(folder), read_diversity(folder)) for folder in folders])
     table = Table(title="Diversity D of each step", title_justify="left")
     table.add_column("step", justify="right")
     for result in results:
@@ -34,9 +34,15 @@ def show_diversity(folders: Sequence[Path], console: Console) -> None:
     for result in results:
         console.print(
             f"{result.label}: {result.responses} responses, {result.questions} questions, "
-            f"{result.cut_off} cut off; structures: {result.statuses}"
+            f"{result.cut_off} cut off; structures: {result.statuses}{_lost(result)}"
         )
     console.print(
         "D = 1 / mean cosine of the responses' steps to their mean (section 4.3); 1: all alike. A "
         "response counts at the steps that it has, a question at those that two responses have."
     )
+
+
+def _lost(result: Diversity) -> str:
+    """Return how many responses lost steps on their way to a structure; nothing if none did."""
+    lost = {"of clipped paths": result.clipped, "cut at the GSRM's token limit": result.cut}
+    return "".join(f", {count} {what}" for what, count in lost.items() if count)

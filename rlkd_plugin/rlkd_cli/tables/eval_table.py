@@ -7,7 +7,14 @@ from rich.console import Console
 from rich.table import Table
 
 from rlkd_plugin.rlkd_eval.benchmarks import BENCHMARKS
-from rlkd_plugin.rlkd_eval.results import Evaluation, Interval, PassAtK, SetResult, read_evaluation
+from rlkd_plugin.rlkd_eval.results import (
+    Evaluation,
+    Interval,
+    PassAtK,
+    SetResult,
+    distinguish,
+    read_evaluation,
+)
 
 
 def show_results(folders: Sequence[Path], console: Console) -> None:
@@ -16,7 +23,7 @@ def show_results(folders: Sequence[Path], console: Console) -> None:
     Raises:
         RlkdError: if a folder holds no evaluation.
     """
-    results = [read_evaluation(folder) for folder in folders]
+    results = distinguish([(str(folder), read_evaluation(folder)) for folder in folders])
     for name in BENCHMARKS:
         if there := [result for result in results if name in result.sets]:
             console.print(_table(name, there))

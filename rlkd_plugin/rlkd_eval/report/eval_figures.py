@@ -71,6 +71,15 @@ def diversity(measured: Sequence[Diversity]) -> list[Chart]:
         f"{one.label}: {one.samples} responses to each of {one.questions} questions"
         + (f" at temperature {one.temperature:g}" if one.temperature is not None else "")
         + (f", embedded by {one.embedding}" if one.embedding else "")
+        + "".join(
+            f", {count} {what}"
+            for what, count in (
+                ("responses cut off at the length limit", one.cut_off),
+                ("of paths too long for the GSRM, and clipped", one.clipped),
+                ("of structures cut at the GSRM's token limit", one.cut),
+            )
+            if count
+        )
         for one in measured
     ]
     if len({one.embedding for one in measured}) > 1:

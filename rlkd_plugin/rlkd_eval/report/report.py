@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 from rlkd_plugin import __version__
 from rlkd_plugin.rlkd_eval.report import eval_figures, run_figures
@@ -13,12 +12,10 @@ from rlkd_plugin.rlkd_eval.report.alignment import alignment
 from rlkd_plugin.rlkd_eval.report.page import Input, Page, Section, render
 from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
 from rlkd_plugin.rlkd_eval.report.tables import table_1
-from rlkd_plugin.rlkd_eval.results import Diversity, Evaluation
+from rlkd_plugin.rlkd_eval.results import Evaluation, distinguish
 
 REPORT = "report.html"
 NAMED = 3  # folders in the title
-
-Labelled = TypeVar("Labelled", Evaluation, Diversity)
 
 
 def write_report(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[str]]:
@@ -76,7 +73,7 @@ def _of_training(sources: Sequence[Source]) -> list[Section]:
 
 def _of_results(sources: Sequence[Source]) -> list[Section]:
     evaluations = _checkpoints(sources)
-    measured = _distinguish([(s.name, s.diversity) for s in sources if s.diversity])
+    measured = distinguish([(s.name, s.diversity) for s in sources if s.diversity])
     table = table_1(evaluations)
     return [
         Section(
@@ -115,7 +112,7 @@ def _checkpoints(sources: Sequence[Source]) -> list[Evaluation]:
     found = [(source.name, source.evaluation) for source in sources if source.evaluation]
     found.sort(key=lambda one: (one[1].run or "", one[1].step or 0))
     labels = Counter(result.label for _, result in found)
-    return _distinguish(
+    return distinguish(
         [
             (name, replace(result, label=f"{result.label}, step {result.step}"))
             if labels[result.label] > 1 and result.step is not None
@@ -129,15 +126,6 @@ def _last_of_runs(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """Return the evaluations without a run's earlier checkpoints."""
     last = {e.run: e for e in evaluations if e.run and e.step is not None}
     return [e for e in evaluations if not e.run or e.step is None or last[e.run] is e]
-
-
-def _distinguish(named: Sequence[tuple[str, Labelled]]) -> list[Labelled]:
-    """Return the results with distinct labels: equal ones get the name of their folder."""
-    labels = Counter(result.label for _, result in named)
-    return [
-        replace(result, label=f"{result.label} ({name})") if labels[result.label] > 1 else result
-        for name, result in named
-    ]
 
 
 def _holds(source: Source) -> str:

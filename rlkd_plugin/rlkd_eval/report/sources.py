@@ -29,6 +29,9 @@ SHARES = {
     "rlkd/undecomposable": "undecomposable: no structure of the student's text",
     "rlkd/no_teacher": "without a structure of the teacher",
     "rlkd/clipped": "too long for the GSRM, and clipped",
+    "rlkd/cut_structure": "structures of students cut at the GSRM's token limit",
+    "rlkd/clipped_teacher": "teacher's path too long for the GSRM, and clipped",
+    "rlkd/cut_teacher": "teacher's structure cut at the GSRM's token limit",
     "rlkd/cut_off": "cut off at the length limit",
 }
 COSTS = {

@@ -1,0 +1,109 @@
+"""Local copies of test sets: numbers become texts, rows of another shape are named."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.rlkd_eval.benchmarks import benchmark
+from rlkd_plugin.rlkd_eval.local_problems import as_text, read_problems
+
+
+def write(folder: Path, *made: Any) -> Path:
+    file = folder / "rows.jsonl"
+    lines = (one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in made)
+    file.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("5", "5"),
+        (" 5 ", " 5 "),
+        (5, "5"),
+        (-5, "-5"),
+        (0, "0"),
+        (5.0, "5"),
+        (0.5, "0.5"),
+        (1e22, "10000000000000000000000"),
+        (1e-7, "0.0000001"),
+        (Decimal("24.00"), "24"),
+        (Decimal("0.250"), "0.25"),
+        (["5"], "5"),
+        ([5], "5"),
+    ],
+)
+def test_a_number_becomes_its_text(value: Any, text: str) -> None:
+    assert as_text(value) == text
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", " ", True, [], [1, 2], [[1]], {"a": 1}, float("nan"), float("inf")]
+)
+def test_what_is_neither_text_nor_number_is_refused(value: Any) -> None:
+    with pytest.raises(FormatError, match="it has to be a text or a number, not"):
+        as_text(value)
+
+
+MATH = {"problem": "1 + 1?", "answer": "2", "solution": "", "level": 3, "unique_id": 7}
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "says"),
+    [
+        ("aime24", {"problem": "p", "answer": None}, "answer of a problem of AIME24: it has to be"),
+        ("aime24", {"problem": "p", "answer": [1, 2]}, "a text or a number, not [1, 2]"),
+        ("aime24", {"problem": "p", "answer": "5.5"}, "it has to be an integer, not '5.5'"),
+        ("aime24", {"problem": "p", "answer": 5.5}, "it has to be an integer, not '5.5'"),
+        ("aime24", {"problem": "p", "answer": "5 000"}, "it has to be an integer, not '5 000'"),
+        ("aime24", {"problem": ["p", "q"], "answer": 5}, "problem of a problem of AIME24: it has"),
+        ("aime24", {"Problem": "p", "Answer": 5}, "needs problem, answer; this one has Problem, A"),
+        ("aime24", {}, "needs problem, answer; this one has nothing"),
+        ("aime24", [1, 2], "rows.jsonl:2: "),
+        ("aime24", '{"problem": ', "rows.jsonl:2: "),
+        ("math500", {**MATH, "level": "6"}, "level '6' is none of 1, 2, 3, 4, 5"),
+        ("math500", {**MATH, "level": None}, "level None is none of 1, 2, 3, 4, 5"),
+        ("math500", {**MATH, "answer": {"value": 2}}, "not {'value': 2}"),
+        ("gsm8k", {"question": True, "answer": 5}, "question of a problem of GSM8K: it has to be"),
+    ],
+)
+def test_a_row_of_another_shape_is_one_sentence(
+    name: str, row: Any, says: str, tmp_path: Path
+) -> None:
+    """With its file and line."""
+    good = {"problem": "p", "question": "q", "answer": 1, "level": 1, "unique_id": 1, "solution": 1}
+    file = write(tmp_path, good, row)
+    with pytest.raises(RlkdError) as caught:
+        read_problems(benchmark(name), file, 0)
+    said = str(caught.value)
+    assert said.startswith(f"{file}:2: ") and says in said and "\n" not in said
+    # a row behind the limit is not read
+    assert len(read_problems(benchmark(name), file, 1).splitlines()) == 1
+
+
+@pytest.mark.parametrize("answer", ["7", "007", "$7$", "\\boxed{7}", "7.0", "7.", 7, 7.0, [7]])
+def test_an_integer_is_known_in_its_forms(answer: Any, tmp_path: Path) -> None:
+    """evalscope reads what comes out as 7."""
+    pytest.importorskip("evalscope")
+    from evalscope.metrics.math.parser import compare_answers
+
+    file = write(tmp_path, {"problem": 5, "answer": answer, "id": [1]})
+    row = json.loads(read_problems(benchmark("aime24"), file, 0))
+    assert (row["problem"], row["id"]) == ("5", [1])
+    assert compare_answers("7", row["answer"], integer_only=True).matched
+
+
+@pytest.mark.parametrize(("level", "kept"), [(3, 3), ("3", "3"), ("Level 3", "3"), (3.0, "3")])
+def test_a_level_is_known_in_its_forms(level: Any, kept: Any, tmp_path: Path) -> None:
+    file = write(tmp_path, {**MATH, "level": level})
+    assert json.loads(read_problems(benchmark("math500"), file, 0))["level"] == kept
+
+
+def test_rows_that_were_right_stay_as_they_are(tmp_path: Path) -> None:
+    """Else an evaluation that was begun before would be taken for one of other problems."""
+    file = write(tmp_path, MATH, {**MATH, "subject": "Algebra ü"})
+    assert read_problems(benchmark("math500"), file, 0) == file.read_bytes()
