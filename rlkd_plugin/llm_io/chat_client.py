@@ -21,6 +21,7 @@ from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.llm_io.endpoint import Endpoint, without_key, words_of
 from rlkd_plugin.llm_io.pace import Pace
+from rlkd_plugin.llm_io.per_loop import PerLoop
 from rlkd_plugin.llm_io.replies import Reply, read_embeddings, read_reply, seconds_to_wait
 
 RETRIED = frozenset({408, 425, 429, *range(500, 600)})
@@ -74,8 +75,9 @@ class _Call(Generic[T]):
 class ChatClient:
     """Sends chat requests to one endpoint; entered with `async with` in each event loop.
 
-    Only plain facts survive from one loop to the next: which servers ever answered, which ask to
-    wait, and which did not respond lately.
+    It may be entered several times at once, in one loop, whose users share their connections, or
+    in several. Only plain facts go from one loop to another: which servers ever answered, which
+    ask to wait, and which did not respond lately.
 
     Args:
         endpoint: the servers and their model.
@@ -107,9 +109,9 @@ class ChatClient:
         self._doubtful_until: dict[str, float] = {}
         self._next_url = 0
         self._warned = float("-inf")
+        self._sessions: PerLoop[aiohttp.ClientSession] = PerLoop()
 
     async def __aenter__(self) -> "ChatClient":
-        self.pace.open()
         key = os.environ.get(self.endpoint.api_key_env, "").strip()  # a file's line end
         if not (key.isascii() and key.isprintable()):
             raise EndpointError(
@@ -117,22 +119,28 @@ class ChatClient:
                 "break or another character that no HTTP header can hold"
             )
         self._key = key or None
+        self.pace.open()
+        self._sessions.enter(self._new_session)
+        return self
+
+    def _new_session(self) -> aiohttp.ClientSession:
         headers = {"Content-Type": "application/json"}
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        self._session = aiohttp.ClientSession(
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # the engine bounds what is in flight
             timeout=aiohttp.ClientTimeout(total=self.request_timeout, sock_connect=10),
             headers=headers,
         )
-        return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._session.close()
+        self.pace.close()
+        if session := self._sessions.leave():
+            await session.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what belongs to an event loop, and the key."""
-        return {k: v for k, v in vars(self).items() if k not in ("_session", "_key")}
+        return {k: v for k, v in vars(self).items() if k != "_key"}
 
     async def probe(self) -> None:
         """Send each server one short request.
@@ -184,7 +192,7 @@ class ChatClient:
                 vectors, tokens = read_embeddings(payload, len(texts))
             except ValueError as error:
                 raise self._transient(url, f"a reply without the embeddings: {error}") from None
-            self.usage.prompt_tokens += tokens
+            self.usage.add(prompt_tokens=tokens)
             return vectors, tokens
 
         return await self._send("embeddings", body, (), read)
@@ -239,7 +247,7 @@ class ChatClient:
                     number = attempt.retry_state.attempt_number
                     if number == 1:
                         raise first
-                    self.usage.retries += 1
+                    self.usage.add(retries=1)
                     failing_since += await self.pace.turn(call.likely)  # no server's fault
                     try:
                         return await self._try(call, url)
@@ -306,9 +314,9 @@ class ChatClient:
 
     async def _post(self, url: str, path: str, body: bytes) -> bytes:
         """Send one request once, and return the body of a 200 reply."""
-        self.usage.requests += 1
+        self.usage.add(requests=1)
         try:
-            async with self._session.post(f"{url}/{path}", data=body) as response:
+            async with self._sessions.here.post(f"{url}/{path}", data=body) as response:
                 payload = await response.read()
                 status, headers = response.status, response.headers
         except aiohttp.ClientConnectorDNSError as error:
@@ -342,8 +350,7 @@ class ChatClient:
             raise self._transient(
                 url, f"a reply that is no completion: {words_of(payload, self._key)}"
             ) from None
-        self.usage.prompt_tokens += reply.prompt_tokens
-        self.usage.completion_tokens += reply.completion_tokens
+        self.usage.add(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
         if reply.finish_reason in ("abort", "error"):
             raise self._transient(url, f"a completion that ended with {reply.finish_reason!r}")
         if reply.finish_reason == "content_filter":

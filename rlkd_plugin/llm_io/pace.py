@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from typing import Any
+
+from rlkd_plugin.llm_io.per_loop import PerLoop
 
 LOOK = 0.1
 """Seconds between two looks at the budget, which grows when a request used less than it took."""
@@ -20,10 +21,15 @@ class Pace:
         self._request_seconds = 60 / requests_per_minute if requests_per_minute else 0.0
         self._token_seconds = 60 / tokens_per_minute if tokens_per_minute else 0.0
         self._requests_paid = self._tokens_paid = 0.0  # when the budget is free again
+        self._turns: PerLoop[asyncio.Lock] = PerLoop()
 
     def open(self) -> None:
-        """Belong to the running event loop."""
-        self._turn = asyncio.Lock()
+        """Belong to the running event loop, beside others that it may belong to."""
+        self._turns.enter(asyncio.Lock)
+
+    def close(self) -> None:
+        """Belong to the running event loop no more, if this was its last user."""
+        self._turns.leave()
 
     async def turn(self, tokens: float) -> float:
         """Wait until a request may be sent, and take it and its likely tokens from the budgets.
@@ -34,7 +40,7 @@ class Pace:
         if not self._request_seconds and not self._token_seconds:
             return 0.0
         begin = time.monotonic()
-        async with self._turn:  # first come, first served
+        async with self._turns.here:  # first come, first served
             while (ahead := max(self._requests_paid, self._tokens_paid) - time.monotonic()) > 0:
                 await asyncio.sleep(min(ahead, LOOK))
             now = time.monotonic()
@@ -47,7 +53,3 @@ class Pace:
         if tokens > 0:  # what is paid off already pays for nothing more
             self._tokens_paid = max(self._tokens_paid, time.monotonic())
         self._tokens_paid += tokens * self._token_seconds
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what belongs to an event loop."""
-        return {name: value for name, value in vars(self).items() if name != "_turn"}
