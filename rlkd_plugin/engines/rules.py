@@ -68,8 +68,8 @@ class RulesEngine:
         """Return the path's steps: one for each equation, else one for each sentence."""
         steps = _steps(neutralise(path))
         if not steps:
-            return Decomposition(None, "undecomposable")
-        return Decomposition(Structure(tuple(steps), steps[-1].answer))
+            return Decomposition(None, "undecomposable", asked=False)
+        return Decomposition(Structure(tuple(steps), steps[-1].answer), asked=False)
 
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
         """Match answers by number, sub-problems by numbers and words, meta-reasoning by words."""

@@ -16,7 +16,7 @@ from rlkd_plugin.gsrm.texts import has_reasoning, obvious_verdict, reasoning_pat
 
 T = TypeVar("T")
 
-_NONE = Decomposition(None, "undecomposable")
+_NONE = Decomposition(None, "undecomposable", asked=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,28 @@ class _Teacher:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The result of one sample; `reward` is None where a side has no structure."""
+    """The result of one sample.
+
+    Attributes:
+        teacher: of the sample's teacher.
+        student: of the completion.
+        reward: None where a side has no structure.
+        verdicts: in the order in which Algorithm 1 asks for them.
+        unreadable: whether the sample has a `teacher_structure` that is no structure.
+    """
 
     teacher: Decomposition
     student: Decomposition
     reward: StructuredReward | None = None
     verdicts: list[tuple[Question, Verdict]] = field(default_factory=list)
+    unreadable: bool = False
 
 
 async def score_batch(
-    samples: Sequence[Sample], engine: Engine, cache: TeacherCache | None = None
+    samples: Sequence[Sample],
+    engine: Engine,
+    cache: TeacherCache | None = None,
+    max_chars: int | None = None,
 ) -> list[Score]:
     """Score every sample, in their order.
 
@@ -63,11 +75,13 @@ async def score_batch(
         samples: any number; completions of one problem share the teacher's decomposition.
         engine: open (entered) in the running event loop.
         cache: where teacher structures are looked up and kept.
+        max_chars: characters to which the engine clips a path; a cached structure of a longer
+            one counts as clipped. None where it clips none.
 
     Raises:
         EndpointError: what the engine raises; everything still in flight is cancelled first.
     """
-    batch = _Batch(engine, cache)
+    batch = _Batch(engine, cache, max_chars)
     tasks = [asyncio.ensure_future(batch.score(sample)) for sample in samples]
     try:
         return await asyncio.gather(*tasks)
@@ -78,21 +92,24 @@ async def score_batch(
 class _Batch:
     """The tasks of one batch, each shared by all who ask for the same."""
 
-    def __init__(self, engine: Engine, cache: TeacherCache | None) -> None:
+    def __init__(
+        self, engine: Engine, cache: TeacherCache | None, max_chars: int | None = None
+    ) -> None:
         self.engine = engine
         self.cache = cache
+        self.max_chars = max_chars
         self.tasks: dict[Hashable, asyncio.Future[Any]] = {}
 
     async def score(self, sample: Sample) -> Score:
         problem, domain = sample.problem, sample.domain
         side = _Teacher(problem, domain, sample.teacher_reasoning, sample.teacher_structure)
         path = reasoning_path(sample.completion)
-        teacher, student = await asyncio.gather(
+        (teacher, unreadable), student = await asyncio.gather(
             self.once(side, lambda: self.teacher(side)),
             self.decompose(problem, domain, path),
         )
         if teacher.structure is None or student.structure is None:
-            return Score(teacher, student)
+            return Score(teacher, student, unreadable=unreadable)
         verdicts: list[tuple[Question, Verdict]] = []
         steps = walk(teacher.structure, student.structure)
         questions = next(steps)
@@ -102,24 +119,28 @@ class _Batch:
             try:
                 questions = steps.send([answer.matched for answer in answers])
             except StopIteration as end:
-                return Score(teacher, student, end.value, verdicts)
+                return Score(teacher, student, end.value, verdicts, unreadable)
 
-    async def teacher(self, side: _Teacher) -> Decomposition:
-        if side.structure:
+    async def teacher(self, side: _Teacher) -> tuple[Decomposition, bool]:
+        """Return the teacher's decomposition, and whether its structure text is unreadable."""
+        unreadable = False
+        if side.structure and side.structure.strip():
             try:
-                return Decomposition(parse_structure(side.structure))
+                return Decomposition(parse_structure(side.structure), asked=False), False
             except FormatError:
-                return _NONE
+                unreadable = True
         path = teacher_path(side.reasoning)
         structure = None
         if self.cache is not None:
             structure = self.cache.get(side.problem, side.domain, path)
         if structure is not None:
-            return Decomposition(structure)
+            clipped = self.max_chars is not None and len(path) > self.max_chars
+            return Decomposition(structure, clipped=clipped, asked=False), unreadable
         result = await self.decompose(side.problem, side.domain, path)
-        if self.cache is not None and result.structure is not None:
+        # a later run, with more tokens, may have the whole of a structure that was cut
+        if self.cache is not None and result.structure is not None and not result.cut:
             self.cache.put(side.problem, side.domain, path, result.structure)
-        return result
+        return result, unreadable
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         if not has_reasoning(path):

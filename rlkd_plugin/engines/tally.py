@@ -1,19 +1,13 @@
-"""What a batch of scores is worth: rewards, when the run has to stop, and the numbers to log.
+"""What a batch of scores is worth: its rewards, and the numbers to log.
 
-The one place where failures become rewards.
+The one place where failures become rewards. Not here: when they end the run (`run_window`).
 """
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Literal
 
 from rlkd_plugin.engines.scoring import Score
-from rlkd_plugin.gsrm import FIELDS, EndpointError, RlkdError
-
-MAX_REFUSED = 0.05
-"""Largest share of a batch's questions (decompositions and verdicts) that may be refused."""
-MAX_WITHOUT_TEACHER = 0.10
-"""Largest share of the run's prompts whose teacher may have no structure."""
+from rlkd_plugin.gsrm import FIELDS
 
 
 def reward_of(
@@ -37,61 +31,6 @@ def reward_of(
     return score.reward.total / (len(score.teacher.structure.steps) if scale == "teacher" else 1)
 
 
-@dataclass
-class TeacherRecord:
-    """Which prompts of the run have a teacher structure; stops a run where too many have none."""
-
-    known: dict[int, bool] = field(default_factory=dict)
-
-    def check(self, prompts: Sequence[tuple[str, str]], scores: Sequence[Score]) -> None:
-        """Note each prompt, given as (problem, teacher), and stop the run if need be.
-
-        One prompt alone never stops a run, however small the batch.
-
-        Raises:
-            RlkdError: if more than `MAX_WITHOUT_TEACHER` of the prompts seen have no structure.
-        """
-        last = ""
-        for prompt, score in zip(prompts, scores, strict=True):
-            has_one = score.teacher.structure is not None
-            self.known[hash(prompt)] = has_one
-            last = last if has_one else prompt[0]
-        seen, missing = len(self.known), len(self.known) - sum(self.known.values())
-        if missing > max(1, MAX_WITHOUT_TEACHER * seen):
-            raise RlkdError(
-                f"{missing} of {seen} prompts have no teacher structure (more than "
-                f"{MAX_WITHOUT_TEACHER:.0%}), the last one for the problem {last[:200]!r}; check "
-                "the column teacher_reasoning and the GSRM (`rlkd check`)"
-            )
-
-
-def check_refused(scores: Sequence[Score]) -> None:
-    """Stop the run if the engine refuses too much of a batch; one refusal alone never does.
-
-    What several completions share was asked once, and counts once; what a text rule decided, or
-    was known of a teacher, was not asked.
-
-    Raises:
-        EndpointError: if more than `MAX_REFUSED` of the questions asked were refused.
-    """
-    asked: dict[Hashable, bool] = {}
-    for score in scores:
-        asked[id(score.student)] = score.student.status == "refused"  # shared by equal paths
-        if score.teacher.status == "refused":
-            asked[id(score.teacher)] = True
-        for question, verdict in score.verdicts:
-            if verdict.source != "rule":
-                texts = question.field, question.teacher, question.student
-                asked[texts] = verdict.source == "refused"
-    refused = list(asked.values())
-    if sum(refused) > max(1, MAX_REFUSED * len(refused)):
-        raise EndpointError(
-            f"{sum(refused)} of {len(refused)} questions of a batch were refused by the GSRM or "
-            f"the judge, or had an unreadable verdict (more than {MAX_REFUSED:.0%}); run "
-            "`rlkd check`, and look into the servers' logs"
-        )
-
-
 def metrics_of(
     scores: Sequence[Score], rewards: Sequence[float | None], cut_off: Sequence[bool]
 ) -> dict[str, list[float]]:
@@ -99,7 +38,8 @@ def metrics_of(
 
     Rewards, depth and the statuses are means over completions; the three matched shares are
     means over the steps reached, so that sub-problem and answer count only where the
-    meta-reasoning matched. Every key is there in every batch.
+    meta-reasoning matched; what is said of teachers is a mean over the batch's teachers, each of
+    which counts once. Every key is there in every batch.
     """
     reached: dict[str, list[float]] = {name: [] for name in FIELDS}
     for score in scores:
@@ -109,6 +49,7 @@ def metrics_of(
         for number in range(1, len(score.reward.steps) + 1):
             for name in FIELDS:
                 reached[name].append(float((name, number) in matched))
+    teachers = {(id(s.teacher), s.unreadable): s for s in scores}.values()  # a prompt's share one
     valued = [reward for reward in rewards if reward is not None]
     matched_fields = {f"rlkd/matched_{name}": values or [0.0] for name, values in reached.items()}
     return {
@@ -119,6 +60,10 @@ def metrics_of(
         "rlkd/no_teacher": [float(s.teacher.structure is None) for s in scores],
         "rlkd/refused": [float(_has_refusal(s)) for s in scores],
         "rlkd/clipped": [float(s.student.clipped) for s in scores],
+        "rlkd/cut_structure": [float(s.student.cut) for s in scores],
+        "rlkd/clipped_teacher": [float(s.teacher.clipped) for s in teachers] or [0.0],
+        "rlkd/cut_teacher": [float(s.teacher.cut) for s in teachers] or [0.0],
+        "rlkd/unreadable_structure": [float(s.unreadable) for s in teachers] or [0.0],
         "rlkd/cut_off": [float(is_cut_off) for is_cut_off in cut_off],
     }
 

@@ -27,12 +27,17 @@ VERSION = 1
 
 
 class Side(msgspec.Struct, frozen=True):
-    """A teacher's or student's structure; `steps` hold meta-reasoning, sub-problem, answer."""
+    """A teacher's or student's structure; `steps` hold meta-reasoning, sub-problem, answer.
+
+    `status`, `clipped`, `cut` and `reply` are as `engines.base.Decomposition` has them.
+    """
 
     status: str = "ok"
     clipped: bool = False
     steps: tuple[tuple[str, str, str], ...] = ()
     final_answer: str = ""
+    cut: bool = False
+    reply: str = ""
 
 
 class VerdictRow(msgspec.Struct, frozen=True):
@@ -179,4 +184,6 @@ def _side(decomposition: Decomposition) -> Side:
         if structure
         else (),
         structure.final_answer if structure else "",
+        decomposition.cut,
+        decomposition.reply,
     )

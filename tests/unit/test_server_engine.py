@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import pytest
 
 from rlkd_plugin.engines.base import Decomposition, Verdict
+from rlkd_plugin.engines.run_window import RunWindow
 from rlkd_plugin.engines.scoring import Sample, Score, score_batch
-from rlkd_plugin.engines.tally import check_refused
 from rlkd_plugin.engines.trace import append_rows, trace_row
 from rlkd_plugin.gsrm import EndpointError, RlkdError, parse_structure
 from rlkd_plugin.gsrm.texts import FENCES
@@ -489,15 +489,16 @@ def test_one_refused_text_is_worth_nothing_and_stops_nothing(servers: Loopback) 
     poisoned, fine = score(group("poison 1", PATH))
     assert (poisoned.reward, poisoned.student.status) == (None, "refused")
     assert fine.reward is not None and fine.reward.total == 2.0
-    check_refused([poisoned, fine])
+    RunWindow().judge([poisoned, fine])
 
 
 def test_a_judge_that_refuses_everything_stops_the_run(servers: Loopback) -> None:
-    """More than 5% of the questions had no verdict."""
+    """More than 5% of the questions had no verdict; the error shows what the judge says."""
     servers.always("judge", said("I am only a small model."))
-    scores = score(group(*(f"count {n}" for n in range(8))))
-    with pytest.raises(EndpointError, match="8 of 16 questions"):
-        check_refused(scores)  # 8 decompositions, and 8 first meta-reasonings that were refused
+    scores = score(group(*(f"count {n}" for n in range(40))))
+    # 41 decompositions, one of them the teacher's, and 40 first meta-reasonings without a verdict
+    with pytest.raises(EndpointError, match="40 of the last 81 questions"):
+        RunWindow().judge(scores)
 
 
 # --- the key ---

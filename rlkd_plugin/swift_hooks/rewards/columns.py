@@ -7,6 +7,8 @@ from rlkd_plugin.engines.scoring import Sample
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.gsrm.prompts import DOMAINS
 
+MESSAGES = "a list of chat messages, of which the reward wants the text alone"
+
 
 def read_samples(
     completions: Sequence[str],
@@ -20,54 +22,118 @@ def read_samples(
     Raises:
         RlkdError: if a column is missing or of another length, or a value is not allowed.
     """
+    texts = _texts("completions", completions, None)
     if teacher_reasoning is None and teacher_structure is None:
         raise RlkdError(
             "the reward rlkd_gsrm needs the column teacher_reasoning (or teacher_structure); the "
             "rows of `rlkd prepare` have it"
         )
-    problems = check_column("problem", problem, completions)
-    domains = check_column("domain", domain, completions)
-    paths = check_column("teacher_reasoning", teacher_reasoning, completions, optional=True)
-    structures = check_column("teacher_structure", teacher_structure, completions, optional=True)
-    for row, name in enumerate(domains):
-        if name not in DOMAINS:
-            raise RlkdError(
-                f"the domain of row {row} of the batch is {name!r}; it must be one of "
-                f"{', '.join(DOMAINS)}"
-            )
+    problems = _texts("problem", problem, texts)
+    domains = [read_domain(name, row) for row, name in enumerate(_texts("domain", domain, texts))]
+    paths = _texts("teacher_reasoning", teacher_reasoning, texts, optional=True)
+    structures = _texts("teacher_structure", teacher_structure, texts, optional=True)
     return [
         Sample(completion, problem, domain, path or "", structure)
         for completion, problem, domain, path, structure in zip(
-            completions, problems, domains, paths, structures, strict=True
+            texts, problems, domains, paths, structures, strict=True
         )
     ]
 
 
-def check_column(
-    name: str,
-    values: Sequence[Any] | None,
-    completions: Sequence[str],
-    optional: bool = False,
-    of: type = str,
-) -> Sequence[Any]:
-    """Return a column; a list of None for an optional one that is missing.
+def read_domain(name: str, row: int) -> str:
+    """Return a domain's name; letter case and white space around it do not matter.
 
     Raises:
-        RlkdError: if it is missing, not as long as the batch, or has a value of another type.
+        RlkdError: if there is no such domain.
     """
-    if values is None:
-        if not optional:
-            raise RlkdError(
-                f"the reward rlkd_gsrm needs the column {name}; the rows of `rlkd prepare` have it"
-            )
+    plain = name.strip().lower()
+    if plain not in DOMAINS:
+        raise RlkdError(
+            f"the domain of row {row} of the batch is {name!r}; it must be one of "
+            f"{', '.join(DOMAINS)}"
+        )
+    return plain
+
+
+def read_flags(
+    name: str, values: Sequence[bool | None] | None, completions: Sequence[str]
+) -> list[bool]:
+    """Return a column of flags; None is no.
+
+    Raises:
+        RlkdError: if it is not as long as the batch, or has a value that is no flag.
+    """
+    flags = []
+    for row, value in enumerate(_values(name, values, completions, optional=True)):
+        if value is not None and (isinstance(value, str) or value not in (True, False)):
+            raise _wrong(name, row, value, "true, false or null")
+        flags.append(bool(value))
+    return flags
+
+
+def read_ids(
+    name: str, values: Sequence[Any] | None, completions: Sequence[str]
+) -> list[str | int | None]:
+    """Return a column of ids, for the trace; what is neither text nor number, as its text.
+
+    Raises:
+        RlkdError: if it is not as long as the batch.
+    """
+    ids = _values(name, values, completions, optional=True)
+    return [value if value is None or type(value) in (str, int) else str(value) for value in ids]
+
+
+def check_text(name: str, row: int, value: Any) -> str:
+    """Return a value of a column that is a text.
+
+    Raises:
+        RlkdError: if it is none.
+    """
+    if not isinstance(value, str):
+        raise _wrong(name, row, value, "a text")
+    return value
+
+
+def _texts(
+    name: str, values: Any, completions: Sequence[str] | None, optional: bool = False
+) -> Sequence[Any]:
+    """Return a column of texts, and of None where it is optional."""
+    found = _values(name, values, completions, optional)
+    for row, value in enumerate(found):
+        if not (optional and value is None):
+            check_text(name, row, value)
+    return found
+
+
+def _values(
+    name: str, values: Any, completions: Sequence[str] | None, optional: bool = False
+) -> Sequence[Any]:
+    """Return a column; a list of None for an optional one that is missing."""
+    if values is None and optional and completions is not None:
         return [None] * len(completions)
-    if len(values) != len(completions):
+    if values is None:
+        raise RlkdError(
+            f"the reward rlkd_gsrm needs the column {name}; the rows of `rlkd prepare` have it"
+            if completions is not None
+            else "the reward rlkd_gsrm needs completions, a list of texts, and got None"
+        )
+    if isinstance(values, (str, bytes, dict)) or not hasattr(values, "__len__"):
+        raise RlkdError(
+            f"the column {name} is no list with a value for each completion but of type "
+            f"{type(values).__name__}: {repr(values)[:200]}"
+        )
+    if completions is not None and len(values) != len(completions):
         raise RlkdError(
             f"the column {name} has {len(values)} values for {len(completions)} completions"
         )
-    for row, value in enumerate(values):
-        if not (isinstance(value, of) or (optional and value is None)):
-            raise RlkdError(
-                f"the column {name} has no text but {repr(value)[:200]} in row {row} of a batch"
-            )
-    return values
+    return list(values)
+
+
+def _wrong(name: str, row: int, value: Any, wanted: str) -> RlkdError:
+    kind = type(value).__name__
+    if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+        kind = MESSAGES
+    return RlkdError(
+        f"the column {name} has no {wanted.removeprefix('a ')} but {repr(value)[:200]} in row "
+        f"{row} of a batch (type: {kind})"
+    )

@@ -25,7 +25,7 @@ class RlkdGsrm(AsyncORM):
             `ddp_timeout` are read.
 
     Raises:
-        RlkdError: if a setting is wrong.
+        RlkdError: if a setting is wrong, or the trace cannot be written.
         EndpointError: if a server cannot be used; each is probed with one short request.
     """
 
@@ -48,7 +48,7 @@ class RlkdGsrm(AsyncORM):
             N rewards, as `Scorer.rewards`.
 
         Raises:
-            RlkdError: if a column is missing or of another length, or a value is not allowed.
-            EndpointError: if a server fails past the retry deadline, or rejects our requests.
+            RlkdError: as `Scorer.rewards`.
+            EndpointError: as `Scorer.rewards`.
         """
         return await self.scorer.rewards(completions, **columns)

@@ -29,7 +29,7 @@ class RlkdGsrmModel:
         template: ms-swift's, of this model.
 
     Raises:
-        RlkdError: if a setting is wrong.
+        RlkdError: if a setting is wrong, or the trace cannot be written.
     """
 
     def __init__(self, model: PreTrainedModel, template: Template) -> None:
@@ -52,8 +52,9 @@ class RlkdGsrmModel:
 
         Raises:
             RlkdError: if a column is missing or of another length, or a value is not allowed.
-            EndpointError: if the model rejects too many of the texts.
+            EndpointError: if, over a window of the run, the model rejects too many of the texts,
+                or decomposes nearly none.
         """
-        self.scorer.output_dir = self.scorer.output_dir or run_folder()
+        self.scorer.open_trace(run_folder())
         completions = [row["messages"][-1]["content"] for row in inputs]
         return asyncio.run(self.scorer.rewards(completions, **columns))

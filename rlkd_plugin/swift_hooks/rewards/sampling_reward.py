@@ -14,13 +14,14 @@ from swift.rewards.prm import PRM
 from swift.utils import get_logger
 
 from rlkd_plugin.engines.scoring import Sample
-from rlkd_plugin.engines.tally import check_refused
-from rlkd_plugin.engines.trace import append_rows, trace_row
+from rlkd_plugin.engines.trace import trace_row
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.llm_io.server_engine import probe_now
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.swift_hooks.engine_choice import choose_engine
+from rlkd_plugin.swift_hooks.rewards.columns import check_text
 from rlkd_plugin.swift_hooks.rewards.scorer import Scorer
+from rlkd_plugin.swift_hooks.rewards.trace_file import TraceFile
 
 FILE = "rlkd_sample_scores.jsonl"
 """Name of the file of scores and steps, a JSON line a candidate."""
@@ -32,17 +33,17 @@ class RlkdGsrmSampling(PRM):
     """The structure reward of Algorithm 1 for the candidates of one problem.
 
     Raises:
-        RlkdError: if a setting is wrong.
+        RlkdError: if a setting is wrong, or the file of scores cannot be written.
         EndpointError: if a server cannot be used; each is probed with one short request.
     """
 
     def __init__(self) -> None:
         self.settings = load_settings()
+        self.trace = TraceFile((self.settings.trace_dir or Path.cwd()) / FILE)
         engine, cache = choose_engine(self.settings)
         probe_now(engine)
         self.scorer = Scorer(self.settings, engine, cache)
-        self.file = (self.settings.trace_dir or Path.cwd()) / FILE
-        logger.info(f"rlkd: engine {engine.name}; scores and steps: {self.file}")
+        logger.info(f"rlkd: engine {engine.name}; scores and steps: {self.trace.file}")
 
     def __call__(
         self, infer_requests: Sequence[Any], ground_truths: Sequence[str], **kwargs: Any
@@ -60,19 +61,19 @@ class RlkdGsrmSampling(PRM):
             no structure, so that ms-swift drops the problem (`--prm_threshold`).
 
         Raises:
-            RlkdError: if there is no problem or no teacher's path.
-            EndpointError: if a server fails past the retry deadline, or rejects our requests.
+            RlkdError: if there is no problem or no teacher's path, or one is no text.
+            EndpointError: if a server fails past the retry deadline, or rejects our requests; or
+                if, over a window of the run, the models refuse too much or decompose nothing.
         """
         samples = [
-            self._read_sample(request, truth)
-            for request, truth in zip(infer_requests, ground_truths, strict=True)
+            self._read_sample(row, request, truth)
+            for row, (request, truth) in enumerate(zip(infer_requests, ground_truths, strict=True))
         ]
         cut_off = [False] * len(samples)  # ms-swift does not say
-        scores, found = asyncio.run(self.scorer.score(samples, cut_off))
-        rewards = [reward or 0.0 for reward in found]
-        append_rows(
-            self.file,
-            (
+        batch = asyncio.run(self.scorer.score(samples, cut_off))
+        scores, rewards = batch.scores, [reward or 0.0 for reward in batch.rewards]
+        self.trace.append(
+            [
                 trace_row(
                     score,
                     reward,
@@ -83,9 +84,9 @@ class RlkdGsrmSampling(PRM):
                 for number, (score, reward, sample) in enumerate(
                     zip(scores, rewards, samples, strict=True)
                 )
-            ),
+            ]
         )
-        check_refused(scores)
+        self.scorer.window.judge(scores)
         if samples and scores[0].teacher.structure is None:
             logger.warning(
                 f"rlkd: no structure of the teacher's path ({scores[0].teacher.status}): ms-swift "
@@ -93,11 +94,16 @@ class RlkdGsrmSampling(PRM):
             )
         return rewards
 
-    def _read_sample(self, request: Any, truth: str) -> Sample:
+    def _read_sample(self, row: int, request: Any, truth: Any) -> Sample:
         *before, candidate = request.messages
         problems = [message["content"] for message in before if message["role"] == "user"]
         if not problems:
             raise RlkdError(
                 f"a row has no user message with the problem: {request.messages!r:.200}"
             )
-        return Sample(candidate["content"], problems[-1], self.settings.sample_domain, truth)
+        return Sample(
+            check_text("messages (the candidate)", row, candidate["content"]),
+            check_text("messages (the problem)", row, problems[-1]),
+            self.settings.sample_domain,
+            check_text("messages (the teacher's path)", row, truth),
+        )

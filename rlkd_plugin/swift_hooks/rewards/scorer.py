@@ -1,37 +1,66 @@
 """Scores completions for ms-swift: columns in, rewards, metrics and the trace out.
 
 ms-swift builds and calls its integrations in different ways (`grpo_reward`, `reward_model`,
-`sampling_reward`); what they do is here. What a score is worth is decided in `engines.tally`.
+`sampling_reward`); what they do is here. What a score is worth is decided in `engines.tally`, and
+what ends a run in `engines.run_window`.
 """
 
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from swift.utils import get_logger
 from swift.utils.logger import info_once
 
-from rlkd_plugin.engines.base import Engine, TeacherCache
+from rlkd_plugin.engines.base import Engine, TeacherCache, Usage, usage_of_batch
+from rlkd_plugin.engines.run_window import RunWindow
 from rlkd_plugin.engines.scoring import Sample, Score, score_batch
-from rlkd_plugin.engines.tally import TeacherRecord, check_refused, metrics_of, reward_of
-from rlkd_plugin.engines.trace import append_rows, trace_row
+from rlkd_plugin.engines.tally import metrics_of, reward_of
+from rlkd_plugin.engines.trace import trace_row
 from rlkd_plugin.llm_io.settings import Settings
-from rlkd_plugin.swift_hooks.rewards.columns import check_column, read_samples
+from rlkd_plugin.swift_hooks.rewards.columns import read_flags, read_ids, read_samples
 from rlkd_plugin.swift_hooks.rewards.metrics import publish
+from rlkd_plugin.swift_hooks.rewards.remarks import Remarks
+from rlkd_plugin.swift_hooks.rewards.shared_rounds import rounds_of_next_reward
+from rlkd_plugin.swift_hooks.rewards.trace_file import TraceFile
+
+REMEDIES = {
+    "server": "Start its server without --reasoning-parser, which takes a structure for thinking; "
+    "set RLKD_GSRM_PROMPT=construct (and RLKD_GSRM_REGEX=true) for a model that was not trained as "
+    "a GSRM, and correct RLKD_GSRM_MODEL where it is another model; `rlkd check` asks it as the "
+    "reward does",
+    "local": "Set RLKD_GSRM_PROMPT=construct for a --reward_model that was not trained as a GSRM",
+    "small": "RLKD_ENGINE=small knows grade-school mathematics alone; for other texts use "
+    "RLKD_ENGINE=server",
+}
+"""What to change where nearly no student's path has a structure, by the engine's name."""
 
 logger = get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class ScoredBatch:
+    """What became of N samples, and what their scoring used."""
+
+    scores: Sequence[Score]
+    rewards: list[float | None]
+    usage: Usage
+
+
 class Scorer:
-    """Scores the batches of a run.
+    """Scores the batches of a run; it may be called several times at once.
 
     Args:
         settings: how a score becomes a reward.
         engine: decomposes and matches; entered for each batch.
         cache: of the teachers' structures, or None.
         output_dir: the folder of the trace if no setting names one.
+
+    Raises:
+        RlkdError: if the trace cannot be written.
     """
 
     def __init__(
@@ -44,21 +73,29 @@ class Scorer:
         self.settings = settings
         self.engine = engine
         self.cache = cache
-        self.output_dir = output_dir
-        self.teachers = TeacherRecord()
+        self.window = RunWindow(rounds_of_next_reward(), REMEDIES.get(engine.name, ""))
+        self.remarks = Remarks()
+        self._trace: TraceFile | None = None
+        self.open_trace(output_dir)
+
+    def open_trace(self, output_dir: str | Path | None) -> None:
+        """Have a trace from now on: in the setting's folder, else in `output_dir`, if any.
+
+        Raises:
+            RlkdError: if it cannot be written.
+        """
+        folder = self.settings.trace_dir or output_dir
+        if folder is not None and self._trace is None:
+            name = f"rlkd_trace_rank{os.environ.get('RANK') or 0}.jsonl"
+            self._trace = TraceFile(Path(folder) / name)
 
     @property
     def trace(self) -> Path | None:
         """The file of this rank's trace."""
-        folder = self.settings.trace_dir or self.output_dir
-        if folder is None:
-            return None
-        return Path(folder) / f"rlkd_trace_rank{os.environ.get('RANK') or 0}.jsonl"
+        return self._trace and self._trace.file
 
-    async def score(
-        self, samples: Sequence[Sample], cut_off: Sequence[bool]
-    ) -> tuple[list[Score], list[float | None]]:
-        """Return the score and the reward of each of N samples.
+    async def score(self, samples: Sequence[Sample], cut_off: Sequence[bool]) -> ScoredBatch:
+        """Score N samples; the run is not judged by them yet.
 
         Args:
             samples: completions with their teachers.
@@ -67,14 +104,18 @@ class Scorer:
         Raises:
             EndpointError: if a server fails past the retry deadline, or rejects our requests.
         """
-        async with self.engine as engine:
-            scores = await score_batch(samples, engine, self.cache)
+        # an engine that prompts has settings, and the small one other limits than the run
+        of_engine = getattr(self.engine, "settings", self.settings)
+        with usage_of_batch() as usage:
+            async with self.engine as engine:
+                scores = await score_batch(samples, engine, self.cache, of_engine.gsrm_max_chars)
+        self.remarks.on_teachers(samples, scores, of_engine.gsrm_max_chars)
         scale, truncated = self.settings.reward_scale, self.settings.truncated
         rewards = [
             reward_of(score, cut, scale, truncated)
             for score, cut in zip(scores, cut_off, strict=True)
         ]
-        return scores, rewards
+        return ScoredBatch(scores, rewards, usage)
 
     async def rewards(
         self,
@@ -91,9 +132,10 @@ class Scorer:
         Args:
             completions: N texts.
             problem: N problems.
-            domain: N of "math", "science", "code", "puzzle".
+            domain: N of "math", "science", "code", "puzzle", in any letter case.
             teacher_reasoning: N teacher paths; may be missing if `teacher_structure` is there.
-            teacher_structure: N structure texts computed ahead, or None for some or all.
+            teacher_structure: N structure texts computed ahead, or None for some or all; where one
+                is unreadable, the path is decomposed.
             is_truncated: N flags, ms-swift's own.
             **kwargs: further columns; `prompt_id`, `request_id` and `trainer_state` go into the
                 trace, the others are ignored.
@@ -104,20 +146,30 @@ class Scorer:
             structure.
 
         Raises:
-            RlkdError: if a column is missing or of another length, or a value is not allowed.
-            EndpointError: if a server fails past the retry deadline, or rejects our requests.
+            RlkdError: if a column is missing or of another length, or a value is not allowed; or
+                if too many of the run's prompts have no teacher structure.
+            EndpointError: if a server fails past the retry deadline, or rejects our requests; or
+                if, over a window of the run, the models refuse too much or decompose nothing.
         """
         started = time.monotonic()
         samples = read_samples(completions, problem, domain, teacher_reasoning, teacher_structure)
-        flags = check_column("is_truncated", is_truncated, completions, optional=True, of=object)
-        cut_off = [bool(flag) for flag in flags]
-        scores, rewards = await self.score(samples, cut_off)
-        self._write_trace(scores, rewards, cut_off, kwargs)
+        cut_off = read_flags("is_truncated", is_truncated, completions)
+        prompts = read_ids("prompt_id", kwargs.get("prompt_id"), completions)
+        requests = read_ids("request_id", kwargs.get("request_id"), completions)
+        batch = await self.score(samples, cut_off)
+        step = getattr(kwargs.get("trainer_state"), "global_step", None)
+        columns = zip(batch.scores, batch.rewards, cut_off, prompts, requests, strict=True)
+        rows = [
+            trace_row(score, reward, step=step, prompt_id=prompt, request_id=request, cut_off=cut)
+            for score, reward, cut, prompt, request in columns
+        ]
+        lost = self._trace.append(rows) if self._trace else 0
         published = publish(
             {
-                **metrics_of(scores, rewards, cut_off),
-                "rlkd/requests": [self.engine.usage.requests],
-                "rlkd/retries": [self.engine.usage.retries],
+                **metrics_of(batch.scores, batch.rewards, cut_off),
+                "rlkd/trace_lost": [float(lost > 0)] * len(rows),
+                "rlkd/requests": [batch.usage.requests],
+                "rlkd/retries": [batch.usage.retries],
                 "rlkd/seconds": [time.monotonic() - started],
             }
         )
@@ -126,36 +178,5 @@ class Scorer:
                 logger,
                 "rlkd: add `--callbacks rlkd_metrics` to see the reward's numbers in the logs",
             )
-        check_refused(scores)
-        self.teachers.check([(s.problem, s.teacher_reasoning) for s in samples], scores)
-        return rewards
-
-    def _write_trace(
-        self,
-        scores: Sequence[Score],
-        rewards: Sequence[float | None],
-        cut_off: Sequence[bool],
-        about: dict[str, Any],
-    ) -> None:
-        trace = self.trace
-        if trace is None:
-            return
-        step = getattr(about.get("trainer_state"), "global_step", None)
-        nothing = [None] * len(scores)
-        ids = [about.get(name) or nothing for name in ("prompt_id", "request_id")]
-        append_rows(
-            trace,
-            (
-                trace_row(
-                    score,
-                    reward,
-                    step=step,
-                    prompt_id=prompt,
-                    request_id=request,
-                    cut_off=cut,
-                )
-                for score, reward, cut, prompt, request in zip(
-                    scores, rewards, cut_off, *ids, strict=True
-                )
-            ),
-        )
+        self.window.judge(batch.scores, samples)
+        return batch.rewards

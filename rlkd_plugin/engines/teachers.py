@@ -1,0 +1,57 @@
+"""Which prompts of a run have a teacher structure, and why the others have none."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rlkd_plugin.engines.base import Decomposition
+from rlkd_plugin.engines.round_counts import RoundCounts, newest, shorten
+from rlkd_plugin.engines.scoring import Sample, Score
+from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
+
+
+@dataclass
+class TeacherRecord:
+    """The prompts that this rank has seen; a prompt counts once, however often it comes."""
+
+    known: dict[int, bool] = field(default_factory=dict)
+
+    def count(self, samples: Sequence[Sample], scores: Sequence[Score]) -> RoundCounts:
+        """Note the prompts of a batch, and return what they add to the run's counts."""
+        reasons: dict[int, str] = {}
+        changed = Counter[bool]()  # of the prompts with (True) and without (False) a structure
+        for sample, score in zip(samples, scores, strict=True):
+            prompt = hash((sample.problem, sample.teacher_reasoning, sample.teacher_structure))
+            has_one = score.teacher.structure is not None
+            if not has_one:
+                reasons[prompt] = f"{why_missing(sample, score.teacher)}, for the problem " + repr(
+                    sample.problem[:200]
+                )
+            if prompt in self.known:
+                changed[self.known[prompt]] -= 1
+            changed[has_one] += 1
+            self.known[prompt] = has_one
+        return RoundCounts(
+            prompts=changed.total(),
+            without_teacher=changed[False],
+            teachers=newest(reasons.values()),
+        )
+
+
+def why_missing(sample: Sample, teacher: Decomposition) -> str:
+    """Return why a teacher has no structure, with the column to correct and its value."""
+    structure = sample.teacher_structure
+    unreadable = ""
+    if structure and structure.strip():
+        unreadable = f"its teacher_structure cannot be read ({shorten(structure)!r})"
+    if not has_reasoning(teacher_path(sample.teacher_reasoning)):
+        reasoning = shorten(sample.teacher_reasoning)
+        path = f"there is no path in its teacher_reasoning ({reasoning!r})"
+        return f"{unreadable} and {path}" if unreadable else path
+    words = f" ({shorten(teacher.reply)!r})" if teacher.reply else ""
+    path = {
+        "refused": f"the GSRM refused the path of its teacher_reasoning{words}",
+        "undecomposable": f"the path of its teacher_reasoning gave no structure{words}; "
+        "`rlkd check` shows what the GSRM does",
+    }[teacher.status]
+    return f"{unreadable}, and {path}" if unreadable else path

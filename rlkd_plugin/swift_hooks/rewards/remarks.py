@@ -1,0 +1,58 @@
+"""Warns once of each thing about teachers that makes a reward less than it could be.
+
+How often it happens is in the metrics (`engines.tally.metrics_of`).
+"""
+
+from collections.abc import Sequence
+
+from swift.utils import get_logger
+
+from rlkd_plugin.engines.round_counts import shorten
+from rlkd_plugin.engines.scoring import Sample, Score
+
+logger = get_logger()
+
+
+class Remarks:
+    """What a reward has warned of."""
+
+    def __init__(self) -> None:
+        self._made: set[str] = set()
+
+    def on_teachers(
+        self, samples: Sequence[Sample], scores: Sequence[Score], max_chars: int
+    ) -> None:
+        """Warn of a batch's teachers.
+
+        Args:
+            samples: the batch.
+            scores: theirs.
+            max_chars: characters that the GSRM gets of a path.
+        """
+        for sample, score in zip(samples, scores, strict=True):
+            if score.teacher.clipped:
+                self._warn(
+                    "rlkd/clipped_teacher",
+                    f"a teacher's path has {len(sample.teacher_reasoning):,} characters: the GSRM "
+                    f"gets the first {max_chars:,} (RLKD_GSRM_MAX_CHARS), and later steps earn "
+                    "nothing",
+                )
+            if score.teacher.cut:
+                self._warn(
+                    "rlkd/cut_teacher",
+                    "a teacher's structure ends at its token limit (RLKD_GSRM_MAX_TOKENS): its "
+                    f"{len(score.teacher.structure.steps) if score.teacher.structure else 0} whole "
+                    "steps are used, and it is not cached",
+                )
+            if score.unreadable:
+                found = shorten(sample.teacher_structure or "")
+                self._warn(
+                    "rlkd/unreadable_structure",
+                    f"a teacher_structure cannot be read ({found!r}): the path in "
+                    "teacher_reasoning is decomposed, where there is one",
+                )
+
+    def _warn(self, metric: str, remark: str) -> None:
+        if metric not in self._made:
+            self._made.add(metric)
+            logger.warning(f"rlkd: {remark}; said once, counted as {metric}")

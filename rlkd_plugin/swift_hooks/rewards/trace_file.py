@@ -1,0 +1,64 @@
+"""Writes the trace of a run; rewards are worth more than a record of them.
+
+A trace that cannot be written is refused before the run. One that fails later, as on a full disk,
+costs its lines and a warning, not the run.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from swift.utils import get_logger
+
+from rlkd_plugin.engines.trace import TraceRow, append_rows
+from rlkd_plugin.gsrm import RlkdError
+
+WARN_EVERY = 600.0
+"""Seconds between two warnings of lost lines: a full disk stays full for many batches."""
+
+logger = get_logger()
+
+
+class TraceFile:
+    """One file of trace lines, which one process appends to.
+
+    Args:
+        file: its folder is made where it is absent.
+
+    Raises:
+        RlkdError: if it cannot be written.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.lost = 0
+        self._warned = float("-inf")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            is_new = not file.exists()
+            with file.open("ab"):
+                pass
+            if is_new:
+                file.unlink()
+        except OSError as error:
+            raise RlkdError(
+                f"the trace {file} cannot be written ({error.strerror or error}); set "
+                "RLKD_TRACE_DIR to a folder that can"
+            ) from None
+
+    def append(self, rows: Sequence[TraceRow]) -> int:
+        """Append lines, and return how many of them are lost."""
+        try:
+            append_rows(self.file, rows)
+        except OSError as error:
+            self.lost += len(rows)
+            if time.monotonic() - self._warned >= WARN_EVERY:
+                self._warned = time.monotonic()
+                logger.warning(
+                    f"rlkd: the trace {self.file} cannot be written "
+                    f"({error.strerror or error}), lines lost so far: {self.lost}; the run goes "
+                    "on, its rewards are not touched. Make room, or set RLKD_TRACE_DIR to another "
+                    "folder when you resume"
+                )
+            return len(rows)
+        return 0
