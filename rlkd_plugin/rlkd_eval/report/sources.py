@@ -32,6 +32,8 @@ SHARES = {
     "rlkd/cut_structure": "structures of students cut at the GSRM's token limit",
     "rlkd/clipped_teacher": "teacher's path too long for the GSRM, and clipped",
     "rlkd/cut_teacher": "teacher's structure cut at the GSRM's token limit",
+    "rlkd/unreadable_structure": "teacher_structure unreadable, its path used if there is one",
+    "rlkd/trace_lost": "lost to the trace, which could not be written",
     "rlkd/cut_off": "cut off at the length limit",
 }
 COSTS = {

@@ -6,6 +6,7 @@ one question at a time; the requests that come until every walk waits for a repl
 
 import asyncio
 import sys
+import threading
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -46,6 +47,8 @@ NEUTRAL = {
     "eta_cutoff": 0.0,
 }
 """The same where tokens are sampled."""
+LOOK = 0.01
+"""Seconds between two looks whether another batch has left the model."""
 QUIET_TURNS = 20
 """Turns of the event loop without a new request after which every walk waits for a reply."""
 
@@ -87,7 +90,8 @@ class LocalEngine(PromptedEngine):
     """Decomposes and judges with one model in this process.
 
     With ZeRO-3 every forward pass needs all ranks, so they go in step: each runs a batch, or a
-    short one for nothing, as long as any rank has a request.
+    short one for nothing, as long as any rank has a request. The model serves one batch of
+    samples at a time; who enters while another has it open waits.
 
     Args:
         settings: the prompts' kind, the limits and the size of a batch.
@@ -110,8 +114,11 @@ class LocalEngine(PromptedEngine):
         self.model = model
         self.engine = _Inference(model, template=template, max_batch_size=0)
         self._in_step = is_deepspeed_zero3_enabled() and dist.is_initialized()
+        self._free = threading.Lock()
 
     async def __aenter__(self) -> "LocalEngine":
+        while not self._free.acquire(blocking=False):  # another loop's batch may have it
+            await asyncio.sleep(LOOK)
         self.usage.reset()
         self._waiting: list[_Request] = []
         self._runner = asyncio.create_task(self._run())
@@ -123,14 +130,21 @@ class LocalEngine(PromptedEngine):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._runner.cancel()
-        await asyncio.gather(self._runner, return_exceptions=True)
-        while kind is None and self._any_rank_asks(here=False):
-            self._reply_to([])
+        try:
+            self._runner.cancel()
+            await asyncio.gather(self._runner, return_exceptions=True)
+            while kind is None and self._any_rank_asks(here=False):
+                self._reply_to([])
+        finally:
+            self._free.release()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what belongs to an event loop."""
-        return {k: v for k, v in vars(self).items() if k not in ("_waiting", "_runner")}
+        return {k: v for k, v in vars(self).items() if k not in ("_waiting", "_runner", "_free")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._free = threading.Lock()
 
     async def probe(self) -> None:
         """Do nothing: the model is loaded."""
