@@ -1,6 +1,8 @@
 """The samples of an evaluation, a line each in `samples/SET.jsonl`, and their scores."""
 
+import logging
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from rlkd_plugin.rlkd_eval.benchmarks import benchmark
 from rlkd_plugin.rlkd_eval.pass_at_k import any_of_k, interval, pass_at_1, unbiased_pass_at_k
 from rlkd_plugin.rlkd_eval.results import Interval, PassAtK, SetResult
 from rlkd_plugin.rlkd_files import cut_half_line, json_line, strict_json_lines, write_whole
+
+logger = logging.getLogger(__name__)
 
 CUT_OFF = ("max_tokens", "length")
 """Stop reasons of a response at its limit: evalscope's name and the servers'."""
@@ -54,10 +58,34 @@ def keep_samples(work: Path, file: Path, runs: int) -> None:
     counts = Counter(row["problem"] for row in rows)
     if not rows or any(count != runs for count in counts.values()):
         raise RlkdError(f"of {len(counts)} problems some have not {runs} samples; see {work}/logs")
+    for remark in _remarks(rows, file.stem):
+        logger.warning("%s", remark)
     rows.sort(key=lambda row: (*_place(row["problem"]), row["sample"]))
     file.parent.mkdir(exist_ok=True)
     # a reply may hold half a surrogate pair
     write_whole(file, b"".join(json_line(row, escape=True) for row in rows))
+
+
+def _remarks(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
+    """Return what a reader of the scores has to know: responses that count as wrong unread."""
+    remarks = []
+    if failed := [row for row in rows if row["status"] not in (None, "success")]:
+        remarks.append(
+            f"{name}: {len(failed)} of {len(rows)} responses could not be scored, and count as "
+            f"wrong; the first one's answer has to be {failed[0]['target']!r:.200}"
+        )
+    alone = [
+        row
+        for row in rows
+        if row["stop"] not in CUT_OFF and row["response"] and not answer_part(row["response"])
+    ]
+    if alone:
+        remarks.append(
+            f"{name}: {len(alone)} of {len(rows)} responses end after their thinking, without an "
+            "answer, and count as wrong; if these are many, the server may take whole responses "
+            "for thinking (vLLM: --reasoning-parser)"
+        )
+    return remarks
 
 
 def _place(problem: str) -> tuple[str, int]:
