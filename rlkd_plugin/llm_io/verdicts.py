@@ -26,7 +26,7 @@ else make each verdict a certain one.
 """
 
 _WORDS = re.compile(r"[^\W\d_]+")
-_MARKS = re.compile("[\u0120\u010a\u0109\u010d\u2581]|<[^<>]{1,40}>")
+_MARKS = re.compile("[\u0120\u010a\u0109\u010d\u2581]|<(?!(?i:yes|no)>)[^<>]{1,40}>")
 """What stands in a token for a space, a line end, a byte or the end of the text."""
 _NO_LETTERS = re.compile(r"[\W_]+")
 
