@@ -102,6 +102,16 @@ def test_what_else_decided_the_reward_is_said() -> None:
     assert "the teacher's text was too long" in explain(
         row(teacher=side(steps=3) | {"clipped": True})
     )
+    assert "the student's structure was cut at the GSRM's token limit" in explain(
+        row(student=side(steps=3) | {"cut": True})
+    )
+
+
+def test_a_reply_that_is_no_structure_is_shown_by_its_beginning() -> None:
+    said = explain(row(student=side("undecomposable") | {"reply": "I cannot " + "x" * 300}))
+    assert "in place of the student's structure the GSRM wrote: I cannot x" in said
+    assert said.endswith("x…") and len(said) < 350
+    assert "the GSRM wrote" not in explain(row(student=side("undecomposable")))
 
 
 def test_a_line_that_algorithm_1_does_not_give_is_told() -> None:
@@ -468,15 +478,15 @@ def test_the_command_writes_into_the_first_folder(tmp_path: Path) -> None:
 def test_cut_structures_and_clipped_teachers_are_charts_of_health(tmp_path: Path) -> None:
     """A log of before has none of these keys, and gets neither a chart nor a sentence."""
     shares = {"rlkd/cut_structure": 0.25, "rlkd/clipped_teacher": 0.5, "rlkd/cut_teacher": 0.0}
-    write_lines(
-        tmp_path / "new" / "logging.jsonl", [log_entry(i, 4) | shares for i in range(1, 5)]
-    )
+    write_lines(tmp_path / "new" / "logging.jsonl", [log_entry(i, 4) | shares for i in range(1, 5)])
     write_lines(tmp_path / "old" / "logging.jsonl", [log_entry(i, 4) for i in range(1, 5)])
     page = write_report([tmp_path / "new"])[0].read_text("utf-8")
     charts = data_of(page)["charts"]
     assert list(charts["health-cut_structure"]["data"][0]["y"]) == [0.25] * 4
     assert list(charts["health-clipped_teacher"]["data"][0]["y"]) == [0.5] * 4
-    zero = "; teacher&#39;s structure cut at the GSRM&#39;s token limit"
+    axes = charts["health-clipped_teacher"]["layout"]["yaxis"]["title"]["text"]
+    assert axes == "share of teachers"
+    zero = "; teachers&#39; structures cut at the GSRM&#39;s token limit"
     assert "health-cut_teacher" not in charts and zero in page
     page = write_report([tmp_path / "old"])[0].read_text("utf-8")
     assert not {"health-cut_structure", "health-clipped_teacher"} & data_of(page)["charts"].keys()

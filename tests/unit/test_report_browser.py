@@ -74,6 +74,7 @@ def hostile_runs(folder: Path) -> list[Path]:
     for number in range(1000):
         payload = PAYLOADS[number % len(PAYLOADS)]
         row = trace_line(number // 10, lambda text, payload=payload: f"{payload} {text}")
+        row["student"] |= {"steps": [], "reply": payload} if number % 3 == 0 else {}
         row["problem"] = row["verdicts"][0]["source"] = row["teacher"]["status"] = payload
         rows.append(row)
     run = grpo_run(folder / "run <img src=x onerror=window.ran=1>", steps=100)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rlkd_plugin.rlkd_eval.phase_log import PHASE_NAMES, phase_starts
 from rlkd_plugin.rlkd_eval.report.charts import Chart, bar_chart, line_chart
 from rlkd_plugin.rlkd_eval.report.curves import Line
-from rlkd_plugin.rlkd_eval.report.sources import COSTS, SHARES, Source
+from rlkd_plugin.rlkd_eval.report.sources import COSTS, HEALTH, SHARES, Source
 from rlkd_plugin.rlkd_eval.report.trace_sample import Step
 from rlkd_plugin.rlkd_eval.report.walk_ends import ENDINGS, Why
 
@@ -45,13 +45,14 @@ def health(sources: Sequence[Source]) -> tuple[list[Chart], list[str]]:
     """Return the charts of reward health that are not all zero, and notes on the others."""
     runs = [source for source in sources if source.steps]
     charts, zero = [], []
-    for key, title in (SHARES | COSTS).items():
+    for key, title in HEALTH.items():
         lines = [Line(run.name, run.health[key]) for run in runs if key in run.health]
         if not any(y for line in lines for _, y in line.points):
             zero += [title] if lines else []
             continue
-        name, share = key.partition("/")[2], key in SHARES
-        unit = "share of completions" if share else f"{name} of a step"
+        name, share = key.partition("/")[2], key not in COSTS
+        of = "completions" if key in SHARES else "teachers"
+        unit = f"share of {of}" if share else f"{name} of a step"
         charts.append(
             line_chart(
                 f"health-{name}",

@@ -29,19 +29,22 @@ SHARES = {
     "rlkd/undecomposable": "undecomposable: no structure of the student's text",
     "rlkd/no_teacher": "without a structure of the teacher",
     "rlkd/clipped": "too long for the GSRM, and clipped",
-    "rlkd/cut_structure": "structures of students cut at the GSRM's token limit",
-    "rlkd/clipped_teacher": "teacher's path too long for the GSRM, and clipped",
-    "rlkd/cut_teacher": "teacher's structure cut at the GSRM's token limit",
-    "rlkd/unreadable_structure": "teacher_structure unreadable, its path used if there is one",
-    "rlkd/trace_lost": "lost to the trace, which could not be written",
+    "rlkd/cut_structure": "students' structures cut at the GSRM's token limit",
     "rlkd/cut_off": "cut off at the length limit",
+}
+TEACHER_SHARES = {
+    "rlkd/clipped_teacher": "teachers too long for the GSRM, and clipped",
+    "rlkd/cut_teacher": "teachers' structures cut at the GSRM's token limit",
+    "rlkd/unreadable_structure": "teachers whose teacher_structure is unreadable",
 }
 COSTS = {
     "rlkd/retries": "retries of requests",
     "rlkd/requests": "requests to the GSRM and the judge",
     "rlkd/seconds": "seconds that the reward took",
 }
-"""The keys of reward health: shares of completions, and sums of a step."""
+"""The keys of reward health: shares of completions, of teachers, and sums of a step."""
+
+HEALTH = SHARES | TEACHER_SHARES | COSTS
 
 Points = list[tuple[int, float]]
 Result = TypeVar("Result")
@@ -168,7 +171,7 @@ def _read_log(log: Path) -> _Log:
     steps, missing = grpo_steps(entries)
     if not steps:
         return _Log(remarks=[*remarks, f"the {LOG} has no step of a run with a reward"])
-    health: dict[str, dict[int, float]] = {key: {} for key in (*SHARES, *COSTS)}
+    health: dict[str, dict[int, float]] = {key: {} for key in HEALTH}
     for entry in entries:
         for key, points in health.items():
             number, step = number_of(entry.get(key)), step_of(entry)

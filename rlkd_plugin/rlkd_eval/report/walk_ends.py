@@ -26,6 +26,8 @@ ENDINGS: dict[Why, str] = {
 }
 """Why a walk can end, from the best ending on."""
 
+MOST = 200  # characters shown of a reply that is no structure
+
 
 def why_ended(row: TraceRow) -> Why:
     """Return why the walk of Algorithm 1 ended."""
@@ -61,6 +63,10 @@ def explain(row: TraceRow) -> str:
     for side, who in ((row.teacher, "teacher"), (row.student, "student")):
         if side.clipped:
             parts.append(f"the {who}'s text was too long for the GSRM and lost its end")
+        if side.cut:
+            parts.append(f"the {who}'s structure was cut at the GSRM's token limit")
+        if not side.steps and side.reply:
+            parts.append(f"in place of the {who}'s structure the GSRM wrote: {_clip(side.reply)}")
     return "; ".join(parts)
 
 
@@ -73,6 +79,10 @@ def disagreement(row: TraceRow) -> str:
     if reward is not None and reward.total != row.total:
         return f"Algorithm 1 gives {reward.total:g}, the trace says {row.total:g}"
     return ""
+
+
+def _clip(reply: str) -> str:
+    return f"{reply[:MOST]}…" if len(reply) > MOST else reply
 
 
 def _is_meta(verdict: VerdictRow, number: int) -> bool:
