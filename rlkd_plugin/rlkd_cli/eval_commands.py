@@ -1,6 +1,7 @@
 """The commands that evaluate a model."""
 
 import asyncio
+import json
 import os
 from contextlib import nullcontext
 from pathlib import Path
@@ -129,6 +130,7 @@ def diversity(
     from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
     from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
     from rlkd_plugin.rlkd_data.embedder import choose_embedder
+    from rlkd_plugin.rlkd_data.jobs.result_file import identity
     from rlkd_plugin.rlkd_eval.diversity_job import draw_all, engine_name, measure_all
     from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob, Drawing
     from rlkd_plugin.rlkd_eval.kept_files import keep_plan
@@ -139,7 +141,10 @@ def diversity(
     job = DiversityJob(out, rows, drawing, label or out.name)
     embedder = choose_embedder(settings, embed_model)
     student = {"model": model or settings.student_model, "adapter": adapter}
-    keep_plan(out, {**student, **vars(drawing), "engine": engine_name(settings)})
+    plan = {**student, **vars(drawing), "engine": engine_name(settings)}
+    if settings.student_body:  # it may hold what no file should show
+        plan["body"] = f"{identity(json.dumps(settings.student_body, sort_keys=True)):x}"
+    keep_plan(out, plan)
     served = model_server(model, adapter, server_options, out / "server.log") if model else None
     with served or nullcontext() as found:  # its device is free again for the embeddings
         student_settings = settings

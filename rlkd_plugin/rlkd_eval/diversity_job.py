@@ -90,7 +90,12 @@ async def draw_responses(
                 may_be_empty=True,
             )
             cut_off = reply.finish_reason == "length"
-            return {**item, "response": reply.text, "cut_off": cut_off}
+            return {
+                **item,
+                "response": reply.text,
+                "thinking": reply.thinking,
+                "cut_off": cut_off,
+            }
 
         await run_job(todo, work, lambda _, row: file.append(row), concurrency)
 
@@ -106,13 +111,20 @@ async def decompose_responses(job: DiversityJob, engine: Engine, concurrency: in
         todo = (row for row in strict_json_lines(job.responses) if _key(row) not in done)
 
         async def work(row: Row) -> Row:
-            path = reasoning_path(row["response"])
+            # a server with a reasoning parser delivers the path apart
+            path = row.get("thinking", "").strip() or reasoning_path(row["response"])
             item = {name: row[name] for name in ("problem", "domain", "sample")}
             if not has_reasoning(path):
                 return {**item, "status": "undecomposable", "steps": []}
             result = await engine.decompose(row["problem"], row["domain"], path)
             steps = result.structure.steps if result.structure else ()
-            return {**item, "status": result.status, "steps": [asdict(step) for step in steps]}
+            return {
+                **item,
+                "status": result.status,
+                "clipped": result.clipped,
+                "cut": result.cut,
+                "steps": [asdict(step) for step in steps],
+            }
 
         await run_job(todo, work, lambda _, row: file.append(row), concurrency)
 
@@ -132,8 +144,11 @@ async def measure(job: DiversityJob, embedder: Embedder) -> Diversity:
 
     structures: list[list[list[str]]] = [[] for _ in asked]
     statuses: Counter[str] = Counter()
+    clipped = cut = 0
     for row in filter(counts, strict_json_lines(job.structures)):
         statuses[row["status"]] += 1
+        clipped += row.get("clipped", False)
+        cut += row.get("cut", False)
         texts = [step_text(Step(**step)) for step in row["steps"]]
         structures[asked[row["problem"]]].append(texts)
     cut_off = [row["cut_off"] for row in filter(counts, strict_json_lines(job.responses))]
@@ -153,6 +168,8 @@ async def measure(job: DiversityJob, embedder: Embedder) -> Diversity:
         questions=len(asked),
         responses=len(cut_off),
         cut_off=sum(cut_off),
+        clipped=clipped,
+        cut=cut,
         statuses=statuses,
         steps=tuple(steps),
     )

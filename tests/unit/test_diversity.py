@@ -1,7 +1,9 @@
 """The diversity D of section 4.3, and the job that measures it."""
 
+import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from rlkd_plugin.engines.base import Decomposition
+from rlkd_plugin.engines.rules import RulesEngine
 from rlkd_plugin.rlkd_cli import app
-from rlkd_plugin.rlkd_eval.results import DiversityStep
+from rlkd_plugin.rlkd_eval.report import eval_figures
+from rlkd_plugin.rlkd_eval.results import DiversityStep, read_diversity
 from rlkd_plugin.rlkd_eval.step_diversity import by_step, diversity
 from tests.support.plain_server import plain_server
 from tests.support.swift_run import rows
@@ -130,6 +135,96 @@ def test_a_job_that_was_stopped_asks_for_the_rest(source: Path, tmp_path: Path) 
         file.write_text("".join(file.read_text().splitlines(keepends=True)[:7]) + '{"problem": "W')
         run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
         assert len(asked) == 12 + 5
+
+
+def test_a_path_that_the_server_delivers_apart_is_the_path(source: Path, tmp_path: Path) -> None:
+    """A reasoning model behind an API: its steps are in reasoning_content, its content has one."""
+    seen: list[int] = []
+
+    def thinks(body: dict[str, Any]) -> dict[str, Any]:
+        return {"reasoning_content": varied(body, seen), "content": "6"}
+
+    with plain_server(thinks) as (url, _):
+        run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
+    result = json.loads((tmp_path / "out" / "diversity.json").read_text())
+    assert result["statuses"] == {"ok": 12}
+    assert [step["responses"] for step in result["steps"][:2]] == [12, 12]
+    responses = rows(tmp_path / "out" / "responses.jsonl")
+    assert {row["response"] for row in responses} == {"6"}
+    assert all(row["thinking"].startswith("First ") for row in responses)
+
+
+def test_a_path_whose_answer_was_not_reached_counts(source: Path, tmp_path: Path) -> None:
+    """The server's parser took all of it for thinking; the content is null."""
+    seen: list[int] = []
+
+    def thinks(body: dict[str, Any]) -> dict[str, Any]:
+        return {"reasoning": varied(body, seen), "content": None}
+
+    with plain_server(thinks, finish="length") as (url, _):
+        said = run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
+    result = json.loads((tmp_path / "out" / "diversity.json").read_text())
+    assert result["statuses"] == {"ok": 12}
+    assert "12 responses, 3 questions, 12 cut off" in said
+
+
+def test_responses_of_before_are_read_by_their_texts(source: Path, tmp_path: Path) -> None:
+    """A file without the key `thinking` resumes; its paths stand in the texts."""
+    seen: list[int] = []
+    with plain_server(lambda body: varied(body, seen)) as (url, asked):
+        run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
+        file = tmp_path / "out" / "responses.jsonl"
+        old = [{k: v for k, v in row.items() if k != "thinking"} for row in rows(file)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in old))
+        (tmp_path / "out" / "structures.jsonl").unlink()
+        run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
+        assert len(asked) == 12
+    result = json.loads((tmp_path / "out" / "diversity.json").read_text())
+    assert result["statuses"] == {"ok": 12}
+
+
+def test_clipped_paths_and_cut_structures_are_counted_and_told(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of twelve responses three are clipped and six are cut; their whole steps count."""
+    decompose = RulesEngine.decompose
+    count = itertools.count()
+
+    async def lossy(self: RulesEngine, problem: str, domain: str, path: str) -> Decomposition:
+        found, number = await decompose(self, problem, domain, path), next(count)
+        return replace(found, clipped=number % 4 == 0, cut=number % 2 == 0)
+
+    monkeypatch.setattr(RulesEngine, "decompose", lossy)
+    seen: list[int] = []
+    with plain_server(lambda body: varied(body, seen)) as (url, _):
+        said = run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
+    result = json.loads((tmp_path / "out" / "diversity.json").read_text())
+    assert (result["clipped"], result["cut"], result["responses"]) == (3, 6, 12)
+    assert "3 of clipped paths, 6 cut at the GSRM's token limit" in said
+    (chart,) = eval_figures.diversity([read_diversity(tmp_path / "out")])
+    assert "3 of paths too long for the GSRM, and clipped, 6 of structures cut" in chart.note
+
+
+def test_the_student_is_asked_for_its_own_sampling_alone(source: Path, tmp_path: Path) -> None:
+    """A server's defaults change nothing; further keys of the body are the user's."""
+    seen: list[int] = []
+    body = json.dumps({"chat_template_kwargs": {"enable_thinking": True}})
+    with plain_server(lambda body: varied(body, seen)) as (url, asked):
+        run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url, RLKD_STUDENT_BODY=body)
+    for request in asked:
+        sampling = [request[k] for k in ("temperature", "top_p", "top_k", "repetition_penalty")]
+        assert sampling == [0.8, 1, -1, 1]
+        assert request["chat_template_kwargs"] == {"enable_thinking": True}
+
+
+def test_another_body_needs_another_folder(source: Path, tmp_path: Path) -> None:
+    """Its values are not shown: one may be a secret."""
+    seen: list[int] = []
+    with plain_server(lambda body: varied(body, seen)) as (url, _):
+        run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
+        env = {"RLKD_STUDENT_BASE_URL": url, "RLKD_STUDENT_BODY": '{"x_secret": "s3cr3t"}'}
+        said = run(tmp_path / "out", source, code=1, **env)
+    assert "is another job's (body: " in said and "s3cr3t" not in said
 
 
 def test_a_label_is_shown_as_it_is(source: Path, tmp_path: Path) -> None:
