@@ -73,7 +73,7 @@ def count_questions(scores: Sequence[Score]) -> RoundCounts:
                 refusal = None
                 if verdict.source == "refused":
                     why = verdict.reason or f"no verdict on {question.student!r}"
-                    refusal = f"the judge, of a {question.field}: {shorten(why)}"
+                    refusal = f"judge, {question.field}: {shorten(why)}"
                 asked[question.field, question.teacher, question.student] = refusal
     refusals = [refusal for refusal in asked.values() if refusal is not None]
     failed = [side for side in students.values() if side.structure is None]
@@ -101,4 +101,4 @@ def shorten(text: str) -> str:
 def _refused_path(side: Decomposition) -> str | None:
     if side.status != "refused":
         return None
-    return f"the GSRM, of a path: {shorten(side.reply) or 'no reason given'}"
+    return f"GSRM: {shorten(side.reply) or 'no reason given'}"

@@ -61,9 +61,9 @@ def metrics_of(
         "rlkd/refused": [float(_has_refusal(s)) for s in scores],
         "rlkd/clipped": [float(s.student.clipped) for s in scores],
         "rlkd/cut_structure": [float(s.student.cut) for s in scores],
-        "rlkd/clipped_teacher": [float(s.teacher.clipped) for s in teachers] or [0.0],
-        "rlkd/cut_teacher": [float(s.teacher.cut) for s in teachers] or [0.0],
-        "rlkd/unreadable_structure": [float(s.unreadable) for s in teachers] or [0.0],
+        "rlkd/clipped_teacher": [float(s.teacher.clipped) for s in teachers],
+        "rlkd/cut_teacher": [float(s.teacher.cut) for s in teachers],
+        "rlkd/unreadable_structure": [float(s.unreadable) for s in teachers],
         "rlkd/cut_off": [float(is_cut_off) for is_cut_off in cut_off],
     }
 

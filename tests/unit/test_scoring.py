@@ -217,16 +217,44 @@ def test_a_teacher_structure_column_is_used_without_a_call() -> None:
     assert engine.paths == [("p", "math", "s")]
 
 
-@pytest.mark.parametrize("column", ["", None])
+@pytest.mark.parametrize("column", ["", " \n", None])
 def test_an_empty_teacher_structure_column_is_none(column: str | None) -> None:
     (score,) = scored(FakeEngine(), sample("s", teacher_structure=column))
     assert score.teacher == Decomposition(structure("t"))
+    assert not score.unreadable
 
 
-def test_a_broken_teacher_structure_column_gives_no_reward() -> None:
-    (score,) = scored(FakeEngine(), sample("s", teacher_structure="no structure"))
-    assert score.teacher == NO_STRUCTURE
-    assert score.reward is None
+def test_a_broken_teacher_structure_column_falls_back_to_the_path() -> None:
+    engine = FakeEngine()
+    broken, whole = scored(engine, sample("s", teacher_structure="no structure"), sample("s"))
+    assert broken.teacher == whole.teacher == Decomposition(structure("t"))
+    assert (broken.unreadable, whole.unreadable) == (True, False)
+    assert broken.reward == whole.reward
+    assert sorted(path for _, _, path in engine.paths) == ["s", "t"]
+
+
+@pytest.mark.parametrize("path", ["", "...", "</think>an answer"])
+def test_a_broken_teacher_structure_column_without_a_path_gives_no_reward(path: str) -> None:
+    engine = FakeEngine()
+    (score,) = scored(engine, sample("s", teacher_structure="no structure", teacher_reasoning=path))
+    assert (score.teacher, score.unreadable, score.reward) == (NO_STRUCTURE, True, None)
+    assert engine.paths == [("p", "math", "s")]
+
+
+def test_only_what_was_asked_of_a_model_says_so() -> None:
+    """A path without reasoning, a structure of the column or of the cache was not."""
+    text = "[Meta-reasoning 1]: m\n[Sub-problem 1]: q\n[Answer 1]: a"
+    cache = FakeCache({("known", "math", "t"): structure("t")})
+    ahead, cached, asked = scored(
+        FakeEngine(),
+        sample("...", teacher_structure=text),
+        sample("s", problem="known"),
+        sample("s", problem="new"),
+        cache=cache,
+    )
+    assert (ahead.teacher.asked, ahead.student.asked) == (False, False)
+    assert (cached.teacher.asked, cached.student.asked) == (False, True)
+    assert (asked.teacher.asked, asked.student.asked) == (True, True)
 
 
 def test_a_cached_teacher_is_not_decomposed() -> None:
@@ -253,6 +281,25 @@ def test_a_teacher_without_structure_is_not_cached() -> None:
     cache = FakeCache()
     scored(FakeEngine(decompositions={"t": NO_STRUCTURE}), sample("s"), cache=cache)
     assert cache.entries == {}
+
+
+def test_a_teacher_that_was_cut_is_used_and_not_cached() -> None:
+    cache, cut = FakeCache(), Decomposition(structure("t", 1), cut=True)
+    (score,) = scored(FakeEngine(decompositions={"t": cut}), sample("s"), cache=cache)
+    assert score.teacher == cut
+    # one whole step: all match, 1
+    assert score.reward == StructuredReward(1.0, (1.0,))
+    assert cache.entries == {}
+
+
+@pytest.mark.parametrize(("max_chars", "clipped"), [(3, True), (4, False), (None, False)])
+def test_a_cached_teacher_that_was_clipped_still_counts(
+    max_chars: int | None, clipped: bool
+) -> None:
+    cache = FakeCache({("p", "math", "four"): structure("t")})
+    batch = score_batch([sample("s", teacher_reasoning="four")], FakeEngine(), cache, max_chars)
+    (score,) = run(batch)
+    assert score.teacher == Decomposition(structure("t"), clipped=clipped)
 
 
 def test_the_teachers_path_is_cut_out_of_its_text() -> None:

@@ -1,21 +1,14 @@
-"""Checks what a batch of scores is worth, when it stops the run, and what is logged."""
+"""Checks what a batch of scores is worth, and what is logged."""
 
+from dataclasses import replace
 from typing import Literal
 
 import pytest
 
 from rlkd_plugin.engines.base import Decomposition, Verdict
 from rlkd_plugin.engines.scoring import Score
-from rlkd_plugin.engines.tally import TeacherRecord, check_refused, metrics_of, reward_of
-from rlkd_plugin.gsrm import (
-    FIELDS,
-    EndpointError,
-    Question,
-    RlkdError,
-    Step,
-    Structure,
-    StructuredReward,
-)
+from rlkd_plugin.engines.tally import metrics_of, reward_of
+from rlkd_plugin.gsrm import FIELDS, Question, Step, Structure, StructuredReward
 
 OK = Decomposition(Structure((Step("m", "q", "a"),)))
 TWO_STEPS = Decomposition(Structure((Step("m", "q", "a"), Step("m2", "q2", "a2"))))
@@ -97,70 +90,6 @@ def test_without_a_teacher_there_is_no_reward(
     assert reward_of(Score(teacher, student), cut_off, "teacher", "zero") is None
 
 
-def prompts(count: int, missing: int, name: str = "p") -> tuple[list[tuple[str, str]], list[Score]]:
-    """Prompts with their scores; the last `missing` of them have no teacher structure."""
-    teachers = [OK] * (count - missing) + [UNDECOMPOSABLE] * missing
-    return [(f"{name}{i}", "t") for i in range(count)], [Score(t, OK) for t in teachers]
-
-
-class TestTeacherRecord:
-    """Too many prompts without a teacher structure stop the run."""
-
-    @pytest.mark.parametrize(
-        ("count", "missing"),
-        [
-            pytest.param(1, 1, id="one of one"),
-            pytest.param(2, 1, id="one of two"),
-            pytest.param(20, 2, id="a tenth"),
-            pytest.param(8, 0, id="none"),
-        ],
-    )
-    def test_lets_the_run_go_on(self, count: int, missing: int) -> None:
-        record = TeacherRecord()
-        record.check(*prompts(count, missing))
-        assert len(record.known) == count
-
-    @pytest.mark.parametrize(("count", "missing"), [(2, 2), (19, 2), (20, 3)])
-    def test_stops_the_run_over_a_tenth(self, count: int, missing: int) -> None:
-        with pytest.raises(RlkdError, match=f"{missing} of {count} prompts"):
-            TeacherRecord().check(*prompts(count, missing))
-
-    def test_names_the_problem_and_the_column(self) -> None:
-        with pytest.raises(RlkdError) as error:
-            TeacherRecord().check(
-                [("fine", "t"), ("how many?", "u"), ("how long?", "u")],
-                [Score(OK, OK), *[Score(UNDECOMPOSABLE, OK)] * 2],
-            )
-        assert "'how long?'" in str(error.value)
-        assert "teacher_reasoning" in str(error.value)
-
-    def test_counts_a_prompt_once_however_often_it_comes(self) -> None:
-        record = TeacherRecord()
-        for _ in range(3):
-            record.check([("p", "t")] * 8, [Score(UNDECOMPOSABLE, OK)] * 8)
-        assert list(record.known.values()) == [False]
-
-    def test_counts_over_all_batches(self) -> None:
-        record = TeacherRecord()
-        record.check(*prompts(4, 1, "a"))
-        with pytest.raises(RlkdError, match="2 of 8 prompts"):
-            record.check(*prompts(4, 1, "b"))
-
-    def test_knows_a_prompt_that_has_a_structure_in_the_end(self) -> None:
-        record = TeacherRecord()
-        record.check([("p", "t")], [Score(UNDECOMPOSABLE, OK)])
-        record.check([("p", "t")], [Score(OK, OK)])
-        assert list(record.known.values()) == [True]
-
-    def test_a_refused_teacher_is_missing_too(self) -> None:
-        with pytest.raises(RlkdError):
-            TeacherRecord().check([("a", "t"), ("b", "t")], [Score(REFUSED, OK)] * 2)
-
-    def test_wants_a_score_for_each_prompt(self) -> None:
-        with pytest.raises(ValueError, match="zip"):
-            TeacherRecord().check([("p", "t")], [])
-
-
 def refused_verdicts(refused: int, count: int) -> Score:
     """A score with `count` verdicts, of which `refused` could not be had."""
     verdicts = [
@@ -168,52 +97,6 @@ def refused_verdicts(refused: int, count: int) -> Score:
         for number in range(count)
     ]
     return Score(OK, OK, StructuredReward(1.0, (1.0,)), verdicts)
-
-
-class TestCheckRefused:
-    """An engine that refuses more than a twentieth of a batch stops the run."""
-
-    @pytest.mark.parametrize(
-        "scores",
-        [
-            pytest.param([], id="empty batch"),
-            pytest.param([Score(OK, REFUSED)], id="one decomposition alone"),
-            pytest.param([Score(OK, REFUSED), Score(OK, UNDECOMPOSABLE)], id="one of two"),
-            pytest.param([refused_verdicts(1, 1)], id="one verdict alone"),
-            # 2 of 40 questions: 39 verdicts and 1 decomposition
-            pytest.param([refused_verdicts(2, 39)], id="a twentieth"),
-            pytest.param([Score(OK, UNDECOMPOSABLE)] * 9, id="undecomposable is no refusal"),
-        ],
-    )
-    def test_lets_the_run_go_on(self, scores: list[Score]) -> None:
-        check_refused(scores)
-
-    def test_what_completions_share_counts_once(self) -> None:
-        """1 of 17: 1 question of 9 verdicts, of the same texts for 8 completions."""
-        check_refused([refused_verdicts(1, 9)] * 8)
-
-    @pytest.mark.parametrize(
-        ("scores", "shares"),
-        [
-            pytest.param(
-                [Score(OK, REFUSED), Score(OK, Decomposition(None, "refused"))],
-                "2 of 2",
-                id="all decompositions",
-            ),
-            pytest.param(
-                [Score(REFUSED, OK), Score(Decomposition(None, "refused"), OK)],
-                "2 of 3",
-                id="teachers",
-            ),
-            # 2 of 39 questions: 38 verdicts and 1 decomposition
-            pytest.param([refused_verdicts(2, 38)], "2 of 39", id="verdicts"),
-            # 2 of 20: 1 verdict of 18 and its decomposition, 1 decomposition
-            pytest.param([refused_verdicts(1, 18), Score(OK, REFUSED)], "2 of 20", id="both"),
-        ],
-    )
-    def test_stops_the_run_over_a_twentieth(self, scores: list[Score], shares: str) -> None:
-        with pytest.raises(EndpointError, match=f"{shares} questions"):
-            check_refused(scores)
 
 
 BATCHES: dict[str, list[Score]] = {
@@ -245,6 +128,10 @@ class TestMetrics:
             "rlkd/no_teacher",
             "rlkd/refused",
             "rlkd/clipped",
+            "rlkd/cut_structure",
+            "rlkd/clipped_teacher",
+            "rlkd/cut_teacher",
+            "rlkd/unreadable_structure",
             "rlkd/cut_off",
         ]
 
@@ -293,3 +180,17 @@ class TestMetrics:
         assert shares["rlkd/refused"] == 2 / 8  # however many of one's verdicts were refused
         assert shares["rlkd/clipped"] == 1 / 8
         assert shares["rlkd/cut_off"] == 3 / 8
+
+    def test_cut_structures_are_shares_of_the_completions(self) -> None:
+        whole, cut = Score(OK, TWO_STEPS), Score(OK, replace(TWO_STEPS, cut=True))
+        nothing_left = Score(OK, Decomposition(None, "undecomposable", cut=True))
+        assert means([whole, cut, cut, nothing_left])["rlkd/cut_structure"] == 3 / 4
+
+    def test_what_is_said_of_teachers_counts_each_teacher_once(self) -> None:
+        """Eight completions of one prompt, and two of another, are two teachers."""
+        clipped, cut = replace(OK, clipped=True), replace(OK, cut=True)
+        shares = means([Score(clipped, OK)] * 8 + [Score(cut, OK, unreadable=True)] * 2)
+        assert shares["rlkd/clipped_teacher"] == 1 / 2
+        assert shares["rlkd/cut_teacher"] == 1 / 2
+        assert shares["rlkd/unreadable_structure"] == 1 / 2
+        assert shares["rlkd/clipped"] == shares["rlkd/cut_structure"] == 0  # of students

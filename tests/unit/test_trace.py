@@ -107,7 +107,15 @@ def test_a_new_line_has_all_that_an_old_one_had(tmp_path: Path) -> None:
         assert row is not None
         (tmp_path / "trace.jsonl").unlink(missing_ok=True)
         again, old = in_json(tmp_path, row), json.loads(line)
+        for side in ("teacher", "student"):
+            again[side] = {key: again[side][key] for key in old[side]}
         assert {key: again[key] for key in old} == old
+
+
+def test_a_row_shows_a_reply_that_is_no_structure(tmp_path: Path) -> None:
+    student = Decomposition(None, "undecomposable", cut=True, reply="Let me think \ud800")
+    (row,) = written(tmp_path, trace_row(Score(OK, student), 0.0))
+    assert (row.student.reply, row.student.cut) == ("Let me think ?", True)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -132,7 +140,8 @@ def test_a_row_says_how_the_reward_came_about(tmp_path: Path) -> None:
         (Question(1, "sub_problem", "q", "sq"), Verdict(False, "refused")),
         (Question(1, "answer", "a", "a"), Verdict(True, "rule")),
     ]
-    student = Decomposition(Structure((Step("sm", "sq", "a"), Step("x", "y", "z"))), clipped=True)
+    steps = Structure((Step("sm", "sq", "a"), Step("x", "y", "z")))
+    student = Decomposition(steps, clipped=True, cut=True)
     # one step: 1 * 0.5 for the sub-problem; over 1 step of the teacher
     score = Score(OK, student, StructuredReward(0.5, (0.5,)), verdicts)
     assert in_json(tmp_path, trace_row(score, 0.5, step=7, prompt_id="p7")) == {
@@ -149,12 +158,16 @@ def test_a_row_says_how_the_reward_came_about(tmp_path: Path) -> None:
             "clipped": False,
             "steps": [["m", "q", "a"]],
             "final_answer": "a",
+            "cut": False,
+            "reply": "",
         },
         "student": {
             "status": "ok",
             "clipped": True,
             "steps": [["sm", "sq", "a"], ["x", "y", "z"]],
             "final_answer": "",
+            "cut": True,
+            "reply": "",
         },
         "verdicts": [
             {
