@@ -26,8 +26,10 @@ else make each verdict a certain one.
 """
 
 _WORDS = re.compile(r"[^\W\d_]+")
-_MARKS = re.compile("[\u0120\u010a\u0109\u010d\u2581]|<(?!(?i:yes|no)>)[^<>]{1,40}>")
-"""What stands in a token for a space, a line end, a byte or the end of the text."""
+_SPACES = re.compile("[\u0120\u010a\u0109\u010d\u2581]|<0x[0-9A-Fa-f]{2}>")
+"""What stands in a token for a space, a line end or another byte."""
+_CONTROL = re.compile(r"<[^<>]{1,40}>")
+"""Tokens that a text does not show, as that of its end."""
 _NO_LETTERS = re.compile(r"[\W_]+")
 
 
@@ -141,7 +143,7 @@ def _words(text: str) -> list[str]:
 
 def _plain(token: str) -> str:
     """Return a token without the punctuation, symbols and spaces of any kind around it."""
-    text = _MARKS.sub(" ", token)
+    text = _SPACES.sub(" ", token)
     start, end = 0, len(text)
     while start < end and _is_around(text[start]):
         start += 1
@@ -155,4 +157,4 @@ def _is_around(character: str) -> bool:
 
 
 def _letters(text: str) -> str:
-    return _NO_LETTERS.sub("", _MARKS.sub("", text)).lower()
+    return _NO_LETTERS.sub("", _CONTROL.sub("", _SPACES.sub("", text))).lower()

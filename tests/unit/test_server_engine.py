@@ -14,6 +14,7 @@ from rlkd_plugin.engines.scoring import Sample, Score, score_batch
 from rlkd_plugin.engines.trace import append_rows, trace_row
 from rlkd_plugin.gsrm import EndpointError, RlkdError, parse_structure
 from rlkd_plugin.gsrm.texts import FENCES
+from rlkd_plugin.llm_io.prompted_engine import estimated_tokens
 from rlkd_plugin.llm_io.server_engine import ServerEngine, probe_now
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.rlkd_eval.check import Finding, check_engine
@@ -103,7 +104,8 @@ def test_prose_is_asked_for_once_more_and_differently(servers: Loopback) -> None
 def test_prose_twice_is_undecomposable(servers: Loopback) -> None:
     """There is no third ask."""
     servers.always("gsrm", said("I would rather tell a story."))
-    assert decompose() == Decomposition(None, "undecomposable")
+    prose = "I would rather tell a story."
+    assert decompose() == Decomposition(None, "undecomposable", reply=prose)
     assert len(servers.asked) == 2
 
 
@@ -127,7 +129,9 @@ def test_a_structure_that_breaks_off_keeps_its_whole_steps(servers: Loopback) ->
 def test_a_path_that_the_gsrm_refuses_is_refused(servers: Loopback, code: int) -> None:
     """It is tied to this text: one request, no structure, counted."""
     servers.always("gsrm", status(code, "maximum context length exceeded"))
-    assert decompose() == Decomposition(None, "refused")
+    result = decompose()
+    assert (result.structure, result.status) == (None, "refused")
+    assert "maximum context length exceeded" in result.reply
     assert len(servers.asked) == 1
 
 
@@ -149,12 +153,28 @@ def test_a_fault_that_stays_ends_the_run(servers: Loopback, options: SetOptions)
 
 
 def test_the_output_budget_grows_with_the_path(servers: Loopback, options: SetOptions) -> None:
-    """512 tokens and one for each two characters, up to the setting."""
+    """512 tokens and two for each token of the path, up to the setting."""
     options(gsrm_max_tokens=2000)
     for length in (100, 1000, 100_000):
         decompose("a" * length)
     # 512 + 100 / 2; 512 + 1000 / 2; the limit
     assert [asked.body["max_tokens"] for asked in servers.asked] == [562, 1012, 2000]
+
+
+@pytest.mark.parametrize(
+    ("path", "tokens"),
+    [
+        ("word " * 100, 125),  # 500 letters and spaces
+        ("\u6570\u74f6\u5b50\u3002" * 100, 400),  # each character
+        ("\u0441\u0447\u0451\u0442" * 100, 400),
+        ("6*4=24\n" * 100, 625),  # six signs, and a quarter of the line end
+        ("a\U0001f37eb\ud800", 2),
+        ("", 0),
+    ],
+)
+def test_the_budget_counts_tokens_and_not_characters(path: str, tokens: int) -> None:
+    """A Chinese character, a digit or a sign is about a token; four Latin letters are one."""
+    assert estimated_tokens(path) == tokens
 
 
 def test_a_long_path_keeps_its_beginning(servers: Loopback, options: SetOptions) -> None:
@@ -177,8 +197,9 @@ def test_a_clipped_path_says_so_whatever_becomes_of_it(
     """Refused and undecomposable paths are counted as clipped too."""
     options(gsrm_max_chars=10)
     servers.then("gsrm", said("no"), said("no"), status(400))
-    assert decompose() == Decomposition(None, "undecomposable", clipped=True)
-    assert decompose() == Decomposition(None, "refused", clipped=True)
+    assert decompose() == Decomposition(None, "undecomposable", clipped=True, reply="no")
+    result = decompose()
+    assert (result.structure, result.status, result.clipped) == (None, "refused", True)
 
 
 def test_the_regex_option_constrains_the_gsrm(servers: Loopback, options: SetOptions) -> None:
