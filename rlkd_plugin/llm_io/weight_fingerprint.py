@@ -24,7 +24,7 @@ BESIDE = frozenset(
     }
 )
 """The other files that change what a model writes."""
-WHOLE = 8 << 20
+WHOLE = 16 << 20
 """Bytes up to which a file is hashed as a whole."""
 PART = 4096
 """Bytes of a tensor that count: some 2,000 weights, of which training moves some."""

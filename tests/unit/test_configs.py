@@ -5,7 +5,6 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -345,7 +344,8 @@ def test_the_gsrm_recipe_warms_up_over_a_tenth(
 
 
 SERVES = re.compile(r"vllm serve(?: |[\"\', ]+)(?=\S)(.*)")
-WALKED = ("*.py", "*.md", "*.yaml", "*.env", "*.sh", "*.txt", "*Makefile", "*Procfile*", ".ci/*")
+FOLDERS = "rlkd_plugin", "swift_configs", "docs", "examples", "tests", "tools", "benchmarks", ".ci"
+COMMANDS = re.compile(r"\.(py|md|yaml|yml|env|sh|txt|toml|jinja|html)$|^(Makefile|Procfile.*|run)$")
 MEANT = re.compile(r"^[$\w{./-]*(?:[A-Z_]{4}|/)|^model,")
 """A model behind `vllm serve`: a variable, a place or a repository; elsewhere it is prose."""
 
@@ -357,11 +357,9 @@ def serve_commands(text: str) -> list[str]:
 
 
 def project_files() -> list[Path]:
-    """Return the files that may hold a command, as git has them."""
-    names = subprocess.run(
-        ["git", "ls-files", "-z", "--", *WALKED], cwd=ROOT, capture_output=True, check=True
-    ).stdout.decode()
-    return [ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file()]
+    """Return the files that may hold a command."""
+    places = [*ROOT.iterdir(), *(file for name in FOLDERS for file in (ROOT / name).rglob("*"))]
+    return [file for file in places if COMMANDS.search(file.name) and file.is_file()]
 
 
 def test_every_vllm_server_leaves_the_models_generation_config_alone() -> None:
