@@ -264,6 +264,23 @@ def test_each_set_is_read_from_a_local_copy_and_scored(name: str, tmp_path: Path
     assert (scores["problems"], scores["pass_at_1"]["value"]) == (1, 1.0)
 
 
+@pytest.mark.parametrize("name", COPIES)
+def test_each_set_is_scored_by_what_is_said_after_the_thinking(name: str, tmp_path: Path) -> None:
+    """The draft has another answer, in the form that each set asks for."""
+    data = write(tmp_path / "rows.jsonl", [COPIES[name]])
+
+    def reply(body: dict[str, Any]) -> str:
+        said = solved(body)
+        other = "A" if said[-1] != "A" else "B"
+        return f"[THINK]It is \\boxed{{3}}, or so.\nANSWER: {other}\n[/THINK]{said}"
+
+    with plain_server(reply) as (url, _):
+        options = ["--url", url, "--sets", name, "--data", f"{name}={data}"]
+        run(str(tmp_path / "out"), *options, "--samples", f"{name}=1")
+    scores = json.loads((tmp_path / "out" / "eval.json").read_text())["sets"][name]
+    assert scores["pass_at_1"]["value"] == 1.0
+
+
 NUMBERS: dict[str, dict[str, Any]] = {
     "aime24": {"problem_idx": 1, "problem": "What is 3 + 4?", "answer": 7, "problem_type": ["A"]},
     "math500": {**MATH[0], "answer": 2.0, "level": "Level 1", "unique_id": 17},

@@ -14,6 +14,7 @@ from rlkd_plugin.rlkd_eval.evaluation_plan import (
     EvaluationJob,
     Sampling,
     Subject,
+    describe_subject,
     prepare_evaluation,
     resume_evaluation,
 )
@@ -201,3 +202,48 @@ def test_a_folder_without_a_result_is_named(tmp_path: Path) -> None:
     (tmp_path / DIVERSITY).write_text("{", "utf-8")
     with pytest.raises(RlkdError, match=r"holds no diversity \(diversity.json\): .*not readable"):
         read_diversity(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("served", "label", "run", "step"),
+    [
+        ("m", "m", "", None),
+        ("Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-7B-Instruct", "", None),
+        ("/models/base", "/models/base", "", None),
+        # vLLM serves a folder under its path, if nobody says another name
+        ("output/rlkd/v0-20260101-120000/checkpoint-120", "rlkd, step 120", "rlkd", 120),
+        ("/data/rlkd/checkpoint-7/", "rlkd, step 7", "", 7),
+        ("checkpoint-7", "checkpoint-7", "", 7),
+        ("v1", "v1", "", None),
+    ],
+)
+def test_a_served_model_has_its_name_as_label(
+    served: str, label: str, run: str, step: int | None
+) -> None:
+    subject = describe_subject("", f"{served} at http://h:8000/v1", "", "", served)
+    assert (subject.label, subject.run, subject.step) == (label, run, step)
+    assert subject.model == f"{served} at http://h:8000/v1"
+    assert describe_subject("mine", "m at u", "", "", served).label == "mine"
+
+
+def test_models_without_a_server_are_labelled_as_before() -> None:
+    assert describe_subject("", "Qwen/Qwen2.5-7B", "", "").label == "Qwen2.5-7B"
+    assert describe_subject("", "out/v1-2/checkpoint-3", "", "").label == "out, step 3"
+    assert describe_subject("", "base", "out/v1-2/checkpoint-3", "R").label == "R, step 3"
+
+
+def test_equal_labels_are_told_apart_by_their_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / EVALUATION).write_text(OLD_EVALUATION, "utf-8")
+        (tmp_path / name / DIVERSITY).write_text(OLD_DIVERSITY, "utf-8")
+    folders = [tmp_path / "a", tmp_path / "b"]
+    show_results(folders, Console(width=500))
+    shown = capsys.readouterr().out
+    assert f"R, step 120 ({tmp_path / 'a'})" in shown and f"({tmp_path / 'b'})" in shown
+    show_results(folders[:1], Console(width=500))
+    assert f"({tmp_path / 'a'})" not in capsys.readouterr().out
+    show_diversity(folders, Console(width=500))
+    assert f"ü ({tmp_path / 'b'})" in capsys.readouterr().out
