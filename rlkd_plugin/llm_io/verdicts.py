@@ -81,9 +81,12 @@ def _probability(reply: Reply, word: bool | None) -> float | None:
     """Return P(yes) / (P(yes) + P(no)) at the token that answers, where that is known."""
     if word is not None:
         return _share(_answering(reply, "yes" if word else "no"), word)
-    if len(reply.tokens) == 1:
-        return _share(reply.tokens[0][1], None)
-    return None
+    if len(reply.tokens) != 1:
+        return None
+    generated, alternatives = reply.tokens[0]
+    # one that is not may be likelier than all that are
+    is_listed = any(token == generated for token, _ in alternatives)
+    return _share(alternatives, None) if is_listed else None
 
 
 def _answering(reply: Reply, word: str) -> Sequence[tuple[str, float]]:
@@ -125,14 +128,13 @@ def _share(alternatives: Sequence[tuple[str, float]], word: bool | None) -> floa
         else:
             likeliest_other = max(likeliest_other, probability)
     total = mass["yes"] + mass["no"]
-    unlisted = 1.0 - listed
     if total < MIN_MASS:
         return None
-    if word is None and max(likeliest_other, unlisted) > total:
+    if word is None and likeliest_other > total:
         return None
     if word is not None and not mass["yes" if word else "no"]:
         return None
-    if not all(mass.values()) and unlisted > MAX_UNLISTED:
+    if not all(mass.values()) and 1.0 - listed > MAX_UNLISTED:
         return None
     return mass["yes"] / total
 
