@@ -5,15 +5,29 @@ Not here: where a structure comes from (`engines`), and what it is worth (`algor
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rlkd_plugin.gsrm.errors import FormatError
-from rlkd_plugin.gsrm.tags import ALIASES, FIELDS, FINAL, FINAL_ANSWER, TAG, Field, escape_tags, tag
-
-_SPACES = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
-    map(chr, range(0x2000, 0x200B))
+from rlkd_plugin.gsrm.layout import BLANK, is_layout_alone, line_begin, without_layout
+from rlkd_plugin.gsrm.tags import (
+    FIELDS,
+    FINAL,
+    FINAL_ANSWER,
+    Field,
+    FoundTag,
+    escape_tags,
+    find_tags,
+    tag,
 )
-_CHARGED = re.compile(r"(?:\^|\b(?:[A-Z][a-z]?[0-9]?){1,4})$")
-"""An answer that ends so keeps its dash, the sign of an exponent or an ion: e^-, NO3-."""
+
+_HEADINGS = re.compile(
+    r"^[ \t#*_>-]{0,12}(Meta-reasoning|Meat-reasoning|sub-think) ?[0-9]{1,4}\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+_DASH = re.compile(r"\A[ \t\u00a0]{1,3}[\u2013\u2014](?=\s)")
+_QUOTED = re.compile(r"\n[ \t]{0,3}>[ \t]?")
+_UNQUOTED = re.compile(r"\n(?![ \t]{0,3}>|[ \t]{0,9}(?:\n|\Z))")
+_TABLE_RULE = re.compile(r"\n[ \t]{0,3}\|[|:\- \t]{1,120}\|?[ \t]{0,3}(?=\n|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +35,7 @@ class Step:
     """One step (M_i, Q_i & A_i) of section 3.1.
 
     The fields are kept in the form in which a structure text can hold them: without surrounding
-    white space or a trailing dash, tags inside them escaped. So every step that exists can be
+    white space or layout (`layout`), tags inside them escaped. So every step that exists can be
     rendered and read back unchanged.
 
     Raises:
@@ -55,7 +69,7 @@ class Structure:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
-        paragraph = self.final_answer.strip(_SPACES).split("\n\n", 1)[0]
+        paragraph = self.final_answer.strip(BLANK).split("\n\n", 1)[0]
         object.__setattr__(self, "final_answer", _field_text("answer", paragraph))
         if not self.steps:
             raise FormatError("a structure needs at least one step, this one has none")
@@ -75,9 +89,8 @@ def parse_structure(text: str) -> Structure:
     Raises:
         FormatError: if not even the first step is whole.
     """
-    first = TAG.search(text)
-    final = FINAL.search(text, first.end()) if first else None
-    contents, whole = _contents(text[: final.start()] if final else text)
+    body, final = _split_final(text)
+    contents, whole = _contents(body)
     steps: list[Step] = []
     for fields in zip(contents[0::3], contents[1::3], contents[2::3], strict=False):
         try:
@@ -86,14 +99,8 @@ def parse_structure(text: str) -> Structure:
             whole = False
             break
     if not steps:
-        shown = text if len(text) <= 200 else text[:200] + "..."
-        raise FormatError(
-            f"no whole step in {shown!r}; a structure begins with "
-            f"{' ... '.join(tag(field, 1) for field in FIELDS)} ..."
-        )
-    rest = text[final.end() :] if final and whole else ""
-    again = TAG.search(rest)
-    return Structure(tuple(steps), rest[: again.start()] if again else rest)
+        raise FormatError(_no_step(text))
+    return Structure(tuple(steps), final if whole else "")
 
 
 def render_structure(structure: Structure) -> str:
@@ -111,12 +118,11 @@ def meta_reasoning_spans(text: str) -> list[tuple[int, int]]:
     """Return the character ranges of a structure text that are meta-reasoning.
 
     Each reaches from its tag to the tag that opens the next field; all else of the text belongs
-    to solving: sub-problems and answers with their tags, and the final answer.
+    to solving: sub-problems and answers with their tags, and the final answer. What stands on a
+    tag's line before it (`- `, `### `) belongs to the tag.
     """
-    first = TAG.search(text)
-    final = FINAL.search(text, first.end()) if first else None
-    tags, end = _tags(text[: final.start()] if final else text)
-    starts = [match.start() for match in tags] + [end]
+    opened, end = _opened(_split_final(text)[0])
+    starts = [opening.start for opening in opened] + [end]
     return list(zip(starts[0:-1:3], starts[1::3], strict=True))
 
 
@@ -137,38 +143,93 @@ def structure_regex(most_steps: int) -> str:
     return rest + FINAL_ANSWER + line
 
 
+class _Opening(NamedTuple):
+    """A tag that opens a field, and where its line begins if only layout stands before it."""
+
+    tag: FoundTag
+    start: int
+
+
+def _split_final(text: str) -> tuple[str, str]:
+    """Return the part of a text that holds the steps, and what follows the final answer's tag."""
+    first = next(find_tags(text), None)
+    final = FINAL.search(text, first.end) if first else None
+    if not final:
+        return text, ""
+    opened = re.search(r"[*_`~]{0,3}\Z", final["before"])
+    decoration = opened[0] if opened else ""
+    end = final.end()
+    if final["outer"] and (final["inner"] or not decoration) and text[end : end + 1].strip():
+        end = final.start("outer")
+    rest = text[end:]
+    if again := next(find_tags(rest), None):
+        rest = rest[: line_begin(rest, again.start)]
+    closed = final["inner"] or end > final.end("colon")
+    return text[: final.start()], rest if closed else _without_closing(rest, decoration)
+
+
 def _contents(body: str) -> tuple[list[str], bool]:
     """Return the fields' raw texts in reading order, and whether the body has no break."""
-    tags, end = _tags(body)
-    starts = [match.start() for match in tags[1:]] + [end]
-    contents = [body[match.end() : start] for match, start in zip(tags, starts, strict=bool(tags))]
-    return contents, end == len(body) and len(tags) % 3 == 0
+    opened, end = _opened(body)
+    ends = [opening.start for opening in opened[1:]] + [end]
+    contents = [
+        _content(body[one.tag.end : until], one.tag, body[one.start : one.tag.start])
+        for one, until in zip(opened, ends, strict=bool(opened))
+    ]
+    return contents, end == len(body) and len(opened) % 3 == 0
 
 
-def _tags(body: str) -> tuple[list[re.Match[str]], int]:
+def _content(text: str, opening: FoundTag, before: str) -> str:
+    """Return a field's text without what belongs to its tag: marks that surround tag and text."""
+    text = _without_closing(text, opening.unclosed)
+    if not opening.colon:
+        text = _DASH.sub("", text, 1)
+    if "|" in before:
+        text = _TABLE_RULE.sub("", text).strip(BLANK).strip("|")
+    if ">" in before and not _UNQUOTED.search(text):
+        text = _QUOTED.sub("\n", text)
+    line = text.strip(BLANK)
+    below = "\n" in text[: len(text) - len(text.lstrip(BLANK))]
+    return "" if below and "\n" not in line and is_layout_alone(line) else text
+
+
+def _without_closing(text: str, decoration: str) -> str:
+    """Return a text without the decoration at its end that its tag has opened."""
+    bare = text.rstrip(BLANK)
+    return bare.removesuffix(decoration) if decoration else text
+
+
+def _opened(body: str) -> tuple[list[_Opening], int]:
     """Return the tags that open a field, and where the reading ends: at the first break."""
-    tags: list[re.Match[str]] = []
-    for match in TAG.finditer(body):
-        found = (ALIASES[match["name"].lower()], int(match["number"]))
-        if found == (FIELDS[len(tags) % 3], len(tags) // 3 + 1):
-            tags.append(match)
-        elif not _is_mention(body, match):
-            return tags, match.start()
-    return tags, len(body)
+    opened: list[_Opening] = []
+    for found in find_tags(body):
+        start = line_begin(body, found.start)
+        if found.place == (FIELDS[len(opened) % 3], len(opened) // 3 + 1):
+            opened.append(_Opening(found, start))
+        elif not _is_mention(body, found):
+            return opened, start
+    return opened, len(body)
 
 
-def _is_mention(body: str, match: re.Match[str]) -> bool:
+def _is_mention(body: str, found: FoundTag) -> bool:
     """Say whether a tag that is out of order is only spoken of: "by [Answer 1] we know"."""
-    line_so_far = body[max(0, match.start() - 8) : match.start()].rpartition("\n")[2]
-    return not match["colon"] and bool(line_so_far.strip(" \t*#>-"))
+    line_so_far = body[max(0, found.start - 8) : found.start].rpartition("\n")[2]
+    return not found.colon and bool(line_so_far.strip(BLANK + "*#>-+\u2022|_`\\"))
+
+
+def _no_step(text: str) -> str:
+    """Return what is wrong with a text without a whole step."""
+    shown = text if len(text) <= 200 else text[:200] + "..."
+    message = f"no whole step in {shown!r}; a structure begins with "
+    message += f"{' ... '.join(tag(field, 1) for field in FIELDS)} ..."
+    heading = _HEADINGS.search(text)
+    if heading and next(find_tags(text), None) is None:
+        message += f"; {heading[0].strip()!r} has no brackets, so it is read as text"
+    return message
 
 
 def _field_text(field: Field, text: str) -> str:
     """Return `text` as a structure text can hold it; doing so twice changes nothing more."""
-    text = escape_tags(text).strip(_SPACES)  # before FINAL: what is stripped may hide a line start
-    text = FINAL.sub(lambda m: f"({m.group().strip(_SPACES + '*#>-')})", text)
-    bare = text.rstrip("-" + _SPACES)
-    dash_follows = text[len(bare) :].startswith("-")
-    if field == "answer" and dash_follows and _CHARGED.search(bare, max(0, len(bare) - 12)):
-        return bare + "-"
-    return bare
+    text = escape_tags(text).strip(BLANK)  # before FINAL: what is stripped may hide a line start
+    text = FINAL.sub(lambda m: f"({m['phrase']}{m['colon']})", text)
+    return without_layout(text, signs=field == "answer")

@@ -6,9 +6,17 @@ The canonical form is that of Figure 2 of the paper:
     [Sub-problem 1]: ...
     [Answer 1]: ...
     So the final answer is: ...
+
+Models also write look-alikes: brackets, hyphens, spaces and colons of other scripts, full-width
+letters and digits, bold and code marks. `find_tags` reads them all, and `escape_tags` makes
+harmless what it reads. Every quantifier is bounded, so that a scan costs a constant at each
+character of hostile text.
 """
 
 import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 Field = Literal["meta_reasoning", "sub_problem", "answer"]
@@ -30,26 +38,101 @@ ALIASES: dict[str, Field] = {
 }
 ALIASES |= {name.lower(): field for field, name in NAMES.items()}
 
+_FIELD_OF: dict[str, Field] = {alias.replace("-", ""): field for alias, field in ALIASES.items()}
+
 FINAL_ANSWER = "So the final answer is:"
 
-# Every quantifier is bounded, so that a scan costs a constant at each character of hostile text.
-TAG = re.compile(
-    r"\*{0,3}\[ {0,3}(?P<name>" + "|".join(map(re.escape, ALIASES)) + r") {0,3}"
-    r"(?P<number>[0-9]{1,4}) {0,3}\](?:\*{0,3} {0,3}(?P<colon>[:\uff1a])\*{0,3}|\*{0,3})",
-    re.IGNORECASE | re.ASCII,  # ASCII: else a long s matches s, and no alias has one
+OPENING = (
+    r"\[\uff3b\u3010\u3014\u3016\u3018\u301a\u27e6\u2045\u2772\ufe5d\ufe3b\u2997"
+    r"\u300c\u300e\uff62\u3008\u300a"
 )
+CLOSING = (
+    r"\]\uff3d\u3011\u3015\u3017\u3019\u301b\u27e7\u2046\u2773\ufe5e\ufe3c\u2998"
+    r"\u300d\u300f\uff63\u3009\u300b"
+)
+"""Brackets that models write in place of [ and ], as members of a character class."""
+
+SPACES = (
+    r" \t\u00a0\u00ad\u034f\u061c\u1680\u180e\u2000-\u200f\u202a-\u202f\u205f-\u2064"
+    r"\u2066-\u2069\u3000\ufeff"
+)
+"""Spaces, and what has no width, as members of a character class."""
+
+HYPHENS = r"\-\u00ad\u02d7\u058a\u1806\u2010-\u2015\u2043\u207b\u2212\u30fc\ufe58\ufe63\uff0d"
+COLONS = r":\u02d0\u02f8\u0589\u2236\ua789\ufe13\ufe55\uff1a"
+DECORATION = "*_`~"
+"""Marks of bold, italic and code that may surround a tag."""
+
+
+def spelled(word: str) -> str:
+    """Return an expression for a word in ASCII or full-width letters, in any letter case."""
+    invisible = r"[\u00ad\u200b-\u200d\u2060\ufeff]{0,2}"
+    wide = ord("\uff41") - ord("a")
+    return invisible.join(
+        f"[{c}{chr(ord(c) + wide)}{chr(ord(c.upper()) + wide)}]" for c in word.lower()
+    )
+
+
+def _name(alias: str) -> str:
+    return rf"[{HYPHENS}{SPACES}_]{{0,3}}".join(map(spelled, alias.split("-")))
+
+
+_FLAGS = re.IGNORECASE | re.ASCII  # ASCII: else a long s matches s, and no alias has one
+_GAP = rf"[{SPACES}*_#]{{0,6}}"
+TAG = re.compile(
+    rf"[{OPENING}]{_GAP}(?P<name>" + "|".join(map(_name, ALIASES)) + rf")(?:[{HYPHENS}]|{_GAP})"
+    rf"(?P<number>[0-9\uff10-\uff19]{{1,4}}){_GAP}(?P<colon>[{COLONS}]?)\\?[{CLOSING}]",
+    _FLAGS,
+)
+_BEHIND = re.compile(
+    rf"(?P<inner>[{DECORATION}]{{0,3}})[{SPACES}]{{0,3}}(?P<colon>[{COLONS}])"
+    rf"(?P<outer>[{DECORATION}]{{0,3}})|(?P<bare>[{DECORATION}]{{0,3}})"
+)
+_DECORATION = DECORATION + "\\"
+_CLOSES = re.compile(r"[^\W_]|[)\]}$%]")
+_PHRASE = rf"[{SPACES}]{{1,3}}".join(map(spelled, ("the", "final", "answer", "is")))
 FINAL = re.compile(
-    r"^[ \t*#>-]{0,8}so,? {1,3}the {1,3}final {1,3}answer {1,3}is\*{0,3} {0,3}[:\uff1a]?\*{0,3}",
-    re.IGNORECASE | re.MULTILINE,
+    rf"^(?P<before>(?:[{SPACES}#>+|\\\u2022{HYPHENS}{DECORATION}{OPENING}]|[0-9]{{1,2}}[.)]){{0,12}})"
+    rf"(?P<phrase>{spelled('so')}(?:[,\uff0c][{SPACES}]{{0,3}}|[{SPACES}]{{1,3}}){_PHRASE})"
+    rf"(?P<close>[{CLOSING}]?)"
+    rf"(?P<inner>[{DECORATION}]{{0,3}})[{SPACES}]{{0,3}}(?P<colon>[{COLONS}]?)(?P<outer>[{DECORATION}]{{0,3}})",
+    _FLAGS | re.MULTILINE,
 )
 
-# What no parser of ours reads as a tag, but a model may: [Answer 1e5], 【Answer **1**】, [End]
+# What no parser of ours reads as a tag, but a model may: [Answer 1e5], [Answer in step 1], [End]
 _LOOK_ALIKE = re.compile(
-    r"[\[\u3010\uff3b](?=[\W_]{0,4}(?:(?:"
+    rf"[{OPENING}](?=[\W_]{{0,4}}(?:(?:"
     + "|".join(name.replace("-", r"[\W_]{0,3}") for name in ALIASES)
-    + r")[\W_]{0,8}[^\W_A-Za-z]|End[\W_]{0,4}[\]\u3011\uff3d]))",
+    + rf")[\W_]{{0,8}}[^\W_A-Za-z]|End(?: of [\w ]{{1,30}})?[\W_]{{0,4}}[{CLOSING}]))",
     re.IGNORECASE,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTag:
+    """A tag in a text.
+
+    Attributes:
+        start: where it begins, with its decoration.
+        end: where its field's text begins.
+        name: as it is written.
+        number: as it is written.
+        colon: as it is written; empty where there is none.
+        unclosed: decoration that the tag opens and does not close: `**[Answer 1]: 24**`.
+    """
+
+    start: int
+    end: int
+    name: str
+    number: str
+    colon: str
+    unclosed: str
+
+    @property
+    def place(self) -> tuple[Field, int]:
+        """The field that the tag opens, and the number of its step."""
+        letters = re.sub("[^a-z]", "", unicodedata.normalize("NFKC", self.name).lower())
+        return _FIELD_OF[letters], int(self.number)
 
 
 def tag(field: Field, number: int) -> str:
@@ -57,9 +140,51 @@ def tag(field: Field, number: int) -> str:
     return f"[{NAMES[field]} {number}]:"
 
 
+def find_tags(text: str) -> Iterator[FoundTag]:
+    """Yield the tags of a text in order, canonical ones and look-alikes."""
+    end = 0
+    for match in TAG.finditer(text):
+        start = decoration_start(text, match.start(), end)
+        opened = text[start : match.start()].strip("\\")
+        end, colon, closed = _behind(text, match.end(), opened)
+        yield FoundTag(
+            start,
+            end,
+            match["name"],
+            match["number"],
+            match["colon"] or colon,
+            "" if closed else opened,
+        )
+
+
+def decoration_start(text: str, place: int, least: int = 0) -> int:
+    """Return where the decoration directly before a place begins; what closes a word is none."""
+    start = place
+    while start > max(least, place - 4) and text[start - 1] in _DECORATION:
+        start -= 1
+    return place if start < place and _CLOSES.match(text[start - 1 : start]) else start
+
+
+def _behind(text: str, end: int, opened: str) -> tuple[int, str, str]:
+    """Return where a tag ends that is read up to `end`, its colon, and the decoration it closes."""
+    match = _BEHIND.match(text, end)
+    assert match is not None  # it matches nothing as well
+    colon, closed = match["colon"] or "", match["inner"] or ""
+    end = match.end("colon") if colon else end
+    after = match["outer"] or match["bare"] or ""
+    behind = text[end + len(after) : end + len(after) + 1]
+    if after and ((opened and not closed) or not behind.strip()):
+        return end + len(after), colon, closed or after
+    return end, colon, closed
+
+
 def escape_tags(text: str) -> str:
     """Return `text` with every tag's brackets made round, so that no parser reads a step there."""
-    return TAG.sub(lambda m: f"({m['name']} {m['number']}){m['colon'] or ''}", text)
+    parts, end = [], 0
+    for found in find_tags(text):
+        parts += text[end : found.start], f"({found.name} {found.number}){found.colon}"
+        end = found.end
+    return "".join([*parts, text[end:]]) if parts else text
 
 
 def escape_look_alikes(text: str) -> str:

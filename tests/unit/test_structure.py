@@ -3,6 +3,7 @@
 import pickle
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -207,7 +208,18 @@ class TestBreaks:
             pytest.param(ONE.replace("1", "0"), id="starts at 0"),
             pytest.param(ONE.replace("[Sub-problem 1]: q1\n", ""), id="no sub-problem"),
             pytest.param(ONE.replace("q1", ""), id="empty sub-problem"),
-            pytest.param(ONE.replace("a1", "-"), id="empty answer"),
+            pytest.param(ONE.replace("a1", "--"), id="empty answer"),
+            pytest.param(ONE.replace("q1", "-"), id="a dash for a sub-problem"),
+            pytest.param(ONE.replace("a1", "\n- [Meta-reasoning 2]: m2"), id="mark for an answer"),
+            pytest.param(
+                ONE.replace("a1", "\n### Step 2\n[Meta-reasoning 2]: m2"),
+                id="heading for an answer",
+            ),
+            pytest.param(
+                ONE.replace("a1", "\n***\n[Meta-reasoning 2]: m2"), id="rule for an answer"
+            ),
+            pytest.param(ONE.replace("a1", "\n```\n"), id="fence for an answer"),
+            pytest.param(ONE.replace("a1", "[End]"), id="end for an answer"),
             pytest.param("[Answer 1]: a1\n" + ONE, id="answer first"),
             pytest.param("[Meta-reasoning 1]: m1\n[Sub-problem 1]: q1", id="cut off"),
             pytest.param("[Meta-reasoning 10000]: m1", id="number of five digits"),
@@ -274,8 +286,13 @@ class TestFinalAnswer:
 class TestStep:
     """A step has three texts, in the form in which a structure text can hold them."""
 
-    @pytest.mark.parametrize("empty", ["", " ", "\n\u2003\n", "-", " -- - "])
-    @pytest.mark.parametrize("position", [0, 1, 2])
+    @pytest.mark.parametrize(
+        ("empty", "position"),
+        [
+            *product(["", " ", "\n\u2003\n", "--", " -- - ", "```\n```", "[End]"], [0, 1, 2]),
+            *product(["-"], [0, 1]),  # a dash is an answer: that of "which sign does x have?"
+        ],
+    )
     def test_refuses_an_empty_field(self, empty: str, position: int) -> None:
         fields = ["m", "q", "a"]
         fields[position] = empty

@@ -1,0 +1,194 @@
+"""What layout is: marks around the tags of a structure text that belong to no field.
+
+Layout is what a model writes to show its text, not to say something:
+
+- marks at the beginning of a tag's line: `- `, `* `, `> `, `2. `, `### `, `| `, and `Step 2:`;
+- at the end of a field, under a content: lines of marks alone (`---`, `***`, `###`, `2.`),
+  headings (`### Step 2`, `## The sum`), lines that only name a step (`**Step 2:**`,
+  `Step 2 of 4`), lines of a code fence that hold no code of this field, and `[End]` in its forms;
+- a dash at a field's end, but for the sign of an ion or an exponent.
+
+Everything else is content. So are these, which look like layout:
+
+- a field's only line: `2.`, `Step 2`, `> 5`, an answer that is one dash;
+- a line under one of its own kind: the rows of a list, a triangle of stars, steps one by one;
+- code in fences with its fences, comments, `#include <x>`, a Markdown table, `---` between lines.
+
+A field's text is read by these rules alone, not by what stands around it. So a field that was read
+stays as it is when it is written and read again. Time is linear in the text's length.
+"""
+
+import re
+
+from rlkd_plugin.gsrm.tags import CLOSING, HYPHENS, OPENING, SPACES
+
+BLANK = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+"""What is stripped from both ends of a field."""
+
+MOST = 120
+"""Longest line, in characters, that can be layout."""
+
+_DASHES = "-\u2013\u2014"
+_SIGNS = (
+    r"#>*+=_~`\\\u2022\u00b7\u25aa\u25cf\u25cb\u25a0\u25a1\u25b6\u25b8\u25ba\u25c6\u27a4"
+    r"\u2500\u2501\u2550\U0001f538\U0001f539" + HYPHENS
+)
+_NUMBER = r"\(?[0-9\uff10-\uff19]{1,3}[.)\uff09\uff0e\u3001]"
+_MARKS = rf"(?:[{_SIGNS}{SPACES}]|{_NUMBER})"
+_WORDS = "one|two|three|four|five|six|seven|eight|nine|ten"
+_COUNT = rf"(?:[0-9\uff10-\uff19]{{1,3}}|{_WORDS})"
+_STEP = (
+    rf"(?:(?:step|schritt|\u00e9tape|paso|\u0448\u0430\u0433|\u6b65[\u9aa4\u9a5f]|\u30b9\u30c6\u30c3\u30d7)"
+    rf"[{SPACES}]{{0,3}}#?{_COUNT}(?:[{SPACES}]{{0,3}}(?:of|/|von|de|sur)[{SPACES}]{{0,3}}{_COUNT})?"
+    r"|\u7b2c[0-9\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d\u5341]{1,3}\u6b65)"
+)
+_MARKS_ALONE = re.compile(rf"{_MARKS}{{1,{MOST}}}\Z")
+_NUMBER_ALONE = re.compile(rf"[{SPACES}]{{0,9}}{_NUMBER}\Z")
+_STEP_ALONE = re.compile(
+    rf"{_MARKS}{{0,12}}[{OPENING}(]?{_STEP}[{CLOSING})]?[.:\uff1a]?{_MARKS}{{0,80}}\Z",
+    re.IGNORECASE,
+)
+_STEP_BEGINS = re.compile(rf"{_MARKS}{{0,12}}[{OPENING}(]?{_STEP}\b", re.IGNORECASE)
+_HEADING = re.compile(  # after a single # may stand a comment of a program
+    r"[ \t>]{0,9}(?:#{2,6}[ \t]|#[ \t]{1,3}\*{0,3}(?=step\b|meta|sub-|answer\b))", re.IGNORECASE
+)
+_BOLD_STEP = re.compile(rf"[ \t]{{0,9}}\*\*{_STEP}\b[^*]{{0,99}}\*\*[:\uff1a]?\Z", re.IGNORECASE)
+_RULE = re.compile(r"[ \t]{0,9}(?:\*[ *]+\*|_[ _]+_|=[ =]+=|~[ ~]+~|[\u2500\u2501\u2550]+)\Z")
+_STARS = re.compile(r"(?<![*\s])[ \t]{1,3}\*{2,3}\Z")
+_FENCE = re.compile(r"[ \t>]{0,12}(`{3,9}|~{3,9})[ \t]{0,9}([^\s`]{0,20})[ \t]{0,9}\Z")
+_FENCE_LINE = re.compile(_FENCE.pattern.replace(r"\Z", "$").join(("^", "")), re.MULTILINE)
+_BEFORE_TAG = re.compile(rf"(?:{_MARKS}|\|){{0,{MOST}}}\Z")
+_END = re.compile(
+    rf"[{OPENING}][{SPACES}*/]{{0,4}}end(?:[{SPACES}]{{1,3}}of[\w{SPACES}]{{1,30}})?[{SPACES}*.!]{{0,4}}"
+    rf"[{CLOSING}]",
+    re.IGNORECASE,
+)
+_ION = "[A-Z][a-z]?[0-9]{0,2}"
+_CHARGED = re.compile(
+    rf"(?:\^[0-9]{{0,2}}|\b(?:{_ION}){{1,4}}|\b(?=[A-Za-z]{{0,9}}[0-9])(?:{_ION}){{5,8}}|\be|[)\]][0-9])$"
+)
+"""An answer that ends so keeps its dash, the sign of an exponent or an ion: e^-, NO3-."""
+
+
+def without_layout(text: str, signs: bool) -> str:
+    """Return a field's text without the layout at its end, and without white space around it.
+
+    Args:
+        text: of a field, or longer: what follows `[End]` on a line of its own is not read.
+        signs: whether a dash may be the sign of an ion, as it may in an answer.
+    """
+    text = _before_end(text).strip(BLANK)
+    kept = _code_ends(text) if "```" in text or "~~~" in text else {}
+    end, shorter = -1, len(text)
+    while shorter != end:
+        end, shorter = shorter, _without_last(text, shorter, signs, kept)
+    return text[:end]
+
+
+def line_begin(text: str, place: int) -> int:
+    """Return where a tag's line begins if only layout stands there before the tag, else `place`."""
+    start = text.rfind("\n", max(0, place - MOST), place) + 1
+    if not start and place > MOST:
+        return place
+    before = text[start:place]
+    alone = _BEFORE_TAG.match(before) or _STEP_ALONE.match(before)
+    return start if alone or _HEADING.match(before) else place
+
+
+def is_layout_alone(line: str) -> bool:
+    """Say whether a line under a tag can be no field's text: a heading or a horizontal rule."""
+    return len(line) <= MOST and bool(_HEADING.match(line) or _RULE.match(line))
+
+
+def _without_last(text: str, end: int, signs: bool, kept: dict[int, bool]) -> int:
+    """Return where a text ends without the last piece of layout before `end`; `end` without one."""
+    if (bare := _back(text, end, BLANK)) < end:
+        return bare
+    if (bare := _back(text, end, BLANK + _DASHES)) < end:
+        if signs and text[:end] == "-":
+            return end
+        signed = (
+            signs and text[bare] in "-\u2013" and _CHARGED.search(text[:bare], max(0, bare - 24))
+        )
+        return bare + 1 if signed else bare
+    start = text.rfind("\n", 0, end) + 1
+    if end - start <= MOST and _is_layout(text, start, end, kept):
+        return start
+    if stars := _STARS.search(text, max(start, end - 7), end):
+        return stars.start()
+    mark = next((m for m in _END.finditer(text, max(start, end - 60), end) if m.end() == end), None)
+    return mark.start() if mark and _ends_content(text[start : mark.start()]) else end
+
+
+def _is_layout(text: str, start: int, end: int, kept: dict[int, bool]) -> bool:
+    """Say whether the last line of a text, which has content above it, is layout."""
+    line = text[start:end]
+    if _FENCE.match(line):
+        return not kept.get(start, False)
+    if not start:
+        return False
+    above = text[max(0, start - 1 - MOST) : start - 1]
+    if _HEADING.match(line) or not line.strip("> \t"):
+        return True
+    if _STEP_ALONE.match(line) or _BOLD_STEP.match(line):
+        return not _STEP_BEGINS.match(above.rstrip(BLANK).rpartition("\n")[2])
+    if not _MARKS_ALONE.match(line):
+        return False
+    above = above.rpartition("\n")[2]
+    numbers = _NUMBER_ALONE.match(line) and _NUMBER_ALONE.match(above)
+    return not (numbers or set(line.split()[0]) == set(above.strip(BLANK)))
+
+
+def _back(text: str, end: int, characters: str) -> int:
+    """Return where a text ends without the characters before `end`."""
+    while end and text[end - 1] in characters:
+        end -= 1
+    return end
+
+
+def _ends_content(before: str) -> bool:
+    """Say whether `[End]` after this part of a line ends the text, and is no node of a graph."""
+    before = before.rstrip()
+    return (
+        bool(before)
+        and before[-1] not in ",;>\u2192\u21d2-="
+        and not re.search(rf"[{OPENING}]", before)
+    )
+
+
+def _before_end(text: str) -> str:
+    """Return a text up to the first `[End]` that stands on a line of its own."""
+    for mark in _END.finditer(text):
+        start = line_begin(text, mark.start())
+        behind = text[mark.end() : mark.end() + MOST].partition("\n")[0]
+        if (start == 0 or text[start - 1] == "\n") and not behind.strip(BLANK + "*_`.:-#"):
+            return text[:start]
+    return text
+
+
+def _code_ends(text: str) -> dict[int, bool]:
+    """Return, for each line that closes fenced code, whether there is code in it, by its start."""
+    kept: dict[int, bool] = {}
+    opened: tuple[int, int, str] | None = None
+    for match in _FENCE_LINE.finditer(text):
+        marks = match[1]
+        if opened is None:
+            opened = match.start(), match.end(), marks
+        elif not match[2] and marks.startswith(opened[2]):
+            inside = text[opened[1] : match.start()]
+            kept[match.start()] = _has_content(inside, opened[0] == 0)
+            opened = None
+    return kept
+
+
+def _has_content(inside: str, alone: bool) -> bool:
+    """Say whether there is code between two fences, rather than the layout between two steps."""
+    inside = inside.strip(BLANK)
+    if alone or len(inside) > 2 * MOST:
+        return bool(inside)
+    lines = filter(None, map(str.strip, inside.split("\n")))
+    return not all(
+        is_layout_alone(one) or _STEP_ALONE.match(one) or not one.strip("-") for one in lines
+    )
