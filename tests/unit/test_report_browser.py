@@ -263,6 +263,21 @@ def test_paper_cuts_nothing_off(tmp_path: Path, browser: Chromium) -> None:
     browser.scheme(dark=False)
 
 
+def test_a_page_that_is_opened_as_print_is_whole(tmp_path: Path, browser: Chromium) -> None:
+    whole = "word " * 400 + "the end"
+    page = report(tmp_path, grpo_run(tmp_path / "run", say=lambda text: f"{text} {whole}"))
+    browser.send("Emulation.setEmulatedMedia", media="print")
+    try:
+        browser.send("Page.navigate", url=page.resolve().as_uri())
+        browser.wait("document.body && document.body.dataset.drawn === 'all'")
+        said = "document.getElementById('pairs').innerText"
+        browser.wait(f"document.getElementById('pairs') && {said}.includes('the end')")
+        charts = browser.evaluate("document.querySelectorAll('.chart').length")
+        assert browser.evaluate(f"{DRAWN}.length") == charts
+    finally:
+        browser.send("Emulation.setEmulatedMedia", media="")
+
+
 def test_every_control_has_a_name_and_a_visible_focus(tmp_path: Path, browser: Chromium) -> None:
     browser.open(report(tmp_path, grpo_run(tmp_path / "run")))
     nameless = browser.evaluate("""[...document.querySelectorAll("button, select, a")].filter((e) =>

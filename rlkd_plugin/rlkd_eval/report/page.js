@@ -122,15 +122,17 @@ async function drawAll() {
   document.body.dataset.drawn = "all";
 }
 
+function showForPrint(more) {
+  more.click();
+  more.classList.add("for-print");
+}
+
 // A browser prints what is there when this returns, so nothing here waits.
 function beginPrint() {
   if (printing) return;
   printing = true;
   document.documentElement.classList.add("printing");
-  for (const more of document.querySelectorAll("button.all[aria-expanded=false]")) {
-    more.click();
-    more.classList.add("for-print");
-  }
+  document.querySelectorAll("button.all[aria-expanded=false]").forEach(showForPrint);
   undrawn().forEach(draw);
   document.body.dataset.drawn = "all";
 }

@@ -39,6 +39,7 @@ function passage(text) {
       all.textContent = open ? "Show less" : `Show all ${text.length.toLocaleString("en")} characters`;
     });
     box.append(all);
+    if (printing) showForPrint(all);
   }
   return box;
 }
