@@ -8,7 +8,7 @@ and most others tell a name alone.
 import asyncio
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +34,9 @@ class Card:
         revision: of the weights, where it tells one.
         fault: why it tells nothing of this model.
         is_reply: whether the server replied at all.
+        context: most tokens of a prompt and its reply, 0 where it tells none; no part of what
+            the model is.
+        names: of all models that the server lists, where it does not list this one.
     """
 
     root: str = ""
@@ -41,6 +44,8 @@ class Card:
     revision: str = ""
     fault: str = ""
     is_reply: bool = True
+    context: int = field(default=0, compare=False)
+    names: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def says_something(self) -> bool:
@@ -82,8 +87,8 @@ async def _with_model_info(session: aiohttp.ClientSession, base: str, card: Card
         if path:
             version = "" if version == "default" else version
             if card.parent:
-                return Card(card.root, path, version)
-            return Card(path, "", version)
+                return replace(card, parent=path, revision=version)
+            return replace(card, root=path, revision=version)
     return card
 
 
@@ -118,7 +123,8 @@ def read_card(payload: str, model: str) -> tuple[Card, str]:
     named = {_text(entry, "id"): entry for entry in entries if isinstance(entry, dict)}
     found = [entry for entry in entries if _text(entry, "id") == model]
     if not found:
-        return Card(fault=f"/v1/models does not list {model!r}"), ""
+        names = tuple(name for name in named if name)
+        return Card(fault=f"/v1/models does not list {model!r}", names=names), ""
     cards = {_card_of(entry, named, model) for entry in found}
     if len(cards) > 1:
         return Card(fault=f"/v1/models lists {model!r} as several models"), ""
@@ -129,7 +135,13 @@ def _card_of(entry: dict[str, Any], named: dict[str, Any], model: str) -> Card:
     root, parent = _text(entry, "root"), _text(entry, "parent")
     if parent:
         parent = _text(named.get(parent), "root") or parent
-    return Card("" if root == model else root, parent, _text(entry, "revision"))
+    context = entry.get("max_model_len")
+    return Card(
+        "" if root == model else root,
+        parent,
+        _text(entry, "revision"),
+        context=context if isinstance(context, int) else 0,
+    )
 
 
 def _object(payload: str) -> dict[str, Any]:

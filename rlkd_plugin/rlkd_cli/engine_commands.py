@@ -1,10 +1,16 @@
 """The commands that test a GSRM and a judge before a run depends on them."""
 
 import asyncio
+import shutil
+import sys
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
 import typer
+
+INDENT = 7
+"""Columns of the word before a finding."""
 
 
 def check() -> None:
@@ -15,21 +21,34 @@ def check() -> None:
 
     settings = load_settings()
     for warning in unknown_variable_warnings():
-        typer.echo(f"look   {warning}")
+        show_finding("look", warning)
     if settings.engine == "rules":
         typer.echo("ok     RLKD_ENGINE=rules needs no server (a stand-in for a GSRM and a judge)")
         return
-    engine, _ = choose_engine(settings)
+    engine, cache = choose_engine(settings)
 
     async def show_findings() -> list[str]:
         verdicts = []
-        async for finding in check_engine(engine):
-            typer.echo(f"{finding.verdict:<6} {finding.text}")
+        async for finding in check_engine(engine, cache):
+            show_finding(finding.verdict, finding.line)
             verdicts.append(finding.verdict)
         return verdicts
 
-    if "wrong" in asyncio.run(show_findings()):
+    verdicts = asyncio.run(show_findings())
+    if "wrong" in verdicts:
+        typer.echo("rewards would be wrong: correct what is marked `wrong`, and check again")
         raise typer.Exit(1)
+    if "look" in verdicts:
+        typer.echo("rewards would be right; what is marked `look` can be better")
+
+
+def show_finding(verdict: str, text: str) -> None:
+    """Print a finding, in a terminal with its lines indented below each other."""
+    lines = [text]
+    if sys.stdout.isatty():
+        width = max(40, shutil.get_terminal_size().columns - INDENT)
+        lines = wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    typer.echo(f"{verdict:<{INDENT - 1}} " + f"\n{'':<{INDENT}}".join(lines))
 
 
 def judge_check(

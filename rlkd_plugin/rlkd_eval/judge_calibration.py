@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from rlkd_plugin.engines.base import Verdict
+from rlkd_plugin.llm_io.prompted_engine import verdict_of_both
 from rlkd_plugin.rlkd_eval.judge_check import Pair
 
 CLEAR = 2.0
@@ -140,7 +141,4 @@ def _short_middle(low: float, high: float) -> float:
 
 def mean_verdict(one: Verdict, other: Verdict, threshold: float) -> Verdict:
     """Return the verdict of both ways of asking, as with `RLKD_JUDGE_SWAP`."""
-    if one.probability is None or other.probability is None:
-        return one
-    mean = (one.probability + other.probability) / 2
-    return Verdict(mean >= threshold, one.source, mean)
+    return one if one.source == "rule" else verdict_of_both(one, other, threshold)

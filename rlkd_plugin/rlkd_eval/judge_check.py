@@ -105,19 +105,19 @@ async def judge_pairs(pairs: Sequence[Pair], engine: Engine, *, swap: bool = Fal
         EndpointError: if the judge cannot be used, or fails past the retry deadline.
     """
 
-    async def verdict(field: Field, teacher: str, student: str) -> Verdict:
-        obvious = obvious_verdict(field, teacher, student)
+    async def verdict(pair: Pair, teacher: str, student: str) -> Verdict:
+        obvious = obvious_verdict(pair.field, teacher, student)
         if obvious is not None:
             return Verdict(obvious, "rule")
-        return await engine.match(field, teacher, student)
+        return await engine.match(pair.field, teacher, student)
 
-    asked = [(pair.field, pair.first, pair.second) for pair in pairs]
+    asked = [(pair, pair.first, pair.second) for pair in pairs]
     if swap:
-        asked += [(pair.field, pair.second, pair.first) for pair in pairs]
+        asked += [(pair, pair.second, pair.first) for pair in pairs]
     async with engine:
         await engine.probe()
         begin = time.monotonic()
-        verdicts = await asyncio.gather(*(verdict(*texts) for texts in asked))
+        verdicts = await asyncio.gather(*(verdict(*one) for one in asked))
         seconds = time.monotonic() - begin
     swapped = verdicts[len(pairs) :] if swap else None
     return JudgeRun(pairs, verdicts[: len(pairs)], engine.usage, seconds, swapped)

@@ -17,7 +17,6 @@ from rlkd_plugin.gsrm.texts import FENCES
 from rlkd_plugin.llm_io.prompted_engine import estimated_tokens
 from rlkd_plugin.llm_io.server_engine import ServerEngine, probe_now
 from rlkd_plugin.llm_io.settings import load_settings
-from rlkd_plugin.rlkd_eval.check import Finding, check_engine
 from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 from tests.conftest import SetOptions
 from tests.support.loopback import (
@@ -602,44 +601,3 @@ def test_a_missing_setting_is_named(servers: Loopback, options: SetOptions, miss
     with pytest.raises(RlkdError, match=f"RLKD_{missing.upper()}.*RLKD_ENGINE=rules"):
         choose_engine(load_settings())
     assert servers.asked == []
-
-
-# --- rlkd check ---
-
-
-def findings() -> list[Finding]:
-    """Return what the check of the servers finds."""
-
-    async def collect() -> list[Finding]:
-        return [finding async for finding in check_engine(choose_engine(load_settings())[0])]
-
-    return asyncio.run(collect())
-
-
-def test_the_check_of_good_servers_is_all_ok(servers: Loopback) -> None:
-    """Two servers that answer, a structure of two steps, six verdicts as expected."""
-    servers.matches = lambda one, other: "bottle" in other or other == "24."
-    servers.then("gsrm", said("yes"), said(structure_of(PATH)))
-    assert [finding.verdict for finding in findings()] == ["ok"] * 4
-
-
-def test_the_check_says_that_a_model_writes_no_structure(servers: Loopback) -> None:
-    """The remedy names the prompt's and the constraint's settings."""
-    servers.always("gsrm", said("I would rather tell a story."))
-    (wrong,) = [finding for finding in findings() if finding.verdict == "wrong"]
-    assert "RLKD_GSRM_PROMPT" in wrong.text and "RLKD_GSRM_REGEX" in wrong.text
-
-
-def test_the_check_says_that_verdicts_are_unreadable(servers: Loopback) -> None:
-    """The remedy names the judge's settings."""
-    servers.always("judge", said("hm"))
-    assert findings()[-1].verdict == "wrong"
-    assert "RLKD_JUDGE_MAX_TOKENS" in findings()[-1].text
-
-
-def test_the_check_says_that_a_server_is_down(servers: Loopback, options: SetOptions) -> None:
-    """The error is a finding, and the check ends there."""
-    options(startup_patience=0.1)
-    servers.always("gsrm", status(500))
-    (finding,) = findings()
-    assert finding.verdict == "wrong" and "RLKD_GSRM_BASE_URL" in finding.text

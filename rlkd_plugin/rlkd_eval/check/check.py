@@ -1,0 +1,153 @@
+"""What `rlkd check` tests before a run: both servers reply, and as the reward needs it.
+
+Each server of each role is asked by the engine of the reward itself, a path of each domain or nine
+pairs of texts. Not here: what the replies say (`gsrm_replies`, `judge_replies`, `servers`).
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from rlkd_plugin.engines.base import Engine, TeacherCache
+from rlkd_plugin.gsrm import EndpointError, RlkdError
+from rlkd_plugin.llm_io.endpoint import without_key
+from rlkd_plugin.llm_io.prompted_engine import Role
+from rlkd_plugin.llm_io.server_engine import ROLES, ServerEngine
+from rlkd_plugin.llm_io.teacher_cache import DiskCache
+from rlkd_plugin.rlkd_eval.check.findings import Finding, merged
+from rlkd_plugin.rlkd_eval.check.gsrm_replies import Decomposed, gsrm_findings
+from rlkd_plugin.rlkd_eval.check.judge_replies import Judged, judge_findings
+from rlkd_plugin.rlkd_eval.check.local_replies import local_findings
+from rlkd_plugin.rlkd_eval.check.samples import PAIRS, PATHS, SamplePair, SamplePath
+from rlkd_plugin.rlkd_eval.check.servers import (
+    card_of,
+    context_findings,
+    default_findings,
+    option_findings,
+    reach,
+)
+from rlkd_plugin.rlkd_eval.check.watched_engine import WatchedEngine, watch
+
+T = TypeVar("T")
+
+
+async def check_engine(engine: Engine, cache: TeacherCache | None = None) -> AsyncIterator[Finding]:
+    """Ask an engine's models as the reward does, and yield what is right and what is wrong.
+
+    Args:
+        engine: the run's; it is not entered.
+        cache: its cache of teacher structures, of which the findings tell what it holds.
+    """
+    if not isinstance(engine, ServerEngine):
+        for finding in await local_findings(engine):
+            yield finding
+        return
+    roles: list[Role] = [role for role in ROLES if role in engine.clients]
+    tasks = [asyncio.ensure_future(_role_findings(engine, role)) for role in roles]
+    try:
+        for task in tasks:
+            for finding in await task:
+                yield _without_keys(finding, engine)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if isinstance(cache, DiskCache) and "GSRM" in roles:
+        yield _without_keys(await asyncio.to_thread(_cache_finding, engine, cache), engine)
+
+
+async def _role_findings(engine: ServerEngine, role: Role) -> list[Finding]:
+    """Return the findings about each of a role's servers."""
+    urls = engine.clients[role].endpoint.urls
+    found = await asyncio.gather(
+        *(_server_findings(WatchedEngine(engine.settings, role, url)) for url in urls)
+    )
+    return merged(dict(zip(urls, found, strict=True)))
+
+
+async def _server_findings(engine: WatchedEngine) -> list[Finding]:
+    async with engine:
+        findings = await reach(engine)
+        if findings[0].verdict == "wrong":
+            return findings
+        try:
+            findings += await (_structures(engine) if engine.role == "GSRM" else _verdicts(engine))
+        except EndpointError as error:
+            return [*findings, Finding("wrong", str(error))]
+        card = await card_of(engine)
+        refused = _refused(engine)
+        findings += default_findings(engine, card, refused) + option_findings(engine, refused)
+        if engine.role == "GSRM":
+            findings += context_findings(engine.settings, card)
+    return findings
+
+
+async def _structures(engine: WatchedEngine) -> list[Finding]:
+    async def decompose(sample: SamplePath) -> Decomposed:
+        exchanges = watch()
+        result = await engine.decompose(sample.problem, sample.domain, sample.path)
+        return Decomposed(sample, result, exchanges)
+
+    started = time.monotonic()
+    found = await _all(*(decompose(sample) for sample in PATHS))
+    seconds = time.monotonic() - started
+    return _timed(gsrm_findings(found, engine.settings, _refused(engine)), seconds)
+
+
+async def _verdicts(engine: WatchedEngine) -> list[Finding]:
+    async def match(pair: SamplePair) -> Judged:
+        exchanges = watch()
+        verdict = await engine.match(pair.field, pair.teacher, pair.student)
+        return Judged(pair, verdict, exchanges)
+
+    started = time.monotonic()
+    found = await _all(*(match(pair) for pair in PAIRS))
+    seconds = time.monotonic() - started
+    return _timed(judge_findings(found, engine.settings, _refused(engine)), seconds)
+
+
+def _timed(findings: list[Finding], seconds: float) -> list[Finding]:
+    """Return findings, the first with the seconds that all took, unless it is a fault."""
+    first, *others = findings
+    return [first if first.verdict == "wrong" else replace(first, seconds=seconds), *others]
+
+
+async def _all(*work: Awaitable[T]) -> list[T]:
+    """Return all results; the first error cancels what is in flight."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _refused(engine: WatchedEngine) -> Mapping[str, str]:
+    """Return the options that the server refused so far, each with its words."""
+    return getattr(engine.client, "refused_options", {}).get(engine.url, {})
+
+
+def _cache_finding(engine: ServerEngine, cache: DiskCache) -> Finding:
+    """Return under what the GSRM's structures are kept, and how many there are."""
+    try:
+        source = engine.gsrm_source
+        count = cache.count()
+    except RlkdError as error:
+        return Finding("wrong", str(error))
+    others = sum(1 for _ in cache.folder.glob("*/*/*.json")) - count
+    kept = f"RLKD_CACHE_DIR={cache.folder} holds {count:,} teacher structures of it"
+    if others > 0:
+        kept += f", and {others:,} of other models, prompts or settings, which are not read"
+    return Finding("look" if source.is_name_alone else "ok", f"{source.describe()}; {kept}")
+
+
+def _without_keys(finding: Finding, engine: ServerEngine) -> Finding:
+    """Return a finding without the keys, which a model or a server may repeat."""
+    text = finding.text
+    for client in engine.clients.values():
+        text = without_key(text, os.environ.get(client.endpoint.api_key_env, "").strip())
+    return replace(finding, text=text)

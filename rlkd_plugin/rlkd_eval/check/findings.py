@@ -1,0 +1,69 @@
+"""What `rlkd check` says, and in which words."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+SHOWN = 80
+"""Characters of a reply that are shown."""
+NO_THINKING = '{"chat_template_kwargs": {"enable_thinking": false}}'
+"""Further keys of a request by which hybrid models (Qwen3 and later, GLM) do not think."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the check.
+
+    Attributes:
+        verdict: "ok"; "look": rewards are right, or it cannot be known, but look at it; "wrong":
+            rewards would be wrong.
+        text: what was found, with the value, and what to change.
+        seconds: what it took, where that is of interest.
+    """
+
+    verdict: Literal["ok", "look", "wrong"]
+    text: str
+    seconds: float | None = None
+
+    @property
+    def line(self) -> str:
+        """The text with its seconds."""
+        return self.text if self.seconds is None else f"{self.text} ({self.seconds:.1f} s)"
+
+
+def merged(by_url: Mapping[str, Sequence[Finding]]) -> list[Finding]:
+    """Return the findings of a role's servers: one that all have once, others with their URL."""
+    if len(by_url) == 1:
+        return [finding for findings in by_url.values() for finding in findings]
+    counts: dict[tuple[str, str], list[Finding]] = {}
+    for findings in by_url.values():
+        for finding in findings:
+            counts.setdefault((finding.verdict, finding.text), []).append(finding)
+    shown: list[Finding] = []
+    for url, findings in by_url.items():
+        for finding in findings:
+            same = counts[finding.verdict, finding.text]
+            if len(same) < len(by_url):
+                shown.append(replace(finding, text=f"at {url}: {finding.text}"))
+            elif same[0] is finding:
+                known = [one.seconds for one in same if one.seconds is not None]
+                text = f"{finding.text}, at each of {len(by_url)} servers"
+                shown.append(Finding(finding.verdict, text, max(known, default=None)))
+    return shown
+
+
+def quoted(text: str) -> str:
+    """Return the beginning of what a model or a server says, on one line, in inverted commas."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return f"'{words[:SHOWN]}{'...' if len(words) > SHOWN else ''}'"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names in a row: `math, code`."""
+    return ", ".join(names)
+
+
+def without_advice(words: str) -> str:
+    """Return a client's message about a rejected request without its closing advice."""
+    return re.split(r"; (?:see|correct|the API key|the account)\b", words)[0]

@@ -1,0 +1,190 @@
+"""What a judge's replies to the sample pairs say about its server and its settings.
+
+Pure. Not here: how it is asked (`check`).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rlkd_plugin.engines.base import Verdict
+from rlkd_plugin.llm_io.replies import Reply, after_thinking
+from rlkd_plugin.llm_io.settings import Settings
+from rlkd_plugin.llm_io.verdicts import yes_or_no
+from rlkd_plugin.rlkd_eval.check.findings import (
+    NO_THINKING,
+    Finding,
+    listed,
+    quoted,
+    without_advice,
+)
+from rlkd_plugin.rlkd_eval.check.samples import SamplePair
+from rlkd_plugin.rlkd_eval.check.watched_engine import Exchange
+
+ROOM = 2048
+"""Tokens that let a judge think and then answer."""
+
+_WORDS_ALONE = "verdicts are read from its words, and RLKD_JUDGE_THRESHOLD does not act"
+_SWALLOWED = (
+    "the judge's answer stands in `reasoning_content`, its content is empty: a reasoning parser "
+    "takes it for thinking; serve the judge without `--reasoning-parser`"
+)
+_THINK_MARK = "<think>"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A sample pair, the engine's verdict, and the exchanges that it took."""
+
+    pair: SamplePair
+    verdict: Verdict
+    exchanges: Sequence[Exchange] = ()
+
+    @property
+    def first(self) -> Reply | None:
+        """The reply to the first request."""
+        return self.exchanges[0].reply if self.exchanges else None
+
+    @property
+    def is_asked_again(self) -> bool:
+        """Whether a constrained choice was asked for after a reply that is no verdict."""
+        return len({"structured_outputs" in one.options for one in self.exchanges}) > 1
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether there is a verdict."""
+        return self.verdict.source != "refused"
+
+
+def judge_findings(
+    found: Sequence[Judged], settings: Settings, refused: Mapping[str, str]
+) -> list[Finding]:
+    """Return what is wrong with a judge's replies, by the setting or the option to change.
+
+    Args:
+        found: the sample pairs with their replies.
+        settings: those of the run.
+        refused: the options that the server refused, each with its words.
+    """
+    unreadable = [one for one in found if not one.is_readable]
+    is_wrong = 2 * len(unreadable) >= len(found)
+    findings = [] if is_wrong else [verdict_counts(found)]
+    if unreadable:
+        text = f"{len(unreadable)} of {len(found)} verdicts are unreadable: "
+        text += _why_again(unreadable, settings)
+        findings.append(Finding("wrong" if is_wrong else "look", text))
+    elif twice := [one for one in found if one.is_asked_again]:
+        text = f"{len(twice)} of {len(found)} verdicts cost a second request: "
+        text += _why_again(twice, settings)
+        findings.append(Finding("look", text))
+    elif any(one.first and _is_swallowed(one.first) for one in found):
+        findings.append(Finding("look", _SWALLOWED))
+    if is_wrong:
+        return findings
+    if text := _log_probabilities([one.first for one in found if one.first], refused):
+        findings.append(Finding("look", text))
+    return findings
+
+
+def verdict_counts(found: Sequence[Judged]) -> Finding:
+    """Return how many verdicts are right, and whether the judge tells texts apart at all."""
+    sources = listed(sorted({one.verdict.source for one in found}))
+    wrong = [one for one in found if one.verdict.matched is not one.pair.match]
+    text = f"{len(found) - len(wrong)} of {len(found)} verdicts as expected, by {sources}"
+    said = {
+        match: [one.verdict.matched for one in found if one.pair.match is match]
+        for match in (True, False)
+    }
+    yes_rates = {match: sum(words) / len(words) for match, words in said.items()}
+    if yes_rates[True] <= yes_rates[False]:
+        every = {(1.0, 1.0): "says yes to every pair", (0.0, 0.0): "says no to every pair"}.get(
+            (yes_rates[True], yes_rates[False]), "says yes to different texts as often as to equal"
+        )
+        return Finding(
+            "wrong",
+            f"the judge {every} ({text}): name another judge in RLKD_JUDGE_MODEL, or correct "
+            "RLKD_JUDGE_THRESHOLD, and measure it with `rlkd judge-check`",
+        )
+    if not wrong:
+        return Finding("ok", text)
+    kinds = {"equal": "nearly equal texts", "same": "the same in other words", "other": "others"}
+    mistakes = listed(
+        f"{'yes' if kind == 'other' else 'no'} to {name} ("
+        f"{listed(one.pair.field for one in wrong if one.pair.kind == kind)})"
+        for kind, name in kinds.items()
+        if any(one.pair.kind == kind for one in wrong)
+    )
+    return Finding("look", f"{text}; it says {mistakes}: measure it with `rlkd judge-check`")
+
+
+def _why_again(found: Sequence[Judged], settings: Settings) -> str:
+    """Return why the first replies are no verdicts."""
+    for one in found:
+        if one.first and _thinks(one.first):
+            return _thinking(one.first, settings)
+    if any(one.first and _is_swallowed(one.first) for one in found):
+        return _SWALLOWED
+    first = next((one.first for one in found if one.first), None)
+    if first is None:
+        words = without_advice(found[0].verdict.reason) or "without a word"
+        return f"the judge's server refuses the request: {words}; see the server's log"
+    return (
+        f"the judge answers {quoted(first.text)}, not yes or no: name another judge in "
+        f"RLKD_JUDGE_MODEL; one that reasons first needs RLKD_JUDGE_MAX_TOKENS={ROOM}"
+    )
+
+
+def _log_probabilities(replies: Sequence[Reply], refused: Mapping[str, str]) -> str:
+    """Return why verdicts cannot be read from log-probabilities, or not from all of them."""
+    if words := refused.get("logprobs"):
+        return f"the judge's server refuses `logprobs` ({quoted(words)}): {_WORDS_ALONE}" + _remedy(
+            words
+        )
+    if words := refused.get("top_logprobs"):
+        return f"the judge's server refuses `top_logprobs` ({quoted(words)})" + _remedy(words)
+    if replies and not any(reply.has_logprobs for reply in replies):
+        given = "log-probabilities without numbers" if replies[0].tokens else "no log-probabilities"
+        return (
+            f"the judge's server gives {given}, though they are asked for: {_WORDS_ALONE}; vLLM "
+            "and SGLang give them"
+        )
+    return ""
+
+
+def _thinking(reply: Reply, settings: Settings) -> str:
+    """Return the sentence about a judge that thinks before it answers."""
+    tokens = settings.judge_max_tokens
+    room = f"RLKD_JUDGE_MAX_TOKENS={ROOM if tokens < ROOM else 2 * tokens}"
+    token = reply.tokens[0][0] if reply.tokens else ""
+    begins = quoted(reply.text.strip() or reply.thinking or token)
+    return (
+        f"the judge thinks before it answers ({begins}) and has {tokens} token"
+        f"{'s' * (tokens > 1)} (RLKD_JUDGE_MAX_TOKENS); set RLKD_JUDGE_BODY='{NO_THINKING}', or "
+        f"give it room: {room}"
+    )
+
+
+def _thinks(reply: Reply) -> bool:
+    """Say whether a reply is thinking, without an answer."""
+    text = reply.text.strip()
+    if not text:
+        token = reply.tokens[0][0].strip() if reply.tokens else ""
+        return bool(reply.thinking.strip() and not _is_swallowed(reply)) or _opens(token)
+    return not after_thinking(text) or _opens(text)
+
+
+def _opens(text: str) -> bool:
+    """Say whether a text is a mark that opens a thinking, or a token's part of one."""
+    return bool(text) and (not after_thinking(text) or _THINK_MARK.startswith(text.lower()))
+
+
+def _is_swallowed(reply: Reply) -> bool:
+    """Say whether the answer stands where a server delivers thinking."""
+    return not reply.text.strip() and yes_or_no(reply.thinking) is not None
+
+
+def _remedy(words: str) -> str:
+    """Return the option of a server that limits log-probabilities, by its words."""
+    if re.search(r"max[_ -]?logprobs|maximum|at most|less than|up to|greater than", words):
+        return "; serve the judge with `--max-logprobs 20` (vLLM)"
+    return "; a vLLM server takes it"

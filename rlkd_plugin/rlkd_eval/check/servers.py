@@ -1,0 +1,162 @@
+"""Whether a server can be used at all, what it serves, and what its defaults would do.
+
+Not here: what its replies are worth (`gsrm_replies`, `judge_replies`).
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rlkd_plugin.gsrm import EndpointError
+from rlkd_plugin.gsrm.prompts import decompose_prompt
+from rlkd_plugin.llm_io.endpoint import Endpoint
+from rlkd_plugin.llm_io.model_cards import Card, ask_cards, is_loopback
+from rlkd_plugin.llm_io.prompted_engine import estimated_tokens
+from rlkd_plugin.llm_io.settings import Settings
+from rlkd_plugin.llm_io.weight_fingerprint import folder_of
+from rlkd_plugin.rlkd_eval.check.findings import Finding, listed, quoted
+from rlkd_plugin.rlkd_eval.check.samples import PATHS
+from rlkd_plugin.rlkd_eval.check.watched_engine import WatchedEngine
+
+CHARS_PER_TOKEN = 4
+"""Of an English path; others have fewer."""
+SAMPLING: Mapping[str, tuple[float, ...]] = {
+    "temperature": (1.0,),
+    "top_p": (1.0,),
+    "top_k": (-1, 0),
+    "min_p": (0.0,),
+    "repetition_penalty": (1.0,),
+    "presence_penalty": (0.0,),
+    "frequency_penalty": (0.0,),
+}
+"""Sampling options of a generation config that a server takes as its defaults, and their values
+that change nothing."""
+_EXPLAINED = frozenset({*SAMPLING, "logprobs", "top_logprobs"})
+
+
+async def reach(engine: WatchedEngine) -> list[Finding]:
+    """Return whether a server answers; where it does not, why, and what to change."""
+    endpoint = engine.client.endpoint
+    started = time.monotonic()
+    try:
+        await engine.client.probe()
+    except EndpointError as error:
+        hint = await _hint(endpoint) if error.status == 404 else ""
+        body = getattr(engine.settings, f"{engine.role.lower()}_body")
+        if error.refuses_text and body:
+            hint = f"; does it take {endpoint.variable('BODY')}={json.dumps(body)}?"
+        return [Finding("wrong", f"{error}{hint}")]
+    text = f"{endpoint.role} {endpoint.model}: {engine.url} answers"
+    return [Finding("ok", text, time.monotonic() - started)]
+
+
+async def _hint(endpoint: Endpoint) -> str:
+    """Return which models a server lists, or at which address, where it knows no such model."""
+    url, model = endpoint.urls[0], endpoint.variable("MODEL")
+    if names := await _names(endpoint):
+        return f"; the models there are {listed(map(repr, names))}: set {model} to one of them"
+    longer = f"{url}/v1"
+    names = await _names(replace(endpoint, urls=(longer,)))
+    if names:
+        right = f"{endpoint.variable('BASE_URL')}={longer}"
+        return f"; /v1 is missing: set {right} (the models there are {listed(map(repr, names))})"
+    return ""
+
+
+async def _names(endpoint: Endpoint) -> tuple[str, ...]:
+    (card,) = (await ask_cards(endpoint)).values()
+    if card.fault or not card.is_reply:
+        return card.names
+    return (endpoint.model,)
+
+
+async def card_of(engine: WatchedEngine) -> Card:
+    """Return what the server tells of its model."""
+    return (await ask_cards(engine.client.endpoint))[engine.url]
+
+
+def default_findings(
+    engine: WatchedEngine, card: Card, refused: Mapping[str, str]
+) -> list[Finding]:
+    """Return what the server's own sampling defaults would be, and whether they act.
+
+    They are known where the model's folder is on this machine. Requests say all of them, but for
+    what the server refuses to be told.
+    """
+    role = engine.role
+    file, defaults = _generation_config(engine, card)
+    acting = {name: value for name, value in defaults.items() if name in refused}
+    held = {name: value for name, value in defaults.items() if name not in refused}
+    findings = []
+    for name in SAMPLING:
+        if name not in refused:
+            continue
+        said = f"the {role}'s server refuses `{name}` ({quoted(refused[name])})"
+        remedy = "serve it with `--generation-config vllm`"
+        if name in acting:
+            text = f"{said}, so {name} {acting[name]:g} of {file} acts: {remedy}"
+            findings.append(Finding("wrong", text))
+        elif not file:
+            text = f"{said}: its own default acts, if it has one; {remedy} (vLLM)"
+            findings.append(Finding("look", text))
+    if held:
+        values = listed(f"{name} {value:g}" for name, value in held.items())
+        text = f"{role}: {values} of {file} would be the defaults; requests say otherwise"
+        findings.append(Finding("ok", text))
+    return findings
+
+
+def _generation_config(engine: WatchedEngine, card: Card) -> tuple[str, dict[str, float]]:
+    """Return the file of a model's sampling defaults, and those of them that change anything."""
+    name = engine.client.endpoint.model
+    model = card.root or (name if "/" in name else "")
+    folder = folder_of(model, is_local=is_loopback(engine.url))
+    if folder is None:
+        return "", {}
+    file = Path(folder) / "generation_config.json"
+    try:
+        config: Any = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        config = {}
+    values = config if isinstance(config, dict) else {}
+    found = {
+        key: float(values[key])
+        for key, neutral in SAMPLING.items()
+        if isinstance(values.get(key), int | float) and values[key] not in neutral
+    }
+    return str(file), found
+
+
+def option_findings(engine: WatchedEngine, refused: Mapping[str, str]) -> list[Finding]:
+    """Return the options that the server refused and that nothing else explains."""
+    findings = []
+    for name, words in refused.items():
+        if name in _EXPLAINED:
+            continue
+        text = f"the {engine.role}'s server refuses `{name}` ({quoted(words)}): it is left out"
+        if name in getattr(engine.settings, f"{engine.role.lower()}_body"):
+            text += f", so {engine.client.endpoint.variable('BODY')} does not act; correct it"
+        findings.append(Finding("look", text))
+    return findings
+
+
+def context_findings(settings: Settings, card: Card) -> list[Finding]:
+    """Return whether the longest path and its structure fit into the GSRM's context."""
+    sample = PATHS[0]
+    prompt = decompose_prompt(settings.gsrm_prompt, sample.domain, sample.problem, "")
+    path = settings.gsrm_max_chars // CHARS_PER_TOKEN
+    needed = estimated_tokens(prompt) + path + settings.gsrm_max_tokens
+    if not card.context or card.context >= needed:
+        return []
+    return [
+        Finding(
+            "look",
+            f"the GSRM's server takes {card.context:,} tokens; the longest path "
+            f"(RLKD_GSRM_MAX_CHARS={settings.gsrm_max_chars}, some {path:,} tokens) with its "
+            f"structure (RLKD_GSRM_MAX_TOKENS={settings.gsrm_max_tokens}) needs some {needed:,}: "
+            f"serve it with `--max-model-len {needed}`, or lower one of the two",
+        )
+    ]
