@@ -11,19 +11,30 @@ import pickle
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from swift.metrics import MeanMetric
 
 from rlkd_plugin.engines.trace import TraceRow, read_rows, replay
 from rlkd_plugin.gsrm import EndpointError, RlkdError
-from rlkd_plugin.swift_hooks.rewards import metrics
+from rlkd_plugin.swift_hooks.rewards import metrics, remarks, trace_file
 from rlkd_plugin.swift_hooks.rewards.grpo_reward import RlkdGsrm
 from tests.conftest import SetOptions
-from tests.support.loopback import Asked, Loopback, hang, said, status, structure_of, verdict
+from tests.support.loopback import (
+    Asked,
+    Loopback,
+    hang,
+    raw,
+    said,
+    status,
+    structure_of,
+    verdict,
+)
 
 TEACHER = "The crate holds 6 * 4 = 24 bottles.\nWithout the broken ones there are 24 - 5 = 19."
 PROBLEM = "A crate holds 6 rows of 4 bottles. 5 are broken. How many are whole?"
@@ -303,9 +314,104 @@ def test_a_structure_computed_ahead_may_be_there_for_some_rows() -> None:
 
 
 @pytest.mark.usefixtures("rules")
-def test_a_broken_structure_computed_ahead_is_a_missing_teacher() -> None:
+@pytest.mark.parametrize("broken", ["[Answer 1]: 5", "prose", "{}", "\ud800"])
+def test_a_broken_structure_computed_ahead_falls_back_to_the_path(
+    broken: str, trainer: "StandInTrainer", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `rlkd structure` does; it is counted, and warned of once."""
+    said: list[str] = []
+    monkeypatch.setattr(remarks.logger, "warning", said.append)
+    reward = RlkdGsrm()
+    for _ in range(2):
+        assert rewards(TEACHER, reward=reward, teacher_structure=[broken]) == [2.0]
+    assert trainer.values()["rlkd/unreadable_structure"] == 1.0
+    assert len(said) == 1
+    assert "teacher_structure" in said[0] and "teacher_reasoning" in said[0]
+
+
+@pytest.mark.usefixtures("rules")
+@pytest.mark.parametrize("path", [None, "", "..."])
+def test_a_broken_structure_computed_ahead_without_a_path_is_a_missing_teacher(
+    path: str | None,
+) -> None:
     """It is neither guessed at nor an error."""
-    assert rewards(TEACHER, teacher_structure=["[Answer 1]: 5"]) == [None]
+    broken = {"teacher_structure": ["[Answer 1]: 5"], "teacher_reasoning": [path]}
+    assert rewards(TEACHER, **broken) == [None]
+
+
+@pytest.mark.usefixtures("rules")
+def test_an_empty_structure_is_no_broken_one(trainer: "StandInTrainer") -> None:
+    """The column is there for all rows of a file, also for those without a structure."""
+    assert rewards(TEACHER, "", teacher_structure=["", " \n"]) == [2.0, 0.0]
+    assert trainer.values()["rlkd/unreadable_structure"] == 0.0
+
+
+@pytest.mark.usefixtures("rules")
+@pytest.mark.parametrize(
+    ("reasoning", "structure", "named", "not_named"),
+    [
+        (None, "prose", "teacher_structure cannot be read", "gave no structure"),
+        ("", "prose", "teacher_structure cannot be read", "gave no structure"),
+        ("+ - =", None, "no path in its teacher_reasoning ('+ - =')", "teacher_structure cannot"),
+        ("", None, "no path in its teacher_reasoning", "teacher_structure cannot"),
+    ],
+)
+def test_the_stop_names_the_column_that_is_wrong(
+    reasoning: str | None, structure: str | None, named: str, not_named: str
+) -> None:
+    """With its value and the problem."""
+    batch = prompts(4)
+    batch["teacher_reasoning"] = [reasoning] * 4
+    batch["teacher_structure"] = [structure] * 4
+    with pytest.raises(RlkdError, match="4 of 4 prompts") as error:
+        asyncio.run(RlkdGsrm()(**batch))
+    assert named in str(error.value) and "'How many ddd?'" in str(error.value)
+    assert not_named not in str(error.value)
+
+
+def test_the_stop_shows_what_the_gsrm_wrote_of_the_teachers(servers: Loopback) -> None:
+    """A server that swallows structures is not the columns' fault."""
+    reward = RlkdGsrm()
+    servers.always("gsrm", said("I would rather not."))
+    with pytest.raises(RlkdError, match=r"teacher_reasoning gave no structure.*rather not"):
+        asyncio.run(reward(**prompts(4)))
+
+
+def test_a_teacher_that_is_clipped_is_counted_each_time(
+    servers: Loopback, options: SetOptions, trainer: "StandInTrainer", tmp_path: Path
+) -> None:
+    """Also when its structure comes from the cache; the trace has it too."""
+    options(gsrm_max_chars=60)
+    reward = RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path)))
+    for _ in range(2):
+        rewards("count 1", "count 2", reward=reward)
+        values = trainer.values()
+        assert (values["rlkd/clipped_teacher"], values["rlkd/clipped"]) == (1.0, 0.0)
+    assert [row.teacher.clipped for row in trace_rows(tmp_path)] == [True] * 4
+
+
+def test_a_teacher_that_is_cut_is_used_counted_and_asked_again(
+    servers: Loopback, trainer: "StandInTrainer", tmp_path: Path
+) -> None:
+    """A run with more tokens may have the whole of it."""
+
+    def answer(asked: Asked) -> Any:
+        text = structure_of(asked.content("reasoning path"))
+        if asked.content("reasoning path") != TEACHER:
+            return said(text)(asked)
+        cut, _, _ = text.partition("[Answer 2]")
+        reply = json.loads(said(cut)(asked).body)
+        reply["choices"][0]["finish_reason"] = "length"
+        return raw(json.dumps(reply))(asked)
+
+    servers.always("gsrm", answer)
+    reward = RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path)))
+    for _ in range(2):
+        # one of the two steps is whole: 1
+        assert rewards(TEACHER + " ", "guess 19", reward=reward) == [1.0, 0.0]
+        assert trainer.values()["rlkd/cut_teacher"] == 1.0
+    assert [row.teacher.cut for row in trace_rows(tmp_path)] == [True] * 4
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.usefixtures("rules")
@@ -390,6 +496,73 @@ def test_a_value_that_is_no_text_is_named(servers: Loopback, name: str, value: A
     assert servers.asked == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("completions", None, "NoneType"),
+        ("completions", 5, "int"),
+        ("completions", [{"role": "assistant", "content": "6"}], "chat messages"),
+        ("completions", {"content": "6"}, "dict"),
+        ("completions", b"6", "bytes"),
+        ("problem", [{"role": "user", "content": "P"}], "chat messages"),
+        ("problem", float("nan"), "float"),
+        ("domain", 3, "int"),
+        ("teacher_reasoning", [{"role": "assistant", "content": "6"}], "chat messages"),
+        ("teacher_reasoning", ["6"], "list"),
+        ("teacher_structure", 5, "int"),
+        ("is_truncated", "False", "str"),
+        ("is_truncated", 0.5, "float"),
+    ],
+)
+def test_a_value_of_another_type_is_named_with_its_type(
+    servers: Loopback, name: str, value: Any, kind: str
+) -> None:
+    """Before any request."""
+    reward = RlkdGsrm()
+    servers.asked.clear()
+    batch = columns("a", "b")
+    batch[name] = [batch.get(name, [None])[0], value]
+    with pytest.raises(RlkdError, match=rf"column {name} .* row 1 .*type: .*{kind}"):
+        asyncio.run(reward(**batch))
+    assert servers.asked == []
+
+
+@pytest.mark.usefixtures("rules")
+@pytest.mark.parametrize("name", ["completions", "problem", "domain", "teacher_reasoning"])
+@pytest.mark.parametrize("value", ["math", {"a": 1}, 7])
+def test_a_column_that_is_no_list_is_named(name: str, value: Any) -> None:
+    """A text is no list of its characters."""
+    with pytest.raises(RlkdError, match=f"column {name} is no list.*{type(value).__name__}"):
+        asyncio.run(RlkdGsrm()(**{**columns("a", "b"), name: value}))
+
+
+@pytest.mark.usefixtures("rules")
+def test_completions_may_not_be_missing() -> None:
+    """There is nothing to score then."""
+    with pytest.raises(RlkdError, match="needs completions"):
+        asyncio.run(RlkdGsrm()(**{**columns("a"), "completions": None}))
+
+
+@pytest.mark.usefixtures("rules")
+@pytest.mark.parametrize("domain", ["Math", " math", "MATH\n", "Puzzle", "code", "SCIENCE"])
+def test_letter_case_and_spaces_of_a_domain_do_not_matter(domain: str) -> None:
+    """Data sets write it as they like."""
+    assert rewards(TEACHER, domain=[domain]) == [2.0]
+
+
+@pytest.mark.usefixtures("rules")
+def test_columns_may_be_of_other_kinds_of_lists(options: SetOptions, tmp_path: Path) -> None:
+    """Tuples and arrays, flags of numpy, ids of any type."""
+    options(truncated="zero")
+    batch = columns(TEACHER, TEACHER)
+    batch = {name: np.array(values, dtype=object) for name, values in batch.items()}
+    batch["completions"] = (TEACHER, TEACHER)
+    batch |= {"is_truncated": np.array([True, False]), "prompt_id": np.array([7, 8])}
+    reward = RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path)))
+    assert asyncio.run(reward(**batch)) == [0.0, 2.0]
+    assert [row.prompt_id for row in trace_rows(tmp_path)] == ["7", "8"]
+
+
 def test_an_unknown_domain_is_named(servers: Loopback) -> None:
     """With the row and what is allowed, before any request."""
     reward = RlkdGsrm()
@@ -472,18 +645,161 @@ def test_one_refused_path_is_worth_nothing(servers: Loopback) -> None:
     assert rewards("poison", TEACHER) == [0.0, 2.0]
 
 
-def test_too_many_refused_texts_stop_the_run(servers: Loopback, tmp_path: Path) -> None:
-    """More than 5% of the batch's questions; its trace is there to look at."""
+def test_a_small_batch_of_refused_texts_does_not_stop_the_run(servers: Loopback) -> None:
+    """Eight questions are no window."""
     refuse_poison(servers)
+    reward = RlkdGsrm()
+    for _ in range(3):
+        assert rewards(*(f"poison {n}" for n in range(8)), reward=reward) == [0.0] * 8
+
+
+@pytest.mark.parametrize("size", [8, 100])
+def test_too_many_refused_texts_stop_the_run(servers: Loopback, tmp_path: Path, size: int) -> None:
+    """A large batch at once, small ones within some; the traces are there to look at."""
     reward = RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path)))
-    with pytest.raises(EndpointError, match=r"2 of 3 questions.*5%"):
-        # two refused decompositions; the third path has no reasoning, and no verdict is asked
-        rewards("poison 1", "poison 2", "...", reward=reward)
-    assert [row.student.status for row in trace_rows(tmp_path)] == [
-        "refused",
-        "refused",
-        "undecomposable",
+    refuse_poison(servers)
+    batch = [f"poison {n}" for n in range(size // 4)] + [
+        f"count {n}" for n in range(size // 4, size)
     ]
+    with pytest.raises(EndpointError, match=r"more than 5%.*HTTP 400: .*too long"):
+        for _ in range(10):
+            assert rewards(*batch, reward=reward) == [0.0] * size
+    traced = trace_rows(tmp_path)
+    assert {row.student.status for row in traced} == {"refused", "ok"}
+    assert len(traced) <= max(size, 64)
+
+
+@pytest.mark.parametrize("size", [8, 100])
+@pytest.mark.parametrize("reply", ["Certainly! The path counts bottles.", "{}", "1. Count."])
+def test_a_gsrm_that_writes_no_structures_stops_the_run(
+    servers: Loopback, tmp_path: Path, size: int, reply: str
+) -> None:
+    """The sentence shows its replies, and names what to change."""
+    gsrm = RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path)))
+    servers.always("gsrm", said(reply))
+    ahead = {"teacher_structure": [STRUCTURE] * size}
+    with pytest.raises(EndpointError, match="students' paths have no structure") as error:
+        for _ in range(10):
+            paths = (f"count {n}" for n in range(size))
+            assert rewards(*paths, reward=gsrm, **ahead) == [0.0] * size
+    for words in (reply, "RLKD_GSRM_PROMPT", "--reasoning-parser", "rlkd check"):
+        assert words in str(error.value)
+    traced = trace_rows(tmp_path)
+    assert len(traced) <= max(size, 64)
+    assert {row.student.reply for row in traced} == {reply}
+
+
+def test_a_policy_that_writes_no_reasoning_stops_nothing(servers: Loopback) -> None:
+    """It is worth 0, and no model was asked."""
+    reward = RlkdGsrm()
+    for _ in range(10):
+        assert rewards(*[f"</think>{n}" for n in range(16)], reward=reward) == [0.0] * 16
+
+
+@pytest.mark.usefixtures("rules")
+def test_rules_stop_nothing() -> None:
+    """They ask no model."""
+    assert rewards(*(f"no equation {'!' * n}" for n in range(100))) != []
+    assert rewards(*(f"{'?' * n}=" for n in range(100))) == [0.0] * 100
+
+
+def test_two_runs_in_one_process_are_judged_apart(servers: Loopback) -> None:
+    """Each reward has a window of its own."""
+    servers.always("gsrm", said("prose"))
+    for _ in range(6):
+        paths = (f"count {n}" for n in range(8))
+        assert rewards(*paths, teacher_structure=[STRUCTURE] * 8) == [0.0] * 8
+
+
+# --- several calls at once ---
+
+
+def test_one_object_may_be_called_several_times_at_once(servers: Loopback) -> None:
+    """In one loop, the short calls end while the long one goes on."""
+    reward, servers.delay = RlkdGsrm(), 0.02
+    batches = [[TEACHER, *(f"count {n} {m}" for m in range(size))] for n, size in enumerate(SIZES)]
+
+    async def together() -> list[list[float | None]]:
+        return await asyncio.gather(*(reward(**columns(*batch)) for batch in batches))
+
+    assert asyncio.run(together()) == [[2.0, *[0.0] * size] for size in SIZES]
+
+
+def test_one_object_may_be_called_from_several_threads(servers: Loopback) -> None:
+    """Each with an event loop of its own."""
+    reward, servers.delay = RlkdGsrm(), 0.02
+    batches = [[TEACHER, *(f"count {n} {m}" for m in range(size))] for n, size in enumerate(SIZES)]
+    with ThreadPoolExecutor(len(batches)) as threads:
+        found = list(threads.map(lambda batch: rewards(*batch, reward=reward), batches))
+    assert found == [[2.0, *[0.0] * size] for size in SIZES]
+
+
+SIZES = (1, 12, 2, 6)
+"""Completions of the calls beside the teacher's own path."""
+
+
+def test_calls_at_once_keep_to_the_concurrency(servers: Loopback, options: SetOptions) -> None:
+    """Those of one loop share it."""
+    options(concurrency=3)
+    reward, servers.delay = RlkdGsrm(), 0.01
+    servers.most_in_flight = 0
+
+    async def together() -> None:
+        await asyncio.gather(*(reward(**columns(f"a {n}", f"b {n}", f"c {n}")) for n in range(5)))
+
+    asyncio.run(together())
+    assert servers.most_in_flight == 3
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_calls_at_once_count_what_each_has_used(
+    servers: Loopback, monkeypatch: pytest.MonkeyPatch, threads: bool
+) -> None:
+    """Not what the others did meanwhile."""
+    published: list[float] = []
+    monkeypatch.setattr(
+        "rlkd_plugin.swift_hooks.rewards.scorer.publish",
+        lambda values: published.append(values["rlkd/requests"][0]) or True,
+    )
+    reward = RlkdGsrm()
+    rewards(TEACHER, reward=reward)  # the teacher is cached
+    published.clear()
+    servers.asked.clear()
+    servers.delay = 0.02
+    batches = [[f"count {n} {m}" for m in range(size)] for n, size in enumerate((1, 9))]
+    if threads:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda batch: rewards(*batch, reward=reward), batches))
+    else:
+
+        async def together() -> None:
+            await asyncio.gather(*(reward(**columns(*batch)) for batch in batches))
+
+        asyncio.run(together())
+    # a decomposition and a first meta-reasoning for each completion
+    assert sorted(published) == [2, 18]
+    assert len(servers.asked) == 20
+
+
+def test_a_call_that_fails_does_not_end_another(servers: Loopback, options: SetOptions) -> None:
+    """Nor does it close the connections of the other one."""
+    options(patience=0.3, concurrency=2)
+    reward, servers.delay = RlkdGsrm(), 0.02
+
+    def answer(asked: Asked) -> Any:
+        if asked.content("reasoning path") == "faulty":
+            return status(503)(asked)
+        return said(structure_of(asked.content("reasoning path")))(asked)
+
+    servers.always("gsrm", answer)
+
+    async def together() -> list[Any]:
+        calls = reward(**columns("faulty")), reward(**columns(*(f"count {n}" for n in range(60))))
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    failed, fine = asyncio.run(together())
+    assert isinstance(failed, EndpointError)
+    assert fine == [0.0] * 60
 
 
 # --- the trace ---
@@ -574,6 +890,65 @@ def test_the_keys_of_the_servers_are_not_in_the_trace(tmp_path: Path, options: S
     options(judge_api_key="sk-s3cret", gsrm_api_key="sk-s3cret")
     rewards(TEACHER, reward=RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path))))
     assert "s3cret" not in (tmp_path / "rlkd_trace_rank0.jsonl").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("rules")
+@pytest.mark.parametrize("name", ["a file", "a file/below", "a file/far/below"])
+def test_a_trace_folder_that_cannot_be_written_is_refused_at_the_start(
+    tmp_path: Path, options: SetOptions, name: str
+) -> None:
+    """In one sentence, with the setting; before a model is loaded or a step is trained."""
+    (tmp_path / "a file").write_text("mine")
+    options(trace_dir=tmp_path / name)
+    with pytest.raises(RlkdError, match=r"rlkd_trace_rank0.jsonl cannot be .*RLKD_TRACE_DIR"):
+        RlkdGsrm()
+    assert (tmp_path / "a file").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("rules")
+def test_a_trace_that_is_a_folder_is_refused_at_the_start(tmp_path: Path) -> None:
+    """Of the run's output folder too."""
+    (tmp_path / "rlkd_trace_rank0.jsonl").mkdir()
+    with pytest.raises(RlkdError, match=r"Is a directory.*RLKD_TRACE_DIR"):
+        RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path)))
+
+
+@pytest.mark.usefixtures("rules")
+def test_a_full_disk_costs_the_trace_and_not_the_run(
+    tmp_path: Path, trainer: "StandInTrainer", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The warning comes once in a while; lost lines are counted."""
+    warned: list[str] = []
+    monkeypatch.setattr(trace_file.logger, "warning", warned.append)
+    (tmp_path / "rlkd_trace_rank0.jsonl").symlink_to("/dev/full")
+    reward = RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path)))
+    for _ in range(3):
+        assert rewards(TEACHER, "", reward=reward) == [2.0, 0.0]
+        assert trainer.values()["rlkd/trace_lost"] == 1.0
+    assert len(warned) == 1
+    for words in ("No space left on device", "RLKD_TRACE_DIR", "rlkd_trace_rank0.jsonl"):
+        assert words in warned[0]
+    monkeypatch.setattr(trace_file, "WARN_EVERY", 0.0)
+    rewards(TEACHER, reward=reward)
+    assert "lost so far: 7" in warned[1]
+
+
+@pytest.mark.usefixtures("rules")
+def test_a_trace_goes_on_when_there_is_room_again(
+    tmp_path: Path, trainer: "StandInTrainer"
+) -> None:
+    """What was lost stays lost."""
+    trace = tmp_path / "rlkd_trace_rank0.jsonl"
+    reward = RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path)))
+    rewards(TEACHER, reward=reward)
+    trace.rename(tmp_path / "kept")
+    trace.symlink_to("/dev/full")
+    rewards(TEACHER, "", reward=reward)
+    trace.unlink()
+    (tmp_path / "kept").rename(trace)
+    rewards("", reward=reward)
+    assert [row.reward for row in trace_rows(tmp_path)] == [2.0, 0.0]
+    assert trainer.values()["rlkd/trace_lost"] == 2 / 4
 
 
 # --- the metrics ---
