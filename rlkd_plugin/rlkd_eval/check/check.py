@@ -18,7 +18,8 @@ from rlkd_plugin.llm_io.prompted_engine import Role
 from rlkd_plugin.llm_io.server_engine import ROLES, ServerEngine
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
 from rlkd_plugin.rlkd_eval.check.findings import Finding, merged
-from rlkd_plugin.rlkd_eval.check.gsrm_replies import Decomposed, gsrm_findings
+from rlkd_plugin.rlkd_eval.check.gsrm_replies import gsrm_findings
+from rlkd_plugin.rlkd_eval.check.gsrm_sentences import Decomposed
 from rlkd_plugin.rlkd_eval.check.judge_replies import Judged, judge_findings
 from rlkd_plugin.rlkd_eval.check.local_replies import local_findings
 from rlkd_plugin.rlkd_eval.check.samples import PAIRS, PATHS, SamplePair, SamplePath

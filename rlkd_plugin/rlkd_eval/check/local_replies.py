@@ -5,7 +5,8 @@ import time
 from rlkd_plugin.engines.base import Engine
 from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.rlkd_eval.check.findings import Finding
-from rlkd_plugin.rlkd_eval.check.gsrm_replies import Decomposed, gsrm_step_counts
+from rlkd_plugin.rlkd_eval.check.gsrm_replies import step_counts
+from rlkd_plugin.rlkd_eval.check.gsrm_sentences import Decomposed
 from rlkd_plugin.rlkd_eval.check.judge_replies import Judged, verdict_counts
 from rlkd_plugin.rlkd_eval.check.samples import PAIRS, PATHS
 
@@ -28,7 +29,7 @@ async def local_findings(engine: Engine) -> list[Finding]:
         )
         structures = Finding("wrong", text, seconds)
     else:
-        counts = gsrm_step_counts([Decomposed(sample, result)], 1)
+        counts = step_counts([Decomposed(sample, result)], 1)
         structures = Finding(counts.verdict, counts.text, seconds)
     if {verdict.source for verdict in verdicts} == {"rule"}:
         text = "texts are matched by words, numbers and operations, without a judge"
