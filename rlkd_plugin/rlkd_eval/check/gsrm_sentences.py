@@ -1,0 +1,177 @@
+"""How the faults of a GSRM are put in words: each names the setting or the option to change.
+
+Pure. Not here: which fault a reply has (`gsrm_replies`).
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rlkd_plugin.engines.base import Decomposition
+from rlkd_plugin.gsrm.texts import split_thinking
+from rlkd_plugin.llm_io.replies import Reply
+from rlkd_plugin.llm_io.settings import Settings
+from rlkd_plugin.rlkd_eval.check.findings import NO_THINKING, listed, quoted, without_advice
+from rlkd_plugin.rlkd_eval.check.samples import SamplePath
+from rlkd_plugin.rlkd_eval.check.watched_engine import Exchange
+
+_TOO_LONG = re.compile(r"context|too long|max(?:imum)?.{0,20}(?:len|tokens)|exceed", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Decomposed:
+    """A sample path, what the engine made of it, and the exchanges that it took."""
+
+    sample: SamplePath
+    result: Decomposition
+    exchanges: Sequence[Exchange] = ()
+
+    @property
+    def last(self) -> Exchange | None:
+        """The last exchange that has a reply."""
+        return next((one for one in reversed(self.exchanges) if one.reply is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The paths that share a fault, of how many, and what explains it."""
+
+    some: Sequence[Decomposed]
+    total: int
+    settings: Settings
+    refused: Mapping[str, str]
+
+    @property
+    def share(self) -> str:
+        """How many paths have the fault, and in which domains."""
+        if len(self.some) == self.total:
+            return f"all {self.total} paths"
+        domains = listed(one.sample.domain for one in self.some)
+        return f"{len(self.some)} of {self.total} paths ({domains})"
+
+    @property
+    def last(self) -> Exchange | None:
+        """The last exchange of the first of them that has a reply."""
+        return next((one.last for one in self.some if one.last is not None), None)
+
+    @property
+    def reply(self) -> Reply:
+        """The last reply to the first of them that has one."""
+        return self.last.reply if self.last and self.last.reply else Reply("")
+
+
+def _form(case: Case) -> str:
+    settings = case.settings
+    said = f"the GSRM writes no structure for {case.share}, but {quoted(_beginning(case.reply))}"
+    if settings.gsrm_regex:
+        if words := case.refused.get("structured_outputs"):
+            return (
+                f"{said}, and RLKD_GSRM_REGEX=true does not act: the server refuses "
+                f"`structured_outputs` ({quoted(words)}); serve it with vLLM, or train the GSRM"
+            )
+        return (
+            f"{said}, though RLKD_GSRM_REGEX=true: the server does not act on "
+            "`structured_outputs`; serve it with vLLM, or train the GSRM"
+        )
+    if settings.gsrm_prompt == "construct":
+        return (
+            f"{said}, though RLKD_GSRM_PROMPT=construct: RLKD_GSRM_REGEX=true holds a weak model "
+            "to the form (vLLM); else take a larger model, or train the GSRM"
+        )
+    return (
+        f"{said}: RLKD_GSRM_PROMPT=gsrm needs a trained GSRM; RLKD_GSRM_PROMPT=construct takes any "
+        "model, RLKD_GSRM_REGEX=true holds a weak one to the form"
+    )
+
+
+def _thinks(case: Case) -> str:
+    reply, spent = case.reply, _tokens_of(case.last)
+    filled = f", and its thinking fills the {spent} tokens" if reply.is_cut and spent else ""
+    parser = " (its server has a `--reasoning-parser`)" if reply.thinking else ""
+    return (
+        f"the GSRM thinks before it decomposes {case.share}{filled}{parser}: "
+        f"{quoted(reply.thinking or reply.text)}; set RLKD_GSRM_BODY='{NO_THINKING}', or serve a "
+        "GSRM that does not think"
+    )
+
+
+def _swallowed(case: Case) -> str:
+    return (
+        f"the GSRM's reply to {case.share} stands in `reasoning_content`, its content is empty: "
+        f"{quoted(case.reply.thinking)}; a reasoning parser takes it for thinking: serve the GSRM "
+        "without `--reasoning-parser`"
+    )
+
+
+def _apart(case: Case) -> str:
+    return (
+        f"the GSRM's structure stands in `reasoning_content` ({case.share}), where it is read: a "
+        "reasoning parser takes it for thinking; serve the GSRM without `--reasoning-parser`"
+    )
+
+
+def _cut(case: Case) -> str:
+    asked = case.last.options.get("max_tokens", 0) if case.last else 0
+    said = f"the GSRM's structure of {case.share} is cut at its token limit"
+    written = case.reply.completion_tokens
+    if written and written < asked:
+        return (
+            f"{said}: the server ends it after {written} of {asked} tokens; serve the GSRM with a "
+            "larger `--max-model-len`, and without `max_new_tokens` in its generation config "
+            "(`--generation-config vllm`)"
+        )
+    if "stop" in case.refused:
+        return (
+            f"{said}, {asked} tokens: it does not end by itself, and the server refuses `stop` "
+            f"({quoted(case.refused['stop'])}); serve it with vLLM, or train the GSRM"
+        )
+    return (
+        f"{said}, {asked} tokens (RLKD_GSRM_MAX_TOKENS={case.settings.gsrm_max_tokens}): set "
+        "RLKD_GSRM_MAX_TOKENS=4096 or more, and the server's `--max-model-len` to suit; a GSRM "
+        "that does not end by itself needs training, or RLKD_GSRM_REGEX=true"
+    )
+
+
+def _refused(case: Case) -> str:
+    words = without_advice(case.some[0].result.reply) or "without a word"
+    remedy = "see the server's log"
+    if case.settings.gsrm_body:
+        remedy = f"does it take RLKD_GSRM_BODY={case.settings.gsrm_body}?"
+    if _TOO_LONG.search(words):
+        remedy = (
+            "serve the GSRM with a larger `--max-model-len`, or lower "
+            f"RLKD_GSRM_MAX_TOKENS={case.settings.gsrm_max_tokens}"
+        )
+    return f"the GSRM's server refuses {case.share}: {words}; {remedy}"
+
+
+def _again(case: Case) -> str:
+    first = case.some[0].exchanges[0].reply or Reply("")
+    return (
+        f"the GSRM's first reply to {case.share} has no structure ({quoted(_beginning(first))}), "
+        "the second has: each such path costs two requests; RLKD_GSRM_REGEX=true holds it to the "
+        "form"
+    )
+
+
+SENTENCES: dict[str, Callable[[Case], str]] = {
+    "form": _form,
+    "thinks": _thinks,
+    "swallowed": _swallowed,
+    "apart": _apart,
+    "cut": _cut,
+    "refused": _refused,
+    "again": _again,
+}
+"""By the name of the fault."""
+
+
+def _beginning(reply: Reply) -> str:
+    return split_thinking(reply.text)[1] or reply.text
+
+
+def _tokens_of(exchange: Exchange | None) -> int:
+    """Return the tokens that a reply has, by the server's count or by what was asked for."""
+    if exchange is None or exchange.reply is None:
+        return 0
+    return exchange.reply.completion_tokens or exchange.options.get("max_tokens", 0)
