@@ -57,7 +57,8 @@ async def check_engine(engine: Engine, cache: TeacherCache | None = None) -> Asy
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     if isinstance(cache, DiskCache) and "GSRM" in roles:
-        yield _without_keys(await asyncio.to_thread(_cache_finding, engine, cache), engine)
+        for finding in await asyncio.to_thread(_cache_findings, engine, cache):
+            yield _without_keys(finding, engine)
 
 
 async def _role_findings(engine: ServerEngine, role: Role) -> list[Finding]:
@@ -132,18 +133,21 @@ def _refused(engine: WatchedEngine) -> Mapping[str, str]:
     return getattr(engine.client, "refused_options", {}).get(engine.url, {})
 
 
-def _cache_finding(engine: ServerEngine, cache: DiskCache) -> Finding:
-    """Return under what the GSRM's structures are kept, and how many there are."""
+def _cache_findings(engine: ServerEngine, cache: DiskCache) -> list[Finding]:
+    """Return what the GSRM is known by, and how many of its structures are cached."""
     try:
         source = engine.gsrm_source
         count = cache.count()
     except RlkdError as error:
-        return Finding("wrong", str(error))
+        return [Finding("wrong", str(error))]
     others = sum(1 for _ in cache.folder.glob("*/*/*.json")) - count
-    kept = f"RLKD_CACHE_DIR={cache.folder} holds {count:,} teacher structures of it"
+    text = f"{count:,} teacher structures of this GSRM are cached (RLKD_CACHE_DIR={cache.folder})"
     if others > 0:
-        kept += f", and {others:,} of other models, prompts or settings, which are not read"
-    return Finding("look" if source.is_name_alone else "ok", f"{source.describe()}; {kept}")
+        text += f"; {others:,} of other models, prompts or settings are not read"
+    return [
+        Finding("look" if source.is_name_alone else "ok", source.describe()),
+        Finding("ok", text),
+    ]
 
 
 def _without_keys(finding: Finding, engine: ServerEngine) -> Finding:
