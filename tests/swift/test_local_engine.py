@@ -3,6 +3,7 @@
 import asyncio
 import pickle
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from swift.infer_engine import RequestConfig
 from swift.model import get_model_processor
 from swift.template import get_template
 
+from rlkd_plugin.engines.base import usage_of_batch
 from rlkd_plugin.engines.scoring import Sample, Score, score_batch
 from rlkd_plugin.gsrm import parse_structure
 from rlkd_plugin.llm_io.settings import Settings
@@ -111,7 +113,8 @@ def test_an_engine_can_be_entered_again_and_pickled_between(loaded: Any) -> None
     engine = LocalEngine(Settings(), *loaded)
     first = scored(engine, (PENS, PENS))
     assert [s.reward for s in scored(engine, (PENS, PENS))] == [s.reward for s in first]
-    assert "_waiting" not in engine.__getstate__() and pickle.dumps(engine.settings)
+    assert not {"_waiting", "_free"} & engine.__getstate__().keys()
+    assert pickle.dumps(engine.settings)
 
 
 def test_an_error_of_the_model_ends_the_batch(loaded: Any) -> None:
@@ -175,13 +178,29 @@ def test_the_plugin_is_called_as_ms_swift_calls_it(
 
 
 def test_a_run_gives_the_plugin_its_folder(
-    plugin: RlkdGsrmModel, monkeypatch: pytest.MonkeyPatch
+    loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plugin.scorer.settings = plugin.scorer.settings.model_copy(update={"trace_dir": None})
+    plugin = RlkdGsrmModel(*loaded)
     assert plugin.scorer.trace is None
-    monkeypatch.setattr("rlkd_plugin.swift_hooks.rewards.reward_model.run_folder", lambda: "/run")
+    run = tmp_path / "run"
+    monkeypatch.setattr("rlkd_plugin.swift_hooks.rewards.reward_model.run_folder", lambda: run)
     assert plugin(inputs=[], problem=[], domain=[], teacher_reasoning=[]) == []
-    assert str(plugin.scorer.trace) == "/run/rlkd_trace_rank0.jsonl"
+    assert plugin.scorer.trace == run / "rlkd_trace_rank0.jsonl"
+
+
+def test_batches_of_several_threads_take_turns(loaded: Any) -> None:
+    """Each gets its own scores, and what it used itself."""
+    engine = LocalEngine(Settings(), *loaded)
+    alone = scored(engine, *PAIRS[:2])
+
+    def work(_: int) -> tuple[list[Score], int]:
+        with usage_of_batch() as usage:
+            return scored(engine, *PAIRS[:2]), usage.requests
+
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(work, range(3)))
+    assert [[s.reward for s in scores] for scores, _ in found] == [[s.reward for s in alone]] * 3
+    assert {requests for _, requests in found} == {engine.usage.requests}
 
 
 def test_what_the_model_says_of_sampling_changes_nothing(

@@ -147,3 +147,59 @@ def test_with_servers_the_teacher_is_decomposed_once(
     loopback.always("gsrm", status(401))
     with pytest.raises(EndpointError, match="401"):
         scored("How many?", "We add 3 + 3.", "I count.")
+
+
+@pytest.mark.parametrize("content", [None, 5, [{"type": "text", "text": "2 + 2 = 4."}]])
+@pytest.mark.parametrize("place", ["candidate", "problem", "truth"])
+def test_a_content_that_is_no_text_is_named(place: str, content: Any) -> None:
+    register_all()
+    texts = {"problem": "How many?", "candidate": "2 + 2 = 4.", "truth": "2 + 2 = 4."}
+    texts[place] = content
+    turns = ("user", texts["problem"]), ("assistant", texts["candidate"])
+    requests = [InferRequest([{"role": role, "content": text} for role, text in turns])]
+    named = {"truth": "the teacher's path"}.get(place, f"the {place}")
+    with pytest.raises(RlkdError, match=f"{named}.* has no text but .* row 0"):
+        prms["rlkd_gsrm"]()(requests, ground_truths=[texts["truth"]])
+
+
+def served(loopback: Loopback, options: SetOptions) -> None:
+    """Name the scripted server as GSRM and judge."""
+    options(engine="server", gsrm_base_url=loopback.url, gsrm_model="gsrm-7b")
+    options(judge_base_url=loopback.url, judge_model="judge-32b")
+
+
+def test_a_broken_gsrm_ends_the_sampling_after_some_problems(
+    loopback: Loopback, options: SetOptions, tmp_path: Path
+) -> None:
+    """It would keep nothing, problem by problem; a few odd candidates are none."""
+    served(loopback, options)
+    register_all()
+    reward = prms["rlkd_gsrm"]()
+    loopback.always("gsrm", said("Certainly!"))
+
+    def score(problem: int) -> list[float]:
+        texts = [f"{problem} times {n}" for n in range(8)]
+        turns = [{"role": "user", "content": f"Problem {problem}"}]
+        requests = [InferRequest([*turns, {"role": "assistant", "content": t}]) for t in texts]
+        return reward(requests, ground_truths=[texts[-1]] * 8)
+
+    for problem in range(3):
+        assert score(problem) == [0.0] * 8
+    with pytest.raises(EndpointError, match=r"32 of the last 32 students.*'Certainly!'"):
+        score(4)
+    assert len(list(read_rows(tmp_path / FILE))) == 32
+
+
+def test_a_file_of_scores_that_cannot_be_written_is_refused_at_the_start(
+    options: SetOptions, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("mine")
+    options(trace_dir=tmp_path / "taken")
+    register_all()
+    with pytest.raises(RlkdError, match=f"{FILE} cannot be written.*RLKD_TRACE_DIR"):
+        prms["rlkd_gsrm"]()
+
+
+def test_a_full_disk_costs_lines_and_not_the_sampling(tmp_path: Path) -> None:
+    (tmp_path / FILE).symlink_to("/dev/full")
+    assert scored("How many?", "2 + 2 = 4.", "2 + 2 = 4.") == [1.0, 1.0]

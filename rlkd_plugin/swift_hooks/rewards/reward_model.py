@@ -55,6 +55,6 @@ class RlkdGsrmModel:
             EndpointError: if, over a window of the run, the model rejects too many of the texts,
                 or decomposes nearly none.
         """
-        self.scorer.open_trace(run_folder())
+        self.scorer.output_dir = self.scorer.output_dir or run_folder()
         completions = [row["messages"][-1]["content"] for row in inputs]
         return asyncio.run(self.scorer.rewards(completions, **columns))

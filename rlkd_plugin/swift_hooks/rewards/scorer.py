@@ -57,7 +57,8 @@ class Scorer:
         settings: how a score becomes a reward.
         engine: decomposes and matches; entered for each batch.
         cache: of the teachers' structures, or None.
-        output_dir: the folder of the trace if no setting names one.
+        output_dir: the folder of the trace if no setting names one; may be set until the first
+            batch.
 
     Raises:
         RlkdError: if the trace cannot be written.
@@ -75,24 +76,23 @@ class Scorer:
         self.cache = cache
         self.window = RunWindow(rounds_of_next_reward(), REMEDIES.get(engine.name, ""))
         self.remarks = Remarks()
+        self.output_dir = output_dir
         self._trace: TraceFile | None = None
-        self.open_trace(output_dir)
-
-    def open_trace(self, output_dir: str | Path | None) -> None:
-        """Have a trace from now on: in the setting's folder, else in `output_dir`, if any.
-
-        Raises:
-            RlkdError: if it cannot be written.
-        """
-        folder = self.settings.trace_dir or output_dir
-        if folder is not None and self._trace is None:
-            name = f"rlkd_trace_rank{os.environ.get('RANK') or 0}.jsonl"
-            self._trace = TraceFile(Path(folder) / name)
+        self._open_trace()
 
     @property
     def trace(self) -> Path | None:
         """The file of this rank's trace."""
-        return self._trace and self._trace.file
+        folder = self.settings.trace_dir or self.output_dir
+        if folder is None:
+            return None
+        return Path(folder) / f"rlkd_trace_rank{os.environ.get('RANK') or 0}.jsonl"
+
+    def _open_trace(self) -> TraceFile | None:
+        """Return the trace, once it is known where; one that cannot be written is an error."""
+        if self._trace is None and self.trace is not None:
+            self._trace = TraceFile(self.trace)
+        return self._trace
 
     async def score(self, samples: Sequence[Sample], cut_off: Sequence[bool]) -> ScoredBatch:
         """Score N samples; the run is not judged by them yet.
@@ -152,6 +152,7 @@ class Scorer:
                 if, over a window of the run, the models refuse too much or decompose nothing.
         """
         started = time.monotonic()
+        trace = self._open_trace()
         samples = read_samples(completions, problem, domain, teacher_reasoning, teacher_structure)
         cut_off = read_flags("is_truncated", is_truncated, completions)
         prompts = read_ids("prompt_id", kwargs.get("prompt_id"), completions)
@@ -163,7 +164,7 @@ class Scorer:
             trace_row(score, reward, step=step, prompt_id=prompt, request_id=request, cut_off=cut)
             for score, reward, cut, prompt, request in columns
         ]
-        lost = self._trace.append(rows) if self._trace else 0
+        lost = trace.append(rows) if trace else 0
         published = publish(
             {
                 **metrics_of(batch.scores, batch.rewards, cut_off),
