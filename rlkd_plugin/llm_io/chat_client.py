@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import aiohttp
@@ -34,6 +34,9 @@ EMPTY_TRIES = 4
 """Empty completions of one text after which the server is probed with another text."""
 DOUBTFUL_SECONDS = 30.0
 """Seconds an unresponsive server is tried last."""
+SHORTEST_KEY = 12
+"""Characters of a key that is blotted out of replies. A shorter one is a placeholder, as `EMPTY`,
+and may be a word of a structure."""
 WARN_EVERY = 10.0
 """Seconds between two warnings of a client that retries."""
 
@@ -351,6 +354,9 @@ class ChatClient:
                 url, f"a reply that is no completion: {words_of(payload, self._key)}"
             ) from None
         self.usage.add(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
+        if self._key and len(self._key) >= SHORTEST_KEY:  # a proxy may repeat what it was sent
+            said, thought = (without_key(t, self._key) for t in (reply.text, reply.thinking))
+            reply = replace(reply, text=said, thinking=thought)
         if reply.finish_reason in ("abort", "error"):
             raise self._transient(url, f"a completion that ended with {reply.finish_reason!r}")
         if reply.finish_reason == "content_filter":

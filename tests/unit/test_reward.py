@@ -892,6 +892,24 @@ def test_the_keys_of_the_servers_are_not_in_the_trace(tmp_path: Path, options: S
     assert "s3cret" not in (tmp_path / "rlkd_trace_rank0.jsonl").read_text("utf-8")
 
 
+def test_a_key_that_a_server_repeats_is_nowhere(
+    servers: Loopback, options: SetOptions, tmp_path: Path
+) -> None:
+    """Neither in the trace, which shows replies, nor in the error, nor in the cache."""
+    key = "sk-very-s3cret-1"
+    options(gsrm_api_key=key, judge_api_key=key)
+    reward = RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path)))
+    answers = [said(f"{'so ' * 60} {key}"), said(STRUCTURE.replace("count", key)), status(400, key)]
+    servers.always("gsrm", lambda asked: answers[len(servers.asked) % 3](asked))
+    servers.always("judge", said(f"I was sent {key}"))
+    with pytest.raises(EndpointError) as error:
+        for n in range(20):
+            rewards(*(f"count {n} {m}" for m in range(8)), reward=reward)
+    written = [file.read_text("utf-8") for file in tmp_path.rglob("*.json*")]
+    assert len(written) > 1
+    assert "s3cret" not in str(error.value) + "".join(written)
+
+
 @pytest.mark.usefixtures("rules")
 @pytest.mark.parametrize("name", ["a file", "a file/below", "a file/far/below"])
 def test_a_trace_folder_that_cannot_be_written_is_refused_at_the_start(
