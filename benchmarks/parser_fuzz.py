@@ -3,7 +3,8 @@
     python -m benchmarks.parser_fuzz [--texts 1000000] [--processes 2]
 
 A text is a good structure, mutated: pieces of tags, numbers, fences, control tokens and Unicode are
-inserted, cut, repeated and moved; or pieces alone. A structure that is read must come back
+inserted, cut, repeated and moved; or pieces alone. Tags have look-alikes, and layout stands around
+them. A structure that is read must come back
 unchanged from its own rendering. Lengths are mixed, up to 200,000 characters. Prints the slowest
 text per byte of each length class, so that a cost that grows with length shows.
 """
@@ -29,8 +30,36 @@ UNICODE = ["\ud800", "é", "中", "\U0001d465", "🙂", "ﬁ", "\u0661", "²"]
 FILLERS = ["0", "12", "a", "the"]
 MENTIONS = ["by [Answer 1] we know", "(step 1)", "1.", "[1]"]
 HALF_TAGS = ["[Answer]", "[ Answer 1 ]", "[Answer 1"]
-TAG_PIECES = [*TAGS, *ODD_TAGS, *BRACKETS, *ENDS]
+WIDE_TAGS = [
+    "\u3010Meta\u2011reasoning 1\u3011\uff1a",
+    "\uff3bAnswer \uff11\uff3d",
+    "\u300cSub\u2013problem 2\u300d: ",
+]
+LOOK_ALIKES = [*WIDE_TAGS, "[Answer\u202f1]", "__[Answer 1]:__ ", "`[Query 2]`", "[**Answer 2**:]"]
+WIDE_ENDS = ["\nSo\uff0cthe final answer is\uff1a", "\n**So the\xa0final answer is:** "]
+LAYOUT = [
+    "\n### Step 2\n",
+    "\n---\n",
+    "\n***\n",
+    "\n2.\n",
+    "\n> ",
+    "\n```\n",
+    "\n```py\n",
+    " ***",
+    "\n| ",
+]
+STEPS = [
+    "\nStep 2 of 4\n",
+    "\n**Step 2:**\n",
+    "\n\u7b2c\u4e8c\u6b65\n",
+    "\n[End]\n",
+    " [End]",
+    "\n## x\n",
+    "\u2014",
+]
+TAG_PIECES = [*TAGS, *ODD_TAGS, *BRACKETS, *ENDS, *LOOK_ALIKES, *WIDE_ENDS]
 OTHER_PIECES = [*MARKS, *SPACES, *FORMULAS, *CONTROL, *UNICODE, *FILLERS, *MENTIONS, *HALF_TAGS]
+OTHER_PIECES += [*LAYOUT, *STEPS]
 PIECES = TAG_PIECES + OTHER_PIECES
 WORDS = ["add", "both", "parts", "2 + 3", "$x$", "so", "therefore", "the rest", "12 pens", "x"]
 LENGTHS = ((1_000, "to 1,000"), (10_000, "to 10,000"), (1_000_000, "over 10,000"))
@@ -85,6 +114,8 @@ def parse_many(arguments: tuple[int, int]) -> tuple[Counter[str], dict[str, tupl
             structure = None
         seconds = time.perf_counter() - begin
         counts["structure" if structure else "FormatError"] += 1
+        counts["nanoseconds"] += round(seconds * 1e9)
+        counts["characters"] += len(text)
         if structure and parse_structure(render_structure(structure)) != structure:
             raise AssertionError(f"not read back: {text[:500]!r}")
         size = len(text.encode("utf-8", "replace"))
@@ -120,6 +151,8 @@ def main() -> None:
             for name, found in slow.items():
                 slowest[name] = max(found, slowest.get(name, (0.0, "")))
     structures, errors = counts["structure"], counts["FormatError"]
+    parsing = counts["nanoseconds"] / (structures + errors) / 1000
+    print(f"{parsing:.1f} microseconds a text in the parser, {counts['characters']:,} characters")
     print(
         f"{structures + errors:,} texts in {time.monotonic() - begin:.0f} s: "
         f"{structures:,} structures, {errors:,} FormatErrors, nothing else"

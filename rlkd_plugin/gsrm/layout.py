@@ -30,7 +30,8 @@ BLANK = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u
 MOST = 120
 """Longest line, in characters, that can be layout."""
 
-_DASHES = "-\u2013\u2014"
+_DASHES_AND_BLANK = BLANK + "-\u2013\u2014"
+_CLOSES = frozenset(re.findall(f"[{CLOSING}]", "".join(map(chr, range(0x10000)))))
 _SIGNS = (
     r"#>*+=_~`\\\u2022\u00b7\u25aa\u25cf\u25cb\u25a0\u25a1\u25b6\u25b8\u25ba\u25c6\u27a4"
     r"\u2500\u2501\u2550\U0001f538\U0001f539" + HYPHENS
@@ -81,16 +82,16 @@ def without_layout(text: str, signs: bool) -> str:
     """
     text = _before_end(text).strip(BLANK)
     kept = _code_ends(text) if "```" in text or "~~~" in text else {}
-    end, shorter = -1, len(text)
-    while shorter != end:
-        end, shorter = shorter, _without_last(text, shorter, signs, kept)
+    end = len(text)
+    while end and (shorter := _without_last(text, end, signs, kept)) < end:
+        end = shorter
     return text[:end]
 
 
 def line_begin(text: str, place: int) -> int:
     """Return where a tag's line begins if only layout stands there before the tag, else `place`."""
     start = text.rfind("\n", max(0, place - MOST), place) + 1
-    if not start and place > MOST:
+    if start == place or (not start and place > MOST):
         return place
     before = text[start:place]
     alone = _BEFORE_TAG.match(before) or _STEP_ALONE.match(before)
@@ -106,20 +107,23 @@ def _without_last(text: str, end: int, signs: bool, kept: dict[int, bool]) -> in
     """Return where a text ends without the last piece of layout before `end`; `end` without one."""
     if (bare := _back(text, end, BLANK)) < end:
         return bare
-    if (bare := _back(text, end, BLANK + _DASHES)) < end:
+    if (bare := _back(text, end, _DASHES_AND_BLANK)) < end:
         if signs and text[:end] == "-":
             return end
         signed = (
             signs and text[bare] in "-\u2013" and _CHARGED.search(text[:bare], max(0, bare - 24))
         )
         return bare + 1 if signed else bare
-    start = text.rfind("\n", 0, end) + 1
-    if end - start <= MOST and _is_layout(text, start, end, kept):
+    start, last = text.rfind("\n", 0, end) + 1, text[end - 1]
+    if (start or last in "`~") and end - start <= MOST and _is_layout(text, start, end, kept):
         return start
-    if stars := _STARS.search(text, max(start, end - 7), end):
+    if last == "*" and (stars := _STARS.search(text, max(start, end - 7), end)):
         return stars.start()
-    mark = next((m for m in _END.finditer(text, max(start, end - 60), end) if m.end() == end), None)
-    return mark.start() if mark and _ends_content(text[start : mark.start()]) else end
+    if last in _CLOSES:
+        marks = _END.finditer(text, max(start, end - 60), end)
+        mark = next((mark for mark in marks if mark.end() == end), None)
+        return mark.start() if mark and _ends_content(text[start : mark.start()]) else end
+    return end
 
 
 def _is_layout(text: str, start: int, end: int, kept: dict[int, bool]) -> bool:

@@ -13,6 +13,7 @@ from rlkd_plugin.gsrm.tags import (
     FIELDS,
     FINAL,
     FINAL_ANSWER,
+    TAG,
     Field,
     FoundTag,
     escape_tags,
@@ -25,6 +26,7 @@ _HEADINGS = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _DASH = re.compile(r"\A[ \t\u00a0]{1,3}[\u2013\u2014](?=\s)")
+_BELOW = re.compile(r"\s{0,9}\n\s{0,9}([^\n]{1,120})\s{0,9}\Z")
 _QUOTED = re.compile(r"\n[ \t]{0,3}>[ \t]?")
 _UNQUOTED = re.compile(r"\n(?![ \t]{0,3}>|[ \t]{0,9}(?:\n|\Z))")
 _TABLE_RULE = re.compile(r"\n[ \t]{0,3}\|[|:\- \t]{1,120}\|?[ \t]{0,3}(?=\n|\Z)")
@@ -152,8 +154,8 @@ class _Opening(NamedTuple):
 
 def _split_final(text: str) -> tuple[str, str]:
     """Return the part of a text that holds the steps, and what follows the final answer's tag."""
-    first = next(find_tags(text), None)
-    final = FINAL.search(text, first.end) if first else None
+    first = TAG.search(text)
+    final = FINAL.search(text, first.end()) if first else None
     if not final:
         return text, ""
     opened = re.search(r"[*_`~]{0,3}\Z", final["before"])
@@ -165,7 +167,8 @@ def _split_final(text: str) -> tuple[str, str]:
     if again := next(find_tags(rest), None):
         rest = rest[: line_begin(rest, again.start)]
     closed = final["inner"] or end > final.end("colon")
-    return text[: final.start()], rest if closed else _without_closing(rest, decoration)
+    rest = rest if closed else rest.rstrip(BLANK).removesuffix(decoration)
+    return text[: final.start()], rest
 
 
 def _contents(body: str) -> tuple[list[str], bool]:
@@ -181,33 +184,27 @@ def _contents(body: str) -> tuple[list[str], bool]:
 
 def _content(text: str, opening: FoundTag, before: str) -> str:
     """Return a field's text without what belongs to its tag: marks that surround tag and text."""
-    text = _without_closing(text, opening.unclosed)
+    if opening.unclosed:
+        text = text.rstrip(BLANK).removesuffix(opening.unclosed)
     if not opening.colon:
         text = _DASH.sub("", text, 1)
     if "|" in before:
         text = _TABLE_RULE.sub("", text).strip(BLANK).strip("|")
     if ">" in before and not _UNQUOTED.search(text):
         text = _QUOTED.sub("\n", text)
-    line = text.strip(BLANK)
-    below = "\n" in text[: len(text) - len(text.lstrip(BLANK))]
-    return "" if below and "\n" not in line and is_layout_alone(line) else text
-
-
-def _without_closing(text: str, decoration: str) -> str:
-    """Return a text without the decoration at its end that its tag has opened."""
-    bare = text.rstrip(BLANK)
-    return bare.removesuffix(decoration) if decoration else text
+    below = _BELOW.match(text)
+    return "" if below and is_layout_alone(below[1].rstrip(BLANK)) else text
 
 
 def _opened(body: str) -> tuple[list[_Opening], int]:
     """Return the tags that open a field, and where the reading ends: at the first break."""
     opened: list[_Opening] = []
     for found in find_tags(body):
-        start = line_begin(body, found.start)
-        if found.place == (FIELDS[len(opened) % 3], len(opened) // 3 + 1):
-            opened.append(_Opening(found, start))
+        step, field = divmod(len(opened), len(FIELDS))
+        if found.place() == (FIELDS[field], step + 1):
+            opened.append(_Opening(found, line_begin(body, found.start)))
         elif not _is_mention(body, found):
-            return opened, start
+            return opened, line_begin(body, found.start)
     return opened, len(body)
 
 
@@ -222,8 +219,7 @@ def _no_step(text: str) -> str:
     shown = text if len(text) <= 200 else text[:200] + "..."
     message = f"no whole step in {shown!r}; a structure begins with "
     message += f"{' ... '.join(tag(field, 1) for field in FIELDS)} ..."
-    heading = _HEADINGS.search(text)
-    if heading and next(find_tags(text), None) is None:
+    if not TAG.search(text) and (heading := _HEADINGS.search(text)):
         message += f"; {heading[0].strip()!r} has no brackets, so it is read as text"
     return message
 

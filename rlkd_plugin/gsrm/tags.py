@@ -16,8 +16,7 @@ character of hostile text.
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 Field = Literal["meta_reasoning", "sub_problem", "answer"]
 
@@ -39,6 +38,7 @@ ALIASES: dict[str, Field] = {
 ALIASES |= {name.lower(): field for field, name in NAMES.items()}
 
 _FIELD_OF: dict[str, Field] = {alias.replace("-", ""): field for alias, field in ALIASES.items()}
+_FIELD_OF |= {name: field for field, name in NAMES.items()}
 
 FINAL_ANSWER = "So the final answer is:"
 
@@ -81,14 +81,13 @@ _FLAGS = re.IGNORECASE | re.ASCII  # ASCII: else a long s matches s, and no alia
 _GAP = rf"[{SPACES}*_#]{{0,6}}"
 TAG = re.compile(
     rf"[{OPENING}]{_GAP}(?P<name>" + "|".join(map(_name, ALIASES)) + rf")(?:[{HYPHENS}]|{_GAP})"
-    rf"(?P<number>[0-9\uff10-\uff19]{{1,4}}){_GAP}(?P<colon>[{COLONS}]?)\\?[{CLOSING}]",
+    rf"(?P<number>[0-9\uff10-\uff19]{{1,4}}){_GAP}(?P<within>[{COLONS}]?)\\?[{CLOSING}]"
+    rf"(?:(?P<inner>[{DECORATION}]{{0,3}})[{SPACES}]{{0,3}}(?P<colon>[{COLONS}]))?"
+    rf"(?P<outer>[{DECORATION}]{{0,3}})",
     _FLAGS,
 )
-_BEHIND = re.compile(
-    rf"(?P<inner>[{DECORATION}]{{0,3}})[{SPACES}]{{0,3}}(?P<colon>[{COLONS}])"
-    rf"(?P<outer>[{DECORATION}]{{0,3}})|(?P<bare>[{DECORATION}]{{0,3}})"
-)
 _DECORATION = DECORATION + "\\"
+_UNDECORATED = frozenset(["", "\n", " "])
 _CLOSES = re.compile(r"[^\W_]|[)\]}$%]")
 _PHRASE = rf"[{SPACES}]{{1,3}}".join(map(spelled, ("the", "final", "answer", "is")))
 FINAL = re.compile(
@@ -108,8 +107,7 @@ _LOOK_ALIKE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FoundTag:
+class FoundTag(NamedTuple):
     """A tag in a text.
 
     Attributes:
@@ -128,11 +126,13 @@ class FoundTag:
     colon: str
     unclosed: str
 
-    @property
     def place(self) -> tuple[Field, int]:
-        """The field that the tag opens, and the number of its step."""
-        letters = re.sub("[^a-z]", "", unicodedata.normalize("NFKC", self.name).lower())
-        return _FIELD_OF[letters], int(self.number)
+        """Return the field that the tag opens, and the number of its step."""
+        field = _FIELD_OF.get(self.name)
+        if field is None:
+            letters = unicodedata.normalize("NFKC", self.name).lower()
+            field = _FIELD_OF[re.sub("[^a-z]", "", letters)]
+        return field, int(self.number)
 
 
 def tag(field: Field, number: int) -> str:
@@ -144,17 +144,16 @@ def find_tags(text: str) -> Iterator[FoundTag]:
     """Yield the tags of a text in order, canonical ones and look-alikes."""
     end = 0
     for match in TAG.finditer(text):
-        start = decoration_start(text, match.start(), end)
+        start, name, number = match.start(), match["name"], match["number"]
+        colon = match["colon"] or match["within"]
+        if text[start - 1 : start] in _UNDECORATED and not (match["inner"] or match["outer"]):
+            end = match.end()
+            yield FoundTag(start, end, name, number, colon, "")
+            continue
+        start = decoration_start(text, start, end)
         opened = text[start : match.start()].strip("\\")
-        end, colon, closed = _behind(text, match.end(), opened)
-        yield FoundTag(
-            start,
-            end,
-            match["name"],
-            match["number"],
-            match["colon"] or colon,
-            "" if closed else opened,
-        )
+        end, closed = _closing(text, match, opened)
+        yield FoundTag(start, end, name, number, colon, "" if closed else opened)
 
 
 def decoration_start(text: str, place: int, least: int = 0) -> int:
@@ -165,26 +164,23 @@ def decoration_start(text: str, place: int, least: int = 0) -> int:
     return place if start < place and _CLOSES.match(text[start - 1 : start]) else start
 
 
-def _behind(text: str, end: int, opened: str) -> tuple[int, str, str]:
-    """Return where a tag ends that is read up to `end`, its colon, and the decoration it closes."""
-    match = _BEHIND.match(text, end)
-    assert match is not None  # it matches nothing as well
-    colon, closed = match["colon"] or "", match["inner"] or ""
-    end = match.end("colon") if colon else end
-    after = match["outer"] or match["bare"] or ""
-    behind = text[end + len(after) : end + len(after) + 1]
-    if after and ((opened and not closed) or not behind.strip()):
-        return end + len(after), colon, closed or after
-    return end, colon, closed
+def _closing(text: str, match: re.Match[str], opened: str) -> tuple[int, str]:
+    """Return where a tag ends, and the decoration that closes there."""
+    inner, outer, end = match["inner"] or "", match["outer"], match.end()
+    if outer and ((opened and not inner) or not text[end : end + 1].strip()):
+        return end, inner or outer
+    return match.start("outer"), inner
 
 
 def escape_tags(text: str) -> str:
     """Return `text` with every tag's brackets made round, so that no parser reads a step there."""
+    if not TAG.search(text):
+        return text
     parts, end = [], 0
     for found in find_tags(text):
         parts += text[end : found.start], f"({found.name} {found.number}){found.colon}"
         end = found.end
-    return "".join([*parts, text[end:]]) if parts else text
+    return "".join([*parts, text[end:]])
 
 
 def escape_look_alikes(text: str) -> str:
