@@ -1,9 +1,11 @@
 """Real `swift rlhf` GRPO runs against a model server on loopback that checks every request."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 from rlkd_plugin.engines.trace import read_rows, replay
-from tests.support.loopback import GSRM, JUDGE, Loopback
+from tests.support.loopback import GSRM, JUDGE, Asked, Loopback, said, structure_of
 from tests.support.swift_run import grpo, steps_logged, tiny_options
 
 
@@ -56,3 +58,24 @@ def test_a_wrong_key_stops_the_run_before_training(
     assert "RLKD_GSRM_API_KEY_ENV=MY_KEY" in said
     assert "sk-wrong-and-secret" not in said
     assert not (tmp_path / "run" / "checkpoint-2").exists()
+
+
+def test_a_gsrm_that_decomposes_no_student_stops_two_ranks(
+    loopback: Loopback, tiny: Path, tmp_path: Path
+) -> None:
+    """Four completions a rank and step: 32 students of the run are there at the fourth step."""
+
+    def answer(asked: Asked) -> Any:
+        path = asked.content("reasoning path")
+        is_teacher = re.search(r"\d [-+*/] \d+ = ", path)  # the student writes gibberish
+        return said(structure_of(path) if is_teacher else "I see no steps.")(asked)
+
+    loopback.always("gsrm", answer)
+    out = tmp_path / "run"
+    env = environment(loopback, tmp_path / "cache")
+    output = grpo(out, steps=12, ranks=2, code=1, env=env, use_cpu=True, **tiny_options(tiny))
+    assert "students' paths have no structure" in output
+    assert "'I see no steps.'" in output and "--reasoning-parser" in output
+    traced = [row for rank in (0, 1) for row in read_rows(out / f"rlkd_trace_rank{rank}.jsonl")]
+    assert 32 <= len(traced) <= 6 * 8  # equal paths of a step count once
+    assert {row.student.reply for row in traced if not row.student.steps} >= {"I see no steps."}

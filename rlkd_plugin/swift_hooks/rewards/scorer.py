@@ -28,11 +28,12 @@ from rlkd_plugin.swift_hooks.rewards.shared_rounds import rounds_of_next_reward
 from rlkd_plugin.swift_hooks.rewards.trace_file import TraceFile
 
 REMEDIES = {
-    "server": "Start its server without --reasoning-parser, which takes a structure for thinking; "
-    "set RLKD_GSRM_PROMPT=construct (and RLKD_GSRM_REGEX=true) for a model that was not trained as "
-    "a GSRM, and correct RLKD_GSRM_MODEL where it is another model; `rlkd check` asks it as the "
-    "reward does",
-    "local": "Set RLKD_GSRM_PROMPT=construct for a --reward_model that was not trained as a GSRM",
+    "server": "What to change: start its server without --reasoning-parser, which takes structures "
+    "for thinking; set RLKD_GSRM_PROMPT=construct (and RLKD_GSRM_REGEX=true) for a model that was "
+    "not trained as a GSRM; correct RLKD_GSRM_MODEL where another model is served; raise "
+    "RLKD_GSRM_MAX_TOKENS where replies break off. `rlkd check` asks it as the reward does",
+    "local": "What to change: set RLKD_GSRM_PROMPT=construct for a --reward_model that was not "
+    "trained as a GSRM; raise RLKD_GSRM_MAX_TOKENS where replies break off",
     "small": "RLKD_ENGINE=small knows grade-school mathematics alone; for other texts use "
     "RLKD_ENGINE=server",
 }
@@ -90,8 +91,9 @@ class Scorer:
 
     def _open_trace(self) -> TraceFile | None:
         """Return the trace, once it is known where; one that cannot be written is an error."""
-        if self._trace is None and self.trace is not None:
-            self._trace = TraceFile(self.trace)
+        file = self.trace  # of another rank where the reward was pickled on its way
+        if self._trace is None or self._trace.file != file:
+            self._trace = TraceFile(file) if file else None
         return self._trace
 
     async def score(self, samples: Sequence[Sample], cut_off: Sequence[bool]) -> ScoredBatch:

@@ -4,6 +4,7 @@ A trace that cannot be written is refused before the run. One that fails later, 
 costs its lines and a warning, not the run.
 """
 
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ WARN_EVERY = 600.0
 """Seconds between two warnings of lost lines: a full disk stays full for many batches."""
 
 logger = get_logger()
+
+_writing = threading.Lock()  # a reward may be called from several threads at once
 
 
 class TraceFile:
@@ -49,7 +52,8 @@ class TraceFile:
     def append(self, rows: Sequence[TraceRow]) -> int:
         """Append lines, and return how many of them are lost."""
         try:
-            append_rows(self.file, rows)
+            with _writing:
+                append_rows(self.file, rows)
         except OSError as error:
             self.lost += len(rows)
             if time.monotonic() - self._warned >= WARN_EVERY:
