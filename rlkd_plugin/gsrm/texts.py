@@ -1,4 +1,6 @@
-"""Pure text rules: which part of a completion is reasoning, what is equal, what is made harmless.
+"""Pure text rules: what is equal, what is made harmless, and what a text without reasoning is.
+
+Here too are the names of `paths` and `thinking`: which part of a text is reasoning.
 
 All are linear in the text's length.
 """
@@ -6,8 +8,9 @@ All are linear in the text's length.
 import re
 import unicodedata
 
+from rlkd_plugin.gsrm.paths import reasoning_path, teacher_path
 from rlkd_plugin.gsrm.tags import Field, escape_look_alikes, escape_tags
-from rlkd_plugin.gsrm.thinking import split_thinking, thinking_end, without_opening
+from rlkd_plugin.gsrm.thinking import split_thinking
 
 __all__ = [
     "FENCES",
@@ -40,23 +43,6 @@ _CONTROL = re.compile(
     r"\[(?=e~\[)|\](?=~!?b[\[\]])|/(?=(?:no_?)?think\b)",
     re.IGNORECASE,
 )
-
-
-def reasoning_path(completion: str) -> str:
-    """Return the reasoning path R of a completion.
-
-    It is what stands before the first `</think>`; where there is none, before `<answer>`; else
-    the whole text. An opening `<think>` may be missing, as R1 templates write it for the model.
-    Other models' marks count as these do. A mark that is only spoken of cuts nothing.
-    """
-    if thinking_end(completion) is None:
-        completion = completion.partition("<answer>")[0]
-    return teacher_path(completion)
-
-
-def teacher_path(text: str) -> str:
-    """Return a teacher's reasoning path, which may speak of an `<answer>` as of any other word."""
-    return without_opening(text[: thinking_end(text)])
 
 
 def neutralise(text: str) -> str:

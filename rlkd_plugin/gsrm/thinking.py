@@ -66,9 +66,9 @@ _SAID_ENDS = re.compile(
     r"(?:\s{0,9}(?:<\|END_(?:RESPONSE|TEXT)\|>|<\|end_of_solution\|>|</response>|<\|return\|>|"
     r"<\|end\|>|<turn\|>|<\|close\|>\s{0,3}(?:response|message)\s{0,3}<\|sep\|>)){1,4}\s{0,9}$"
 )
-_SPOKEN_OF = re.compile(
-    r"[ \t]{1,3}(?:tags?|marks?|markers?|tokens?|blocks?|elements?|sections?)\b"
-)
+SPOKEN_OF = re.compile(r"[ \t]{1,3}(?:tags?|marks?|markers?|tokens?|blocks?|elements?|sections?)\b")
+
+"""What follows a mark of which a text speaks: "put it into <answer> tags"."""
 
 REACH = 200
 """Characters to each side of a mark, on its line, where the inverted commas around it may be."""
@@ -145,6 +145,11 @@ def without_opening(text: str) -> str:
     return _NEXT_MESSAGE.sub("\n", text[opening.end() :]).strip() if opening else text
 
 
+def thinking_opens(text: str) -> bool:
+    """Say whether a text begins with the mark that opens a thinking."""
+    return bool(_OPENING.match(text.lstrip()) or any(opens.match(text) for opens, _ in _WORDS))
+
+
 def is_mention(text: str, start: int, end: int, fences: CodeFences) -> bool:
     """Say whether a mark is only spoken of: it stands in inverted commas or in code."""
     before = text[max(0, start - REACH) : start].rpartition("\n")[2]
@@ -182,6 +187,6 @@ def _opens_after(text: str, place: int, fences: CodeFences) -> bool:
         return True
     return any(
         not is_mention(text, match.start(), match.end(), fences)
-        and not _SPOKEN_OF.match(text, match.end())
+        and not SPOKEN_OF.match(text, match.end())
         for match in _OPENING.finditer(text, place)
     )
