@@ -48,15 +48,18 @@ async def check_engine(engine: Engine, cache: TeacherCache | None = None) -> Asy
         return
     roles: list[Role] = [role for role in ROLES if role in engine.clients]
     tasks = [asyncio.ensure_future(_role_findings(engine, role)) for role in roles]
+    answering = set()
     try:
-        for task in tasks:
+        for role, task in zip(roles, tasks, strict=True):
             for finding in await task:
                 yield _without_keys(finding, engine)
+                if finding.verdict == "ok":
+                    answering.add(role)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    if isinstance(cache, DiskCache) and "GSRM" in roles:
+    if isinstance(cache, DiskCache) and "GSRM" in answering:
         for finding in await asyncio.to_thread(_cache_findings, engine, cache):
             yield _without_keys(finding, engine)
 

@@ -87,11 +87,13 @@ def _form(case: Case) -> str:
 def _thinks(case: Case) -> str:
     reply, spent = case.reply, _tokens_of(case.last)
     filled = f", and its thinking fills the {spent} tokens" if reply.is_cut and spent else ""
-    parser = " (its server has a `--reasoning-parser`)" if reply.thinking else ""
+    otherwise = "serve a GSRM that does not think"
+    if reply.thinking:
+        otherwise = "serve it without `--reasoning-parser`, which may take any text for thinking"
     return (
-        f"the GSRM thinks before it decomposes {case.share}{filled}{parser}: "
-        f"{quoted(reply.thinking or reply.text)}; set RLKD_GSRM_BODY='{NO_THINKING}', or serve a "
-        "GSRM that does not think"
+        f"the GSRM thinks before it decomposes {case.share}{filled}: "
+        f"{quoted(reply.thinking or reply.text)}; set RLKD_GSRM_BODY='{NO_THINKING}', or "
+        f"{otherwise}"
     )
 
 

@@ -157,6 +157,6 @@ def context_findings(settings: Settings, card: Card) -> list[Finding]:
             f"the GSRM's server takes {card.context:,} tokens; the longest path "
             f"(RLKD_GSRM_MAX_CHARS={settings.gsrm_max_chars}, some {path:,} tokens) with its "
             f"structure (RLKD_GSRM_MAX_TOKENS={settings.gsrm_max_tokens}) needs some {needed:,}: "
-            f"serve it with `--max-model-len {needed}`, or lower one of the two",
+            f"serve it with `--max-model-len {-(-needed // 1024) * 1024}`, or lower one of the two",
         )
     ]
