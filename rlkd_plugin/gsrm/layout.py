@@ -80,7 +80,7 @@ def without_layout(text: str, signs: bool) -> str:
         text: of a field, or longer: what follows `[End]` on a line of its own is not read.
         signs: whether a dash may be the sign of an ion, as it may in an answer.
     """
-    text = _before_end(text).strip(BLANK)
+    text = _before_end(text.strip(BLANK)).strip(BLANK)
     kept = _code_ends(text) if "```" in text or "~~~" in text else {}
     end = len(text)
     while end and (shorter := _without_last(text, end, signs, kept)) < end:
@@ -155,11 +155,8 @@ def _back(text: str, end: int, characters: str) -> int:
 def _ends_content(before: str) -> bool:
     """Say whether `[End]` after this part of a line ends the text, and is no node of a graph."""
     before = before.rstrip()
-    return (
-        bool(before)
-        and before[-1] not in ",;>\u2192\u21d2-="
-        and not re.search(rf"[{OPENING}]", before)
-    )
+    goes_on = before[-1:] in tuple(",;>\u2192\u21d2-=") or re.search(rf"[{OPENING}]", before)
+    return not before or not goes_on
 
 
 def _before_end(text: str) -> str:

@@ -289,7 +289,9 @@ class TestStep:
     @pytest.mark.parametrize(
         ("empty", "position"),
         [
-            *product(["", " ", "\n\u2003\n", "--", " -- - ", "```\n```", "[End]"], [0, 1, 2]),
+            *product(
+                ["", " ", "\n\u2003\n", "--", " -- - ", "```\n```", "\x1c[End]\nx"], [0, 1, 2]
+            ),
             *product(["-"], [0, 1]),  # a dash is an answer: that of "which sign does x have?"
         ],
     )
@@ -409,6 +411,29 @@ PIECES = st.sampled_from(
         *("\n", "\n\n", "\r\n", "\r", " ", "\t", "\xa0", "\u2028", "\u3000", "\x1c", "\x85", "\v"),
         *("-", "--", "*", "**", "#", ">", ":", "\uff1a", "^-", "NO3-", "\0", "\ud800", "\udfff"),
         *("x", "A", "12", "\u05d0", "\u200b", "\ufeff", "e\u0301"),
+        *(
+            "\u3010Answer 1\u3011\uff1a",
+            "\uff3bMeta\u2011reasoning \uff11\uff3d",
+            "\u300cSub-problem 2",
+            "\u300d",
+        ),
+        *(
+            "__[Answer 1]:__",
+            "`[Query 1]`",
+            "[**Answer 2**:]",
+            "\n**So\xa0the final answer is\uff1a",
+        ),
+        *("\n### Step 2", "\n---", "\n***", " ***", "\n2.", "\n> ", "\n- ", "\n## x", "\n| ", "\\"),
+        *("\n```", "```\n", "\n```py\n", "\n~~~", "`", "~", "_", "\u2014", "\u2013"),
+        *(
+            "[End]",
+            "\n[End]\n",
+            "\u3010END\u3011",
+            "\nStep 2 of 4",
+            "\n**Step 2:**",
+            "\n\u7b2c2\u6b65",
+            "Step 1",
+        ),
     ]
 )
 ANY_CHARACTER = st.characters(exclude_categories=())
@@ -440,6 +465,8 @@ def _is_field(text: str) -> bool:
 @example(Structure((Step("\xa0So the final answer is: x", "b", "c"),), "9"))
 @example(Structure((Step(" " * 9 + "So the final answer is: x", "b", "NO3-"),)))
 @example(Structure((Step("x [Meta-reasoning", "1]: y **", "***[Answer 1]***"),), "**[Answer 1]"))
+@example(Structure((Step("a", "b", "# x\n[End]\u2014"),), "[End]"))
+@example(Structure((Step("a\n```", "b\n## y", "2.\n\n### Step 2"),), "**x**\n***"))
 @example(Structure((Step("a", "b", "c"),), "So the final answer is: So the final answer is: 1"))
 def test_a_written_structure_is_read_back_unchanged(structure: Structure) -> None:
     assert parse_structure(render_structure(structure)) == structure
@@ -448,6 +475,7 @@ def test_a_written_structure_is_read_back_unchanged(structure: Structure) -> Non
 @settings(max_examples=300, deadline=None)
 @given(TEXTS.filter(_is_field), st.sampled_from(["meta_reasoning", "sub_problem", "answer"]))
 @example("\xa0So the final answer is: x", "answer")
+@example("x\n[End]\u2014", "answer")
 def test_a_field_in_its_form_stays_as_it_is(text: str, field: str) -> None:
     once = Step(text, text, text)
     twice = Step(once.meta_reasoning, once.sub_problem, once.answer)
