@@ -9,6 +9,8 @@ from rlkd_plugin.llm_io.replies import Reply, after_thinking
 
 BEGINNING = 200
 """Characters of a reply that is no structure, for messages and the trace."""
+PREAMBLE = 200
+"""Characters before the first tag that introduce a structure ("Here it is:"), and think of none."""
 
 _GOES_ON = " and more"
 
@@ -17,8 +19,9 @@ def read_structure(reply: Reply) -> tuple[Structure, bool]:
     """Return the structure of a reply, and whether it was cut off at the token limit.
 
     The text counts, and where that holds no structure what the server delivered as thinking: a
-    reasoning parser takes the whole reply of a model that writes no mark of thinking. It counts
-    where it begins with a tag, or is all of a reply that ended by itself; else it may be a draft.
+    reasoning parser takes the whole reply of a model that writes no mark of thinking. Thinking
+    may also hold a draft, so it counts where the first tag begins it or nothing else was said;
+    where it was cut, a few words may stand before that tag (`PREAMBLE`).
 
     Of a structure that was cut its whole steps count. The field in which it broke off may look
     whole ("19" of "190"), so the last step is dropped where that field is its answer. Where the
@@ -30,8 +33,7 @@ def read_structure(reply: Reply) -> tuple[Structure, bool]:
     try:
         return _as_far_as_whole(after_thinking(reply.text), reply.is_cut)
     except FormatError:
-        is_all = not reply.text.strip() and not reply.is_cut
-        if not is_all and not _begins_with_tag(reply.thinking):
+        if not _is_reply(reply):
             raise
         return _as_far_as_whole(after_thinking(reply.thinking), reply.is_cut)
 
@@ -57,6 +59,11 @@ def _as_far_as_whole(text: str, is_cut: bool) -> tuple[Structure, bool]:
     return Structure(steps), True
 
 
-def _begins_with_tag(text: str) -> bool:
-    first = TAG.search(text)
-    return first is not None and not any(map(str.isalnum, text[: first.start()]))
+def _is_reply(reply: Reply) -> bool:
+    """Say whether a structure that stands in the thinking is the reply, and no draft of one."""
+    first = TAG.search(reply.thinking)
+    if first is None:
+        return False
+    if reply.text.strip():
+        return not any(map(str.isalnum, reply.thinking[: first.start()]))
+    return not reply.is_cut or first.start() <= PREAMBLE

@@ -14,9 +14,9 @@ from rlkd_plugin.llm_io.replies import Reply, after_thinking
 MIN_MASS = 0.1
 """Smallest probability of yes and no together at which log-probabilities are an answer.
 
-The weakest judge that was measured, SmolLM2-135M on the 624 pairs of `rlkd judge-check`, gives
-both words 0.17 to 0.64 (median 0.48) wherever it answers, a trained one above 0.9. What is
-left for them beside another answer ("Correct") is a tail of 0.01 and less.
+SmolLM2-135M, a weak judge, on the 624 pairs of `rlkd judge-check`: both words have 0.17 to 0.64
+(1%: 0.26, median 0.48), and at least 0.28 where one of them is generated. What a judge that says
+something else ("Correct") leaves for them is a tail: 0.003 in reports from the field.
 """
 MAX_UNLISTED = 0.1
 """Largest probability that may be unlisted where one of the words has no alternative listed.

@@ -197,20 +197,29 @@ def test_the_content_counts_before_the_thinking(servers: Loopback) -> None:
     draft = "Perhaps:\n[Meta-reasoning 1]: no\n[Sub-problem 1]: no\n[Answer 1]: no"
     servers.then("gsrm", replied(WHOLE, reasoning_content=draft))
     assert decompose() == Decomposition(parse_structure(WHOLE))
-    servers.always("gsrm", replied(PROSE, reasoning_content=draft))
+    servers.then("gsrm", *[replied(PROSE, reasoning_content=draft)] * 2)
     assert decompose() == Decomposition(None, "undecomposable", reply=PROSE)
 
 
+def test_a_structure_that_is_all_of_the_thinking_is_read(servers: Loopback) -> None:
+    """A GSRM made of a thinking model closes its thinking behind the structure."""
+    servers.always("gsrm", replied("The answer is 19.", reasoning_content=f"\n**{WHOLE}"))
+    assert decompose() == Decomposition(parse_structure(WHOLE))
+
+
 def test_a_draft_in_thinking_that_was_cut_is_no_structure(servers: Loopback) -> None:
-    servers.always("gsrm", replied(None, "length", reasoning=f"I could write:\n{WHOLE}\n\nBut"))
+    """A few words may introduce a structure; a model that thinks about one needs more."""
+    words = "The path has two steps, I guess. " * 10
+    servers.always("gsrm", replied(None, "length", reasoning=f"{words}\n{WHOLE}\n\nBut"))
     result = decompose()
     assert (result.structure, result.status) == (None, "undecomposable")
-    assert result.reply.startswith("(thinking) I could write:")
+    assert result.reply.startswith("(thinking) The path has two steps")
 
 
 def test_a_structure_that_a_parser_took_may_be_cut(servers: Loopback) -> None:
-    """It begins with a tag, so it is the reply and no draft."""
-    servers.always("gsrm", replied(None, "length", reasoning_content=f"**{WHOLE[:-20]}"))
+    """It begins with a tag, but for some words, so it is the reply and no draft."""
+    cut = f"The path is:\n\n**{WHOLE[:-20]}"
+    servers.always("gsrm", replied(None, "length", reasoning_content=cut))
     result = decompose()
     assert result.cut and result.structure is not None
     assert len(result.structure.steps) == 1
