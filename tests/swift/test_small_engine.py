@@ -237,4 +237,5 @@ def test_grpo_trains_on_it(tiny: Path, tmp_path: Path) -> None:
     trace = rows(out / "rlkd_trace_rank0.jsonl")
     assert len(trace) == 4
     assert line["rlkd/structure_reward"] == pytest.approx(sum(r["reward"] for r in trace) / 4)
-    assert list((tmp_path / "cache").rglob("*.json"))  # the teacher's structure
+    assert {row["teacher"]["cut"] for row in trace} == {True}  # its steps so far are used
+    assert line["rlkd/cut_teacher"] == 1 and not list((tmp_path / "cache").rglob("*.json"))
