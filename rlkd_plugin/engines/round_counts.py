@@ -93,8 +93,9 @@ def newest(examples: Iterable[str]) -> tuple[str, ...]:
 
 
 def shorten(text: str) -> str:
-    """Return the beginning of a text, on one line."""
-    text = " ".join(text[: 4 * EXAMPLE_CHARS].split())
+    """Return the beginning of a text, on one line; half a surrogate pair becomes "?"."""
+    text = text[: 4 * EXAMPLE_CHARS].encode("utf-8", errors="replace").decode("utf-8")
+    text = " ".join(text.split())
     return text if len(text) <= EXAMPLE_CHARS else text[:EXAMPLE_CHARS].rstrip() + " ..."
 
 

@@ -24,9 +24,8 @@ class TeacherRecord:
             prompt = hash((sample.problem, sample.teacher_reasoning, sample.teacher_structure))
             has_one = score.teacher.structure is not None
             if not has_one:
-                reasons[prompt] = f"{why_missing(sample, score.teacher)}, for the problem " + repr(
-                    sample.problem[:200]
-                )
+                why, problem = why_missing(sample, score.teacher), shorten(sample.problem)
+                reasons[prompt] = f"{why}, for the problem {problem!r}"
             if prompt in self.known:
                 changed[self.known[prompt]] -= 1
             changed[has_one] += 1

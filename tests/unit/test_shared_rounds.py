@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import torch.distributed as dist
 
-from rlkd_plugin.engines.round_counts import RoundCounts
+from rlkd_plugin.engines.base import Decomposition
+from rlkd_plugin.engines.round_counts import RoundCounts, count_questions
 from rlkd_plugin.engines.run_window import OwnRounds
+from rlkd_plugin.engines.scoring import Sample, Score
+from rlkd_plugin.engines.teachers import TeacherRecord
 from rlkd_plugin.swift_hooks.rewards import shared_rounds
 from rlkd_plugin.swift_hooks.rewards.shared_rounds import SharedRounds, rounds_of_next_reward
 from tests.support import ranks_that_score
@@ -81,6 +84,21 @@ def test_a_round_is_whole_when_all_ranks_have_counted() -> None:
     other.add(0, RoundCounts(9, 1, refusals=("b",)))
     for rank in (one, other):
         assert rank.read(0) == (RoundCounts(17, 3, refusals=("a", "b")), True)
+
+
+def test_examples_of_any_text_can_be_shared() -> None:
+    """Half a surrogate pair, as a model's reply may hold, is no text that a store can keep."""
+    odd = "so \ud800 \0 \u2028 \n \u05d0" * 200
+    failed = Decomposition(None, "undecomposable", reply=odd)
+    refused = Decomposition(None, "refused", reply=odd)
+    none = Decomposition(None, "undecomposable", asked=False)
+    samples = [Sample("", odd, "math", odd, odd), Sample("", odd, "math", "", odd)]
+    scores = [Score(failed, failed), Score(none, refused)]
+    counts = count_questions(scores) + TeacherRecord().count(samples, scores)
+    assert counts.replies and counts.refusals and len(counts.teachers) == 2
+    rounds = of_rank(dist.HashStore(), ranks=1)
+    rounds.add(0, counts)
+    assert rounds.read(0) == (counts, True)
 
 
 def test_old_rounds_leave_the_store() -> None:
