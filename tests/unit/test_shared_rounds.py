@@ -56,11 +56,12 @@ def test_one_unlucky_rank_does_not_end_the_run(outcomes: Outcomes) -> None:
 def test_a_rank_that_sees_few_ends_with_the_one_that_sees_many(
     outcomes: Outcomes, story: str
 ) -> None:
-    """One of them completes the first round; the other one sees it whole a batch later."""
+    """Who completes the first round sees it whole; the other one does too, or a batch later."""
     (one, why), (other, why_other) = outcomes[story]
-    assert sorted([one, other]) == [1, 2]
+    assert min(one, other) == 1 and max(one, other) <= 2
     # 42 of 200 texts and a teacher a rank; of the verdicts each rank's own 3 questions a path
-    assert "42 of the last " in min(why, why_other)
+    (first,) = {why for ended, why in outcomes[story] if ended == 1}  # the same for both
+    assert "42 of the last " in first
     for sentence in (why, why_other):
         assert "rejected by rank" in sentence and "more than 5%" in sentence
 
