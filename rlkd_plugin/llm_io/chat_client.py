@@ -1,63 +1,47 @@
 """One chat client for every OpenAI-compatible server: what is retried, and what ends a run.
 
-It works with `vllm serve`, `swift deploy`, SGLang and vllm-ascend. Not here: the prompts, and how
-a reply is read (`prompted_engine`, `replies`, `verdicts`).
+It works with `vllm serve`, `swift deploy`, SGLang and vllm-ascend. Not here: the prompts, how a
+reply is read (`prompted_engine`, `replies`, `verdicts`), how a server is reached (`transport`), and
+which options it takes (`adapted_requests`).
 """
 
-import asyncio
 import json
-import logging
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import EndpointError
+from rlkd_plugin.llm_io.adapted_requests import AdaptedRequests, Request
 from rlkd_plugin.llm_io.endpoint import Endpoint, without_key, words_of
+from rlkd_plugin.llm_io.option_search import TRIAL_TOKENS, RejectedRequest
 from rlkd_plugin.llm_io.pace import Pace
-from rlkd_plugin.llm_io.per_loop import PerLoop
-from rlkd_plugin.llm_io.replies import Reply, read_embeddings, read_reply, seconds_to_wait
+from rlkd_plugin.llm_io.replies import Reply, read_embeddings, read_reply
+from rlkd_plugin.llm_io.request_options import NEUTRAL, Change
+from rlkd_plugin.llm_io.servers import Servers, TransientError
 
-RETRIED = frozenset({408, 425, 429, *range(500, 600)})
-"""HTTP statuses of transient errors; 400, 413, 422 are tied to the text, others end the run."""
 CHARS_PER_TOKEN = 4
 """Estimate until the server has counted; only `RLKD_TOKENS_PER_MINUTE` needs it."""
 BACK_OFF = wait_random_exponential(multiplier=0.5, max=20)
 """Jittered, so that a batch's requests do not return to a server all at once."""
 EMPTY_TRIES = 4
 """Empty completions of one text after which the server is probed with another text."""
-DOUBTFUL_SECONDS = 30.0
-"""Seconds an unresponsive server is tried last."""
 SHORTEST_KEY = 12
 """Characters of a key that is blotted out of replies. A shorter one is a placeholder, as `EMPTY`,
 and may be a word of a structure."""
-WARN_EVERY = 10.0
-"""Seconds between two warnings of a client that retries."""
 
 Message = dict[str, str]
 PROBE: list[Message] = [{"role": "user", "content": "Is 1 + 1 = 2? Answer yes or no."}]
+SHORT_QUESTIONS = {
+    "chat/completions": {"messages": PROBE},
+    "embeddings": {"input": [PROBE[0]["content"]]},
+}
+"""What is asked, by path, where the options are in question and not the text."""
 T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
-
-
-class _TransientError(Exception):
-    """A failure that a retry may mend.
-
-    `wait` is the server's Retry-After in seconds; `empty` says that the model wrote nothing.
-    """
-
-    def __init__(self, url: str, reason: str, wait: float, empty: bool) -> None:
-        super().__init__(reason)
-        self.url = url
-        self.wait = wait
-        self.empty = empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +53,7 @@ class _Call(Generic[T]):
     """
 
     path: str
-    body: bytes
+    request: Request
     urls: Sequence[str]
     read: Callable[[str, bytes], tuple[T, int]]
     likely: float
@@ -79,8 +63,7 @@ class ChatClient:
     """Sends chat requests to one endpoint; entered with `async with` in each event loop.
 
     It may be entered several times at once, in one loop, whose users share their connections, or
-    in several. Only plain facts go from one loop to another: which servers ever answered, which
-    ask to wait, and which did not respond lately.
+    in several. Only plain facts go from one loop or process to another.
 
     Args:
         endpoint: the servers and their model.
@@ -107,43 +90,29 @@ class ChatClient:
         self.startup_patience = startup_patience
         self.usage = usage
         self.pace = pace or Pace()
-        self._answered: set[str] = set()
-        self._free_at: dict[str, float] = {}  # what Retry-After asked for
-        self._doubtful_until: dict[str, float] = {}
         self._next_url = 0
-        self._warned = float("-inf")
-        self._sessions: PerLoop[aiohttp.ClientSession] = PerLoop()
+        self._servers = Servers(endpoint, request_timeout, usage)
+        self._requests = AdaptedRequests(endpoint)
 
     async def __aenter__(self) -> "ChatClient":
-        key = os.environ.get(self.endpoint.api_key_env, "").strip()  # a file's line end
-        if not (key.isascii() and key.isprintable()):
-            raise EndpointError(
-                f"the API key in the variable that {self.endpoint.named_key} names has a line "
-                "break or another character that no HTTP header can hold"
-            )
-        self._key = key or None
+        self._servers.open()
+        self._requests.open()
         self.pace.open()
-        self._sessions.enter(self._new_session)
         return self
-
-    def _new_session(self) -> aiohttp.ClientSession:
-        headers = {"Content-Type": "application/json"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),  # the engine bounds what is in flight
-            timeout=aiohttp.ClientTimeout(total=self.request_timeout, sock_connect=10),
-            headers=headers,
-        )
 
     async def __aexit__(self, *error: object) -> None:
         self.pace.close()
-        if session := self._sessions.leave():
-            await session.close()
+        self._requests.close()
+        await self._servers.close()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what belongs to an event loop, and the key."""
-        return {k: v for k, v in vars(self).items() if k != "_key"}
+    @property
+    def refused_options(self) -> Mapping[str, Mapping[str, str]]:
+        """The options that each server rejects, by its URL, with its words."""
+        return self._requests.known.refused
+
+    def option_changes(self, url: str) -> Mapping[str, Change]:
+        """Return what is done with the options that a server rejects, by their names."""
+        return self._requests.known.changes(url)
 
     async def probe(self) -> None:
         """Send each server one short request.
@@ -168,13 +137,14 @@ class ChatClient:
             messages: the chat.
             urls: the servers to try; by default all of the endpoint.
             may_be_empty: whether a reply without any text is accepted.
-            **options: further keys of the request body: `max_tokens`, `temperature` ...
+            **options: further keys of the request body: `max_tokens`, `temperature` ...; what
+                they and the endpoint's own keys leave out of `NEUTRAL` is sent as it is there.
 
         Raises:
             EndpointError: if the endpoint rejects the request (`status` says how), is unknown, or
                 fails past the retry deadline.
         """
-        body = {"model": self.endpoint.model, "messages": messages, **options}
+        body = self._chat(messages, **options)
 
         def read(url: str, payload: bytes) -> tuple[Reply, int]:
             reply = self._completion(url, payload, may_be_empty)
@@ -188,39 +158,51 @@ class ChatClient:
         Raises:
             EndpointError: as `complete`.
         """
-        body = {"model": self.endpoint.model, "input": list(texts)}
+        body = {"model": self.endpoint.model, "input": list(texts), **self.endpoint.body}
 
         def read(url: str, payload: bytes) -> tuple[list[list[float]], int]:
             try:
                 vectors, tokens = read_embeddings(payload, len(texts))
             except ValueError as error:
-                raise self._transient(url, f"a reply without the embeddings: {error}") from None
+                raise self._servers.transient(
+                    url, f"a reply without the embeddings: {error}"
+                ) from None
             self.usage.add(prompt_tokens=tokens)
             return vectors, tokens
 
         return await self._send("embeddings", body, (), read)
 
+    def _chat(self, messages: Sequence[Message], **options: Any) -> dict[str, Any]:
+        """Return the body of a chat request as it is meant; a user's own keys win."""
+        return {
+            "model": self.endpoint.model,
+            "messages": messages,
+            **NEUTRAL,
+            **options,
+            **self.endpoint.body,
+        }
+
     async def _send(
         self,
         path: str,
-        request: dict[str, Any],
+        content: dict[str, Any],
         urls: Sequence[str],
         read: Callable[[str, bytes], tuple[T, int]],
     ) -> T:
         """Send a request until a server answers it, within the retry deadline."""
         if not urls:
-            urls = self._best_first(self.endpoint.urls, self._next_url)
+            urls = self._servers.best_first(self.endpoint.urls, self._next_url)
             self._next_url += 1  # servers take turns
-        body = json.dumps(request).encode()
-        likely = len(body) / CHARS_PER_TOKEN + request.get("max_tokens", 0)
-        call = _Call(path, body, urls, read, likely)
+        request = Request.of(content)
+        likely = len(request.body) / CHARS_PER_TOKEN + content.get("max_tokens", 0)
+        call = _Call(path, request, urls, read, likely)
         await self.pace.turn(likely)
         try:  # nearly every first try succeeds; tenacity's loop takes a quarter of a request's time
             return await self._try(call, urls[0])
-        except _TransientError as failure:
+        except TransientError as failure:
             return await self._retry(call, failure)
 
-    async def _retry(self, call: _Call[T], first: _TransientError) -> T:
+    async def _retry(self, call: _Call[T], first: TransientError) -> T:
         """Send a request whose first try failed until a server answers it."""
         urls = call.urls
         failing_since = time.monotonic()
@@ -228,7 +210,7 @@ class ChatClient:
 
         def give_up(state: RetryCallState) -> bool:
             patience = self.startup_patience
-            if not self._answered.isdisjoint(urls):
+            if not self._servers.answered.isdisjoint(urls):
                 patience = self.patience
             return time.monotonic() + state.upcoming_sleep - failing_since > patience
 
@@ -236,13 +218,13 @@ class ChatClient:
 
         def wait(state: RetryCallState) -> float:
             nonlocal url
-            url = self._best_first(urls, state.attempt_number)[0]
-            asks = max(0.0, self._free_at.get(url, 0.0) - time.monotonic())
+            url = self._servers.best_first(urls, state.attempt_number)[0]
+            asks = self._servers.asked_wait(url)
             at_once = state.attempt_number < len(urls) and not asks  # the next server first
             return 0.0 if at_once else asks + BACK_OFF(state)
 
         tries = AsyncRetrying(
-            retry=retry_if_exception_type(_TransientError), wait=wait, stop=give_up, reraise=True
+            retry=retry_if_exception_type(TransientError), wait=wait, stop=give_up, reraise=True
         )
         try:
             async for attempt in tries:
@@ -254,47 +236,61 @@ class ChatClient:
                     failing_since += await self.pace.turn(call.likely)  # no server's fault
                     try:
                         return await self._try(call, url)
-                    except _TransientError as failure:
+                    except TransientError as failure:
                         empty[url] += failure.empty
                         is_silent = failure.empty and empty[url] >= EMPTY_TRIES
                         if is_silent and await self._answers_probe(url):
                             raise self._silence_error(url) from None
                         raise
-        except _TransientError as failure:
+        except TransientError as failure:
             raise self._deadline_error(urls, failure, time.monotonic() - failing_since) from None
         raise AssertionError("unreachable: the loop returns or raises")
 
     async def _try(self, call: _Call[T], url: str) -> T:
-        """Send a request to a server once, and settle its tokens with the pace."""
+        """Send a request to a server as far as it takes its options."""
+        is_first = True
+
+        async def send(body: bytes) -> T:
+            nonlocal is_first
+            if not is_first:
+                await self.pace.turn(call.likely)
+            is_first = False
+            return await self._try_once(call, url, body)
+
+        async def ask(content: dict[str, Any]) -> RejectedRequest | None:
+            body = json.dumps({**content, **SHORT_QUESTIONS[call.path]}).encode()
+            await self.pace.turn(len(body) / CHARS_PER_TOKEN + TRIAL_TOKENS)
+            try:
+                await self._servers.post(url, call.path, body)
+            except RejectedRequest as rejection:
+                return rejection
+            return None
+
+        try:
+            reply = await self._requests.send(url, call.request, send, ask)
+        except RejectedRequest as rejection:
+            raise rejection.error from None
+        self._servers.answered.add(url)
+        return reply
+
+    async def _try_once(self, call: _Call[T], url: str, body: bytes) -> T:
+        """Send a body to a server once, and settle its tokens with the pace."""
         used = 0.0
         try:
-            reply, counted = call.read(url, await self._post(url, call.path, call.body))
+            reply, counted = call.read(url, await self._servers.post(url, call.path, body))
             used = counted or call.likely
         finally:
             self.pace.settle(used - call.likely)
-        self._answered.add(url)
         return reply
-
-    def _best_first(self, urls: Sequence[str], turn: int) -> Sequence[str]:
-        """Return servers in turn, those that ask to wait or did not respond lately at the end."""
-        if len(urls) == 1:
-            return urls
-        at = turn % len(urls)
-        now = time.monotonic()
-
-        def wait(url: str) -> float:
-            until = max(self._free_at.get(url, 0.0), self._doubtful_until.get(url, 0.0))
-            return max(0.0, until - now)
-
-        return sorted([*urls[at:], *urls[:at]], key=wait)
 
     async def _answers_probe(self, url: str) -> bool:
         """Return whether a server writes anything to another text."""
-        body = {"model": self.endpoint.model, "messages": PROBE, "max_tokens": 1, "temperature": 0}
+        request = Request.of(self._chat(PROBE, max_tokens=1, temperature=0))
+        body = request.body_for(self._requests.known.changes(url))
         try:
-            payload = await self._post(url, "chat/completions", json.dumps(body).encode())
+            payload = await self._servers.post(url, "chat/completions", body)
             return bool(self._completion(url, payload, may_be_empty=True).text)
-        except (_TransientError, EndpointError):
+        except (TransientError, EndpointError, RejectedRequest):
             return False
 
     def _silence_error(self, url: str) -> EndpointError:
@@ -305,9 +301,9 @@ class ChatClient:
         )
 
     def _deadline_error(
-        self, urls: Sequence[str], failure: _TransientError, seconds: float
+        self, urls: Sequence[str], failure: TransientError, seconds: float
     ) -> EndpointError:
-        patience = "STARTUP_PATIENCE" if self._answered.isdisjoint(urls) else "PATIENCE"
+        patience = "STARTUP_PATIENCE" if self._servers.answered.isdisjoint(urls) else "PATIENCE"
         asks = f" (its Retry-After asks for {failure.wait:.0f} s)" if failure.wait else ""
         return EndpointError(
             f"the {self.endpoint.role} at {failure.url} has failed for {seconds:.0f} s{asks}, "
@@ -315,63 +311,26 @@ class ChatClient:
             f"{self.endpoint.variable('BASE_URL')} up, and done loading?"
         )
 
-    async def _post(self, url: str, path: str, body: bytes) -> bytes:
-        """Send one request once, and return the body of a 200 reply."""
-        self.usage.add(requests=1)
-        try:
-            async with self._sessions.here.post(f"{url}/{path}", data=body) as response:
-                payload = await response.read()
-                status, headers = response.status, response.headers
-        except aiohttp.ClientConnectorDNSError as error:
-            if url not in self._answered:  # later on, a name server may fail for a while
-                raise EndpointError(
-                    f"the host of {url} is unknown; correct {self.endpoint.variable('BASE_URL')}"
-                ) from None
-            raise self._transient(url, f"host not found, {error.os_error}") from None
-        except asyncio.TimeoutError:
-            self._doubtful_until[url] = time.monotonic() + DOUBTFUL_SECONDS
-            raise self._transient(
-                url, f"no answer in {self.request_timeout:g} s (RLKD_REQUEST_TIMEOUT)"
-            ) from None
-        except (aiohttp.ClientError, OSError) as error:
-            self._doubtful_until[url] = time.monotonic() + DOUBTFUL_SECONDS
-            raise self._transient(url, f"{type(error).__name__}: {error}") from None
-        if status == 429 and b"insufficient_quota" not in payload:
-            self._answered.add(url)  # it is up
-        elif status == 429 or status not in (200, *RETRIED):
-            raise EndpointError(self.endpoint.refusal(url, status, payload, self._key), status)
-        if status != 200:
-            seconds = seconds_to_wait(headers.get("Retry-After"))
-            self._free_at[url] = time.monotonic() + seconds
-            raise self._transient(url, f"HTTP {status}: {words_of(payload, self._key)}", seconds)
-        return payload
-
     def _completion(self, url: str, payload: bytes, may_be_empty: bool) -> Reply:
         try:
             reply = read_reply(payload)
         except ValueError:
-            raise self._transient(
-                url, f"a reply that is no completion: {words_of(payload, self._key)}"
+            self._servers.check_for_error(url, payload)
+            raise self._servers.transient(
+                url, f"a reply that is no completion: {words_of(payload, self._servers.key)}"
             ) from None
         self.usage.add(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
-        if self._key and len(self._key) >= SHORTEST_KEY:  # a proxy may repeat what it was sent
-            said, thought = (without_key(t, self._key) for t in (reply.text, reply.thinking))
+        key = self._servers.key
+        if key and len(key) >= SHORTEST_KEY:  # a proxy may repeat what it was sent
+            said, thought = (without_key(t, key) for t in (reply.text, reply.thinking))
             reply = replace(reply, text=said, thinking=thought)
         if reply.finish_reason in ("abort", "error"):
-            raise self._transient(url, f"a completion that ended with {reply.finish_reason!r}")
+            raise self._servers.transient(
+                url, f"a completion that ended with {reply.finish_reason!r}"
+            )
         if reply.finish_reason == "content_filter":
             raise EndpointError(f"the content filter of {url} takes offence at a text", status=422)
         if not (reply.text or reply.tokens or reply.thinks or may_be_empty):
             by_model = reply.finish_reason == "stop" and reply.completion_tokens > 0
-            raise self._transient(url, "an empty completion", empty=by_model)
+            raise self._servers.transient(url, "an empty completion", empty=by_model)
         return reply
-
-    def _transient(
-        self, url: str, reason: str, wait: float = 0.0, *, empty: bool = False
-    ) -> _TransientError:
-        """Return the error of a try that failed, and warn of it once in `WARN_EVERY` seconds."""
-        reason = without_key(reason, self._key)  # a server's broken header may hold it
-        if time.monotonic() - self._warned > WARN_EVERY:
-            self._warned = time.monotonic()
-            logger.warning("rlkd: the %s at %s: %s; retrying", self.endpoint.role, url, reason)
-        return _TransientError(url, reason, wait, empty)

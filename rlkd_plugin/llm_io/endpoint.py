@@ -5,7 +5,9 @@ No message holds a key.
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,19 +15,24 @@ class Endpoint:
     """A group of servers with one model, and the settings that name them.
 
     `role` is "GSRM", "judge", "generator" ...; the variables are `RLKD_<ROLE>_BASE_URL` and so on.
+    `body` holds further keys of each request.
     """
 
     role: str
     urls: tuple[str, ...]
     model: str
     api_key_env: str
+    body: Mapping[str, Any] = field(default_factory=dict)
 
     def variable(self, option: str) -> str:
         """Return the name of one of this endpoint's settings."""
         return f"RLKD_{self.role.upper()}_{option}"
 
-    def refusal(self, url: str, status: int, payload: bytes, key: str | None) -> str:
-        """Return the message about a rejected request: the server's words, what to correct."""
+    def refusal(self, url: str, status: int, payload: bytes, key: str | None, via: str = "") -> str:
+        """Return the message about a rejected request: the server's words, what to correct.
+
+        `via` says what is to be known of a proxy.
+        """
         remedy = {
             401: f"the API key is read from the variable that {self.named_key} names",
             402: f"the account behind the key that {self.named_key} names cannot pay",
@@ -35,6 +42,7 @@ class Endpoint:
             f"{self.variable('BASE_URL')} (it ends in /v1)",
         }.get(status, f"see {self.variable('BASE_URL')} and the server's log")
         words = words_of(payload, key)
+        remedy = via if status == 407 else "; ".join(filter(None, (remedy, via)))
         return f"the {self.role} at {url} answers HTTP {status}: {words}; {remedy}"
 
     @property

@@ -14,7 +14,7 @@ def role_client(
     """Return the client of a role; it is entered with `async with`.
 
     Args:
-        role: "GSRM", "judge", "generator", "verifier" or "embed".
+        role: "GSRM", "judge", "generator", "verifier", "student" or "embed".
         settings: name its servers, `RLKD_<ROLE>_BASE_URL` and so on, the rates and the retry
             deadlines.
         usage: counts for several clients together; by default each client has its own.
@@ -31,7 +31,13 @@ def role_client(
         if not value:
             raise RlkdError(f"set RLKD_{role.upper()}_{option.upper()}{instead}")
     return ChatClient(
-        Endpoint(role, values["base_url"], values["model"], values["api_key_env"]),
+        Endpoint(
+            role,
+            values["base_url"],
+            values["model"],
+            values["api_key_env"],
+            getattr(settings, f"{role.lower()}_body"),
+        ),
         request_timeout=settings.request_timeout,
         patience=settings.patience,
         startup_patience=settings.startup_patience,

@@ -102,7 +102,7 @@ def restarted_after(server: Loopback, seconds: float) -> Iterator[None]:
 
 
 def test_a_request_carries_model_message_and_options(loopback: Loopback) -> None:
-    """The body is what was asked for, and nothing else."""
+    """The body is what was asked for, sampling that changes nothing, and nothing else."""
     loopback.then("judge", said("fine"))
     reply = entered(make_client(loopback.url), say)
     assert (reply.text, reply.finish_reason, reply.tokens) == ("fine", "stop", ())
@@ -111,6 +111,12 @@ def test_a_request_carries_model_message_and_options(loopback: Loopback) -> None
         "messages": [{"role": "user", "content": "hello"}],
         "max_tokens": 8,
         "temperature": 0.0,
+        "top_p": 1.0,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
     }
 
 

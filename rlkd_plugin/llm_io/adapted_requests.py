@@ -1,0 +1,141 @@
+"""Sends each server what it takes of a request, and learns what that is when it rejects one.
+
+Requests to one server share what one of them finds out. Not here: how an option at fault is found
+(`option_search`), and how a request is sent (`chat_client`).
+"""
+
+import asyncio
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from rlkd_plugin.llm_io.endpoint import Endpoint
+from rlkd_plugin.llm_io.option_search import Found, OptionSearch, RejectedRequest
+from rlkd_plugin.llm_io.per_loop import PerLoop
+from rlkd_plugin.llm_io.request_options import (
+    Change,
+    changed,
+    named_options,
+    options_of,
+    speaks_of_length,
+)
+from rlkd_plugin.llm_io.server_options import ServerOptions
+
+T = TypeVar("T")
+Send = Callable[[bytes], Awaitable[T]]
+Ask = Callable[[dict[str, Any]], Awaitable[RejectedRequest | None]]
+
+MOST_ROUNDS = 4
+"""Sendings of one request as more becomes known of its server."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it is meant: the plain question and its options."""
+
+    content: dict[str, Any]
+    body: bytes
+    options: frozenset[str]
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "Request":
+        """Return the request that says this."""
+        return cls(content, json.dumps(content).encode(), frozenset(options_of(content)))
+
+    def body_for(self, changes: Mapping[str, Change]) -> bytes:
+        """Return it as it is sent to a server that needs changes."""
+        return json.dumps(changed(self.content, changes)).encode() if changes else self.body
+
+
+class AdaptedRequests:
+    """The requests of one endpoint; what is known of its servers goes along to other processes."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.known = ServerOptions()
+        self._searching: PerLoop[defaultdict[str, asyncio.Lock]] = PerLoop()
+
+    def open(self) -> None:
+        """Belong to the running event loop."""
+        self._searching.enter(lambda: defaultdict(asyncio.Lock))
+
+    def close(self) -> None:
+        """Belong to the running event loop no more, if this was its last user."""
+        self._searching.leave()
+
+    async def send(self, url: str, request: Request, send: Send[T], ask: Ask) -> T:
+        """Return a server's reply to a request, or to what it takes of it.
+
+        Args:
+            url: the server.
+            request: what it is asked.
+            send: sends a body once; raises RejectedRequest.
+            ask: sends a short question with other options, and returns why it was rejected.
+
+        Raises:
+            RejectedRequest: if the text is at fault.
+        """
+        for number in range(MOST_ROUNDS):
+            changes = self.known.changes(url)
+            try:
+                reply = await send(request.body_for(changes))
+            except RejectedRequest as rejection:
+                if number + 1 == MOST_ROUNDS or self._is_the_texts(url, request, rejection):
+                    raise
+                async with self._searching.here[url]:
+                    if self.known.changes(url) is not changes:
+                        continue  # another request found something out meanwhile
+                    if self._is_the_texts(url, request, rejection):
+                        raise
+                    found = await self._search(url, request, rejection, send, ask)
+                if found.reply is not None:
+                    return found.reply
+            else:
+                self.known.vouch(url, request.options)
+                return reply
+        raise AssertionError("unreachable: the last round returns or raises")
+
+    def _is_the_texts(self, url: str, request: Request, rejection: RejectedRequest) -> bool:
+        """Say whether no option can be at fault."""
+        sent = changed(request.content, self.known.changes(url))
+        named = named_options(rejection.text, sent)
+        if not request.options or speaks_of_length(rejection.text, named):
+            return True
+        is_vouched = self.known.are_vouched(url, request.options)
+        return not named and (is_vouched or rejection.status >= 500)
+
+    async def _search(
+        self, url: str, request: Request, rejection: RejectedRequest, send: Send[T], ask: Ask
+    ) -> Found[T]:
+        """Find out what a server does not take of a request, and remember it."""
+
+        async def send_changed(content: dict[str, Any]) -> T:
+            return await send(json.dumps(content).encode())
+
+        search = OptionSearch(request.content, self.known.changes(url), send_changed, ask)
+        try:
+            found = await search.run(rejection)
+        except RejectedRequest:
+            self.known.vouch(url, request.options)  # they are not what it rejects
+            raise
+        if found.changes:
+            self.known.learn(url, found.changes)
+            self._report(url, found.changes)
+        return found
+
+    def _report(self, url: str, changes: Mapping[str, Change]) -> None:
+        """Log once what a server does not take, with its own words."""
+        role = self.endpoint.role
+        for words in dict.fromkeys(change.words for change in changes.values()):
+            done = [change for change in changes.values() if change.words == words]
+            asked = [change.option for change in done if change.option in self.endpoint.body]
+            by = f" ({self.endpoint.variable('BODY')} sets {', '.join(asked)})" if asked else ""
+            logger.warning(
+                "rlkd: the %s at %s rejects an option, so %s in requests to it%s: %s",
+                *(role, url, ", ".join(map(str, done)), by, words),
+            )

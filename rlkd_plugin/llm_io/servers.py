@@ -1,0 +1,186 @@
+"""The servers of one endpoint: what a request to one of them comes to, and which to ask first.
+
+Not here: retries (`chat_client`), and how a server is reached (`transport`).
+"""
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from rlkd_plugin.engines.base import Usage
+from rlkd_plugin.gsrm import EndpointError
+from rlkd_plugin.llm_io.connection_faults import (
+    ConnectionFault,
+    asked_through,
+    is_https_complaint,
+)
+from rlkd_plugin.llm_io.endpoint import Endpoint, without_key, words_of
+from rlkd_plugin.llm_io.option_search import RejectedRequest
+from rlkd_plugin.llm_io.replies import seconds_to_wait
+from rlkd_plugin.llm_io.transport import RawReply, Transport
+
+RETRIED = frozenset({408, 425, 429, *range(500, 600)})
+"""HTTP statuses of transient errors; 400, 413, 422 are tied to the text, others end the run."""
+TEXT_ERRORS = (400, 413, 422)
+OPTION_ERRORS = (400, 422, 500, 501)
+"""Statuses by which servers reject an option; 500 and 501 only where they name it."""
+MOST_WORDS = 20_000
+"""Characters of a rejection that are searched for the names of options."""
+DOUBTFUL_SECONDS = 30.0
+"""Seconds an unresponsive server is tried last."""
+WARN_EVERY = 10.0
+"""Seconds between two warnings of a client that retries."""
+
+logger = logging.getLogger(__name__)
+
+
+class TransientError(Exception):
+    """A failure that a retry may mend.
+
+    `wait` is the server's Retry-After in seconds; `empty` says that the model wrote nothing.
+    """
+
+    def __init__(self, url: str, reason: str, wait: float, empty: bool) -> None:
+        super().__init__(reason)
+        self.url = url
+        self.wait = wait
+        self.empty = empty
+
+
+class Servers:
+    """The servers of an endpoint; entered with its client in each event loop.
+
+    Only plain facts go from one loop to another: which servers ever answered, which ask to wait,
+    and which did not respond lately.
+
+    Args:
+        endpoint: names them.
+        timeout: seconds for one request.
+        usage: counts requests.
+    """
+
+    def __init__(self, endpoint: Endpoint, timeout: float, usage: Usage) -> None:
+        self.endpoint = endpoint
+        self.timeout = timeout
+        self.usage = usage
+        self.answered: set[str] = set()
+        self.key: str | None = None
+        self._transport = Transport(endpoint, timeout)
+        self._free_at: dict[str, float] = {}  # what Retry-After asked for
+        self._doubtful_until: dict[str, float] = {}
+        self._warned = float("-inf")
+
+    def open(self) -> None:
+        """Belong to the running event loop.
+
+        Raises:
+            EndpointError: if no header can hold the key, or a proxy's variable holds no proxy.
+        """
+        key = os.environ.get(self.endpoint.api_key_env, "").strip()  # a file's line end
+        if not (key.isascii() and key.isprintable()):
+            raise EndpointError(
+                f"the API key in the variable that {self.endpoint.named_key} names has a line "
+                "break or another character that no HTTP header can hold"
+            )
+        self.key = key or None
+        self._transport.open(self.key)
+
+    async def close(self) -> None:
+        """Belong to the running event loop no more, if this was its last user."""
+        await self._transport.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the key behind."""
+        return {**vars(self), "key": None}
+
+    def asked_wait(self, url: str) -> float:
+        """Return the seconds for which a server asks to wait."""
+        return max(0.0, self._free_at.get(url, 0.0) - time.monotonic())
+
+    def best_first(self, urls: Sequence[str], turn: int) -> Sequence[str]:
+        """Return servers in turn, those that ask to wait or did not respond lately at the end."""
+        if len(urls) == 1:
+            return urls
+        at = turn % len(urls)
+        now = time.monotonic()
+
+        def wait(url: str) -> float:
+            until = max(self._free_at.get(url, 0.0), self._doubtful_until.get(url, 0.0))
+            return max(0.0, until - now)
+
+        return sorted([*urls[at:], *urls[:at]], key=wait)
+
+    async def post(self, url: str, path: str, body: bytes) -> bytes:
+        """Send one body once, and return the body of a 200 reply.
+
+        Raises:
+            RejectedRequest: if the text or an option may be at fault.
+            EndpointError: if the server rejects us, or is none.
+        """
+        self.usage.add(requests=1)
+        try:
+            reply = await self._transport.post(url, path, body, url in self.answered)
+        except asyncio.TimeoutError:
+            self._doubtful_until[url] = time.monotonic() + DOUBTFUL_SECONDS
+            raise self.transient(
+                url, f"no answer in {self.timeout:g} s (RLKD_REQUEST_TIMEOUT)"
+            ) from None
+        except ConnectionFault as fault:
+            if fault.is_final and url not in self.answered:  # later on, it may pass
+                words = without_key(str(fault), self.key)
+                raise EndpointError(
+                    f"the {self.endpoint.role} at {url}: {words}", fault.status
+                ) from None
+            self._doubtful_until[url] = time.monotonic() + DOUBTFUL_SECONDS
+            raise self.transient(url, str(fault)) from None
+        if reply.status != 200:
+            self._raise_for(url, reply)
+        return reply.payload
+
+    def check_for_error(self, url: str, payload: bytes) -> None:
+        """Raise what a 200 reply means that holds an error, as some gateways pass it on."""
+        try:
+            code = json.loads(payload)["error"]["code"]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return
+        if code in TEXT_ERRORS:
+            self._raise_for(url, RawReply(code, {}, payload))
+
+    def _raise_for(self, url: str, reply: RawReply) -> NoReturn:
+        """Raise what a reply that is no completion means."""
+        status, payload = reply.status, reply.payload
+        via = asked_through(self._transport.proxies.get(url), url, status)
+        error: TransientError | EndpointError
+        if is_https_complaint(status, payload):
+            setting = self.endpoint.variable("BASE_URL")
+            raise EndpointError(f"the port of {url} speaks TLS; write https:// in {setting}")
+        is_poor = status == 429 and b"insufficient_quota" in payload
+        if status == 429 and not is_poor:
+            self.answered.add(url)  # it is up
+        if status in RETRIED and not is_poor:
+            seconds = seconds_to_wait(reply.headers.get("Retry-After"))
+            self._free_at[url] = time.monotonic() + seconds
+            words = "; ".join(filter(None, (words_of(payload, self.key), via)))
+            error = self.transient(url, f"HTTP {status}: {words}", seconds)
+        else:
+            words = self.endpoint.refusal(url, status, payload, self.key, via)
+            error = EndpointError(words, status)
+        if status in OPTION_ERRORS:
+            said = without_key(payload.decode("utf-8", errors="replace"), self.key)
+            words = words_of(payload, self.key)
+            raise RejectedRequest(status, said[:MOST_WORDS], words, error)
+        raise error
+
+    def transient(
+        self, url: str, reason: str, wait: float = 0.0, *, empty: bool = False
+    ) -> TransientError:
+        """Return the error of a try that failed, and warn of it once in `WARN_EVERY` seconds."""
+        reason = without_key(reason, self.key)  # a server's broken header may hold it
+        if time.monotonic() - self._warned > WARN_EVERY:
+            self._warned = time.monotonic()
+            logger.warning("rlkd: the %s at %s: %s; retrying", self.endpoint.role, url, reason)
+        return TransientError(url, reason, wait, empty)

@@ -1,0 +1,95 @@
+"""How a request reaches a server once: connections, the key, proxies, certificates, time-outs.
+
+Not here: what a reply means, and what is retried (`chat_client`).
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from rlkd_plugin.llm_io.connection_faults import fault_of
+from rlkd_plugin.llm_io.endpoint import Endpoint
+from rlkd_plugin.llm_io.per_loop import PerLoop
+from rlkd_plugin.llm_io.proxies import Proxy, proxy_for
+
+CONNECT_SECONDS = 10
+"""Seconds for a connection; a server that is up takes milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawReply:
+    """What came back, whatever it means."""
+
+    status: int
+    headers: Mapping[str, str]
+    payload: bytes
+
+
+class Transport:
+    """The connections to an endpoint's servers, for all who use them in one event loop.
+
+    Args:
+        endpoint: the servers.
+        timeout: seconds for one request.
+    """
+
+    def __init__(self, endpoint: Endpoint, timeout: float) -> None:
+        self.endpoint = endpoint
+        self.timeout = timeout
+        self.proxies: dict[str, Proxy | None] = {}
+        self._sessions: PerLoop[aiohttp.ClientSession] = PerLoop()
+
+    def open(self, key: str | None) -> None:
+        """Belong to the running event loop.
+
+        Raises:
+            EndpointError: if a variable names a proxy that cannot be used.
+        """
+        self.proxies = {url: proxy_for(url) for url in self.endpoint.urls}
+        self._sessions.enter(lambda: self._new_session(key))
+
+    async def close(self) -> None:
+        """Belong to the running event loop no more, if this was its last user."""
+        if session := self._sessions.leave():
+            await session.close()
+
+    def _new_session(self, key: str | None) -> aiohttp.ClientSession:
+        headers = {"Content-Type": "application/json"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        has_tls = any(url.startswith("https:") for url in self.endpoint.urls)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,  # the engine bounds what is in flight
+                ssl=ssl.create_default_context() if has_tls else True,  # SSL_CERT_FILE as it is now
+            ),
+            timeout=aiohttp.ClientTimeout(total=self.timeout, sock_connect=CONNECT_SECONDS),
+            headers=headers,
+        )
+
+    async def post(self, url: str, path: str, body: bytes, is_known: bool) -> RawReply:
+        """Send one request once.
+
+        Raises:
+            ConnectionFault: if there is no reply.
+            asyncio.TimeoutError: if there is none in time.
+        """
+        proxy = self.proxies[url]
+        try:
+            async with self._sessions.here.post(
+                f"{url}/{path}", data=body, proxy=proxy and proxy.address
+            ) as response:
+                return RawReply(response.status, response.headers, await response.read())
+        except asyncio.TimeoutError:
+            raise
+        except (aiohttp.ClientError, OSError) as error:
+            setting = self.endpoint.variable("BASE_URL")
+            raise await fault_of(error, url, proxy, setting, is_known) from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind the proxies, which hold passwords; they are read anew."""
+        return {**vars(self), "proxies": {}}
