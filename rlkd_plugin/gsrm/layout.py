@@ -40,6 +40,7 @@ _NUMBER = r"\(?[0-9\uff10-\uff19]{1,3}[.)\uff09\uff0e\u3001]"
 _MARKS = rf"(?:[{_SIGNS}{SPACES}]|{_NUMBER})"
 _WORDS = "one|two|three|four|five|six|seven|eight|nine|ten"
 _COUNT = rf"(?:[0-9\uff10-\uff19]{{1,3}}|{_WORDS})"
+_NUMBERED = re.compile(_COUNT, re.IGNORECASE)
 _STEP = (
     rf"(?:(?:step|schritt|\u00e9tape|paso|\u0448\u0430\u0433|\u6b65[\u9aa4\u9a5f]|\u30b9\u30c6\u30c3\u30d7)"
     rf"[{SPACES}]{{0,3}}#?{_COUNT}(?:[{SPACES}]{{0,3}}(?:of|/|von|de|sur)[{SPACES}]{{0,3}}{_COUNT})?"
@@ -58,7 +59,9 @@ _HEADING = re.compile(  # after a single # may stand a comment of a program
 _BOLD_STEP = re.compile(rf"[ \t]{{0,9}}\*\*{_STEP}\b[^*]{{0,99}}\*\*[:\uff1a]?\Z", re.IGNORECASE)
 _RULE = re.compile(r"[ \t]{0,9}(?:\*[ *]+\*|_[ _]+_|=[ =]+=|~[ ~]+~|[\u2500\u2501\u2550]+)\Z")
 _STARS = re.compile(r"(?<![*\s])[ \t]{1,3}\*{2,3}\Z")
-_FENCE = re.compile(r"[ \t>]{0,12}(`{3,9}|~{3,9})[ \t]{0,9}([^\s`]{0,20})[ \t]{0,9}\Z")
+_FENCE = re.compile(
+    r"[ \t>]{0,12}(`{3,9}|~{3,9})[ \t]{0,9}([^\s`*]{0,20})[ \t]{0,9}\*{0,3}[ \t]{0,9}\Z"
+)
 _FENCE_LINE = re.compile(_FENCE.pattern.replace(r"\Z", "$").join(("^", "")), re.MULTILINE)
 _BEFORE_TAG = re.compile(rf"(?:{_MARKS}|\|){{0,{MOST}}}\Z")
 _END = re.compile(
@@ -68,7 +71,7 @@ _END = re.compile(
 )
 _ION = "[A-Z][a-z]?[0-9]{0,2}"
 _CHARGED = re.compile(
-    rf"(?:\^[0-9]{{0,2}}|\b(?:{_ION}){{1,4}}|\b(?=[A-Za-z]{{0,9}}[0-9])(?:{_ION}){{5,8}}|\be|[)\]][0-9])$"
+    rf"(?:\^[0-9]{{0,2}}|\b(?:{_ION}){{1,4}}|\b(?=[A-Za-z]{{0,9}}[0-9])(?:{_ION}){{5,8}}|\be|[)\]][0-9])\Z"
 )
 """An answer that ends so keeps its dash, the sign of an exponent or an ion: e^-, NO3-."""
 
@@ -108,15 +111,18 @@ def _without_last(text: str, end: int, signs: bool, kept: dict[int, bool]) -> in
     if (bare := _back(text, end, BLANK)) < end:
         return bare
     if (bare := _back(text, end, _DASHES_AND_BLANK)) < end:
-        if signs and text[:end] == "-":
-            return end
+        if signs and not bare and text[0] == "-" and (end == 1 or text[1] in "\r\n"):
+            return 1
         signed = (
-            signs and text[bare] in "-\u2013" and _CHARGED.search(text[:bare], max(0, bare - 24))
+            signs and text[bare] in "-\u2013" and _CHARGED.search(text, max(0, bare - 24), bare)
         )
         return bare + 1 if signed else bare
-    start, last = text.rfind("\n", 0, end) + 1, text[end - 1]
-    if (start or last in "`~") and end - start <= MOST and _is_layout(text, start, end, kept):
+    least = max(0, end - MOST - 1)  # of a longer line only the end is looked at: linear time
+    start, last = text.rfind("\n", least, end) + 1, text[end - 1]
+    whole = start > 0 or least == 0
+    if whole and (start or last in "`~") and _is_layout(text, start, end, kept):
         return start
+    start = max(start, least)
     if last == "*" and (stars := _STARS.search(text, max(start, end - 7), end)):
         return stars.start()
     if last in _CLOSES:
@@ -133,16 +139,26 @@ def _is_layout(text: str, start: int, end: int, kept: dict[int, bool]) -> bool:
         return not kept.get(start, False)
     if not start:
         return False
-    above = text[max(0, start - 1 - MOST) : start - 1]
     if _HEADING.match(line) or not line.strip("> \t"):
         return True
+    above = text[max(0, start - 1 - MOST) : start - 1].rpartition("\n")[2]
     if _STEP_ALONE.match(line) or _BOLD_STEP.match(line):
-        return not _STEP_BEGINS.match(above.rstrip(BLANK).rpartition("\n")[2])
+        return not (_STEP_BEGINS.match(above) and _follows(above, line))
     if not _MARKS_ALONE.match(line):
         return False
-    above = above.rpartition("\n")[2]
-    numbers = _NUMBER_ALONE.match(line) and _NUMBER_ALONE.match(above)
-    return not (numbers or set(line.split()[0]) == set(above.strip(BLANK)))
+    if _NUMBER_ALONE.match(line):
+        return not (_NUMBER_ALONE.match(above) and _follows(above, line))
+    return set(line.split()[0]) != set(above.strip(BLANK))
+
+
+def _follows(above: str, line: str) -> bool:
+    """Say whether a line has the number after that of the line above it, as in a list."""
+    one, two = (_NUMBERED.search(text) for text in (above, line))
+    return not one or not two or _number(one[0]) + 1 == _number(two[0])
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else _WORDS[: _WORDS.index(text.lower())].count("|") + 1
 
 
 def _back(text: str, end: int, characters: str) -> int:

@@ -19,12 +19,16 @@ from rlkd_plugin.gsrm.tags import (
     escape_tags,
     find_tags,
     tag,
+    unread_tag,
 )
 
 _HEADINGS = re.compile(
     r"^[ \t#*_>-]{0,12}(Meta-reasoning|Meat-reasoning|sub-think) ?[0-9]{1,4}\b",
     re.IGNORECASE | re.MULTILINE,
 )
+_SHOWN = 2_000
+"""Characters of a text without a step in which its fault is looked for."""
+
 _DASH = re.compile(r"\A[ \t\u00a0]{1,3}[\u2013\u2014](?=\s)")
 _BELOW = re.compile(r"\s{0,9}\n\s{0,9}([^\n]{1,120})\s{0,9}\Z")
 _QUOTED = re.compile(r"\n[ \t]{0,3}>[ \t]?")
@@ -219,7 +223,10 @@ def _no_step(text: str) -> str:
     shown = text if len(text) <= 200 else text[:200] + "..."
     message = f"no whole step in {shown!r}; a structure begins with "
     message += f"{' ... '.join(tag(field, 1) for field in FIELDS)} ..."
-    if not TAG.search(text) and (heading := _HEADINGS.search(text)):
+    text = text[:_SHOWN]
+    if unread := unread_tag(text):
+        message += f"; {unread} is not read as a tag"
+    elif not TAG.search(text) and (heading := _HEADINGS.search(text)):
         message += f"; {heading[0].strip()!r} has no brackets, so it is read as text"
     return message
 

@@ -105,6 +105,7 @@ _LOOK_ALIKE = re.compile(
     + rf")[\W_]{{0,8}}[^\W_A-Za-z]|End(?: of [\w ]{{1,30}})?[\W_]{{0,4}}[{CLOSING}]))",
     re.IGNORECASE,
 )
+_STOP = re.compile(r"\W{1,5}end\b", re.IGNORECASE)
 
 
 class FoundTag(NamedTuple):
@@ -186,3 +187,15 @@ def escape_tags(text: str) -> str:
 def escape_look_alikes(text: str) -> str:
     """Return `text` with the opening bracket made round of all that looks like a tag to a model."""
     return _LOOK_ALIKE.sub("(", text)
+
+
+def unread_tag(text: str) -> str | None:
+    """Return the first thing that looks like a tag to a model and is none, in ASCII; None without.
+
+    In ASCII its odd characters show: `[Answer \\u0661]`.
+    """
+    for match in _LOOK_ALIKE.finditer(text):
+        line = text[match.start() : match.start() + 40].partition("\n")[0]
+        if not TAG.match(text, match.start()) and not _STOP.match(line):
+            return ascii(line).strip("'")
+    return None

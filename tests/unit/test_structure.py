@@ -1,6 +1,7 @@
 """Checks the text of a structure: what is read, what is refused, and that writing is undone."""
 
 import pickle
+import re
 import time
 from collections.abc import Callable
 from itertools import product
@@ -20,6 +21,8 @@ from rlkd_plugin.gsrm import (
     parse_structure,
     render_structure,
 )
+from rlkd_plugin.gsrm.tags import FINAL, TAG, find_tags
+from rlkd_plugin.gsrm.texts import neutralise
 from tests.support.watchdog import watchdog
 
 FIGURE_2 = (Path(__file__).parents[1] / "fixtures" / "figure2.txt").read_text(encoding="utf-8")
@@ -27,6 +30,166 @@ ONE = "[Meta-reasoning 1]: m1\n[Sub-problem 1]: q1\n[Answer 1]: a1\n"
 TWO = ONE + "[Meta-reasoning 2]: m2\n[Sub-problem 2]: q2\n[Answer 2]: a2\n"
 STEP_1 = Step("m1", "q1", "a1")
 STEP_2 = Step("m2", "q2", "a2")
+NAME = (
+    "[M\uff2d]\\w*[^\\w\\]\u3011]{0,2}reasoning|Metareasoning|Me\u200bta-reasoning|Meta_reasoning"
+)
+LOOKS = [
+    *(
+        "[",
+        "\uff3b",
+        "\u3010",
+        "\u300c",
+        "\u27e6",
+        "\\[",
+        "**[",
+        "Meta",
+        "-",
+        "\u2011",
+        "\u00ad",
+        "reasoning",
+    ),
+    *(
+        "Sub",
+        "problem",
+        "Answer",
+        "\uff21nswer",
+        " ",
+        "\u202f",
+        "\u200b",
+        "1",
+        "\uff11",
+        "**",
+        "_",
+        "`",
+    ),
+    *(
+        "]",
+        "\uff3d",
+        "\u3011",
+        "\u300d",
+        "\u27e7",
+        "\\]",
+        ":",
+        "\uff1a",
+        "\n",
+        "So the final answer is",
+        "- ",
+    ),
+    *(
+        "[Answer 1]:",
+        "\u3010Answer 1\u3011",
+        "[Meta\u2011reasoning 1]",
+        "\uff3bSub\u2013problem \uff11\uff3d",
+    ),
+]
+LAYOUT = [
+    *(
+        "\n\n### Step 2\n",
+        "\n\n---\n",
+        "\n2. ",
+        "\n2.\n",
+        "\n- ",
+        "\n> ",
+        "\n* ",
+        "\n***\n",
+        "\n___\n",
+        "\n===\n",
+    ),
+    *(
+        "\n\n---\n\n### Step 2\n\n",
+        "\n### ",
+        "\n\n**Step 2:**\n",
+        "\n\nStep 2 of 4\n",
+        "\n[Step 2]:\n",
+        " ***\n",
+    ),
+    *(
+        "\n```\n\n```\n",
+        "\n[End]\n",
+        "\n\n\u3010End\u3011\n",
+        "\n[ END ]\n",
+        "\n**[End]**\n",
+        "\n## The sum\n",
+    ),
+    *(
+        "\n### Step 2: Subtract\n",
+        "\n\n**Step 2: Subtract**\n",
+        "\n#### 2.\n",
+        "\n- **",
+        "\n> ### ",
+        "\n2) ",
+    ),
+    *(
+        "\n\u7b2c2\u6b65\n",
+        "\n\u6b65\u9aa4 2\uff1a\n",
+        "\n(Step 2)\n",
+        "\n--- Step 2 ---\n",
+        "\nStep Two\n",
+        "\n \u2014 \n",
+    ),
+    *(
+        "\n\u2022 ",
+        "\n(2) ",
+        "\nStep 2: ",
+        "\n### Step 2\n\n---\n\n",
+        "\n***\n\n### Step 2\n",
+        "\n>\n> ",
+        "\n| ",
+    ),
+]
+ANSWERS = [
+    *(
+        "2.",
+        "-",
+        "NO3-",
+        "e^-",
+        "SO4^2-",
+        "MnO4-",
+        "CH3COO-",
+        "[Fe(CN)6]3-",
+        "-5",
+        "x > 5",
+        "> 5",
+        "+",
+        "*",
+        ">",
+    ),
+    *(
+        "#include <x>",
+        "#include <x>\nint x;",
+        "# comment\nx = 1",
+        "x = 1  # comment",
+        "x = 1\n# comment",
+    ),
+    *(
+        "1. a\n2. b\n3. c",
+        "1) a\n2) b",
+        "- a\n- b",
+        "* a\n* b",
+        "1.\n2.\n3.",
+        "Step 2",
+        "Step 1\nStep 2",
+    ),
+    *("a: 1\n---\nb: 2", "```yaml\n---\na: 1\n```", "```python\nx = 1\n```", "```\n# comment\n```"),
+    *("| a | b |\n|---|---|\n| 1 | 2 |", "*\n**\n***", "```\n*\n**\n***\n```", "```\n---\n```"),
+    *(
+        "A*",
+        "x_",
+        "C#",
+        "n!",
+        "C++",
+        "x =",
+        "f'",
+        "a | b",
+        "\\",
+        "~",
+        "(2)",
+        "5\\%",
+        "[1, 2]",
+        "kwargs**",
+        "--x",
+    ),
+]
 
 
 class TestFigure2:
@@ -126,6 +289,217 @@ class TestForms:
     def test_other_brackets_are_content(self) -> None:
         text = ONE.replace("a1", "the interval [1, 2] by [Theorem 1]")
         assert parse_structure(text).steps[0].answer == "the interval [1, 2] by [Theorem 1]"
+
+
+def two_steps(between: str, answer: str = "24", end: str = "\nSo the final answer is: 19") -> str:
+    """Two steps with something between the first answer and the second tag, and after the last."""
+    return (
+        f"[Meta-reasoning 1]: m1\n[Sub-problem 1]: q1\n[Answer 1]: {answer}{between}"
+        f"[Meta-reasoning 2]: m2\n[Sub-problem 2]: q2\n[Answer 2]: a2{end}"
+    )
+
+
+def read_two_steps(text: str) -> tuple[str, str, str]:
+    """The first answer, the second one, and the final answer; all other fields are as written."""
+    structure = parse_structure(text)
+    assert parse_structure(render_structure(structure)) == structure
+    first, second = structure.steps
+    assert first == Step("m1", "q1", first.answer)
+    assert second == Step("m2", "q2", second.answer)
+    return first.answer, second.answer, structure.final_answer
+
+
+class TestLookAlikes:
+    """Tags in characters of other scripts are read as the canonical ones."""
+
+    @pytest.mark.parametrize(
+        "tag",
+        [
+            pytest.param("[Meta\u2011reasoning 1]:", id="non-breaking hyphen"),
+            pytest.param("[Meta\u2010reasoning 1]:", id="hyphen"),
+            pytest.param("[Meta\u2013reasoning 1]:", id="en dash"),
+            pytest.param("[Meta\u2212reasoning 1]:", id="minus"),
+            pytest.param("[Meta\uff0dreasoning 1]:", id="full-width hyphen"),
+            pytest.param("[Meta\u00adreasoning 1]:", id="soft hyphen"),
+            pytest.param("[Meta- reasoning 1]:", id="hyphen and space"),
+            pytest.param("[Meta reasoning 1]:", id="a space for the hyphen"),
+            pytest.param("[Meta_reasoning 1]:", id="an underscore for the hyphen"),
+            pytest.param("[Metareasoning 1]:", id="no hyphen"),
+            pytest.param("[Meta-reasoning\u202f1]:", id="narrow space"),
+            pytest.param("[Meta-reasoning\u00a01]:", id="non-breaking space"),
+            pytest.param("[Meta-reasoning\u30001]:", id="wide space"),
+            pytest.param("[Meta-reasoning\u200b 1]:", id="zero width space"),
+            pytest.param("\ufeff[Me\u200bta-reasoning 1]\u200b:", id="zero width in the name"),
+            pytest.param("\u3010Meta-reasoning 1\u3011\uff1a", id="lenticular brackets"),
+            pytest.param(
+                "\uff3bMeta-reasoning \uff11\uff3d\uff1a", id="full-width brackets, digit"
+            ),
+            pytest.param("\u3014Meta-reasoning 1\u3015\ufe55", id="shell brackets, small colon"),
+            pytest.param("\u300cMeta-reasoning 1\u300d\ufe13", id="corner brackets, tall colon"),
+            pytest.param("\u27e6Meta-reasoning 1\u27e7:", id="the prompts' fences"),
+            pytest.param("[Meta-reasoning 1\u3011:", id="brackets of two kinds"),
+            pytest.param("[\uff2deta-reasoning 1]\uff1a", id="a full-width letter"),
+            pytest.param("\\[Meta-reasoning 1\\]:", id="escaped brackets"),
+            pytest.param("__[Meta-reasoning 1]:__", id="bold by underscores"),
+            pytest.param("_[Meta-reasoning 1]_:", id="italic"),
+            pytest.param("`[Meta-reasoning 1]`:", id="code"),
+            pytest.param("[**Meta-reasoning 1**]:", id="bold inside"),
+            pytest.param("[Meta-reasoning **1**]:", id="bold number"),
+            pytest.param("[Meta-reasoning-1]:", id="hyphen before the number"),
+            pytest.param("[Meta-reasoning #1]:", id="number sign"),
+            pytest.param("[Meta-reasoning 1:]", id="colon inside"),
+            pytest.param("### [Meta-reasoning 1]", id="heading"),
+            pytest.param("[Meta-reasoning 1] \u2014", id="a dash for the colon"),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["Meta-reasoning", "Sub-problem", "Answer"])
+    def test_is_read(self, tag: str, name: str) -> None:
+        squeezed = {"Meta-reasoning": "m1", "Sub-problem": "q1", "Answer": "a1"}
+        form = tag if name == "Meta-reasoning" else re.sub(NAME, name, tag)
+        lines = {key: f"[{key} 1]: {text}" for key, text in squeezed.items()}
+        lines[name] = f"{form} {squeezed[name]}"
+        assert parse_structure("\n".join(lines.values())).steps == (STEP_1,)
+
+    def test_three_styles_in_one_text(self) -> None:
+        text = (
+            "\u3010Meta-reasoning 1\u3011\uff1am1\n\uff3bSub\u2011problem \uff11\uff3d\uff1aq1\n"
+            "[Answer 1]: a1\n\n\u3014Meta\u2013reasoning 2\u3015\ufe55m2\n"
+            "**[Sub-problem\u202f2]**: q2\n\u300cAnswer 2\u300d: a2\n"
+            "So\uff0cthe\u00a0final answer is\uff1a7"
+        )
+        assert parse_structure(text) == Structure((STEP_1, STEP_2), "7")
+
+    @pytest.mark.parametrize(
+        "mention", ["\u3010Answer 1\u3011", "[\uff21nswer 1]", "\u300cAnswer 1\u300d"]
+    )
+    def test_a_mention_is_content(self, mention: str) -> None:
+        structure = parse_structure(TWO.replace("m2", f"by {mention} we know"))
+        assert structure.steps[1].meta_reasoning == f"by ({mention[1:-1]}) we know"
+
+    def test_bold_around_tag_and_text_is_no_content(self) -> None:
+        text = TWO.replace("[", "**[").replace("1\n", "1**\n").replace("2\n", "2**\n")
+        assert parse_structure(text).steps == (STEP_1, STEP_2)
+
+    @pytest.mark.parametrize("answer", ["**24**", "`x`", "__init__", "**kwargs", "2**3"])
+    def test_decoration_of_a_text_is_content(self, answer: str) -> None:
+        assert parse_structure(ONE.replace("a1", answer)).steps[0].answer == answer
+        assert parse_structure(ONE.replace(" a1", answer)).steps[0].answer == answer
+
+    @pytest.mark.parametrize("other", ["\u0661", "\u2460", "-1", "1e5", "12345", "one"])
+    def test_another_number_makes_no_tag(self, other: str) -> None:
+        with pytest.raises(FormatError, match="no whole step"):
+            parse_structure(ONE.replace("1]", f"{other}]"))
+
+    @given(st.lists(st.sampled_from(LOOKS), min_size=1, max_size=8).map("".join))
+    def test_no_form_is_read_in_a_neutralised_text(self, text: str) -> None:
+        harmless = neutralise(text)
+        assert not TAG.search(harmless) and not list(find_tags(harmless))
+        assert neutralise(harmless) == harmless
+        step = Step(f"m {text}", f"q {text}", f"a {text}")
+        assert not TAG.search(step.answer) and not FINAL.search(step.answer)
+
+
+class TestLayout:
+    """Layout between two steps belongs to no field."""
+
+    @pytest.mark.parametrize("between", LAYOUT)
+    def test_is_no_content(self, between: str) -> None:
+        assert read_two_steps(two_steps(between)) == ("24", "a2", "19")
+
+    @pytest.mark.parametrize("between", LAYOUT)
+    @pytest.mark.parametrize("answer", ["2.", "Step 2", "NO3-", "```python\nx = 1\n```", "-"])
+    def test_leaves_an_answer_that_looks_like_it(self, between: str, answer: str) -> None:
+        assert read_two_steps(two_steps(between, answer))[0] == answer
+
+    @pytest.mark.parametrize("answer", ANSWERS)
+    @pytest.mark.parametrize("between", ["\n", "\n\n---\n\n### Step 2\n"])
+    def test_keeps_answers(self, answer: str, between: str) -> None:
+        assert read_two_steps(two_steps(between, answer))[0] == answer
+        assert read_two_steps(two_steps(between, f"\n{answer}\n"))[0] == answer
+
+    @pytest.mark.parametrize(
+        "mark", ["- ", "* ", "> ", "1. ", "2) ", "### ", "- **", "> ### ", "\u2022 ", "Step 1: "]
+    )
+    def test_marks_before_every_tag(self, mark: str) -> None:
+        text = "".join(f"{mark}{line}\n" for line in TWO.splitlines())
+        assert parse_structure(text).steps == (STEP_1, STEP_2)
+
+    def test_a_quoted_text(self) -> None:
+        text = "\n".join(f"> {line}" for line in two_steps("\n\n", "a\nb").split("\n"))
+        assert read_two_steps(text) == ("a\nb", "a2", "19")
+
+    def test_a_table(self) -> None:
+        rows = [f"| {line.replace(']: ', '] | ')} |" for line in TWO.splitlines()]
+        text = "\n".join(["| part | text |", "|---|---|", *rows])
+        assert parse_structure(text).steps == (STEP_1, STEP_2)
+
+    @pytest.mark.parametrize("fence", ["```", "```markdown", "~~~", "````text"])
+    def test_a_fence_around_the_whole(self, fence: str) -> None:
+        closing = fence.strip("markdowntex")
+        text = f"Here it is:\n{fence}\n{two_steps(chr(10))}\n{closing}"
+        assert read_two_steps(text) == ("24", "a2", "19")
+
+    def test_a_fence_around_each_step(self) -> None:
+        text = f"```\n{two_steps(chr(10) + '```' + chr(10) * 2 + '```' + chr(10), end='')}\n```"
+        assert read_two_steps(text) == ("24", "a2", "")
+
+    def test_code_in_a_fence_inside_a_fenced_text(self) -> None:
+        code = "```python\nx = 1\n```"
+        assert read_two_steps(f"```\n{two_steps(chr(10) * 2, code)}\n```")[0] == code
+
+    @pytest.mark.parametrize(
+        "end",
+        [
+            pytest.param("\n**So the final answer is:** 19", id="bold"),
+            pytest.param("\n**So the final answer is: 19**", id="bold line"),
+            pytest.param("\n### So the final answer is: 19", id="heading"),
+            pytest.param("\nSo, the final answer is\uff1a19", id="wide colon"),
+            pytest.param("\n\u3010So the final answer is\u3011\uff1a19", id="brackets"),
+            pytest.param("\n3. So the final answer is: 19", id="number"),
+            pytest.param("\n> So the\u202ffinal answer is: 19", id="quote"),
+            pytest.param("\n---\n\nSo the final answer is: 19\n\n---", id="rules"),
+            pytest.param("\n### Final answer\nSo the final answer is: 19", id="heading above"),
+            pytest.param("\nSo the final answer is: 19\n[End]", id="end"),
+            pytest.param("\nSo the final answer is: 19 [End]", id="end in line"),
+            pytest.param(
+                "\nSo the final answer is: 19\n\u3010END\u3011\nMore.", id="end, then text"
+            ),
+            pytest.param("\nSo the final answer is: 19\n```", id="fence"),
+            pytest.param("\nSo the final answer is: 19\n***", id="stars"),
+        ],
+    )
+    def test_around_the_final_answer(self, end: str) -> None:
+        assert read_two_steps(two_steps("\n", end=end)) == ("24", "a2", "19")
+
+    def test_a_box_is_content(self) -> None:
+        text = two_steps("\n", end="\nSo the final answer is $\\boxed{19}$")
+        assert read_two_steps(text)[2] == "$\\boxed{19}$"
+
+    def test_after_the_end_nothing_is_read(self) -> None:
+        text = two_steps("\n", end="\n[End]\n\nproblem\nWhat is 1 + 1?")
+        assert read_two_steps(text) == ("24", "a2", "")
+
+    def test_a_node_named_end_is_content(self) -> None:
+        answer = "[Start] -> [A] -> [End]"
+        assert read_two_steps(two_steps("\n", answer))[0] == answer
+
+
+class TestHeadingsAlone:
+    """Headings without brackets are no tags: a field's text may hold the same lines."""
+
+    @pytest.mark.parametrize("mark", ["### {}", "**{}:**", "{}:", "## {}:"])
+    def test_are_an_error_that_shows_the_tag(self, mark: str) -> None:
+        names = ("Meta-reasoning 1", "Sub-problem 1", "Answer 1")
+        text = "\n".join(f"{mark.format(name)}\ntext" for name in names)
+        with pytest.raises(FormatError) as error:
+            parse_structure(text)
+        assert "[Meta-reasoning 1]:" in str(error.value)
+        assert f"{mark.format(names[0])[:8]}" in str(error.value)
+        assert "has no brackets" in str(error.value)
+
+    def test_another_number_is_shown_in_ascii(self) -> None:
+        with pytest.raises(FormatError, match=r"\[Meta-reasoning \\u2460\].* is not read as a tag"):
+            parse_structure(ONE.replace("1]", "\u2460]"))
 
 
 class TestMentions:
@@ -532,6 +906,19 @@ HOSTILE: dict[str, Callable[[], str]] = {
     "mentions in line": lambda: _filled("[Answer 1]", ONE + "[Meta-reasoning 2]: x "),
     "charges": lambda: _filled("NO3-^", ONE),
     "digits": lambda: _filled("1", ONE + "[Meta-reasoning "),
+    "wide brackets": lambda: _filled("\u3010", ONE),
+    "spaces without width": lambda: _filled("[Meta\u200b\u200b\u200b"),
+    "rules under a dash": lambda: _filled("\n \u2014\n***", ONE),
+    "ends in a line": lambda: _filled(" [End]", ONE),
+    "ends in lines": lambda: _filled("\n[End] x", ONE),
+    "stars in a line": lambda: _filled(" *** \u2014", ONE),
+    "steps": lambda: _filled("\nStep 2\n", ONE),
+    "numbers": lambda: _filled("\n2.", ONE),
+    "fences": lambda: _filled("\n```\n", ONE),
+    "fences that open": lambda: _filled("\n```py", ONE),
+    "quotes": lambda: _filled("\n> ", "> " + ONE),
+    "table rows": lambda: _filled("\n|---|", "| " + ONE),
+    "decoration": lambda: _filled("**__`", ONE + "**[Meta-reasoning 2]"),
 }
 
 
