@@ -46,7 +46,7 @@ class TraceFile:
         except OSError as error:
             raise RlkdError(
                 f"the trace {file} cannot be written ({error.strerror or error}); set "
-                "RLKD_TRACE_DIR to a folder that can"
+                "RLKD_TRACE_DIR to a folder where this process may write"
             ) from None
 
     def append(self, rows: Sequence[TraceRow]) -> int:
@@ -60,9 +60,9 @@ class TraceFile:
                 self._warned = time.monotonic()
                 logger.warning(
                     f"rlkd: the trace {self.file} cannot be written "
-                    f"({error.strerror or error}), lines lost so far: {self.lost}; the run goes "
-                    "on, its rewards are not touched. Make room, or set RLKD_TRACE_DIR to another "
-                    "folder when you resume"
+                    f"({error.strerror or error}), at most {self.lost} lines are lost so far; the "
+                    "run goes on, its rewards are not touched. Make room, or set RLKD_TRACE_DIR to "
+                    "another folder when you resume"
                 )
             return len(rows)
         return 0
