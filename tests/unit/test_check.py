@@ -256,7 +256,7 @@ def test_refused_log_probabilities_are_named_with_the_servers_words(good: Loopba
     good.always("judge", judge)
     output = checked(0)
     (look,) = lines("look", output)
-    assert "refuses `logprobs`" in look and "not supported by this model" in look
+    assert "refuses `logprobs` ('logprobs are not supported by this model')" in look
     assert "RLKD_JUDGE_THRESHOLD does not act" in look
 
 
@@ -269,7 +269,7 @@ def test_fewer_alternatives_name_the_servers_option(good: Loopback) -> None:
     good.always("judge", judge)
     output = checked(0)
     (look,) = lines("look", output)
-    assert "refuses `top_logprobs`" in look and "--max-logprobs 20" in look
+    assert "`top_logprobs` is held to 5" in look and "--max-logprobs 20" in look
     assert "9 of 9 verdicts as expected, by logprob" in output
 
 
@@ -758,6 +758,35 @@ def test_an_option_that_is_left_out_is_named(good: Loopback) -> None:
     assert "the GSRM's server refuses `stop`" in look and "left out" in look
 
 
+def test_an_option_with_another_name_is_ok(good: Loopback, options: SetOptions) -> None:
+    """OpenAI's newer models; the limit is the same."""
+
+    def judge(method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if method == "GET":
+            return 404, {}
+        if "max_tokens" in body:
+            words = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+            return 400, {"error": {"message": words, "param": "max_tokens"}}
+        return 200, json.loads(good_judge(Asked("judge", body, None, b"")).body)
+
+    with serving(judge) as url:
+        options(judge_base_url=f"{url}/v1")
+        output = checked(0)
+    assert lines("look", output) == []
+    assert "`max_tokens` is sent as `max_completion_tokens`" in output
+
+
+def test_a_temperature_that_is_nearly_zero_is_ok(good: Loopback) -> None:
+    def gsrm(asked: Asked) -> Any:
+        if asked.body["temperature"] == 0:
+            return status(422, "temperature must be strictly positive")(asked)
+        return (said("yes") if is_probe(asked) else said(structure_of(path_of(asked))))(asked)
+
+    good.always("gsrm", gsrm)
+    output = checked(0)
+    assert lines("look", output) == [] and "`temperature` is held to 0.01" in output
+
+
 def test_a_further_key_that_does_not_act_is_named(good: Loopback, options: SetOptions) -> None:
     options(gsrm_body=THINK)
     good.always("gsrm", refuses("chat_template_kwargs"))
@@ -834,3 +863,43 @@ def test_both_ways_of_asking_are_checked(good: Loopback, options: SetOptions) ->
     output = checked(0)
     assert "9 of 9 verdicts as expected, by logprob" in output and lines("look", output) == []
     assert len(good.of("judge")) == 1 + 2 * len(PAIRS)
+
+
+# --- what stands between ---
+
+
+def test_a_proxy_that_refuses_is_named(
+    good: Loopback, options: SetOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server behind it is not reached, and the variable that names the proxy is told."""
+    options(judge_base_url="http://judge.example:8002/v1", startup_patience=0.1)
+    with serving(lambda *_: (403, {"error": "this host is not allowed"})) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        output = checked(1)
+    (wrong,) = lines("wrong", output)
+    assert "HTTP_PROXY" in wrong and "judge.example" in wrong
+    assert "steps of a two-step path" in output  # loopback is asked directly
+
+
+def test_a_server_without_tls_is_named(good: Loopback, options: SetOptions) -> None:
+    options(judge_base_url=good.url.replace("http:", "https:"), startup_patience=0.1)
+    (wrong,) = lines("wrong", checked(1))
+    assert "RLKD_JUDGE_BASE_URL" in wrong and "http://" in wrong
+
+
+# --- texts that a server refuses ---
+
+
+def test_a_judge_that_refuses_each_text_is_named(good: Loopback) -> None:
+    good.always("judge", after_probe(status(400, "messages must alternate, " + "x" * 200)))
+    (wrong,) = lines("wrong", checked(1))
+    assert "9 of 9 verdicts are unreadable: the judge's server refuses the request" in wrong
+    assert "messages must alternate" in wrong and wrong.endswith("; see its log")
+
+
+def test_a_further_key_that_no_text_survives_is_named(good: Loopback, options: SetOptions) -> None:
+    options(gsrm_body='{"lora": "a"}')
+    good.always("gsrm", after_probe(status(422, "no such adapter")))
+    (wrong,) = lines("wrong", checked(1))
+    assert "refuses all 4 paths" in wrong and "no such adapter" in wrong
+    assert 'does it take RLKD_GSRM_BODY={"lora": "a"}?' in wrong

@@ -15,6 +15,7 @@ from rlkd_plugin.engines.base import Engine, TeacherCache
 from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.llm_io.endpoint import without_key
 from rlkd_plugin.llm_io.prompted_engine import Role
+from rlkd_plugin.llm_io.request_options import Change
 from rlkd_plugin.llm_io.server_engine import ROLES, ServerEngine
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
 from rlkd_plugin.rlkd_eval.check.findings import Finding, merged
@@ -131,9 +132,9 @@ async def _all(*work: Awaitable[T]) -> list[T]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _refused(engine: WatchedEngine) -> Mapping[str, str]:
-    """Return the options that the server refused so far, each with its words."""
-    return getattr(engine.client, "refused_options", {}).get(engine.url, {})
+def _refused(engine: WatchedEngine) -> Mapping[str, Change]:
+    """Return the options that the server refused so far, and what is done with them."""
+    return engine.client.option_changes(engine.url)
 
 
 def _cache_findings(engine: ServerEngine, cache: DiskCache) -> list[Finding]:

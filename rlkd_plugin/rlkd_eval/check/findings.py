@@ -7,8 +7,12 @@ from typing import Literal
 
 SHOWN = 80
 """Characters of a reply that are shown."""
+SHOWN_OF_ERROR = 160
+"""Characters of a server's message that are shown."""
 NO_THINKING = '{"chat_template_kwargs": {"enable_thinking": false}}'
 """Further keys of a request by which hybrid models (Qwen3 and later, GLM) do not think."""
+
+_MESSAGE = re.compile(r'"(?:message|detail|msg)"\s*:\s*"((?:[^"\\]|\\.)+)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,16 @@ def merged(by_url: Mapping[str, Sequence[Finding]]) -> list[Finding]:
     return shown
 
 
-def quoted(text: str) -> str:
+def quoted(text: str, most: int = SHOWN) -> str:
     """Return the beginning of what a model or a server says, on one line, in inverted commas."""
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return f"'{words[:SHOWN]}{'...' if len(words) > SHOWN else ''}'"
+    return f"'{words[:most]}{'...' if len(words) > most else ''}'"
+
+
+def quoted_error(words: str) -> str:
+    """Return the message in what a server says, or all of it, in inverted commas."""
+    found = _MESSAGE.search(words)
+    return quoted(found[1].replace('\\"', '"') if found else words, SHOWN_OF_ERROR)
 
 
 def listed(names: Iterable[str]) -> str:

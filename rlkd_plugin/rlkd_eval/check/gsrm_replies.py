@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rlkd_plugin.gsrm import render_structure
 from rlkd_plugin.gsrm.texts import split_thinking
+from rlkd_plugin.llm_io.request_options import Change
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_eval.check.findings import Finding, listed
 from rlkd_plugin.rlkd_eval.check.gsrm_sentences import SENTENCES, Case, Decomposed
@@ -16,7 +17,7 @@ EXPECTED_STEPS = (2, 3)
 
 
 def gsrm_findings(
-    found: Sequence[Decomposed], settings: Settings, refused: Mapping[str, str]
+    found: Sequence[Decomposed], settings: Settings, refused: Mapping[str, Change]
 ) -> list[Finding]:
     """Return what is wrong with a GSRM's replies, by the setting or the option to change.
 
@@ -26,7 +27,7 @@ def gsrm_findings(
     Args:
         found: the sample paths with their replies.
         settings: those of the run.
-        refused: the options that the server refused, each with its words.
+        refused: the options that the server refused, and what is done with them.
     """
     by_fault: dict[str, list[Decomposed]] = {}
     for one in found:

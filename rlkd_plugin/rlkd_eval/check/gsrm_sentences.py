@@ -3,6 +3,7 @@
 Pure. Not here: which fault a reply has (`gsrm_replies`).
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,15 @@ from dataclasses import dataclass
 from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.gsrm.texts import split_thinking
 from rlkd_plugin.llm_io.replies import Reply
+from rlkd_plugin.llm_io.request_options import Change
 from rlkd_plugin.llm_io.settings import Settings
-from rlkd_plugin.rlkd_eval.check.findings import NO_THINKING, listed, quoted, without_advice
+from rlkd_plugin.rlkd_eval.check.findings import (
+    NO_THINKING,
+    listed,
+    quoted,
+    quoted_error,
+    without_advice,
+)
 from rlkd_plugin.rlkd_eval.check.samples import SamplePath
 from rlkd_plugin.rlkd_eval.check.watched_engine import Exchange
 
@@ -39,7 +47,7 @@ class Case:
     some: Sequence[Decomposed]
     total: int
     settings: Settings
-    refused: Mapping[str, str]
+    refused: Mapping[str, Change]
 
     @property
     def share(self) -> str:
@@ -64,10 +72,11 @@ def _form(case: Case) -> str:
     settings = case.settings
     said = f"the GSRM writes no structure for {case.share}, but {quoted(_beginning(case.reply))}"
     if settings.gsrm_regex:
-        if words := case.refused.get("structured_outputs"):
+        if change := case.refused.get("structured_outputs"):
             return (
                 f"{said}, and RLKD_GSRM_REGEX=true does not act: the server refuses "
-                f"`structured_outputs` ({quoted(words)}); serve it with vLLM, or train the GSRM"
+                f"`structured_outputs` ({quoted_error(change.words)}); serve it with vLLM, or "
+                "train the GSRM"
             )
         return (
             f"{said}, though RLKD_GSRM_REGEX=true: the server does not act on "
@@ -125,7 +134,7 @@ def _cut(case: Case) -> str:
     if "stop" in case.refused:
         return (
             f"{said}, {asked} tokens: it does not end by itself, and the server refuses `stop` "
-            f"({quoted(case.refused['stop'])}); serve it with vLLM, or train the GSRM"
+            f"({quoted_error(case.refused['stop'].words)}); serve it with vLLM, or train the GSRM"
         )
     return (
         f"{said}, {asked} tokens (RLKD_GSRM_MAX_TOKENS={case.settings.gsrm_max_tokens}): set "
@@ -135,10 +144,12 @@ def _cut(case: Case) -> str:
 
 
 def _refused(case: Case) -> str:
-    words = without_advice(case.some[0].result.reply) or "without a word"
+    first = case.some[0]
+    errors = [one.error for one in first.exchanges if one.error]
+    words = without_advice(errors[-1] if errors else first.result.reply) or "without a word"
     remedy = "see the server's log"
     if case.settings.gsrm_body:
-        remedy = f"does it take RLKD_GSRM_BODY={case.settings.gsrm_body}?"
+        remedy = f"does it take RLKD_GSRM_BODY={json.dumps(case.settings.gsrm_body)}?"
     if _TOO_LONG.search(words):
         remedy = (
             "serve the GSRM with a larger `--max-model-len`, or lower "

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rlkd_plugin.engines.base import Verdict
 from rlkd_plugin.llm_io.replies import Reply, after_thinking
+from rlkd_plugin.llm_io.request_options import Change
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.verdicts import yes_or_no
 from rlkd_plugin.rlkd_eval.check.findings import (
@@ -16,6 +17,7 @@ from rlkd_plugin.rlkd_eval.check.findings import (
     Finding,
     listed,
     quoted,
+    quoted_error,
     without_advice,
 )
 from rlkd_plugin.rlkd_eval.check.samples import SamplePair
@@ -57,14 +59,14 @@ class Judged:
 
 
 def judge_findings(
-    found: Sequence[Judged], settings: Settings, refused: Mapping[str, str]
+    found: Sequence[Judged], settings: Settings, refused: Mapping[str, Change]
 ) -> list[Finding]:
     """Return what is wrong with a judge's replies, by the setting or the option to change.
 
     Args:
         found: the sample pairs with their replies.
         settings: those of the run.
-        refused: the options that the server refused, each with its words.
+        refused: the options that the server refused, and what is done with them.
     """
     unreadable = [one for one in found if not one.is_readable]
     is_wrong = 2 * len(unreadable) >= len(found)
@@ -126,22 +128,25 @@ def _why_again(found: Sequence[Judged], settings: Settings) -> str:
         return _SWALLOWED
     first = next((one.first for one in found if one.first), None)
     if first is None:
-        words = without_advice(found[0].verdict.reason) or "without a word"
-        return f"the judge's server refuses the request: {words}; see the server's log"
+        errors = [exchange.error for exchange in found[0].exchanges if exchange.error]
+        words = without_advice(errors[-1] if errors else found[0].verdict.reason)
+        return f"the judge's server refuses the request: {words or 'without a word'}; see its log"
     return (
         f"the judge answers {quoted(first.text)}, not yes or no: name another judge in "
         f"RLKD_JUDGE_MODEL; one that reasons first needs RLKD_JUDGE_MAX_TOKENS={ROOM}"
     )
 
 
-def _log_probabilities(replies: Sequence[Reply], refused: Mapping[str, str]) -> str:
+def _log_probabilities(replies: Sequence[Reply], refused: Mapping[str, Change]) -> str:
     """Return why verdicts cannot be read from log-probabilities, or not from all of them."""
-    if words := refused.get("logprobs"):
-        return f"the judge's server refuses `logprobs` ({quoted(words)}): {_WORDS_ALONE}" + _remedy(
-            words
+    if change := refused.get("logprobs"):
+        said = (
+            f"the judge's server refuses `logprobs` ({quoted_error(change.words)}): {_WORDS_ALONE}"
         )
-    if words := refused.get("top_logprobs"):
-        return f"the judge's server refuses `top_logprobs` ({quoted(words)})" + _remedy(words)
+        return said + _remedy(change.words)
+    if change := refused.get("top_logprobs"):
+        said = f"the judge's server refuses `top_logprobs` ({quoted_error(change.words)}): {change}"
+        return said + _remedy(change.words)
     if replies and not any(reply.has_logprobs for reply in replies):
         given = "log-probabilities without numbers" if replies[0].tokens else "no log-probabilities"
         return (

@@ -15,26 +15,18 @@ from rlkd_plugin.gsrm.prompts import decompose_prompt
 from rlkd_plugin.llm_io.endpoint import Endpoint
 from rlkd_plugin.llm_io.model_cards import Card, ask_cards, is_loopback
 from rlkd_plugin.llm_io.prompted_engine import estimated_tokens
+from rlkd_plugin.llm_io.request_options import LIMITS, NEUTRAL, Change
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.weight_fingerprint import folder_of
-from rlkd_plugin.rlkd_eval.check.findings import Finding, listed, quoted
+from rlkd_plugin.rlkd_eval.check.findings import Finding, listed, quoted_error
 from rlkd_plugin.rlkd_eval.check.samples import PATHS
 from rlkd_plugin.rlkd_eval.check.watched_engine import WatchedEngine
 
 CHARS_PER_TOKEN = 4
 """Of an English path; others have fewer."""
-SAMPLING: Mapping[str, tuple[float, ...]] = {
-    "temperature": (1.0,),
-    "top_p": (1.0,),
-    "top_k": (-1, 0),
-    "min_p": (0.0,),
-    "repetition_penalty": (1.0,),
-    "presence_penalty": (0.0,),
-    "frequency_penalty": (0.0,),
-}
-"""Sampling options of a generation config that a server takes as its defaults, and their values
-that change nothing."""
-_EXPLAINED = frozenset({*SAMPLING, "logprobs", "top_logprobs"})
+_NEUTRAL_TOP_K = (NEUTRAL["top_k"], 0)
+_EXPLAINED = ("logprobs", "top_logprobs")
+"""Options whose refusal the findings about verdicts explain."""
 
 
 async def reach(engine: WatchedEngine) -> list[Finding]:
@@ -79,7 +71,7 @@ async def card_of(engine: WatchedEngine) -> Card:
 
 
 def default_findings(
-    engine: WatchedEngine, card: Card, refused: Mapping[str, str]
+    engine: WatchedEngine, card: Card, refused: Mapping[str, Change]
 ) -> list[Finding]:
     """Return what the server's own sampling defaults would be, and whether they act.
 
@@ -88,20 +80,20 @@ def default_findings(
     """
     role = engine.role
     file, defaults = _generation_config(engine, card)
-    acting = {name: value for name, value in defaults.items() if name in refused}
-    held = {name: value for name, value in defaults.items() if name not in refused}
+    left_out = {name: change for name, change in refused.items() if _is_left_out(change)}
     findings = []
-    for name in SAMPLING:
-        if name not in refused:
+    for name in NEUTRAL:
+        if name not in left_out:
             continue
-        said = f"the {role}'s server refuses `{name}` ({quoted(refused[name])})"
+        said = f"the {role}'s server refuses `{name}` ({quoted_error(left_out[name].words)})"
         remedy = "serve it with `--generation-config vllm`"
-        if name in acting:
-            text = f"{said}, so {name} {acting[name]:g} of {file} acts: {remedy}"
+        if name in defaults:
+            text = f"{said}, so {name} {defaults[name]:g} of {file} acts: {remedy}"
             findings.append(Finding("wrong", text))
         elif not file:
             text = f"{said}: its own default acts, if it has one; {remedy} (vLLM)"
             findings.append(Finding("look", text))
+    held = {name: value for name, value in defaults.items() if name not in left_out}
     if held:
         values = listed(f"{name} {value:g}" for name, value in held.items())
         text = f"{role}: {values} of {file} would be the defaults; requests say otherwise"
@@ -124,23 +116,39 @@ def _generation_config(engine: WatchedEngine, card: Card) -> tuple[str, dict[str
     values = config if isinstance(config, dict) else {}
     found = {
         key: float(values[key])
-        for key, neutral in SAMPLING.items()
-        if isinstance(values.get(key), int | float) and values[key] not in neutral
+        for key, neutral in NEUTRAL.items()
+        if isinstance(values.get(key), int | float)
+        and values[key] not in (_NEUTRAL_TOP_K if key == "top_k" else (neutral,))
     }
     return str(file), found
 
 
-def option_findings(engine: WatchedEngine, refused: Mapping[str, str]) -> list[Finding]:
+def option_findings(engine: WatchedEngine, refused: Mapping[str, Change]) -> list[Finding]:
     """Return the options that the server refused and that nothing else explains."""
     findings = []
-    for name, words in refused.items():
-        if name in _EXPLAINED:
+    for name, change in refused.items():
+        if name in _EXPLAINED or (name in NEUTRAL and _is_left_out(change)):
             continue
-        text = f"the {engine.role}'s server refuses `{name}` ({quoted(words)}): it is left out"
+        text = (
+            f"the {engine.role}'s server refuses `{name}` ({quoted_error(change.words)}): {change}"
+        )
         if name in getattr(engine.settings, f"{engine.role.lower()}_body"):
             text += f", so {engine.client.endpoint.variable('BODY')} does not act; correct it"
-        findings.append(Finding("look", text))
+        elif name == "structured_outputs":
+            text += ", so nothing constrains a reply; vLLM takes it"
+        elif name == "stop":
+            text += ", so the GSRM has to end by itself"
+        elif name in LIMITS and change.bound:
+            limit = engine.client.endpoint.variable("MAX_TOKENS")
+            text += f"; set {limit}={change.bound:g} or less, or the server's `--max-model-len`"
+        is_same = bool(change.rename) or (name == "temperature" and change.bound is not None)
+        findings.append(Finding("ok" if is_same else "look", text))
     return findings
+
+
+def _is_left_out(change: Change) -> bool:
+    """Say whether a refused option is not said at all."""
+    return change.bound is None and not change.rename
 
 
 def context_findings(settings: Settings, card: Card) -> list[Finding]:
