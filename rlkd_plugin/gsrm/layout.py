@@ -30,6 +30,9 @@ BLANK = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u
 MOST = 120
 """Longest line, in characters, that can be layout."""
 
+MOST_PIECES = 200
+"""Pieces of layout at a field's end; what has more is a model that repeats itself, and content."""
+
 _DASHES_AND_BLANK = BLANK + "-\u2013\u2014"
 _CLOSES = frozenset(re.findall(f"[{CLOSING}]", "".join(map(chr, range(0x10000)))))
 _SIGNS = (
@@ -86,9 +89,12 @@ def without_layout(text: str, signs: bool) -> str:
     text = _before_end(text.strip(BLANK)).strip(BLANK)
     kept = _code_ends(text) if "```" in text or "~~~" in text else {}
     end = len(text)
-    while end and (shorter := _without_last(text, end, signs, kept)) < end:
+    for _ in range(MOST_PIECES):
+        shorter = _without_last(text, end, signs, kept) if end else end
+        if shorter == end:
+            return text[:end]
         end = shorter
-    return text[:end]
+    return text
 
 
 def line_begin(text: str, place: int) -> int:
