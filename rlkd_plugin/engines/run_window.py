@@ -33,15 +33,15 @@ class Limit:
 
 
 REFUSED = Limit(share=0.05, window=1000, least=64)
-"""Of all questions more than this share. In 64 questions it is 4: a rate of 1%, which is odd texts
-alone, gives as many in fewer than one start in 200. A thousand questions tell 5% from 3%, and a
-server that breaks down in the middle of a run reaches 5% of them within 51."""
+"""Of all questions more than this share. 5% of 64 questions are 4: where 1% are odd texts, fewer
+than 1 run in 100 has as many by chance at its start (2,000 simulated runs, 8 questions a batch). A
+thousand questions tell 5% from 2%, and a server that breaks down late refuses 5% of them within
+51."""
 NEARLY_ALL_REFUSED = Limit(share=0.9, window=64, least=32)
 """The same where nearly nothing else comes back, which fewer questions show."""
 UNDECOMPOSABLE = Limit(share=0.9, window=64, least=32)
 """Of students' decompositions at least this share. Even where a policy writes so badly that every
-second path has no structure, 29 of 32 do not happen by chance. 32 are four steps of 8 completions,
-and one step of any larger batch."""
+second path has no structure, 29 of 32 do not happen by chance. 32 are four steps of 8 completions."""
 WITHOUT_TEACHER = 0.10
 """Largest share of the run's prompts whose teacher may have no structure; one alone never ends a
 run."""
