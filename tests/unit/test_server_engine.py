@@ -14,7 +14,9 @@ from rlkd_plugin.engines.scoring import Sample, Score, score_batch
 from rlkd_plugin.engines.trace import append_rows, trace_row
 from rlkd_plugin.gsrm import EndpointError, RlkdError, parse_structure
 from rlkd_plugin.gsrm.texts import FENCES
+from rlkd_plugin.llm_io.chat_client import PROBE
 from rlkd_plugin.llm_io.prompted_engine import estimated_tokens
+from rlkd_plugin.llm_io.request_options import NEUTRAL
 from rlkd_plugin.llm_io.server_engine import ServerEngine, probe_now
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.swift_hooks.engine_choice import choose_engine
@@ -308,11 +310,12 @@ def test_a_verdict_is_the_probability_of_yes(
 
 
 def test_a_verdict_is_asked_for_as_one_token(servers: Loopback) -> None:
-    """One token with its alternatives, at temperature 0."""
+    """One token with its alternatives, at temperature 0, and no sampling of the server's."""
     match("count them", "add them up")
     (asked,) = servers.asked
     assert asked.texts == ("count them", "add them up")
     assert {key: asked.body[key] for key in asked.body if key not in ("model", "messages")} == {
+        **NEUTRAL,
         "max_tokens": 1,
         "temperature": 0.0,
         "logprobs": True,
@@ -341,16 +344,32 @@ def test_a_verdict_unreadable_twice_is_refused(servers: Loopback, text: str) -> 
 
 @pytest.mark.parametrize("code", [400, 413, 422])
 def test_a_question_that_the_judge_refuses_is_refused(servers: Loopback, code: int) -> None:
-    """It is tied to this text: one request, no match."""
-    servers.always("judge", status(code))
+    """It is tied to this text, which the server rejects without any option too: no match."""
+
+    def reject(asked: Asked) -> Any:
+        return (status(code) if asked.prompt != PROBE[0]["content"] else said("yes"))(asked)
+
+    servers.always("judge", reject)
     assert match() == Verdict(False, "refused")
-    assert len(servers.asked) == 1
+    assert len([asked for asked in servers.asked if asked.prompt != PROBE[0]["content"]]) == 1
 
 
 def test_a_server_that_knows_no_choice_is_read_by_words(servers: Loopback) -> None:
-    """A refused constraint after an unreadable verdict is a refused question."""
-    servers.then("judge", said("hm", [("hm", {"hm": 1.0})]), status(400, "unknown field"))
-    assert match() == Verdict(False, "refused")
+    """It is asked without the constraint, and told so only once."""
+
+    def free(asked: Asked) -> Any:
+        if "structured_outputs" in asked.body:
+            return status(400, "Unrecognized request argument: structured_outputs")(asked)
+        words = "hm" if asked.body.get("logprobs") else "Yes."
+        return said(words, [("hm", {"hm": 1.0})])(asked)
+
+    servers.always("judge", free)
+    engine = ServerEngine(load_settings())
+    for text in ("add them up", "sum them up"):
+        servers.asked.clear()
+        verdict = entered(engine, lambda opened, t=text: opened.match("answer", "count them", t))
+        assert verdict.matched
+    assert ["structured_outputs" in asked.body for asked in servers.asked] == [False, False]
 
 
 def test_without_log_probabilities_the_words_count(servers: Loopback) -> None:
