@@ -41,7 +41,8 @@ NEARLY_ALL_REFUSED = Limit(share=0.9, window=64, least=32)
 """The same where nearly nothing else comes back, which fewer questions show."""
 UNDECOMPOSABLE = Limit(share=0.9, window=64, least=32)
 """Of students' decompositions at least this share. Even where a policy writes so badly that every
-second path has no structure, 29 of 32 do not happen by chance. 32 are four steps of 8 completions."""
+second path has no structure, 29 of 32 do not happen by chance. 32 are four steps of 8
+completions."""
 WITHOUT_TEACHER = 0.10
 """Largest share of the run's prompts whose teacher may have no structure; one alone never ends a
 run."""
