@@ -14,7 +14,10 @@ from rlkd_plugin.gsrm.texts import (
     obvious_verdict,
     reasoning_path,
     same_text,
+    split_thinking,
+    teacher_path,
 )
+from tests.support.watchdog import watchdog
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,185 @@ from rlkd_plugin.gsrm.texts import (
 )
 def test_reasoning_path(completion: str, path: str) -> None:
     assert reasoning_path(completion) == path
+
+
+SUM = "6*4=24. 24-5=19, so"
+HARMONY = "<|channel|>analysis<|message|>"
+FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
+
+MENTIONS = [
+    pytest.param("`{}`", id="code"),
+    pytest.param('"{}"', id="straight quotes"),
+    pytest.param("'{}'", id="single quotes"),
+    pytest.param("\u201c{}\u201d", id="curly quotes"),
+    pytest.param("\u2018{}\u2019", id="curly single quotes"),
+    pytest.param("\u300c{}\u300d", id="corner brackets"),
+    pytest.param("\u00ab{}\u00bb", id="guillemets"),
+    pytest.param("\u201e{}\u201c", id="German quotes"),
+    pytest.param('"I close by {} then"', id="inside a quotation"),
+    pytest.param("`x = '{}'`", id="inside code"),
+    pytest.param("\n```\nx {}\n```\n", id="a fence"),
+    pytest.param("\n~~~xml\n{}\n~~~\n", id="another fence"),
+]
+
+
+@pytest.mark.parametrize("form", MENTIONS)
+@pytest.mark.parametrize("mark", ["</think>", "[/THINK]", "\u25c1/think\u25b7", "<answer>"])
+def test_a_mark_that_is_only_spoken_of_cuts_no_path(form: str, mark: str) -> None:
+    path = f"It ends with {form.format(mark)}. {SUM}"
+    assert reasoning_path(f"<think>\n{path}") == path
+    assert reasoning_path(f"<think>\n{path}\n</think>\n<answer>19</answer>") == path
+    assert teacher_path(path) == path
+
+
+@pytest.mark.parametrize(
+    "mention",
+    [
+        "The reply belongs into <answer> tags later.",
+        "I put it in <answer> and </answer> tags.",
+        "It goes between <answer></answer>.",
+        "because <answer> must come last,",
+        "The format:\n<answer>\nyour answer\n</answer>\nNow",
+        "First <think>, then\n<answer> tags.",
+        "\u7b54\u6848\u653e\u5728<answer>\u6807\u7b7e\u4e2d\u3002",
+        "I must reply like this:\n<answer>42</answer>\nThe sum:",
+        "the <answer>, then the proof.",
+        "Write <answer>...</answer> at the end.",
+    ],
+)
+def test_a_mention_of_the_answer_cuts_no_path(mention: str) -> None:
+    path = f"{mention} {SUM}"
+    assert reasoning_path(f"<think>\n{path}") == path
+    assert reasoning_path(f"{path}\n<answer>19</answer>") == path
+    assert reasoning_path(f"<think>{path}</think>\n<answer>19</answer>") == path
+
+
+@pytest.mark.parametrize(
+    ("rest", "path"),
+    [
+        pytest.param("\n<answer>19</answer>", "", id="line"),
+        pytest.param("\n\n<answer>\n19\n</answer>\n", "", id="lines"),
+        pytest.param(" <answer>19</answer>", "", id="in line, at the end"),
+        pytest.param(" <answer>19</answer><|im_end|>", "", id="end of turn"),
+        pytest.param("\n**<answer>19</answer>**", "", id="bold"),
+        pytest.param("\n<answer>19", "", id="stop string"),
+        pytest.param(" that is it. <answer>19", " that is it.", id="stop string, in line"),
+        pytest.param("\n<answer>Long.\n\nIt goes on", "", id="cut off"),
+        pytest.param("\n<answer>19</answer>\nUser: next", "", id="text behind"),
+        pytest.param("\n<answer>\n```python\nx = 1\n```\n</answer>", "", id="code"),
+    ],
+)
+def test_an_answer_that_begins_its_part_cuts(rest: str, path: str) -> None:
+    assert reasoning_path(SUM + rest) == SUM + path
+
+
+@pytest.mark.parametrize("before", ['He said "19"', "a `x`", "it's 'x'", '5" tall', "```py\nx"])
+def test_a_mark_between_two_quotations_cuts(before: str) -> None:
+    assert reasoning_path(f'{before}</think>"19" is `x`') == before
+    assert reasoning_path(f"{before}</think>\n```py\ny\n```") == before
+
+
+@pytest.mark.parametrize(
+    ("text", "thinking", "said"),
+    [
+        pytest.param("<think>a</think>b", "a", "b", id="think"),
+        pytest.param("a</think>\nb", "a", "b", id="opening missing"),
+        pytest.param("<thinking>a</thinking>b", "a", "b", id="thinking"),
+        pytest.param("<thought>a</thought>b", "a", "b", id="thought"),
+        pytest.param("<reasoning>a</reasoning>b", "a", "b", id="reasoning"),
+        pytest.param("<seed:think>a</seed:think>b", "a", "b", id="seed"),
+        pytest.param("<mm:think>a</mm:think>b", "a", "b", id="MiniMax M3"),
+        pytest.param("<think:x1>a</think:x1>b", "a", "b", id="suffix"),
+        pytest.param("<ifm|think_fast>a</ifm|think_fast>b", "a", "b", id="K2"),
+        pytest.param("[THINK]a[/THINK]b", "a", "b", id="Mistral"),
+        pytest.param("\u25c1think\u25b7a\u25c1/think\u25b7b", "a", "b", id="Kimi"),
+        pytest.param("<|open|>think<|sep|>a<|close|>think<|sep|>b", "a", "b", id="Kimi K3"),
+        pytest.param("<|channel>thought\na<channel|>b<turn|>", "a", "b", id="Gemma 4"),
+        pytest.param("<|START_THINKING|>a<|END_THINKING|>b", "a", "b", id="Cohere"),
+        pytest.param(
+            "<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>b<|END_RESPONSE|>",
+            "a",
+            "b",
+            id="Cohere's response",
+        ),
+        pytest.param("<think>a</think>\n<response>\nb\n</response>", "a", "b", id="Ernie"),
+        pytest.param(
+            "Here is my thought process: a\nHere is my response: b", "a", "b", id="Granite"
+        ),
+        pytest.param(f"{HARMONY}a{FINAL}b<|return|>", "a", "b", id="harmony"),
+        pytest.param(f"{HARMONY}a{FINAL}b", "a", "b", id="harmony, token at the end left out"),
+        pytest.param(f"{HARMONY}a<|end|>{HARMONY}c{FINAL}b", "a\nc", "b", id="harmony, twice"),
+        pytest.param(
+            f"{HARMONY}a<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>b",
+            "a",
+            "b",
+            id="harmony, constrained",
+        ),
+        pytest.param("analysisWe add.assistantfinalb", "We add.", "b", id="harmony as text"),
+        pytest.param("a</think>b</think>c", "a</think>b", "c", id="closed twice"),
+        # still thinking
+        pytest.param("<think>a", "a", "", id="unfinished"),
+        pytest.param("b <think>a", "b <think>a", "", id="unfinished behind a text"),
+        pytest.param("<think>a</think>b<think>c", "a</think>b<think>c", "", id="thinks again"),
+        pytest.param(f"{HARMONY}a<|end|>", "a", "", id="harmony without a final"),
+        pytest.param("analysisWe add", "We add", "", id="harmony as text, unfinished"),
+        pytest.param(
+            "<think>it ends with `</think>` then", "it ends with `</think>` then", "", id="1"
+        ),
+        # no thinking
+        pytest.param(" b\n", "", "b", id="nothing"),
+        pytest.param("", "", "", id="empty"),
+        pytest.param("analysis of the path: b", "", "analysis of the path: b", id="a word"),
+        pytest.param("Use <think> tags.", "", "Use <think> tags.", id="mention"),
+        pytest.param("It says `<think>`.", "", "It says `<think>`.", id="mention in code"),
+        pytest.param("a</think>say '</think>'", "a", "say '</think>'", id="mention behind"),
+    ],
+)
+def test_split_thinking(text: str, thinking: str, said: str) -> None:
+    assert split_thinking(text) == (thinking, said)
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "[THINK]why[/THINK]4",
+        "\u25c1think\u25b7why\u25c1/think\u25b7 4",
+        f"{HARMONY}why{FINAL}4",
+        "analysisWhyassistantfinal4",
+    ],
+)
+def test_other_models_marks_end_a_path(completion: str) -> None:
+    assert reasoning_path(completion).lower() == "why"
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *(
+            "</think>",
+            "<think>",
+            '"</think>" ',
+            "`</think>",
+            "\u201c</think>\u201d",
+            "```\n</think>\n",
+        ),
+        *("a <answer> b ", "<answer>4</answer> x ", "'<answer>' ", "\n<answer> tags", "<answer>"),
+        *(
+            "<|channel|>analysis",
+            "<|channel|>final",
+            "<|end|>",
+            "analysis",
+            "```py\n<answer>",
+            "[THINK]",
+        ),
+    ],
+)
+def test_a_hostile_path_is_cut_in_linear_time(unit: str) -> None:
+    text = (unit * (2_000_000 // len(unit) + 1))[:2_000_000]
+    with watchdog(60):  # quadratic rules need hours
+        reasoning_path(text)
+        split_thinking(text)
+        teacher_path(text)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +303,15 @@ PIECES = st.sampled_from(
         *("<", "|", ">", "<|", "|>", "\uff5c", "/", "im_end", "s", "think", "INST", "SYS", "eos"),
         *FENCES,
         *("\0", "\ud800", "\udc00", "\ufffd", " ", "\n", "\u202e", "\u05d0", "x"),
+        *(
+            "\u3010Answer 1\u3011\uff1a",
+            "\uff3bMeta\u2011reasoning",
+            "\u202f\uff11\uff3d",
+            "\u300c",
+            "\u300d",
+            "`",
+            "__",
+        ),
     ]
 )
 HOSTILE = st.one_of(
