@@ -215,3 +215,39 @@ def test_without_a_first_step_there_is_no_span(text: str) -> None:
 def test_a_span_that_is_cut_off_reaches_to_the_end() -> None:
     text = "[Meta-reasoning 1]: and then"
     assert meta_reasoning_spans(text) == [(0, len(text))]
+
+
+LAID_OUT = {
+    "marks": "- [Meta-reasoning 1]: Plan\n- [Sub-problem 1]: Q?\n- [Answer 1]: A\n"
+    "### [Meta-reasoning 2]: B\n### [Sub-problem 2]: C\n### [Answer 2]: D\n[End]",
+    "headings": "```\n### Step 1\n[Meta-reasoning 1]: Plan\n[Sub-problem 1]: Q?\n[Answer 1]: A\n\n"
+    "---\n\n### Step 2\n**[Meta-reasoning 2]:** B\n[Sub-problem 2]: C\n[Answer 2]: D\n```",
+    "look-alikes": "\u3010Meta\u2011reasoning 1\u3011\uff1aPlan\n"
+    "\uff3bSub\u2013problem \uff11\uff3d\uff1aQ?\n[Answer\u202f1]: A\n"
+    "\u3010Meta-reasoning 2\u3011B \u3010Sub-problem 2\u3011C \u3010Answer 2\u3011D",
+}
+
+
+@pytest.mark.parametrize("name", LAID_OUT)
+def test_a_span_holds_the_whole_tag_and_nothing_of_other_fields(name: str) -> None:
+    """What stands on a tag's line before it belongs to the tag; a heading above it to solving."""
+    text = LAID_OUT[name]
+    spans = [text[start:end] for start, end in meta_reasoning_spans(text)]
+    steps = parse_structure(text).steps
+    assert [step.meta_reasoning for step in steps] == ["Plan", "B"]
+    assert [step.answer for step in steps] == ["A", "D"]
+    for span, step in zip(spans, steps, strict=True):
+        assert span.strip("-# \n").startswith(("[Meta", "**[Meta", "\u3010Meta"))
+        assert span.rstrip("\n ").endswith(step.meta_reasoning)
+        assert "Sub" not in span and "Step" not in span
+        assert text[text.index(span) - 1 : text.index(span)] in ("", "\n")
+
+
+@pytest.mark.parametrize("name", LAID_OUT)
+def test_every_token_of_a_text_with_layout_is_in_one_set(name: str) -> None:
+    row = encoded(tokenizer_with(), LAID_OUT[name], NAME)
+    for label, code in zip(row["labels"], row["loss_scale"], strict=True):
+        assert (code in (META, SOLVE)) == (label != -100)
+    said = [(lb, c) for lb, c in zip(row["labels"], row["loss_scale"], strict=True) if lb != -100]
+    meta = tokenizer_with().decode([label for label, code in said if code == META])
+    assert "Plan" in meta and "B" in meta and "Q?" not in meta and "Step" not in meta
