@@ -103,11 +103,12 @@ class AdaptedRequests:
     def _is_the_texts(self, url: str, request: Request, rejection: RejectedRequest) -> bool:
         """Say whether no option can be at fault."""
         sent = changed(request.content, self.known.changes(url))
-        named = named_options(rejection.text, sent)
-        if not request.options or speaks_of_length(rejection.text, named):
+        if not request.options or speaks_of_length(rejection.text, sent):
             return True
         is_vouched = self.known.are_vouched(url, request.options)
-        return not named and (is_vouched or rejection.status >= 500)
+        if named_options(rejection.text, sent):
+            return False
+        return is_vouched or rejection.status >= 500
 
     async def _search(
         self, url: str, request: Request, rejection: RejectedRequest, send: Send[T], ask: Ask

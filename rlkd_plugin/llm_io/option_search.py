@@ -179,8 +179,7 @@ class OptionSearch(Generic[T]):
     def _is_too_long(
         self, rejection: RejectedRequest, sent: Mapping[str, Any] | None = None
     ) -> bool:
-        named = named_options(rejection.text, sent or self._changed(self.request, {}))
-        return speaks_of_length(rejection.text, named)
+        return speaks_of_length(rejection.text, sent or self._changed(self.request, {}))
 
 
 def _next_change(

@@ -5,7 +5,7 @@ Pure. Not here: how it is found out which options a server rejects (`option_sear
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ _TOO_LONG = re.compile(
     r"|leaves? no room",
     re.IGNORECASE,
 )
+_TOO_MUCH = re.compile(r"too (?:large|big|high|many)|exceed|(?:larger|greater|more) than", re.I)
 _BOUND = re.compile(
     r"(?:<=?|at most|less than(?: or equal to)?|maximum(?: allowed)?(?: of| is| value)?|allowed"
     r"|up to|exceed|between \D{0,3}\d+ and|\[\s*-?\d+\s*[,-]|supports?|>)\D{0,24}?(\d+)",
@@ -106,18 +107,26 @@ def lesser(option: str, value: Any, text: str, words: str) -> Iterator[Change]:
         text: all that the server said, which may tell the largest value that it takes.
         words: the same in short, to be kept.
     """
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if option == "temperature" and is_number and value < LEAST_TEMPERATURE:
+    if option == "temperature" and isinstance(value, (int, float)) and value < LEAST_TEMPERATURE:
         yield Change(option, words, bound=LEAST_TEMPERATURE)
-    elif option in (*LIMITS, "top_logprobs") and is_number:
-        bounds = {int(number) for number in _BOUND.findall(_message(text))}
-        if option == "top_logprobs":
-            bounds.add(FEWER_LOGPROBS)
-        for bound in sorted((b for b in bounds if 0 < b < value), reverse=True):
-            yield Change(option, words, bound=bound)
+    bounds = _bounds(option, value, text)
+    for bound in sorted(bounds, reverse=True):
+        yield Change(option, words, bound=bound)
+    if option in LIMITS and (bounds or _TOO_MUCH.search(text)):
+        return  # the value is at fault, not the option
     if option == "max_tokens":
         yield Change(option, words, rename="max_completion_tokens")
     yield Change(option, words)
+
+
+def _bounds(option: str, value: Any, text: str) -> set[int]:
+    """Return the smaller values that a server may take, by its words."""
+    if option not in (*LIMITS, "top_logprobs") or not isinstance(value, (int, float)):
+        return set()
+    numbers = {int(number) for number in _BOUND.findall(_message(text))}
+    if option == "top_logprobs":
+        numbers.add(FEWER_LOGPROBS)
+    return {number for number in numbers if 0 < number < value}
 
 
 def named_options(text: str, request: Mapping[str, Any]) -> list[str]:
@@ -140,12 +149,19 @@ def named_options(text: str, request: Mapping[str, Any]) -> list[str]:
     return named
 
 
-def speaks_of_length(text: str, named: Sequence[str]) -> bool:
-    """Say whether a server's words are about a question that is too long.
+def speaks_of_length(text: str, request: Mapping[str, Any]) -> bool:
+    """Say whether a server's words are about a question that is too long for a request's limit.
 
-    They often name the token limit, which the text has no room for.
+    They often name the token limit, which the question leaves no room for. Words that tell the
+    largest limit are about the limit alone.
     """
-    return bool(_TOO_LONG.search(text)) and all(option in LIMITS for option in named)
+    named = named_options(text, request)
+    if any(option not in LIMITS for option in named):
+        return False
+    if _TOO_LONG.search(text):
+        return True
+    has_bound = any(_bounds(option, request[option], text) for option in named)
+    return bool(named and _TOO_MUCH.search(text)) and not has_bound
 
 
 def _message(text: str) -> str:

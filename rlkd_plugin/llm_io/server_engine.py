@@ -79,8 +79,13 @@ class ServerEngine(PromptedEngine):
             EndpointError: if a server cannot be used.
             RlkdError: if the GSRM's servers serve different models.
         """
-        probes = [client.probe() for client in self.clients.values()]
-        await asyncio.gather(*probes)
+        probes = [asyncio.ensure_future(client.probe()) for client in self.clients.values()]
+        try:
+            await asyncio.gather(*probes)
+        finally:  # none outlives the connections
+            for probe in probes:
+                probe.cancel()
+            await asyncio.gather(*probes, return_exceptions=True)
         if "GSRM" in self.clients and self._source is None:
             cards = await ask_cards(self.gsrm.endpoint)
             source = await asyncio.to_thread(self._read_source, cards)  # it reads weights
