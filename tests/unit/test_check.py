@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rlkd_plugin.gsrm import parse_structure
+from rlkd_plugin.engines.base import Decomposition, Engine, Verdict
+from rlkd_plugin.engines.rules import RulesEngine
+from rlkd_plugin.gsrm import Field, parse_structure
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.rlkd_cli import app
 from rlkd_plugin.rlkd_eval.check import Finding, check_engine
@@ -213,6 +215,14 @@ def test_a_judge_that_has_room_to_think_is_ok(good: Loopback, options: SetOption
     good.always("judge", worded(judge))
     output = checked(0)
     assert lines("look", output) == [] and "9 of 9 verdicts as expected, by logprob" in output
+    assert "the judge thinks before each verdict" in output and "RLKD_JUDGE_BODY" in output
+
+
+def test_a_judge_that_thinks_though_it_has_one_token_is_to_be_looked_at(good: Loopback) -> None:
+    """A server that counts the answer's tokens alone."""
+    good.always("judge", worded(lambda y: said(f"<think>Hm.</think>{'yes' if y else 'no'}")))
+    looks = lines("look", checked(0))
+    assert looks[0].startswith("the judge thinks before each verdict")
 
 
 def test_a_judge_with_too_little_room_gets_more(good: Loopback, options: SetOptions) -> None:
@@ -325,6 +335,16 @@ def test_a_gsrm_that_thinks_is_named(good: Loopback, answer: Answer) -> None:
     assert "the GSRM thinks before it decomposes all 4 paths" in wrong
     assert "its thinking fills the 540 tokens" in wrong
     assert f"set RLKD_GSRM_BODY='{THINK}'" in wrong
+
+
+def test_a_gsrm_that_thinks_first_and_then_decomposes_is_to_be_looked_at(good: Loopback) -> None:
+    good.always(
+        "gsrm",
+        after_probe(lambda a: said(f"<think>Hm.</think>{structure_of(path_of(a))}")(a)),
+    )
+    (look,) = lines("look", checked(0))
+    assert "the GSRM thinks before it decomposes all 4 paths, which takes from the tokens" in look
+    assert f"RLKD_GSRM_BODY='{THINK}'" in look
 
 
 # --- a GSRM that loses the form ---
@@ -834,6 +854,28 @@ def test_servers_of_different_gsrms_are_wrong(good: Loopback, options: SetOption
 def test_rules_need_no_server(options: SetOptions) -> None:
     options(engine="rules")
     assert checked(0).startswith("ok     RLKD_ENGINE=rules needs no server")
+
+
+def test_an_engine_in_the_process_is_asked_too() -> None:
+    """Its GSRM is asked in mathematics alone, and words are its judge."""
+
+    async def collect(engine: Engine) -> list[Finding]:
+        return [finding async for finding in check_engine(engine)]
+
+    structures, verdicts = asyncio.run(collect(RulesEngine()))
+    assert (structures.verdict, structures.text) == ("ok", "steps of a two-step path: math 2")
+    assert verdicts.text.startswith("texts are matched by words")
+
+    class Mute(RulesEngine):
+        async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
+            return Decomposition(None, "undecomposable")
+
+        async def match(self, field: Field, teacher: str, student: str) -> Verdict:
+            return Verdict(True, "logprob", 0.6)
+
+    structures, verdicts = asyncio.run(collect(Mute()))
+    assert structures.verdict == "wrong" and "RLKD_SMALL_MODEL" in structures.text
+    assert verdicts.verdict == "wrong" and "yes to every pair" in verdicts.text
 
 
 def test_a_variable_that_nothing_reads_is_to_be_looked_at(

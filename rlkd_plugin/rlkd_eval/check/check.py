@@ -46,6 +46,8 @@ async def check_engine(engine: Engine, cache: TeacherCache | None = None) -> Asy
     if not isinstance(engine, ServerEngine):
         for finding in await local_findings(engine):
             yield finding
+        if isinstance(cache, DiskCache):
+            yield await asyncio.to_thread(_cached, cache)
         return
     roles: list[Role] = [role for role in ROLES if role in engine.clients]
     tasks = [asyncio.ensure_future(_role_findings(engine, role)) for role in roles]
@@ -141,17 +143,20 @@ def _cache_findings(engine: ServerEngine, cache: DiskCache) -> list[Finding]:
     """Return what the GSRM is known by, and how many of its structures are cached."""
     try:
         source = engine.gsrm_source
-        count = cache.count()
+        cached = _cached(cache)
     except RlkdError as error:
         return [Finding("wrong", str(error))]
+    return [Finding("look" if source.is_name_alone else "ok", source.describe()), cached]
+
+
+def _cached(cache: DiskCache) -> Finding:
+    """Return how many structures of this GSRM are cached."""
+    count = cache.count()
     others = sum(1 for _ in cache.folder.glob("*/*/*.json")) - count
     text = f"{count:,} teacher structures of this GSRM are cached (RLKD_CACHE_DIR={cache.folder})"
     if others > 0:
         text += f"; {others:,} of other models, prompts or settings are not read"
-    return [
-        Finding("look" if source.is_name_alone else "ok", source.describe()),
-        Finding("ok", text),
-    ]
+    return Finding("ok", text)
 
 
 def _without_keys(finding: Finding, engine: ServerEngine) -> Finding:

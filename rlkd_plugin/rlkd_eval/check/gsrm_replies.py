@@ -36,7 +36,7 @@ def gsrm_findings(
     findings = [step_counts(whole, len(found))] if whole else []
     for fault, some in by_fault.items():
         if fault:
-            harmless = fault in ("apart", "again") or 2 * len(some) < len(found)
+            harmless = fault in ("apart", "again", "ponders") or 2 * len(some) < len(found)
             text = SENTENCES[fault](Case(some, len(found), settings, refused))
             findings.append(Finding("look" if harmless else "wrong", text))
     return findings
@@ -53,6 +53,8 @@ def _fault(one: Decomposed) -> str:
             return "cut"
         if stands_apart:
             return "apart"
+        if reply.thinking.strip() or split_thinking(reply.text)[0]:
+            return "ponders"
         first = one.exchanges[0].reply
         return "again" if len(one.exchanges) > 1 and first and not first.is_cut else ""
     if stands_apart and not reply.is_cut:

@@ -106,6 +106,14 @@ def _thinks(case: Case) -> str:
     )
 
 
+def _ponders(case: Case) -> str:
+    return (
+        f"the GSRM thinks before it decomposes {case.share}, which takes from the tokens of the "
+        f"structure: {quoted(case.reply.thinking or case.reply.text)}; set "
+        f"RLKD_GSRM_BODY='{NO_THINKING}', or serve a GSRM that does not think"
+    )
+
+
 def _swallowed(case: Case) -> str:
     return (
         f"the GSRM's reply to {case.share} stands in `reasoning_content`, its content is empty: "
@@ -175,6 +183,7 @@ SENTENCES: dict[str, Callable[[Case], str]] = {
     "cut": _cut,
     "refused": _refused,
     "again": _again,
+    "ponders": _ponders,
 }
 """By the name of the fault."""
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlkd_plugin.engines.base import Verdict
+from rlkd_plugin.gsrm.texts import split_thinking
 from rlkd_plugin.llm_io.replies import Reply, after_thinking
 from rlkd_plugin.llm_io.request_options import Change
 from rlkd_plugin.llm_io.settings import Settings
@@ -81,6 +82,12 @@ def judge_findings(
         findings.append(Finding("look", text))
     elif any(one.first and _is_swallowed(one.first) for one in found):
         findings.append(Finding("look", _SWALLOWED))
+    elif any(one.first and _thought_first(one.first) for one in found):
+        text = (
+            "the judge thinks before each verdict, which costs its tokens and its time; "
+            f"RLKD_JUDGE_BODY='{NO_THINKING}' spares them where the model can do without"
+        )
+        findings.append(Finding("look" if settings.judge_max_tokens == 1 else "ok", text))
     if is_wrong:
         return findings
     if text := _log_probabilities([one.first for one in found if one.first], refused):
@@ -181,6 +188,11 @@ def _thinks(reply: Reply) -> bool:
 def _opens(text: str) -> bool:
     """Say whether a text is a mark that opens a thinking, or a token's part of one."""
     return bool(text) and (not after_thinking(text) or _THINK_MARK.startswith(text.lower()))
+
+
+def _thought_first(reply: Reply) -> bool:
+    """Say whether a reply has thinking before its answer."""
+    return bool(reply.text.strip() and (reply.thinking.strip() or split_thinking(reply.text)[0]))
 
 
 def _is_swallowed(reply: Reply) -> bool:
