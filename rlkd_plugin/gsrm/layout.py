@@ -5,13 +5,15 @@ Layout is what a model writes to show its text, not to say something:
 - marks at the beginning of a tag's line: `- `, `* `, `> `, `2. `, `### `, `| `, and `Step 2:`;
 - at the end of a field, under a content: lines of marks alone (`---`, `***`, `###`, `2.`),
   headings (`### Step 2`, `## The sum`), lines that only name a step (`**Step 2:**`,
-  `Step 2 of 4`), lines of a code fence that hold no code of this field, and `[End]` in its forms;
+  `Step 2 of 4`, and `Step 2: The sum` in a paragraph of its own), lines of a code fence that hold
+  no code of this field, and `[End]` in its forms;
 - a dash at a field's end, but for the sign of an ion or an exponent.
 
 Everything else is content. So are these, which look like layout:
 
 - a field's only line: `2.`, `Step 2`, `> 5`, an answer that is one dash;
-- a line under one of its own kind: the rows of a list, a triangle of stars, steps one by one;
+- a line under one of its own kind: the rows of a list, a triangle of stars, the border of a grid,
+  steps one by one;
 - code in fences with its fences, comments, `#include <x>`, a Markdown table, `---` between lines.
 
 A field's text is read by these rules alone, not by what stands around it. So a field that was read
@@ -34,25 +36,27 @@ MOST_PIECES = 200
 """Pieces of layout at a field's end; what has more is a model that repeats itself, and content."""
 
 _DASHES_AND_BLANK = BLANK + "-\u2013\u2014"
-_CLOSES = frozenset(re.findall(f"[{CLOSING}]", "".join(map(chr, range(0x10000)))))
+_BEHIND_END = BLANK + "*_`.:-#"
+_ENDS = frozenset(re.findall(f"[{CLOSING}*_`.:#]", "".join(map(chr, range(0x10000)))))
 _SIGNS = (
     r"#>*+=_~`\\\u2022\u00b7\u25aa\u25cf\u25cb\u25a0\u25a1\u25b6\u25b8\u25ba\u25c6\u27a4"
-    r"\u2500\u2501\u2550\U0001f538\U0001f539" + HYPHENS
+    r"\u2023\u2500\u2501\u2550\u25e6\u2e3a\u2e3b\U0001f536-\U0001f539" + HYPHENS
 )
-_NUMBER = r"\(?[0-9\uff10-\uff19]{1,3}[.)\uff09\uff0e\u3001]"
+_NUMBER = r"\(?[0-9\uff10-\uff19]{1,3}(?:\.[0-9]{1,3}){0,3}\\?[.)\uff09\uff0e\u3001]"
 _MARKS = rf"(?:[{_SIGNS}{SPACES}]|{_NUMBER})"
 _WORDS = "one|two|three|four|five|six|seven|eight|nine|ten"
 _COUNT = rf"(?:[0-9\uff10-\uff19]{{1,3}}|{_WORDS})"
 _NUMBERED = re.compile(_COUNT, re.IGNORECASE)
 _STEP = (
-    rf"(?:(?:step|schritt|\u00e9tape|paso|\u0448\u0430\u0433|\u6b65[\u9aa4\u9a5f]|\u30b9\u30c6\u30c3\u30d7)"
+    rf"(?:(?:step|schritt|\u00e9tape|paso|\u0448\u0430\u0433|\u6b65[\u9aa4\u9a5f]|\u30b9\u30c6\u30c3\u30d7|"
+    r"\ub2e8\uacc4)"
     rf"[{SPACES}]{{0,3}}#?{_COUNT}(?:[{SPACES}]{{0,3}}(?:of|/|von|de|sur)[{SPACES}]{{0,3}}{_COUNT})?"
     r"|\u7b2c[0-9\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d\u5341]{1,3}\u6b65)"
 )
 _MARKS_ALONE = re.compile(rf"{_MARKS}{{1,{MOST}}}\Z")
 _NUMBER_ALONE = re.compile(rf"[{SPACES}]{{0,9}}{_NUMBER}\Z")
 _STEP_ALONE = re.compile(
-    rf"{_MARKS}{{0,12}}[{OPENING}(]?{_STEP}[{CLOSING})]?[.:\uff1a]?{_MARKS}{{0,80}}\Z",
+    rf"{_MARKS}{{0,12}}[{OPENING}(]?{_STEP}[{CLOSING})]?[{SPACES}]{{0,2}}[.:\uff1a]?{_MARKS}{{0,80}}\Z",
     re.IGNORECASE,
 )
 _STEP_BEGINS = re.compile(rf"{_MARKS}{{0,12}}[{OPENING}(]?{_STEP}\b", re.IGNORECASE)
@@ -60,13 +64,19 @@ _HEADING = re.compile(  # after a single # may stand a comment of a program
     r"[ \t>]{0,9}(?:#{2,6}[ \t]|#[ \t]{1,3}\*{0,3}(?=step\b|meta|sub-|answer\b))", re.IGNORECASE
 )
 _BOLD_STEP = re.compile(rf"[ \t]{{0,9}}\*\*{_STEP}\b[^*]{{0,99}}\*\*[:\uff1a]?\Z", re.IGNORECASE)
+_TITLED_STEP = re.compile(rf"{_STEP}[{SPACES}]{{0,2}}[:\uff1a\u2013\u2014-]", re.IGNORECASE)
+_STEP_LINE = re.compile(rf"^{_MARKS}{{0,12}}{_STEP}\b", re.IGNORECASE | re.MULTILINE)
+_HTML = re.compile(r"[ \t]{0,9}(?:<(?:br|hr) ?/?>|&nbsp;)[ \t]{0,9}\Z", re.IGNORECASE)
 _RULE = re.compile(r"[ \t]{0,9}(?:\*[ *]+\*|_[ _]+_|=[ =]+=|~[ ~]+~|[\u2500\u2501\u2550]+)\Z")
 _STARS = re.compile(r"(?<![*\s])[ \t]{1,3}\*{2,3}\Z")
 _FENCE = re.compile(
     r"[ \t>]{0,12}(`{3,9}|~{3,9})[ \t]{0,9}([^\s`*]{0,20})[ \t]{0,9}\*{0,3}[ \t]{0,9}\Z"
 )
 _FENCE_LINE = re.compile(_FENCE.pattern.replace(r"\Z", "$").join(("^", "")), re.MULTILINE)
-_BEFORE_TAG = re.compile(rf"(?:{_MARKS}|\|){{0,{MOST}}}\Z")
+_BEFORE_TAG = re.compile(
+    rf"(?:{_MARKS}|[|\u2192\u2705]|\(?[A-Za-z]{{1,4}}[.)](?=[{SPACES}])|[0-9]{{1,3}}(?:\.[0-9]{{1,3}}){{1,3}}"
+    rf"(?=[{SPACES}*])){{0,{MOST}}}\Z"
+)
 _END = re.compile(
     rf"[{OPENING}][{SPACES}*/]{{0,4}}end(?:[{SPACES}]{{1,3}}of[\w{SPACES}]{{1,30}})?[{SPACES}*.!]{{0,4}}"
     rf"[{CLOSING}]",
@@ -131,10 +141,11 @@ def _without_last(text: str, end: int, signs: bool, kept: dict[int, bool]) -> in
     start = max(start, least)
     if last == "*" and (stars := _STARS.search(text, max(start, end - 7), end)):
         return stars.start()
-    if last in _CLOSES:
-        marks = _END.finditer(text, max(start, end - 60), end)
-        mark = next((mark for mark in marks if mark.end() == end), None)
-        return mark.start() if mark and _ends_content(text[start : mark.start()]) else end
+    if last in _ENDS and (mark := _END.search(text, max(start, end - 60), end)):
+        ends = _ends_content(text[start : mark.start()]) and mark.end() == end
+        alone = whole and line_begin(text, mark.start()) == start
+        if ends or (alone and not text[mark.end() : end].strip(_BEHIND_END)):
+            return mark.start()
     return end
 
 
@@ -147,14 +158,28 @@ def _is_layout(text: str, start: int, end: int, kept: dict[int, bool]) -> bool:
         return False
     if _HEADING.match(line) or not line.strip("> \t"):
         return True
+    if _HTML.match(line):
+        return True
     above = text[max(0, start - 1 - MOST) : start - 1].rpartition("\n")[2]
+    if _TITLED_STEP.match(line) and not above.strip():
+        earlier = list(_STEP_LINE.finditer(text, max(0, start - 10 * MOST), start))
+        return not earlier or not _follows(earlier[-1][0], line)
     if _STEP_ALONE.match(line) or _BOLD_STEP.match(line):
         return not (_STEP_BEGINS.match(above) and _follows(above, line))
     if not _MARKS_ALONE.match(line):
         return False
     if _NUMBER_ALONE.match(line):
         return not (_NUMBER_ALONE.match(above) and _follows(above, line))
-    return set(line.split()[0]) != set(above.strip(BLANK))
+    return not _is_drawn(line.strip(), above.strip())
+
+
+def _is_drawn(line: str, above: str) -> bool:
+    """Say whether a line of marks belongs to a drawing, as the border of a grid does."""
+    sign = line[:1]
+    if "+" in line and " " not in line and len(set(line)) > 1:
+        return True
+    framed = bool(above) and sign in above[0] + above[-1]
+    return framed and (sign != "*" or not any(map(str.isalnum, above)))
 
 
 def _follows(above: str, line: str) -> bool:
@@ -186,7 +211,7 @@ def _before_end(text: str) -> str:
     for mark in _END.finditer(text):
         start = line_begin(text, mark.start())
         behind = text[mark.end() : mark.end() + MOST].partition("\n")[0]
-        if (start == 0 or text[start - 1] == "\n") and not behind.strip(BLANK + "*_`.:-#"):
+        if (start == 0 or text[start - 1] == "\n") and not behind.strip(_BEHIND_END):
             return text[:start]
     return text
 

@@ -84,6 +84,24 @@ LOOKS = [
 ]
 LAYOUT = [
     *(
+        "\nb. ",
+        "\nII. ",
+        "\n2.1 ",
+        "\n1.2. ",
+        "\n2\\. ",
+        "\n\u2e3b\n",
+        "\n<hr>\n",
+        "\n\u00c9tape 2 :\n",
+        "\n\u25e6 ",
+    ),
+    *(
+        "\n\nStep 2: Subtract\n",
+        "\n\nStep 2 \u2014 Subtract\n",
+        "\n\U0001f537 Step 2\n",
+        "\n\ub2e8\uacc4 2:\n",
+        "\n\u2705 ",
+    ),
+    *(
         "\n\n### Step 2\n",
         "\n\n---\n",
         "\n2. ",
@@ -138,6 +156,13 @@ LAYOUT = [
     ),
 ]
 ANSWERS = [
+    *("#####\n#S E#\n#####", "#.#\n###", "+---+\n| x |\n+---+", "=====\n= x =\n=====", "_X_\n___"),
+    *(
+        "Step 1: a\n\nStep 2: b",
+        "Take it.\n\nStep 1: a\nStep 2: b",
+        "values:\n2.1",
+        "The option is\nb.",
+    ),
     *(
         "2.",
         "-",
@@ -840,6 +865,7 @@ def _is_field(text: str) -> bool:
 @example(Structure((Step(" " * 9 + "So the final answer is: x", "b", "NO3-"),)))
 @example(Structure((Step("x [Meta-reasoning", "1]: y **", "***[Answer 1]***"),), "**[Answer 1]"))
 @example(Structure((Step("a", "b", "# x\n[End]\u2014"),), "[End]"))
+@example(Structure((Step("a", "b", "x\n[End]*\u2014"),), "# [End]:\u2014"))
 @example(Structure((Step("a\n```", "b\n## y", "2.\n\n### Step 2"),), "**x**\n***"))
 @example(Structure((Step("a", "b", "c"),), "So the final answer is: So the final answer is: 1"))
 def test_a_written_structure_is_read_back_unchanged(structure: Structure) -> None:
