@@ -17,7 +17,6 @@ class ServerEmbedder:
         self.client = role_client("embed", settings, instead=", or a local model: --model FOLDER")
         self.name = settings.embed_model
         self.usage = self.client.usage
-        self.usage = self.client.usage
 
     async def __aenter__(self) -> "ServerEmbedder":
         await self.client.__aenter__()

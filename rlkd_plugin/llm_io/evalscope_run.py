@@ -1,9 +1,14 @@
 """Runs a task of evalscope, whose own client asks the servers."""
 
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from rlkd_plugin.gsrm import EndpointError
+from rlkd_plugin.llm_io.proxies import is_this_machine
 
 
 def run_evalscope(task: Any) -> None:
@@ -19,7 +24,8 @@ def run_evalscope(task: Any) -> None:
     for noisy in ("httpx", "httpx2"):  # a line for each request
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        run_task(task)
+        with _asked_directly(task.api_url):
+            run_task(task)
     except OpenAIError as error:
         raise EndpointError(f"{task.api_url}: {error}") from error
     except UnicodeEncodeError as error:  # evalscope writes no surrogates
@@ -28,3 +34,21 @@ def run_evalscope(task: Any) -> None:
             f"{task.api_url}: a reply holds half a surrogate pair, which evalscope cannot write: "
             f"{half!a}"
         ) from error
+
+
+@contextmanager
+def _asked_directly(url: str) -> Iterator[None]:
+    """Let no proxy stand before a server of this machine: evalscope's client would ask it."""
+    before = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
+    if is_this_machine(url):
+        hosts = before["no_proxy"] or before["NO_PROXY"] or ""
+        host = urlsplit(url).hostname or ""
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{hosts},{host}".lstrip(",")
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -15,21 +15,25 @@ from rlkd_plugin.gsrm.phases import Phase
 
 
 def _split_urls(value: object) -> object:
-    """Return the URLs of a comma-separated text; a value that is no text is for pydantic."""
+    """Return the URLs of a text; a value that is no text is for pydantic.
+
+    Commas part them; semicolons and white space do too, as no URL of a server holds any.
+    """
     if not isinstance(value, str):
         return value
-    urls = tuple(url.strip().rstrip("/") for url in value.split(",") if url.strip())
+    urls = tuple(url.rstrip("/") for url in re.split(r"[,;\s]+", value) if url)
     for url in urls:
         parts = urlsplit(url)
-        if "@" in parts.netloc or parts.query:
+        if "@" in parts.netloc or "?" in url or "#" in url:
             raise ValueError("a URL must not hold a key; name a variable in ..._API_KEY_ENV")
         port = parts.netloc.rpartition("]")[2].partition(":")[2]
         if not (
             parts.scheme in ("http", "https")
             and parts.hostname
+            and url.count("://") == 1
             and (not port or (port.isdecimal() and int(port) < 65536))
         ):
-            raise ValueError("each URL must look like http://host:port/v1")
+            raise ValueError("each URL must look like http://host:port/v1; commas part several")
     return urls
 
 
@@ -46,7 +50,7 @@ def _check_variable_name(value: str) -> str:
 
 
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_urls)]
-"""Comma-separated base URLs, without a slash at the end."""
+"""Base URLs, comma-separated or on lines of their own, without a slash at the end."""
 
 Phases = Annotated[tuple[Phase, ...], NoDecode, BeforeValidator(_split_names)]
 """Comma-separated phases of the structured fine-grained training."""

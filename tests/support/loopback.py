@@ -295,9 +295,9 @@ class Loopback:
         (message,) = body["messages"]
         assert message.keys() == {"role", "content"} and message["role"] == "user"
         assert isinstance(message["content"], str) and "\0" not in message["content"]
-        if body.keys() != {"model", "messages"}:  # the plain question finds out who is at fault
-            assert isinstance(body["max_tokens"], int) and body["max_tokens"] > 0
-            assert isinstance(body["temperature"], (int, float))
+        limit = body.get("max_tokens", body.get("max_completion_tokens", 1))
+        assert isinstance(limit, int) and limit > 0
+        assert isinstance(body.get("temperature", 0), (int, float))
         return Asked(role, body, authorization, payload)
 
     def _structure(self, asked: Asked) -> Response | Awaitable[Response]:

@@ -1,5 +1,6 @@
 """The settings: what is read from the environment, and what is said about wrong values."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,14 @@ def test_every_option_has_a_sentence(name: str) -> None:
         (" http://one/v1/ , https://two/v1 ,", ("http://one/v1", "https://two/v1")),
         ("http://[::1]:8000/v1", ("http://[::1]:8000/v1",)),
         (" , ", ()),
+        ("http://one/v1 http://two/v1", ("http://one/v1", "http://two/v1")),
+        ("http://one/v1;http://two/v1/", ("http://one/v1", "http://two/v1")),
+        ("http://one/v1\nhttp://two/v1\n", ("http://one/v1", "http://two/v1")),
+        ("http://one/v1 ;\thttp://two/v1,,", ("http://one/v1", "http://two/v1")),
     ],
 )
-def test_urls_are_a_comma_separated_list(
-    options: SetOptions, text: str, urls: tuple[str, ...]
-) -> None:
-    """White space, an empty place and a final slash do no harm."""
+def test_urls_are_a_list(options: SetOptions, text: str, urls: tuple[str, ...]) -> None:
+    """Commas, semicolons and white space part them; a final slash does no harm."""
     options(gsrm_base_url=text, judge_base_url=text)
     settings = load_settings()
     assert settings.gsrm_base_url == settings.judge_base_url == urls
@@ -60,6 +63,7 @@ def test_urls_are_a_comma_separated_list(
     [
         *("one:8001/v1", "one", "ftp://one/v1", "http:///v1", "http://[::1/v1", "[]"),
         *("http://one:port/v1", "http://one:99999/v1", "http://one:-1/v1", "http://one/v1,two"),
+        *("http://one/v1 two", "http://one /v1", "http://one/v1|http://two/v1"),
     ],
 )
 def test_a_url_that_is_none_is_refused(options: SetOptions, url: str) -> None:
@@ -77,6 +81,10 @@ def test_a_url_that_is_none_is_refused(options: SetOptions, url: str) -> None:
         "http://:s3cret@host/v1",
         "http://ok/v1,https://user:s3cret@host/v1",
         "https://host/v1?api-key=s3cret",
+        "https://host/v1#s3cret",
+        "https://host/v1#",
+        "http://ok/v1 https://host/v1#s3cret",
+        "http://ok/v1;http://user:s3cret@host/v1",
         "http://user:s3cret@host:port/v1",
         "ftp://user:s3cret@host/v1",
     ],
@@ -129,6 +137,89 @@ def test_a_wrong_value_is_named_with_its_variable(
     with pytest.raises(RlkdError) as caught:
         load_settings()
     assert f"RLKD_{name.upper()}={value!r}" in str(caught.value)
+
+
+ROLES = ["gsrm", "judge", "generator", "verifier", "student", "embed"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_body_is_a_json_object(options: SetOptions, role: str) -> None:
+    body = {"chat_template_kwargs": {"enable_thinking": False}, "top_p": 0.9, "user": None}
+    assert getattr(load_settings(), f"{role}_body") == {}
+    options(**{f"{role}_body": json.dumps(body)})
+    assert getattr(load_settings(), f"{role}_body") == body
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("s3cret", "no JSON"),
+        ("{", "no JSON"),
+        ("{'a': 's3cret'}", "no JSON"),
+        ('{"api_key": "s3cret"', "no JSON"),
+        ('{"a": 1} {"s3cret": 2}', "no JSON"),
+        ('["s3cret"]', "no object"),
+        ('"s3cret"', "no object"),
+        ("5", "no object"),
+        ("null", "no object"),
+        ("true", "no object"),
+        ('{"a": NaN}', "NaN is no JSON number"),
+        ('{"a": 1, "a": "s3cret"}', "a key stands twice"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_named_and_not_repeated(
+    options: SetOptions, role: str, text: str, words: str
+) -> None:
+    """It may hold a key of an account."""
+    options(**{f"{role}_body": text})
+    with pytest.raises(RlkdError, match=f"RLKD_{role.upper()}_BODY: .*{words}") as caught:
+        load_settings()
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        ("messages", "the plugin writes it"),
+        ("model", "RLKD_JUDGE_MODEL"),
+        ("stream", "the plugin writes it"),
+        ("n", "one reply"),
+        ("max_tokens", "RLKD_JUDGE_MAX_TOKENS"),
+        ("max_completion_tokens", "RLKD_JUDGE_MAX_TOKENS"),
+        ("logprobs", "the plugin writes it"),
+        ("top_logprobs", "the plugin writes it"),
+        ("stop", "the plugin writes it"),
+        ("structured_outputs", "read as text"),
+        ("extra_body", "directly"),
+    ],
+)
+def test_a_key_of_ours_is_refused_with_what_to_do(
+    options: SetOptions, key: str, remedy: str
+) -> None:
+    options(judge_body=json.dumps({"top_p": 0.5, key: "s3cret"}))
+    with pytest.raises(RlkdError, match=f"RLKD_JUDGE_BODY: .*'{key}'.*{remedy}") as caught:
+        load_settings()
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["temperature", "seed", "max_tokens"])
+def test_what_diversity_writes_beside_its_figures_is_no_further_key(
+    options: SetOptions, key: str
+) -> None:
+    """The command's own options say it."""
+    options(student_body=json.dumps({key: 1}))
+    with pytest.raises(RlkdError, match=f"RLKD_STUDENT_BODY: .*'{key}'"):
+        load_settings()
+    options(student_body="{}", judge_body='{"temperature": 0.6, "seed": 1}')
+    assert load_settings().judge_body == {"temperature": 0.6, "seed": 1}
+
+
+def test_a_body_of_a_program_is_checked_too() -> None:
+    assert Settings(judge_body={"top_p": 1}).judge_body == {"top_p": 1}
+    with pytest.raises(ValidationError, match="'model'"):
+        Settings(judge_body={"model": "x"})
 
 
 def test_every_wrong_value_is_named_at_once(options: SetOptions) -> None:
