@@ -75,6 +75,7 @@ EXTRAS = {
         "deepspeed",  # ZeRO-3 on two CPU ranks, as the recipes use it on devices
         "gguf",  # reads the demo model where no model hub can be reached
         "evalscope",  # `rlkd eval`, against a scripted server
+        "cryptography",  # certificates of the tests' servers over TLS
         "openai",  # as in `eval`
         "plotly",  # the charts of `rlkd report`
         "jinja2",  # its page
