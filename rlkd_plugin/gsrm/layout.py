@@ -37,7 +37,7 @@ MOST_PIECES = 200
 
 _DASHES_AND_BLANK = BLANK + "-\u2013\u2014"
 _BEHIND_END = BLANK + "*_`.:-#"
-_ENDS = frozenset(re.findall(f"[{CLOSING}*_`.:#]", "".join(map(chr, range(0x10000)))))
+_ENDS = frozenset(re.findall(f"[{CLOSING}*_`~.:#]", "".join(map(chr, range(0x10000)))))
 _SIGNS = (
     r"#>*+=_~`\\\u2022\u00b7\u25aa\u25cf\u25cb\u25a0\u25a1\u25b6\u25b8\u25ba\u25c6\u27a4"
     r"\u2023\u2500\u2501\u2550\u25e6\u2e3a\u2e3b\U0001f536-\U0001f539" + HYPHENS
@@ -96,7 +96,11 @@ def without_layout(text: str, signs: bool) -> str:
         text: of a field, or longer: what follows `[End]` on a line of its own is not read.
         signs: whether a dash may be the sign of an ion, as it may in an answer.
     """
-    text = _before_end(text.strip(BLANK)).strip(BLANK)
+    text = text.strip(BLANK)
+    last = text[-2:-1] if text.endswith(".") else text[-1:]
+    if last not in _ENDS and last not in _DASHES_AND_BLANK and "\n" not in text:
+        return text  # most fields: a line that ends in a word or a full stop
+    text = _before_end(text).strip(BLANK)
     kept = _code_ends(text) if "```" in text or "~~~" in text else {}
     end = len(text)
     for _ in range(MOST_PIECES):

@@ -145,9 +145,10 @@ def find_tags(text: str) -> Iterator[FoundTag]:
     """Yield the tags of a text in order, canonical ones and look-alikes."""
     end = 0
     for match in TAG.finditer(text):
-        start, name, number = match.start(), match["name"], match["number"]
-        colon = match["colon"] or match["within"]
-        if text[start - 1 : start] in _UNDECORATED and not (match["inner"] or match["outer"]):
+        start = match.start()
+        name, number, within, inner, colon, outer = match.groups()
+        colon = colon or within
+        if not inner and not outer and text[start - 1 : start] in _UNDECORATED:
             end = match.end()
             yield FoundTag(start, end, name, number, colon, "")
             continue
