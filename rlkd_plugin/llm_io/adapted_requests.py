@@ -30,6 +30,8 @@ Ask = Callable[[dict[str, Any]], Awaitable[RejectedRequest | None]]
 
 MOST_ROUNDS = 4
 """Sendings of one request as more becomes known of its server."""
+FAILING = frozenset({"server error"})
+"""Beside the options of a request at which a server failed that takes them."""
 
 logger = logging.getLogger(__name__)
 
@@ -85,11 +87,15 @@ class AdaptedRequests:
             try:
                 reply = await send(request.body_for(changes))
             except RejectedRequest as rejection:
-                if number + 1 == MOST_ROUNDS or self._is_the_texts(url, request, rejection):
+                if number + 1 == MOST_ROUNDS:
+                    raise
+                if self.known.changes(url) is not changes:
+                    continue  # another request found something out meanwhile
+                if self._is_the_texts(url, request, rejection):
                     raise
                 async with self._searching.here[url]:
                     if self.known.changes(url) is not changes:
-                        continue  # another request found something out meanwhile
+                        continue
                     if self._is_the_texts(url, request, rejection):
                         raise
                     found = await self._search(url, request, rejection, send, ask)
@@ -105,10 +111,10 @@ class AdaptedRequests:
         sent = changed(request.content, self.known.changes(url))
         if not request.options or speaks_of_length(rejection.text, sent):
             return True
-        is_vouched = self.known.are_vouched(url, request.options)
-        if named_options(rejection.text, sent):
-            return False
-        return is_vouched or rejection.status >= 500
+        is_named = bool(named_options(rejection.text, sent))
+        if rejection.status >= 500:
+            return not is_named or self.known.are_vouched(url, request.options | FAILING)
+        return not is_named and self.known.are_vouched(url, request.options)
 
     async def _search(
         self, url: str, request: Request, rejection: RejectedRequest, send: Send[T], ask: Ask
@@ -122,7 +128,9 @@ class AdaptedRequests:
         try:
             found = await search.run(rejection)
         except RejectedRequest:
-            self.known.vouch(url, request.options)  # they are not what it rejects
+            if search.has_tried or rejection.status >= 500:  # they are not what it rejects
+                failing = FAILING if rejection.status >= 500 else frozenset[str]()
+                self.known.vouch(url, request.options | failing)
             raise
         if found.changes:
             self.known.learn(url, found.changes)

@@ -63,6 +63,9 @@ class OptionSearch(Generic[T]):
         send: sends the request as changed; raises RejectedRequest.
         ask: sends the short question with a request's options; returns why it was rejected, None
             if it was not.
+
+    Attributes:
+        has_tried: whether the short question was asked with all options.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class OptionSearch(Generic[T]):
         self.known = known
         self.send = send
         self.ask = ask
+        self.has_tried = False
 
     async def run(self, rejection: RejectedRequest) -> Found[T]:
         """Return what requests to the server are to change.
@@ -128,6 +132,7 @@ class OptionSearch(Generic[T]):
 
     async def _by_trial(self) -> Found[T] | None:
         """Ask the short question with ever more of the options; None if they are not at fault."""
+        self.has_tried = True
         all_options = options_of(self.request)
         rejection = await self._tries(all_options, {})
         if rejection is None or rejection.status >= 500:

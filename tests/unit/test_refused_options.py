@@ -419,6 +419,45 @@ def test_requests_at_once_share_what_one_finds_out(loopback: Loopback) -> None:
     assert len(loopback.asked) <= 2 * 40 + 16
 
 
+@pytest.mark.parametrize("words", ["no", "top_k is unknown"])
+def test_a_late_rejection_is_not_the_texts(loopback: Loopback, words: str) -> None:
+    """It was sent before another request found the option out, and arrives after its success."""
+    is_known = asyncio.Event()
+
+    async def answer(asked: Asked) -> Any:
+        if "top_k" in asked.body:
+            if asked.prompt == "late":
+                await is_known.wait()
+            return status(400, words)(asked)
+        if asked.prompt == "again":
+            is_known.set()
+        return said("yes")(asked)
+
+    loopback.always("judge", answer)
+
+    async def act(client: ChatClient) -> list[Reply]:
+        late = asyncio.ensure_future(
+            client.complete([{"role": "user", "content": "late"}], **STRUCTURE)
+        )
+        while not loopback.asked:
+            await asyncio.sleep(0.01)
+        for text in ("first", "again"):
+            await client.complete([{"role": "user", "content": text}], **STRUCTURE)
+        return [await late]
+
+    assert [reply.text for reply in entered(make_client(loopback.url), act)] == ["yes"]
+
+
+def test_a_server_that_fails_and_repeats_the_request_is_not_searched_each_time(
+    loopback: Loopback,
+) -> None:
+    loopback.always("judge", status(500, "failed at top_k, min_p, top_p, temperature, stop"))
+    usage = Usage()
+    (error,) = ask(make_client(loopback.url, usage=usage), **STRUCTURE)
+    assert isinstance(error, EndpointError) and not error.refuses_text
+    assert usage.retries > 2 and usage.requests <= usage.retries + 1 + 20
+
+
 def test_each_server_has_its_own(loopback: Loopback) -> None:
     with Loopback() as other:
         loopback.always("judge", without("top_k"))
