@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_data.rows.formats import FORMATS
+from rlkd_plugin.rlkd_data.rows.golds import NormalisedGold
 from rlkd_plugin.rlkd_data.rows.row_files import (
     PlacedRow,
     Row,
@@ -34,8 +35,21 @@ SHOWN = 20
 BLOCK = 500
 """Rows that are worked on together; after each block the progress is saved."""
 
-EncodedRow = tuple[bytes, bool] | FormatError
-"""A row of ours as a line, and whether its solution is empty; or why there is no row."""
+
+@dataclass(frozen=True, slots=True)
+class EncodedRow:
+    """A row of ours as a line.
+
+    Attributes:
+        line: the row as JSON.
+        without_solution: whether it has no final answer.
+        normalised: whether its gold answer is in another notation than the source's.
+    """
+
+    line: bytes
+    without_solution: bool
+    normalised: bool
+
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +64,7 @@ class Progress:
         written: bytes of the unfinished file that hold their rows.
         kept: how many rows these are.
         without_solution: how many of the kept have no final answer that `accuracy` could check.
+        normalised: how many of the kept have a gold answer in another notation than the source's.
         refused: rows refused, by reason.
     """
 
@@ -58,6 +73,7 @@ class Progress:
     written: int = 0
     kept: int = 0
     without_solution: int = 0
+    normalised: int = 0
     refused: Counter[str] = field(default_factory=Counter)
 
 
@@ -125,7 +141,7 @@ def prepare(
 
 
 def _count_block(
-    progress: Progress, block: Sequence[PlacedRow], encoded: Iterable[EncodedRow]
+    progress: Progress, block: Sequence[PlacedRow], encoded: Iterable[EncodedRow | FormatError]
 ) -> bytes:
     """Count the rows of a block, and return the lines of those that are kept."""
     lines = []
@@ -137,20 +153,21 @@ def _count_block(
             if progress.refused[reason] <= SHOWN:
                 logger.warning("%s: %s", place, row)
             continue
-        line, without_solution = row
-        progress.written += len(line)
+        progress.written += len(row.line)
         progress.kept += 1
-        progress.without_solution += without_solution
-        lines.append(line)
+        progress.without_solution += row.without_solution
+        progress.normalised += row.normalised
+        lines.append(row.line)
     return b"".join(lines)
 
 
-def _encode_row(name: str, raw: Row | FormatError) -> EncodedRow:
+def _encode_row(name: str, raw: Row | FormatError) -> EncodedRow | FormatError:
     if isinstance(raw, FormatError):
         return raw
     try:
         row = FORMATS[name].make_row(raw)
-        return json_line(row), row.get("solution") == ""
+        solution = row.get("solution")
+        return EncodedRow(json_line(row), solution == "", isinstance(solution, NormalisedGold))
     except FormatError as error:
         return error
 

@@ -66,7 +66,16 @@ def test_a_pair_needs_a_wrong_generation(marks: list[bool | None]) -> None:
         ({"generations": ["x", "<think>\n\n</think>\n\n4"]}, "has no reasoning"),
         ({"answer": None}, "answer is missing"),
         ({"answer": ""}, "answer is missing"),
-        ({"answer": 4}, "answer is missing or no text: 4"),
+        ({"answer": True}, "answer is missing or no text: True"),
+        ({"answer": "100 200"}, "gold answer can be read in two ways"),
+        ({"is_reasoning_complete": [True]}, "is_reasoning_complete differ in length: 2 and 1"),
+        ({"is_reasoning_complete": "yes"}, "is_reasoning_complete is no list"),
+        ({"finish_reasons": ["stop"]}, "finish_reasons differ in length: 2 and 1"),
+        ({"is_reasoning_complete": [True, False]}, "first correct generation is incomplete"),
+        ({"finish_reasons": ["stop", "length"]}, "first correct generation is incomplete"),
+        ({"generations": ["x", "<think>\na, so"]}, "incomplete: generation 2 never closes"),
+        ({"generations": ["x", "Use `</think>` last"]}, "incomplete: generation 2 never closes"),
+        ({"generations": ["x", "<think>\na\n</think>\n"]}, "says nothing after its thinking"),
         ({"answer": "}"}, "gold answer does not verify against itself"),
         ({"answer": "x" * 2000}, "gold answer does not verify against itself"),
         ({"problem": None}, "problem is missing"),
@@ -78,6 +87,65 @@ def test_an_openr1_row_without_a_teacher_or_a_gold_is_refused(
     """Both data sets refuse the same rows."""
     with pytest.raises(FormatError, match=reason):
         make_row(openr1(2, **change))
+
+
+OPEN = "<think>\nTwice 2 is 4, and so"
+CLOSED = "<think>\nTwice 2 is 4.\n</think>\n\nIt is $\\boxed{4}$."
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"is_reasoning_complete": [False, True], "generations": [OPEN, CLOSED]},
+        {"is_reasoning_complete": [False, True], "generations": ["<think>a</think> 4", CLOSED]},
+        {"is_reasoning_complete": [True, True], "generations": [OPEN, CLOSED]},
+        {"is_reasoning_complete": None, "generations": [OPEN, CLOSED]},
+        {"is_reasoning_complete": [None, None], "generations": [OPEN, CLOSED]},
+        {"finish_reasons": ["length", "stop"], "generations": ["<think>a</think> 4", CLOSED]},
+        {"finish_reasons": ["abort", None], "generations": ["<think>a</think> 4", CLOSED]},
+        {"finish_reasons": [None, None], "generations": [None, CLOSED]},
+        {"generations": ["<think>\n\n</think>\n\n4", CLOSED]},
+    ],
+)
+def test_the_first_generation_that_is_correct_and_complete_is_the_teachers(
+    change: dict[str, Any],
+) -> None:
+    """By the marks where there are some, and always by its text; both are marked correct."""
+    raw = openr1(2, correctness_math_verify=[True, True], **change)
+    assert openr1_row(raw)["teacher_reasoning"] == "Twice 2 is 4."
+    assert openr1_sft_row(raw)["messages"][-1]["content"] == CLOSED
+
+
+def test_rows_without_the_marks_are_read_by_their_texts() -> None:
+    """The columns may be missing altogether."""
+    raw = openr1(2)
+    for name in ("is_reasoning_complete", "finish_reasons", "correctness_llama"):
+        del raw[name]
+    assert openr1_row(raw) == openr1_row(openr1(2))
+
+
+def test_a_generation_that_a_judge_model_alone_calls_correct_is_no_teacher() -> None:
+    """math-verify calls it wrong, and so would `accuracy`."""
+    raw = openr1(2, correctness_math_verify=[False, False], correctness_llama=[True, True])
+    with pytest.raises(FormatError, match="no generation is marked correct"):
+        openr1_row(raw)
+
+
+def test_a_pair_prefers_a_whole_wrong_generation_to_one_that_was_cut_off() -> None:
+    """One that was cut off is wrong too, where there is no other."""
+    wrong = "<think>\nTwice 2 is 5.\n</think>\n\nIt is $\\boxed{5}$."
+    marks = {"correctness_math_verify": [False, False, True], "is_reasoning_complete": None}
+    for texts, rejected in (([OPEN, wrong, CLOSED], wrong), ([OPEN, "  ", CLOSED], OPEN)):
+        assert openr1_pairs_row(openr1(2, generations=texts, **marks))["rejected_response"] == (
+            rejected
+        )
+
+
+@pytest.mark.parametrize("domain", ["Math", "MATH", " math ", "Physics", "CODE"])
+def test_a_domain_may_stand_in_any_letter_case(domain: str) -> None:
+    name = {"physics": "science"}.get(domain.strip().lower(), domain.strip().lower())
+    assert openthoughts_row(openthoughts(domain=domain))["domain"] == name
+    assert gsrm_sft_row(pair(domain=domain))["domain"] == name
 
 
 def test_a_null_worked_solution_is_not_needed() -> None:
@@ -122,6 +190,10 @@ def test_an_openthoughts_row_becomes_ours() -> None:
         ("The answer is 7", "\\boxed{7}", "\\boxed{7}"),
         ("See solution 2.", "no box", ""),
         ("42", None, "\\boxed{42}"),
+        ("5 000", None, "\\boxed{5000}"),
+        ("100 200", "\\boxed{7}", "\\boxed{7}"),
+        ("So \\boxed{60°}.", None, "\\boxed{60^{\\circ}}"),
+        ("So \\boxed{0.333...}.", None, ""),
         ("x = \\frac{1}{2}", None, "\\boxed{x = \\frac{1}{2}}"),
         (None, None, ""),
         (

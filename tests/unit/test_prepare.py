@@ -73,9 +73,9 @@ def test_own_rows_pass_unchanged(tmp_path: Path) -> None:
         ("[" * 200_000, "JSON that Python does not read: "),
         ("9" * 5000, "JSON that Python does not read: "),
         ({**GOOD, "question": "\ud83d"}, "half a surrogate pair"),
-        ({**GOOD, "question": 7}, "question is missing or no text: 7"),
+        ({**GOOD, "question": [7]}, "question is missing or no text: [7]"),
     ],
-    ids=["cut", "list", "no-result", "latin-1", "deep", "digits", "surrogate", "number"],
+    ids=["cut", "list", "no-result", "latin-1", "deep", "digits", "surrogate", "list-field"],
 )
 def test_an_unusable_line_is_refused_with_its_place(
     line: object, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -391,6 +391,54 @@ def test_a_cut_parquet_file_is_refused(tmp_path: Path) -> None:
         prepare("openr1-math", source, tmp_path / "rows.jsonl")
 
 
+def test_openr1_rows_are_counted_by_reason(tmp_path: Path) -> None:
+    """From JSON lines and from Parquet: which were rewritten, and which refused for what."""
+    both = {"correctness_math_verify": [True, True]}
+    unfinished = ["<think>\nso", "<think>\nso"]
+    rows = [
+        openr1(1),
+        openr1(2, is_reasoning_complete=[False, True], **both),
+        openr1(3, is_reasoning_complete=[False, False], **both),
+        openr1(4, generations=unfinished, **both),
+        openr1(5, correctness_math_verify=[False, False], correctness_llama=[True, True]),
+        openr1(6, answer="5 000"),
+        openr1(7, answer="60°"),
+        openr1(8, answer="100 200"),
+        openr1(9, answer="0.333..."),
+    ]
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    summary = prepare("openr1-math", write(tmp_path / "in.jsonl", *rows), one)
+    assert (summary.kept, summary.normalised) == (4, 2)
+    assert summary.refused == {
+        "the first correct generation is incomplete": 2,
+        "no generation is marked correct": 1,
+        "gold answer can be read in two ways": 1,
+        "gold answer looks like a number but is read as a text": 1,
+    }
+    solutions = [json.loads(line)["solution"] for line in one.open()]
+    assert solutions == ["\\boxed{2}", "\\boxed{4}", "\\boxed{5000}", "\\boxed{60^{\\circ}}"]
+    prepare("openr1-math", parquet(tmp_path / "in.parquet", rows), two)
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_normalised_golds_are_counted_behind_a_stop_and_by_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "in.jsonl", *[openr1(n, answer="5 000") for n in range(1, 5)])
+    monkeypatch.setattr(job, "BLOCK", 2)
+
+    def stop(rows: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare("openr1-math", source, tmp_path / "rows.jsonl", on_progress=stop)
+    assert prepare("openr1-math", source, tmp_path / "rows.jsonl").normalised == 4
+    assert prepare("openr1-math", source, tmp_path / "two.jsonl", workers=2).normalised == 4
+    # a row of ours is not rewritten again
+    again = prepare("jsonl", tmp_path / "rows.jsonl", tmp_path / "again.jsonl")
+    assert (again.kept, again.normalised) == (4, 0)
+
+
 def test_rows_without_a_solution_are_kept_and_counted(tmp_path: Path) -> None:
     code = openthoughts(2, domain="code", ground_truth_solution=None, deepseek_solution="return 1")
     source = write(tmp_path / "in.jsonl", openthoughts(1), code, openthoughts(domain="law"))
@@ -415,11 +463,12 @@ def test_an_error_of_the_row_function_itself_is_not_swallowed(
 
 
 def test_the_command_prints_a_summary(tmp_path: Path) -> None:
-    source = write(tmp_path / "in.jsonl", GOOD, "{", GOOD)
+    source = write(tmp_path / "in.jsonl", GOOD, "{", {**GOOD, "answer": "It is.\n#### 5 000"})
     result = CliRunner().invoke(app, ["prepare", "gsm8k", str(source), str(tmp_path / "o.jsonl")])
     assert result.exit_code == 0
     words = " ".join(result.stdout.replace("│", " ").split())
     assert "2 kept" in words
+    assert "1 of these with a gold answer in another notation" in words
     assert "1 refused: broken JSON" in words
 
 

@@ -34,18 +34,21 @@ def test_a_gsm8k_row_becomes_ours() -> None:
     ("change", "reason"),
     [
         ({"problem": " "}, "problem is missing"),
-        ({"problem": 7}, "problem is missing"),
+        ({"problem": [7]}, "problem is missing"),
         ({"teacher_reasoning": None}, "teacher_reasoning is missing"),
         ({"domain": "history"}, "domain is none of"),
         ({"answer": None}, "answer is missing"),
-        ({"solution": 4}, "solution is missing or no text"),
+        ({"solution": [4]}, "solution is missing or no text"),
         ({"solution": "two words only"}, "gold answer does not verify"),
         ({"teacher_structure": 7}, "teacher_structure is no text"),
         ({"messages": "x"}, "messages is no list"),
         ({"messages": [1]}, "messages has no role and content"),
         ({"messages": [{"role": "user", "content": None}]}, "messages has no role and content"),
         ({"messages": [{"role": "poet", "content": "x"}]}, "messages has no role and content"),
-        ({"teacher_structure": "x", "teacher_reasoning": 7}, "teacher_reasoning is missing or no"),
+        (
+            {"teacher_structure": "x", "teacher_reasoning": [7]},
+            "teacher_reasoning is missing or no",
+        ),
         ({"answer": "(" * 13 + "1" + ")" * 13}, "gold answer does not verify"),
         ({"answer": "1+" * 120 + "1"}, "gold answer does not verify"),
         ({"answer": "}"}, "gold answer does not verify"),
@@ -68,6 +71,55 @@ def test_a_structure_may_stand_in_for_the_path() -> None:
     """With `teacher_structure` there, the path may be missing."""
     row = grpo_row({**OURS, "teacher_reasoning": None, "teacher_structure": "[Meta-reasoning 1]"})
     assert row["teacher_structure"] == "[Meta-reasoning 1]"
+
+
+@pytest.mark.parametrize(
+    ("result", "solution"),
+    [
+        ("#### 24\n\nA paragraph that speaks of 7 other things.", "\\boxed{24}"),
+        ("#### 24\n#### Note\nSee 3.", "\\boxed{24}"),
+        ("#### Step 2\nadd\n#### 24", "\\boxed{24}"),
+        ("#### 24\n\nSo it is:\n#### 24", "\\boxed{24}"),
+        ("#### 1,234", "\\boxed{1,234}"),
+        ("#### $24", "\\boxed{$24}"),
+        ("#### 24.", "\\boxed{24}"),
+        ("#### 24 apples", "\\boxed{24\\text{ apples}}"),
+        ("#### 2 1/2", "\\boxed{2\\frac{1}{2}}"),
+        ("####24", "\\boxed{24}"),
+    ],
+)
+def test_a_gsm8k_result_is_its_line(result: str, solution: str) -> None:
+    """What stands behind the line is no part of it, nor of the path."""
+    row = gsm8k_row({"question": "?", "answer": f"20 + 4 = 24\n{result}"})
+    assert row["solution"] == solution
+    assert row["teacher_reasoning"].startswith("20 + 4 = 24")
+    assert "####" not in row["teacher_reasoning"].replace("#### Step 2", "").replace("#### 24", "")
+    assert "paragraph" not in row["teacher_reasoning"]
+
+
+def test_two_different_results_of_gsm8k_are_refused() -> None:
+    with pytest.raises(FormatError, match="several result lines"):
+        gsm8k_row({"question": "?", "answer": "a\n#### 24\nb\n#### 25"})
+
+
+def test_numbers_are_texts_where_a_text_is_wanted() -> None:
+    """In any field; a domain in any letter case."""
+    row = grpo_row({"problem": 7, "domain": "Math", "teacher_reasoning": 1.5, "answer": 2})
+    assert row["messages"] == [{"role": "user", "content": "7"}]
+    assert (row["problem"], row["domain"], row["teacher_reasoning"]) == ("7", "math", "1.5")
+    assert row["solution"] == "\\boxed{2}"
+
+
+def test_an_sft_turn_that_was_cut_off_in_its_thinking_is_refused() -> None:
+    """A model would learn to think until it is cut off."""
+    turn = {"role": "user", "content": "1 + 1?"}
+    for reply, message in (("<think>\nOne and", "never closes"), ("<think>a</think>2", None)):
+        raw = {**OURS, "messages": [turn, {"role": "assistant", "content": reply}]}
+        if message is None:
+            assert sft_row(raw)["messages"] == raw["messages"]
+        else:
+            with pytest.raises(FormatError, match=message):
+                sft_row(raw)
 
 
 @pytest.mark.parametrize("answer", ["#### ", "no result line"])

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -180,17 +181,52 @@ def test_a_cut_last_line_is_dropped_and_counted(tmp_path: Path, swift_log: list[
 
 
 def test_a_row_of_other_types_changes_no_other_row(tmp_path: Path, swift_log: list[str]) -> None:
-    """A number among texts, a date among texts, a structure after many rows without one."""
+    """A list and a number among texts, a date among texts, a structure after many without one."""
     bare = {k: v for k, v in ours("1").items() if k != "solution"}
     rows = [{**bare, "problem": f"{n}?", "answer": str(n)} for n in range(1500)]
-    rows[3]["answer"] = 7
+    rows[2]["answer"] = 7.5
+    rows[3]["answer"] = [7]
     rows[4]["problem"] = "2024-01-01"
     rows[-1] |= {"teacher_structure": "[Meta-reasoning 1]: x", "extra": {"a": [1]}}
     loaded = load(f"rlkd/jsonl:{write(tmp_path / 'rows.jsonl', rows)}")
     assert len(loaded) == 1499
+    assert loaded[2]["solution"] == "\\boxed{7.5}"
     assert loaded[3]["problem"] == "2024-01-01"
     assert loaded[-1]["teacher_structure"] == "[Meta-reasoning 1]: x"
     assert any("dropped 1: answer is missing or no text" in line for line in swift_log)
+
+
+def test_a_tables_numbers_are_texts(tmp_path: Path) -> None:
+    """Whole, floating and decimal ones, as in `rlkd prepare`."""
+    from rlkd_plugin.rlkd_data.prepare import prepare
+
+    for answers in ([5, 60], [0.5, -2.25], [Decimal("5000.10"), Decimal("1E+3")]):
+        rows = [{**ours("4"), "solution": None, "answer": answer} for answer in answers]
+        source = tmp_path / "rows.parquet"
+        pq.write_table(pa.Table.from_pylist(rows), source)
+        prepare("jsonl", source, tmp_path / "out.jsonl")
+        prepared = [json.loads(line)["solution"] for line in (tmp_path / "out.jsonl").open()]
+        assert load(f"rlkd/jsonl:{source}")["solution"][:] == prepared
+        assert [float(text[7:-1]) for text in prepared] == [float(answer) for answer in answers]
+
+
+def test_a_generation_that_was_cut_off_is_no_teacher(tmp_path: Path, swift_log: list[str]) -> None:
+    """The loader keeps and counts what `rlkd prepare` does; golds are rewritten as there."""
+    both = {"correctness_math_verify": [True, True]}
+    rows = [
+        openr1(2, is_reasoning_complete=[False, True], **both),
+        openr1(3, is_reasoning_complete=[False, False], **both),
+        openr1(4, answer="5 000"),
+    ]
+    file = write(tmp_path / "rows.jsonl", rows)
+    loaded = load(f"rlkd/openr1-math:{file}")
+    assert loaded["teacher_reasoning"][:] == ["I guess 4.", "I guess 8."]
+    assert loaded["solution"][:] == ["\\boxed{4}", "\\boxed{5000}"]
+    assert (
+        "rlkd: rlkd/openr1-math: 2 of 3 rows kept; dropped 1: the first correct generation is "
+        "incomplete"
+    ) in swift_log
+    assert load(f"rlkd/openr1-math-sft:{file}")["messages"][0][-1]["content"].startswith("<think>")
 
 
 def test_a_tables_bytes_are_no_text(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ def show_prepare(report: Progress, console: Console) -> None:
     table.add_row(f"{report.kept:,}", "kept")
     if report.without_solution:
         table.add_row(f"{report.without_solution:,}", "of these without a solution to check")
+    if report.normalised:
+        table.add_row(f"{report.normalised:,}", "of these with a gold answer in another notation")
     _add_refused(table, report.refused.most_common())
     console.print(table)
 

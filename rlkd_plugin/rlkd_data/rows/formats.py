@@ -42,6 +42,7 @@ class Format:
 _OPENR1 = Format(
     openr1_row,
     needs=("problem", "answer", "generations", "correctness_math_verify"),
+    may_have=("is_reasoning_complete", "finish_reasons"),
     key="uuid",
     hub_ids=("open-r1/OpenR1-Math-220k", "open-r1/OpenR1-Math-220k"),
 )

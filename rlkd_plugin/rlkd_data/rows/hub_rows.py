@@ -12,9 +12,11 @@ from typing import Any
 from rlkd_plugin.gsrm import FormatError, Structure, parse_structure, render_structure
 from rlkd_plugin.gsrm.prompts import decompose_prompt
 from rlkd_plugin.gsrm.texts import break_control, has_reasoning, teacher_path
+from rlkd_plugin.rlkd_data.rows.generations import teacher_generation, wrong_generation
+from rlkd_plugin.rlkd_data.rows.golds import boxed, check_gold
 from rlkd_plugin.rlkd_data.rows.row_fields import domain_of, domain_or_math, path_of, text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row
-from rlkd_plugin.rlkd_data.rows.row_format import boxed, grpo_row, verifies
+from rlkd_plugin.rlkd_data.rows.row_format import grpo_row
 
 LONGEST_BARE = 80
 """Characters of a ground truth without a box that can still be an answer, and no derivation."""
@@ -27,18 +29,15 @@ _WORD = re.compile(r"[^\W\d_]{2}")
 def openr1_row(raw: Mapping[str, Any]) -> Row:
     """Make a GRPO row from one of OpenR1-Math-220k.
 
-    The teacher's path is the reasoning of the first generation that math-verify marked correct.
+    The teacher's path is the reasoning of the first generation that is correct and complete.
 
     Raises:
         FormatError: as `grpo_row`, and if no generation can be the teacher's.
     """
-    path = teacher_path(_first_correct(raw))
-    if not has_reasoning(path):
-        raise FormatError(f"the first correct generation has no reasoning: {path!r:.200}")
     return grpo_row(
         {
             "problem": text_of(raw, "problem"),
-            "teacher_reasoning": path,
+            "teacher_reasoning": teacher_path(teacher_generation(raw)),
             "answer": text_of(raw, "answer"),
         }
     )
@@ -53,24 +52,20 @@ def openr1_sft_row(raw: Mapping[str, Any]) -> Row:
         FormatError: as `openr1_row`.
     """
     row = openr1_row(raw)
-    reply = {"role": "assistant", "content": _first_correct(raw).strip()}
+    reply = {"role": "assistant", "content": teacher_generation(raw).strip()}
     return {**row, "messages": [*row["messages"], reply]}
 
 
 def openr1_pairs_row(raw: Mapping[str, Any]) -> Row:
     """Make a row of preferences from one of OpenR1-Math-220k, for the reward model of PPO.
 
-    The first generation that math-verify marked correct is preferred to the first marked wrong.
+    The teacher's generation is preferred to the first that is marked wrong; a complete one comes
+    before one that was cut off.
 
     Raises:
         FormatError: as `openr1_row`, and if no generation is marked wrong.
     """
-    row = openr1_sft_row(raw)
-    marks = zip(raw["generations"], raw["correctness_math_verify"], strict=True)
-    wrong = next((text for text, right in marks if right is False and isinstance(text, str)), "")
-    if not wrong.strip():
-        raise FormatError(f"no generation is marked wrong: {raw['correctness_math_verify']!r:.200}")
-    return {**row, "rejected_response": wrong.strip()}
+    return {**openr1_sft_row(raw), "rejected_response": wrong_generation(raw).strip()}
 
 
 def openthoughts_row(raw: Mapping[str, Any]) -> Row:
@@ -126,25 +121,6 @@ def gsrm_sft_row(raw: Mapping[str, Any]) -> Row:
     }
 
 
-def _first_correct(raw: Mapping[str, Any]) -> str:
-    generations, correct = raw.get("generations"), raw.get("correctness_math_verify")
-    if not isinstance(generations, list):
-        raise FormatError(f"generations is no list: {generations!r:.200}")
-    if not isinstance(correct, list):
-        raise FormatError(f"correctness_math_verify is no list: {correct!r:.200}")
-    if len(generations) != len(correct):
-        raise FormatError(
-            "generations and correctness_math_verify differ in length: "
-            f"{len(generations)} and {len(correct)}"
-        )
-    marked = [text for text, right in zip(generations, correct, strict=True) if right is True]
-    if not marked:
-        raise FormatError(f"no generation is marked correct: {correct!r:.200}")
-    if not isinstance(marked[0], str):
-        raise FormatError(f"the first correct generation is no text: {marked[0]!r:.200}")
-    return marked[0]
-
-
 def _final_answer(raw: Mapping[str, Any], domain: str) -> str:
     truth, own = raw.get("ground_truth_solution"), raw.get("deepseek_solution")
     answers = [last_boxed(text) for text in (truth, own) if isinstance(text, str)]
@@ -152,7 +128,17 @@ def _final_answer(raw: Mapping[str, Any], domain: str) -> str:
         bare = truth.strip()
         if len(bare) <= LONGEST_BARE and not _WORD.search(_COMMAND.sub("", bare)):
             answers.insert(0, bare)
-    return next((boxed(answer) for answer in answers if answer and verifies(boxed(answer))), "")
+    return next(filter(None, (_checked(answer) for answer in answers if answer)), "")
+
+
+def _checked(answer: str) -> str:
+    """Return a solution that `accuracy` can be right about, or an empty text."""
+    try:
+        solution = boxed(answer)
+        check_gold(solution)
+    except FormatError:
+        return ""
+    return solution
 
 
 def last_boxed(text: str) -> str | None:

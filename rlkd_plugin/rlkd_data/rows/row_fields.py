@@ -1,6 +1,8 @@
 """The fields of other people's rows: a text, a reasoning path, a domain, or a `FormatError`."""
 
+import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from rlkd_plugin.gsrm import FormatError
@@ -11,11 +13,28 @@ _DOMAIN_OF = {domain: domain for domain in DOMAINS} | _SCIENCES
 
 
 def text_of(raw: Mapping[str, Any], name: str) -> str:
-    """Return a field without surrounding white space; FormatError if it holds no text."""
+    """Return a field without surrounding white space; a number becomes a text.
+
+    Raises:
+        FormatError: if the field holds neither.
+    """
     value = raw.get(name)
-    if not isinstance(value, str) or not value.strip():
+    text = value if isinstance(value, str) else number_text(value)
+    if not text or not text.strip():
         raise FormatError(f"{name} is missing or no text: {value!r:.200}")
-    return value.strip()
+    return text.strip()
+
+
+def number_text(value: Any) -> str | None:
+    """Return a number in plain digits, without an exponent; None for what is no number.
+
+    A truth value is none, nor is NaN or an infinity.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    if not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, int) else format(Decimal(str(value)), "f")
 
 
 def path_of(raw: Mapping[str, Any]) -> str:
@@ -25,14 +44,16 @@ def path_of(raw: Mapping[str, Any]) -> str:
         FormatError: if neither holds a text.
     """
     value = raw.get("reasoning_path")
-    has_one = isinstance(value, str) and value.strip()
+    has_one = number_text(value) or (isinstance(value, str) and value.strip())
     if has_one or not raw.get("teacher_reasoning"):
         return text_of(raw, "reasoning_path")
     return text_of(raw, "teacher_reasoning")
 
 
 def domain_of(raw: Mapping[str, Any]) -> str:
-    """Return which of the four domains a row belongs to; the natural sciences are `science`.
+    """Return which of the four domains a row belongs to, its name in any letter case.
+
+    The natural sciences are `science`.
 
     Raises:
         FormatError: if the row has no domain, or one that is none of the four.
@@ -50,6 +71,7 @@ def domain_or_math(raw: Mapping[str, Any]) -> str:
 
 
 def _known_domain(domain: Any) -> str:
-    if not isinstance(domain, str) or domain not in _DOMAIN_OF:
+    name = domain.strip().lower() if isinstance(domain, str) else None
+    if name not in _DOMAIN_OF:
         raise FormatError(f"domain is none of {', '.join(_DOMAIN_OF)}: {domain!r:.200}")
-    return _DOMAIN_OF[domain]
+    return _DOMAIN_OF[name]

@@ -8,40 +8,24 @@ reason. The rows of the larger hub data sets are made in `hub_rows`.
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
-from latex2sympy2_extended import NormalizationConfig
-from math_verify import LatexExtractionConfig, parse, verify
-
 from rlkd_plugin.gsrm import FormatError
+from rlkd_plugin.gsrm.thinking import thinking_end, thinking_opens
+from rlkd_plugin.rlkd_data.rows.golds import boxed, check_gold, reboxed, verifies
 from rlkd_plugin.rlkd_data.rows.row_fields import domain_or_math, text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 
+__all__ = ["RowFunction", "boxed", "grpo_row", "gsm8k_row", "sft_row", "verifies"]
+
 RowFunction = Callable[[Mapping[str, Any]], Row]
 
-LONGEST_GOLD = 200
-DEEPEST_GOLD = 12
-"""Characters and nested brackets of a gold answer. Beyond them math-verify needs seconds for each
-completion, and its time-outs would depend on how busy the machine is."""
+GOLD_DOMAINS = ("math", "science")
+"""Domains whose solution is a value, which math-verify compares; in the others it may be code."""
 
-STRICT = LatexExtractionConfig(
-    normalization_config=NormalizationConfig(
-        nits=False,
-        malformed_operators=False,
-        basic_latex=True,
-        boxed=True,  # pyright: ignore[reportArgumentType]  # what ms-swift's `accuracy` gives
-        units=True,
-    ),
-    boxed_match_priority=0,
-    try_extract_without_anchor=False,
-)
-"""How ms-swift's `accuracy` reads a completion that has no answer tags."""
-
-_ARGUMENT = r" *([0-9a-zA-Z]|\\pi|\{(?:[^{}]|\{[^{}]*\})*\})"
-_SHORT_ROOT = re.compile(r"\\sqrt *([0-9a-zA-Z]|\\pi)")
-_SHORT_FRACTION = re.compile(rf"\\([dt]?frac)(?![a-zA-Z]){_ARGUMENT}{_ARGUMENT}")
 _CALCULATOR_NOTE = re.compile(r"<<[^<>\n]*>>")
+_RESULT = re.compile(r"(?<!#)####(?!#)([^\n]*)")
+_NUMBER = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*")
 
 
 def grpo_row(raw: Mapping[str, Any]) -> Row:
@@ -64,14 +48,7 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
     path = raw.get("teacher_reasoning")
     if path is not None or not structure:
         path = text_of(raw, "teacher_reasoning")
-    if raw.get("solution"):
-        solution = text_of(raw, "solution")
-    elif raw.get("solution") == "" and not raw.get("answer"):
-        solution = ""
-    else:
-        solution = boxed(text_of(raw, "answer"))
-    if domain == "math" and solution and not verifies(solution):
-        raise FormatError(f"gold answer does not verify against itself: {solution!r:.200}")
+    solution = _solution(raw, domain)
     return {
         "messages": messages,
         "solution": solution,
@@ -85,14 +62,20 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
 def sft_row(raw: Mapping[str, Any]) -> Row:
     """Make an SFT row from one in our own format, which has to end with the assistant's turn.
 
-    Without it ms-swift would train on nothing and not say so.
+    Without it ms-swift would train on nothing and not say so. A turn that opens its thinking has to
+    close it: a model would learn to go on thinking until it is cut off.
 
     Raises:
-        FormatError: as `grpo_row`, and if there is no such turn.
+        FormatError: as `grpo_row`, and if there is no such turn, or one that was cut off.
     """
     row = grpo_row(raw)
-    if row["messages"][-1]["role"] != "assistant":
-        raise FormatError(f"no assistant's turn to learn: {row['messages'][-1]!r:.200}")
+    last = row["messages"][-1]
+    if last["role"] != "assistant":
+        raise FormatError(f"no assistant's turn to learn: {last!r:.200}")
+    if thinking_opens(last["content"]) and thinking_end(last["content"]) is None:
+        raise FormatError(
+            f"the assistant's turn never closes its thinking: {last['content'][-150:]!r}"
+        )
     return row
 
 
@@ -100,66 +83,48 @@ def gsm8k_row(raw: Mapping[str, Any]) -> Row:
     """Make a row from one of GSM8K: the worked solution is the teacher's path.
 
     Calculator notes `<<48/2=24>>` are removed from it, and so is the result line `#### 72`, which
-    becomes the solution.
+    becomes the solution, and what stands behind it.
 
     Raises:
         FormatError: as `grpo_row`, and if there is no result line.
     """
-    worked, mark, result = text_of(raw, "answer").rpartition("####")
-    if not mark or not result.strip():
-        raise FormatError(f"answer has no result line '#### ...': {raw['answer']!r:.200}")
+    worked, result = _result(text_of(raw, "answer"))
     return grpo_row(
         {
             "problem": text_of(raw, "question"),
             "teacher_reasoning": _CALCULATOR_NOTE.sub("", worked).strip(),
-            "answer": result.strip(),
+            "answer": result,
         }
     )
 
 
-def boxed(answer: str) -> str:
-    r"""Return `\boxed{answer}` with the arguments of fractions and roots in braces.
-
-    ms-swift's `accuracy` reads the shorthand `\frac43` in a gold, but not in a completion without
-    answer tags: the gold itself would be a wrong answer.
-    """
-    answer = _SHORT_ROOT.sub(r"\\sqrt{\1}", answer)
-    answer = _SHORT_FRACTION.sub(
-        lambda m: f"\\{m[1]}{_braced(m[2])}{_braced(m[3])}",
-        answer,
-    )
-    return f"\\boxed{{{answer}}}"
-
-
-@lru_cache(100_000)
-def verifies(solution: str) -> bool:
-    """Say whether a completion that ends in this very gold would be right.
-
-    ms-swift's `accuracy` reads a gold in one way and a completion without answer tags in a
-    stricter one. An answer in words is compared as a text.
-    """
-    if len(solution) > LONGEST_GOLD or _depth(solution) > DEEPEST_GOLD:
-        return False
-    gold = parse(solution, extraction_mode="first_match", parsing_timeout=60)
-    said = parse(
-        solution,
-        extraction_config=[STRICT],
-        extraction_mode="first_match",
-        parsing_timeout=60,
-    )
-    return bool(gold) and bool(said) and bool(verify(gold, said, timeout_seconds=60))
+def _solution(raw: Mapping[str, Any], domain: str) -> str:
+    """Return the solution of a row in our own format, checked where it is of mathematics."""
+    given = raw.get("solution")
+    if given == "" and raw.get("answer") in (None, ""):
+        return ""
+    is_gold = domain in GOLD_DOMAINS
+    if given in (None, "") or not isinstance(given, str):
+        name = "answer" if given in (None, "") else "solution"
+        answer = text_of(raw, name)
+        solution = boxed(answer) if is_gold else f"\\boxed{{{answer}}}"
+    else:
+        solution = text_of(raw, "solution")
+        solution = reboxed(solution) if is_gold else solution
+    if domain == "math":
+        check_gold(solution)
+    return solution
 
 
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for character in text:
-        depth += {"{": 1, "(": 1, "[": 1, "}": -1, ")": -1, "]": -1}.get(character, 0)
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _braced(argument: str) -> str:
-    return argument if argument.startswith("{") else f"{{{argument}}}"
+def _result(worked: str) -> tuple[str, str]:
+    """Return what stands before the result line of a worked solution, and the result."""
+    found = [line for line in _RESULT.finditer(worked) if line[1].strip()]
+    if not found:
+        raise FormatError(f"answer has no result line '#### ...': {worked!r:.200}")
+    numbers = [line for line in found if _NUMBER.fullmatch(line[1])] or found  # no '#### Step 2'
+    if len({line[1].strip() for line in numbers}) > 1:
+        raise FormatError(f"answer has several result lines '#### ...': {worked!r:.200}")
+    return worked[: numbers[-1].start()], numbers[-1][1].strip()
 
 
 def _check_messages(messages: Any) -> None:

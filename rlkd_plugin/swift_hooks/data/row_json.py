@@ -7,11 +7,13 @@ and a line that cannot be read would end the whole file.
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from datasets import Features, Value
 
 from rlkd_plugin.gsrm import FormatError
 from rlkd_plugin.rlkd_data.rows.formats import Format
+from rlkd_plugin.rlkd_data.rows.row_fields import number_text
 from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows
 from rlkd_plugin.rlkd_files import json_line
 
@@ -32,9 +34,16 @@ def encode_rows(files: tuple[tuple[str, int, int], ...], form: Format) -> Iterat
         if isinstance(row, FormatError):
             yield {PLACE: place, ROW: "", REJECTED: str(row)}
         else:
-            # JSON has no form for a table's bytes or date: as a list it stays no text
-            text = json.dumps(row, default=lambda value: [repr(value)])
+            text = json.dumps(row, default=_encode_value)
             yield {PLACE: place, ROW: text, REJECTED: ""}
+
+
+def _encode_value(value: Any) -> Any:
+    """Return a table's value that JSON has no form for: a decimal number as a text.
+
+    Bytes or a date stay no text, as a list.
+    """
+    return number_text(value) or [repr(value)]
 
 
 def decode_row(encoded: dict[str, str]) -> Row:

@@ -1,0 +1,152 @@
+r"""A gold answer in the notation that math-verify reads, with the value that its writer meant.
+
+ms-swift's `accuracy` compares by math-verify, which takes `5 000` for 5 times 0, `2 1/2` for 3/2
+and `60°` or `x²+1` for mere texts: no right completion would equal them. Pure, in one pass of each
+rule, and only where there is one reading; where there are two, a `FormatError` says so, because a
+gold of another value is worse than none. The rules, in order:
+
+1. what stands around the answer goes: `**24**`, `$24$`, `\(24\)`, `\boxed{24}`, a last full stop;
+2. signs, then roots, powers and indices (`gold_signs`);
+3. digit groups, mixed numbers, powers of ten (`gold_numbers`);
+4. degrees are `^{\circ}`, also with `C` or `F` behind; `pi`, `ln 2`, `sin x`, `**` and `^(...)`
+   are LaTeX's;
+5. a currency's sign before or behind a number goes, words behind it become its unit:
+   `5 km/h` is `5\text{ km/h}`, which math-verify reads as 5.
+
+What a gold is compared with, and whether it can be, is not known here (`golds`).
+"""
+
+import re
+
+from rlkd_plugin.gsrm import FormatError
+from rlkd_plugin.rlkd_data.rows.gold_numbers import check_numbers, plain_numbers
+from rlkd_plugin.rlkd_data.rows.gold_signs import (
+    TwoReadings,
+    ascii_signs,
+    closing,
+    powers_and_indices,
+    roots,
+)
+
+_AROUND = (("**", "**"), ("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
+_FULL_STOP = re.compile(r"(?<=[\w)}\]%°$!])(?<!\\right)[.;,]$")
+
+_DEGREES = re.compile(r"(?<=[\w)}])\s*(?:°(?!°)|\^?\\degree(?![a-zA-Z])|\^\{?\\circ\}?)\s*([CF](?!\w)|)")
+_FUNCTION = re.compile(
+    r"(?P<text>\\(?:text\w*|mbox|math\w+|operatorname)\{[^{}]*\})|(?<![A-Za-z\\])(?:(?P<pi>pi)|"
+    r"(?P<name>sin|cos|tan|cot|arcsin|arccos|arctan|ln|log|exp)(?=\s*(?:[\d(\\_^{πθα]|[a-z]\b)))"
+    r"(?![A-Za-z])"
+)
+_BARE_EXPONENT = re.compile(r"\^\s?(-\d+)(?![\d.])")
+
+_NUMBER = r"[-+]?\d[\d,.]*"
+_VALUE = r"(?=.*[\dπ])(?:\\[A-Za-z]+|\\[^A-Za-z]|[^A-Za-z\\])+?"
+_CURRENCY = re.compile(
+    r"\b(?:US|AU?|CA?|NZ|HK|S)(?=\\?\$)|(?:[€£¥₹₽₩]|\b(?:Rs\.?|USD|EUR|GBP|CNY|RMB))\s?(?=\d)|"
+    r"(?<=\d)\s?[€£¥₹₽₩]"
+)
+_UNIT = r"(?:[kcdm]m|[mk]g|[cdm][lL]|min|sec|hr|ft|lb|oz|mph|rpm|k?Hz|kW|Pa|mol)(?:/[A-Za-z]+)?"
+_SPACED_UNIT = r"(?:in|mi|yd|sq|cu|m/s|USD|EUR|GBP)\b"
+_WITH_UNIT = re.compile(
+    rf"(?P<value>{_VALUE})(?:\s*(?P<symbol>{_UNIT})|\s+(?P<words>(?:{_SPACED_UNIT}|"
+    r"[A-Z]?[a-z]{2,})\.?(?:[ /-][A-Za-z]+\.?){0,4}))(?:\^\{?(?P<power>-?\d)\}?)?"
+)
+_METRES_OR_VARIABLE = re.compile(rf"{_NUMBER}(?:\s+m\s?\^\{{?\d\}}?|m/s(?:\^\{{?\d\}}?)?)")
+_LETTERS = re.compile(
+    r"(?P<tex>\\(?:text\w*|mbox|math\w+|operatorname|begin|end)\{[^{}]*\}|\\[A-Za-z]+)|(?<![A-Za-z])[A-Za-z]?[a-z]{2,}"
+)
+_READ_WORDS = re.compile(r"and|or|inf|infinity|percent|percentage|pct")
+
+
+def plain_notation(answer: str) -> str:
+    r"""Return a gold answer in LaTeX as math-verify reads it; without a box of its own.
+
+    Doing so twice changes nothing more. A text that needs nothing comes back as it is, but for
+    white space.
+
+    Raises:
+        FormatError: if the answer has two readings.
+    """
+    try:
+        text = ascii_signs(_bare(answer))
+        text = powers_and_indices(_DEGREES.sub(_degrees, roots(text)))
+        text = _exponents(plain_numbers(text))
+        text = _units(_CURRENCY.sub("", _FUNCTION.sub(_command, text)))
+        check_numbers(text)
+        _check_words(text)
+    except TwoReadings as error:
+        raise FormatError(
+            f"gold answer can be read in two ways: {answer!r:.200} at {str(error)!r:.40}"
+        ) from None
+    return text.strip()
+
+
+def _bare(answer: str) -> str:
+    """Return an answer without what stands around it."""
+    text, before = answer.strip(), ""
+    while text != before:
+        before = text
+        text = _FULL_STOP.sub("", text).strip()
+        if text.startswith("\\boxed{") and closing(text, 6) == len(text):
+            text = text[7:-1].strip()
+        for opening, end in _AROUND:
+            inner = text[len(opening) : -len(end)]
+            if text == f"{opening}{inner}{end}" and opening not in inner and end not in inner:
+                text = inner.strip() or text
+    return text
+
+
+def _degrees(found: re.Match[str]) -> str:
+    if found[1]:
+        return f"^{{\\circ}}\\text{{{found[1]}}}"
+    return found[0] if "\\circ" in found[0] else "^{\\circ}"
+
+
+def _command(found: re.Match[str]) -> str:
+    if found["text"]:
+        return found["text"]
+    return "\\pi " if found["pi"] else f"\\{found['name']}"
+
+
+def _exponents(text: str) -> str:
+    """Return a text with exponents of several characters in braces."""
+    text = _BARE_EXPONENT.sub(r"^{\1}", text.replace("**", "^"))
+    while (place := text.find("^(")) >= 0:
+        end = closing(text, place + 1)
+        text = f"{text[: place + 1]}{{{text[place + 2 : end - 1]}}}{text[end:]}"
+    return text
+
+
+def _units(text: str) -> str:
+    """Return a number with words behind it as a number with its unit in LaTeX."""
+    if found := _METRES_OR_VARIABLE.fullmatch(text):
+        raise TwoReadings(found[0])
+    found = _WITH_UNIT.fullmatch(text)
+    if not found or found["value"].count("{") != found["value"].count("}"):
+        return text
+    words = found["symbol"] or found["words"]
+    first = re.split(r"[ ./-]", words)[0]
+    known = found["symbol"] or re.match(_SPACED_UNIT, words)
+    if not (known or _is_word(first)) or any(map(_READ_WORDS.fullmatch, words.split())):
+        return text
+    power = f"^{found['power']}" if found["power"] else ""
+    return f"{found['value'].strip()}\\text{{ {words}{power}}}"
+
+
+def _is_word(letters: str) -> bool:
+    """Say whether letters are a word, and no product of variables.
+
+    Those stand in the order of the alphabet, or have no vowel.
+    """
+    small = letters.lower()
+    vowel = any(vowel in small for vowel in "aeiou")
+    return len(small) > 2 and vowel and list(small) != sorted(small)
+
+
+def _check_words(text: str) -> None:
+    """Refuse words beside numbers, which math-verify would multiply letter by letter."""
+    if any(char.isdigit() for char in text):
+        for found in _LETTERS.finditer(text):
+            word = found[0]
+            if not found["tex"] and _is_word(word) and not _READ_WORDS.fullmatch(word):
+                raise TwoReadings(word)

@@ -1,0 +1,154 @@
+r"""The `solution` of a row: a gold answer in a box that ms-swift's `accuracy` can be right about.
+
+A gold is brought into the notation that math-verify reads (`gold_texts`), and then has to be read
+and to equal itself as a completion would. One that is read as a text alone can be compared with
+its own words only; that is enough for a word, and not for anything with a number or a sign.
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from latex2sympy2_extended import NormalizationConfig
+from math_verify import LatexExtractionConfig, parse, verify
+
+from rlkd_plugin.gsrm import FormatError
+from rlkd_plugin.rlkd_data.rows.gold_signs import TwoReadings, closing
+from rlkd_plugin.rlkd_data.rows.gold_texts import plain_notation
+
+LONGEST_GOLD = 200
+DEEPEST_GOLD = 12
+"""Characters and nested brackets of a gold answer. Beyond them math-verify needs seconds for each
+completion, and its time-outs would depend on how busy the machine is."""
+
+STRICT = LatexExtractionConfig(
+    normalization_config=NormalizationConfig(
+        nits=False,
+        malformed_operators=False,
+        basic_latex=True,
+        boxed=True,  # pyright: ignore[reportArgumentType]  # what ms-swift's `accuracy` gives
+        units=True,
+    ),
+    boxed_match_priority=0,
+    try_extract_without_anchor=False,
+)
+"""How ms-swift's `accuracy` reads a completion that has no answer tags."""
+
+_ARGUMENT = r" *([0-9a-zA-Z]|\\pi|\{(?:[^{}]|\{[^{}]*\})*\})"
+_SHORT_ROOT = re.compile(r"\\sqrt *([0-9a-zA-Z]|\\pi)")
+_SHORT_FRACTION = re.compile(rf"\\([dt]?frac)(?![a-zA-Z]){_ARGUMENT}{_ARGUMENT}")
+_BOX = re.compile(r"\\boxed *\{")
+_MATHEMATICAL = re.compile(r"[\d\\^_=<>+*/|]")
+
+
+class NormalisedGold(str):
+    """A solution in another notation than its source has it; jobs count these."""
+
+    __slots__ = ()
+
+
+def boxed(answer: str) -> str:
+    r"""Return `\boxed{answer}` in the notation that math-verify reads; a `NormalisedGold` if new.
+
+    The arguments of fractions and roots get braces: ms-swift's `accuracy` reads the shorthand
+    `\frac43` in a gold, but not in a completion without answer tags, so that the gold itself would
+    be a wrong answer.
+
+    Raises:
+        FormatError: if the answer has two readings.
+    """
+    written_out = _written_out(answer.strip())
+    if len(written_out) > LONGEST_GOLD:
+        return f"\\boxed{{{written_out}}}"  # too long to verify
+    plain = plain_notation(written_out)
+    solution = f"\\boxed{{{_written_out(plain)}}}"
+    return solution if plain == written_out else NormalisedGold(solution)
+
+
+def reboxed(solution: str) -> str:
+    """Return a solution with what its last box holds as `boxed` writes it; as it is without a box.
+
+    Raises:
+        FormatError: if the answer has two readings.
+    """
+    start = max((box.start() for box in _BOX.finditer(solution)), default=-1)
+    if start < 0:
+        return solution
+    try:
+        opening = solution.index("{", start)
+        end = closing(solution, opening)
+    except TwoReadings:
+        return solution  # no whole box: it will not verify
+    box = boxed(solution[opening + 1 : end - 1])
+    whole = f"{solution[:start]}{box}{solution[end:]}"
+    return NormalisedGold(whole) if isinstance(box, NormalisedGold) else whole
+
+
+def check_gold(solution: str) -> None:
+    """Refuse a solution that no right completion, or not every one, would equal.
+
+    Raises:
+        FormatError: if it does not verify, or looks like a number but is read as a text.
+    """
+    if not verifies(solution):
+        raise FormatError(f"gold answer does not verify against itself: {solution!r:.200}")
+    if not _has_value(solution) and _looks_mathematical(solution):
+        raise FormatError(
+            f"gold answer looks like a number but is read as a text: {solution!r:.200}"
+        )
+
+
+@lru_cache(100_000)
+def verifies(solution: str) -> bool:
+    """Say whether a completion that ends in this very gold would be right.
+
+    ms-swift's `accuracy` reads a gold in one way and a completion without answer tags in a
+    stricter one. An answer in words is compared as a text.
+    """
+    if len(solution) > LONGEST_GOLD or _depth(solution) > DEEPEST_GOLD:
+        return False
+    gold = parse(solution, extraction_mode="first_match", parsing_timeout=60)
+    said = parse(
+        solution,
+        extraction_config=[STRICT],
+        extraction_mode="first_match",
+        parsing_timeout=60,
+    )
+    return bool(gold) and bool(said) and bool(verify(gold, said, timeout_seconds=60))
+
+
+@lru_cache(100_000)
+def _has_value(solution: str) -> bool:
+    """Say whether math-verify reads more than a text in a solution."""
+    gold = parse(solution, extraction_mode="first_match", parsing_timeout=60)
+    return any(not isinstance(part, str) for part in gold)
+
+
+def _looks_mathematical(solution: str) -> bool:
+    """Say whether a text has a digit, a sign of arithmetic or currency, or a command of LaTeX."""
+    text = _BOX.sub("", solution)
+    words = re.sub(r"\\(?:text\w*|mbox)\b", "", text)
+    return bool(_MATHEMATICAL.search(words)) or any(
+        unicodedata.category(char) in ("Nd", "No", "Nl", "Sm", "Sc") or char in "°\u2032\u2033%"
+        for char in words
+    )
+
+
+def _written_out(answer: str) -> str:
+    """Return an answer with the arguments of fractions and roots in braces."""
+    answer = _SHORT_ROOT.sub(r"\\sqrt{\1}", answer)
+    return _SHORT_FRACTION.sub(
+        lambda found: f"\\{found[1]}{_braced(found[2])}{_braced(found[3])}", answer
+    )
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for character in text:
+        depth += {"{": 1, "(": 1, "[": 1, "}": -1, ")": -1, "]": -1}.get(character, 0)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _braced(argument: str) -> str:
+    return argument if argument.startswith("{") else f"{{{argument}}}"
