@@ -42,7 +42,7 @@ class Endpoint:
             f"{self.variable('BASE_URL')} (it ends in /v1)",
         }.get(status, f"see {self.variable('BASE_URL')} and the server's log")
         words = words_of(payload, key)
-        remedy = via if status == 407 else "; ".join(filter(None, (remedy, via)))
+        remedy = via if via and status == 407 else "; ".join(filter(None, (remedy, via)))
         return f"the {self.role} at {url} answers HTTP {status}: {words}; {remedy}"
 
     @property
