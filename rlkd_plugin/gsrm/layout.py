@@ -22,15 +22,15 @@ stays as it is when it is written and read again. Time is linear in the text's l
 
 import re
 
-from rlkd_plugin.gsrm.tags import CLOSING, HYPHENS, OPENING, SPACES
-
-BLANK = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
-    map(chr, range(0x2000, 0x200B))
+from rlkd_plugin.gsrm.layout_lines import (
+    BLANK,
+    MOST,
+    code_ends,
+    is_fence,
+    is_layout_line,
+    line_begin,
 )
-"""What is stripped from both ends of a field."""
-
-MOST = 120
-"""Longest line, in characters, that can be layout."""
+from rlkd_plugin.gsrm.tags import CLOSING, OPENING, SPACES
 
 MOST_PIECES = 200
 """Pieces of layout at a field's end; what has more is a model that repeats itself, and content."""
@@ -38,45 +38,7 @@ MOST_PIECES = 200
 _DASHES_AND_BLANK = BLANK + "-\u2013\u2014"
 _BEHIND_END = BLANK + "*_`.:-#"
 _ENDS = frozenset(re.findall(f"[{CLOSING}*_`~.:#]", "".join(map(chr, range(0x10000)))))
-_SIGNS = (
-    r"#>*+=_~`\\\u2022\u00b7\u25aa\u25cf\u25cb\u25a0\u25a1\u25b6\u25b8\u25ba\u25c6\u27a4"
-    r"\u2023\u2500\u2501\u2550\u25e6\u2e3a\u2e3b\U0001f536-\U0001f539" + HYPHENS
-)
-_NUMBER = r"\(?[0-9\uff10-\uff19]{1,3}(?:\.[0-9]{1,3}){0,3}\\?[.)\uff09\uff0e\u3001]"
-_MARKS = rf"(?:[{_SIGNS}{SPACES}]|{_NUMBER})"
-_WORDS = "one|two|three|four|five|six|seven|eight|nine|ten"
-_COUNT = rf"(?:[0-9\uff10-\uff19]{{1,3}}|{_WORDS})"
-_NUMBERED = re.compile(_COUNT, re.IGNORECASE)
-_STEP = (
-    rf"(?:(?:step|schritt|\u00e9tape|paso|\u0448\u0430\u0433|\u6b65[\u9aa4\u9a5f]|\u30b9\u30c6\u30c3\u30d7|"
-    r"\ub2e8\uacc4)"
-    rf"[{SPACES}]{{0,3}}#?{_COUNT}(?:[{SPACES}]{{0,3}}(?:of|/|von|de|sur)[{SPACES}]{{0,3}}{_COUNT})?"
-    r"|\u7b2c[0-9\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d\u5341]{1,3}\u6b65)"
-)
-_MARKS_ALONE = re.compile(rf"{_MARKS}{{1,{MOST}}}\Z")
-_NUMBER_ALONE = re.compile(rf"[{SPACES}]{{0,9}}{_NUMBER}\Z")
-_STEP_ALONE = re.compile(
-    rf"{_MARKS}{{0,12}}[{OPENING}(]?{_STEP}[{CLOSING})]?[{SPACES}]{{0,2}}[.:\uff1a]?{_MARKS}{{0,80}}\Z",
-    re.IGNORECASE,
-)
-_STEP_BEGINS = re.compile(rf"{_MARKS}{{0,12}}[{OPENING}(]?{_STEP}\b", re.IGNORECASE)
-_HEADING = re.compile(  # after a single # may stand a comment of a program
-    r"[ \t>]{0,9}(?:#{2,6}[ \t]|#[ \t]{1,3}\*{0,3}(?=step\b|meta|sub-|answer\b))", re.IGNORECASE
-)
-_BOLD_STEP = re.compile(rf"[ \t]{{0,9}}\*\*{_STEP}\b[^*]{{0,99}}\*\*[:\uff1a]?\Z", re.IGNORECASE)
-_TITLED_STEP = re.compile(rf"{_STEP}[{SPACES}]{{0,2}}[:\uff1a\u2013\u2014-]", re.IGNORECASE)
-_STEP_LINE = re.compile(rf"^{_MARKS}{{0,12}}{_STEP}\b", re.IGNORECASE | re.MULTILINE)
-_HTML = re.compile(r"[ \t]{0,9}(?:<(?:br|hr) ?/?>|&nbsp;)[ \t]{0,9}\Z", re.IGNORECASE)
-_RULE = re.compile(r"[ \t]{0,9}(?:\*[ *]+\*|_[ _]+_|=[ =]+=|~[ ~]+~|[\u2500\u2501\u2550]+)\Z")
 _STARS = re.compile(r"(?<![*\s])[ \t]{1,3}\*{2,3}\Z")
-_FENCE = re.compile(
-    r"[ \t>]{0,12}(`{3,9}|~{3,9})[ \t]{0,9}([^\s`*]{0,20})[ \t]{0,9}\*{0,3}[ \t]{0,9}\Z"
-)
-_FENCE_LINE = re.compile(_FENCE.pattern.replace(r"\Z", "$").join(("^", "")), re.MULTILINE)
-_BEFORE_TAG = re.compile(
-    rf"(?:{_MARKS}|[|\u2192\u2705]|\(?[A-Za-z]{{1,4}}[.)](?=[{SPACES}])|[0-9]{{1,3}}(?:\.[0-9]{{1,3}}){{1,3}}"
-    rf"(?=[{SPACES}*])){{0,{MOST}}}\Z"
-)
 _END = re.compile(
     rf"[{OPENING}][{SPACES}*/]{{0,4}}end(?:[{SPACES}]{{1,3}}of[\w{SPACES}]{{1,30}})?[{SPACES}*.!]{{0,4}}"
     rf"[{CLOSING}]",
@@ -101,7 +63,7 @@ def without_layout(text: str, signs: bool) -> str:
     if last not in _ENDS and last not in _DASHES_AND_BLANK and "\n" not in text:
         return text  # most fields: a line that ends in a word or a full stop
     text = _before_end(text).strip(BLANK)
-    kept = _code_ends(text) if "```" in text or "~~~" in text else {}
+    kept = code_ends(text) if "```" in text or "~~~" in text else {}
     end = len(text)
     for _ in range(MOST_PIECES):
         shorter = _without_last(text, end, signs, kept) if end else end
@@ -109,21 +71,6 @@ def without_layout(text: str, signs: bool) -> str:
             return text[:end]
         end = shorter
     return text
-
-
-def line_begin(text: str, place: int) -> int:
-    """Return where a tag's line begins if only layout stands there before the tag, else `place`."""
-    start = text.rfind("\n", max(0, place - MOST), place) + 1
-    if start == place or (not start and place > MOST):
-        return place
-    before = text[start:place]
-    alone = _BEFORE_TAG.match(before) or _STEP_ALONE.match(before)
-    return start if alone or _HEADING.match(before) else place
-
-
-def is_layout_alone(line: str) -> bool:
-    """Say whether a line under a tag can be no field's text: a heading or a horizontal rule."""
-    return len(line) <= MOST and bool(_HEADING.match(line) or _RULE.match(line))
 
 
 def _without_last(text: str, end: int, signs: bool, kept: dict[int, bool]) -> int:
@@ -140,7 +87,10 @@ def _without_last(text: str, end: int, signs: bool, kept: dict[int, bool]) -> in
     least = max(0, end - MOST - 1)  # of a longer line only the end is looked at: linear time
     start, last = text.rfind("\n", least, end) + 1, text[end - 1]
     whole = start > 0 or least == 0
-    if whole and (start or last in "`~") and _is_layout(text, start, end, kept):
+    if whole and is_fence(text[start:end]):
+        if not kept.get(start):
+            return start
+    elif whole and start and is_layout_line(text, start, end):
         return start
     start = max(start, least)
     if last == "*" and (stars := _STARS.search(text, max(start, end - 7), end)):
@@ -151,49 +101,6 @@ def _without_last(text: str, end: int, signs: bool, kept: dict[int, bool]) -> in
         if ends or (alone and not text[mark.end() : end].strip(_BEHIND_END)):
             return mark.start()
     return end
-
-
-def _is_layout(text: str, start: int, end: int, kept: dict[int, bool]) -> bool:
-    """Say whether the last line of a text, which has content above it, is layout."""
-    line = text[start:end]
-    if _FENCE.match(line):
-        return not kept.get(start, False)
-    if not start:
-        return False
-    if _HEADING.match(line) or not line.strip("> \t"):
-        return True
-    if _HTML.match(line):
-        return True
-    above = text[max(0, start - 1 - MOST) : start - 1].rpartition("\n")[2]
-    if _TITLED_STEP.match(line) and not above.strip():
-        earlier = list(_STEP_LINE.finditer(text, max(0, start - 10 * MOST), start))
-        return not earlier or not _follows(earlier[-1][0], line)
-    if _STEP_ALONE.match(line) or _BOLD_STEP.match(line):
-        return not (_STEP_BEGINS.match(above) and _follows(above, line))
-    if not _MARKS_ALONE.match(line):
-        return False
-    if _NUMBER_ALONE.match(line):
-        return not (_NUMBER_ALONE.match(above) and _follows(above, line))
-    return not _is_drawn(line.strip(), above.strip())
-
-
-def _is_drawn(line: str, above: str) -> bool:
-    """Say whether a line of marks belongs to a drawing, as the border of a grid does."""
-    sign = line[:1]
-    if "+" in line and " " not in line and len(set(line)) > 1:
-        return True
-    framed = bool(above) and sign in above[0] + above[-1]
-    return framed and (sign != "*" or not any(map(str.isalnum, above)))
-
-
-def _follows(above: str, line: str) -> bool:
-    """Say whether a line has the number after that of the line above it, as in a list."""
-    one, two = (_NUMBERED.search(text) for text in (above, line))
-    return not one or not two or _number(one[0]) + 1 == _number(two[0])
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else _WORDS[: _WORDS.index(text.lower())].count("|") + 1
 
 
 def _back(text: str, end: int, characters: str) -> int:
@@ -218,29 +125,3 @@ def _before_end(text: str) -> str:
         if (start == 0 or text[start - 1] == "\n") and not behind.strip(_BEHIND_END):
             return text[:start]
     return text
-
-
-def _code_ends(text: str) -> dict[int, bool]:
-    """Return, for each line that closes fenced code, whether there is code in it, by its start."""
-    kept: dict[int, bool] = {}
-    opened: tuple[int, int, str] | None = None
-    for match in _FENCE_LINE.finditer(text):
-        marks = match[1]
-        if opened is None:
-            opened = match.start(), match.end(), marks
-        elif not match[2] and marks.startswith(opened[2]):
-            inside = text[opened[1] : match.start()]
-            kept[match.start()] = _has_content(inside, opened[0] == 0)
-            opened = None
-    return kept
-
-
-def _has_content(inside: str, alone: bool) -> bool:
-    """Say whether there is code between two fences, rather than the layout between two steps."""
-    inside = inside.strip(BLANK)
-    if alone or len(inside) > 2 * MOST:
-        return bool(inside)
-    lines = filter(None, map(str.strip, inside.split("\n")))
-    return not all(
-        is_layout_alone(one) or _STEP_ALONE.match(one) or not one.strip("-") for one in lines
-    )

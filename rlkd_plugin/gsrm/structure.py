@@ -5,19 +5,18 @@ Not here: where a structure comes from (`engines`), and what it is worth (`algor
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from rlkd_plugin.gsrm.errors import FormatError
-from rlkd_plugin.gsrm.layout import BLANK, is_layout_alone, line_begin, without_layout
+from rlkd_plugin.gsrm.fields import opening_tags, raw_fields, split_final
+from rlkd_plugin.gsrm.layout import without_layout
+from rlkd_plugin.gsrm.layout_lines import BLANK
 from rlkd_plugin.gsrm.tags import (
     FIELDS,
     FINAL,
     FINAL_ANSWER,
     TAG,
     Field,
-    FoundTag,
     escape_tags,
-    find_tags,
     tag,
     unread_tag,
 )
@@ -28,12 +27,6 @@ _HEADINGS = re.compile(
 )
 _SHOWN = 2_000
 """Characters of a text without a step in which its fault is looked for."""
-
-_DASH = re.compile(r"\A[ \t\u00a0]{1,3}[\u2013\u2014](?=\s)")
-_BELOW = re.compile(r"\s{0,9}\n\s{0,9}([^\n]{1,120})\s{0,9}\Z")
-_QUOTED = re.compile(r"\n[ \t]{0,3}>[ \t]?")
-_UNQUOTED = re.compile(r"\n(?![ \t]{0,3}>|[ \t]{0,9}(?:\n|\Z))")
-_TABLE_RULE = re.compile(r"\n[ \t]{0,3}\|[|:\- \t]{1,120}\|?[ \t]{0,3}(?=\n|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +88,8 @@ def parse_structure(text: str) -> Structure:
     Raises:
         FormatError: if not even the first step is whole.
     """
-    body, final = _split_final(text)
-    contents, whole = _contents(body)
+    body, final = split_final(text)
+    contents, whole = raw_fields(body)
     steps: list[Step] = []
     for fields in zip(contents[0::3], contents[1::3], contents[2::3], strict=False):
         try:
@@ -127,7 +120,7 @@ def meta_reasoning_spans(text: str) -> list[tuple[int, int]]:
     to solving: sub-problems and answers with their tags, and the final answer. What stands on a
     tag's line before it (`- `, `### `) belongs to the tag.
     """
-    opened, end = _opened(_split_final(text)[0])
+    opened, end = opening_tags(split_final(text)[0])
     starts = [opening.start for opening in opened] + [end]
     return list(zip(starts[0:-1:3], starts[1::3], strict=True))
 
@@ -147,75 +140,6 @@ def structure_regex(most_steps: int) -> str:
         step = r"\n".join(opening + line for opening in tags) + r"\n\n"
         rest = f"{step}({rest})?" if rest else step
     return rest + FINAL_ANSWER + line
-
-
-class _Opening(NamedTuple):
-    """A tag that opens a field, and where its line begins if only layout stands before it."""
-
-    tag: FoundTag
-    start: int
-
-
-def _split_final(text: str) -> tuple[str, str]:
-    """Return the part of a text that holds the steps, and what follows the final answer's tag."""
-    first = TAG.search(text)
-    final = FINAL.search(text, first.end()) if first else None
-    if not final:
-        return text, ""
-    opened = re.search(r"[*_`~]{0,3}\Z", final["before"])
-    decoration = opened[0] if opened else ""
-    end = final.end()
-    if final["outer"] and (final["inner"] or not decoration) and text[end : end + 1].strip():
-        end = final.start("outer")
-    rest = text[end:]
-    if again := next(find_tags(rest), None):
-        rest = rest[: line_begin(rest, again.start)]
-    closed = final["inner"] or end > final.end("colon")
-    rest = rest if closed else rest.rstrip(BLANK).removesuffix(decoration)
-    return text[: final.start()], rest
-
-
-def _contents(body: str) -> tuple[list[str], bool]:
-    """Return the fields' raw texts in reading order, and whether the body has no break."""
-    opened, end = _opened(body)
-    ends = [opening.start for opening in opened[1:]] + [end]
-    contents = [
-        _content(body[one.tag.end : until], one.tag, body[one.start : one.tag.start])
-        for one, until in zip(opened, ends, strict=bool(opened))
-    ]
-    return contents, end == len(body) and len(opened) % 3 == 0
-
-
-def _content(text: str, opening: FoundTag, before: str) -> str:
-    """Return a field's text without what belongs to its tag: marks that surround tag and text."""
-    if opening.unclosed:
-        text = text.rstrip(BLANK).removesuffix(opening.unclosed)
-    if not opening.colon:
-        text = _DASH.sub("", text, 1)
-    if "|" in before:
-        text = _TABLE_RULE.sub("", text).strip(BLANK).strip("|")
-    if ">" in before and not _UNQUOTED.search(text):
-        text = _QUOTED.sub("\n", text)
-    below = _BELOW.match(text)
-    return "" if below and is_layout_alone(below[1].rstrip(BLANK)) else text
-
-
-def _opened(body: str) -> tuple[list[_Opening], int]:
-    """Return the tags that open a field, and where the reading ends: at the first break."""
-    opened: list[_Opening] = []
-    for found in find_tags(body):
-        step, field = divmod(len(opened), len(FIELDS))
-        if found.place() == (FIELDS[field], step + 1):
-            opened.append(_Opening(found, line_begin(body, found.start)))
-        elif not _is_mention(body, found):
-            return opened, line_begin(body, found.start)
-    return opened, len(body)
-
-
-def _is_mention(body: str, found: FoundTag) -> bool:
-    """Say whether a tag that is out of order is only spoken of: "by [Answer 1] we know"."""
-    line_so_far = body[max(0, found.start - 8) : found.start].rpartition("\n")[2]
-    return not found.colon and bool(line_so_far.strip(BLANK + "*#>-+\u2022|_`\\"))
 
 
 def _no_step(text: str) -> str:
