@@ -2,29 +2,53 @@
 
     python -m benchmarks.gold_answers math500.jsonl
 
-The file has rows with `answer`. A completion that ends in the gold has to earn 1, one that ends in
-the neighbour's gold 0; each exception is printed. The neighbour is the next row whose answer has
-another text; a pair of the same value is printed too, for a reader to judge.
+The file has rows with `answer`: a text, a number, or GSM8K's worked solution with `#### result`. It
+is said how many golds are rewritten, and which are refused for what. A completion that ends in the
+gold has to earn 1, one that ends in the neighbour's gold 0; each exception is printed. The
+neighbour is the next row whose answer has another text; a pair of the same value is printed too,
+for a reader to judge.
 """
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 
 from swift.rewards import orms
 
-from rlkd_plugin.rlkd_data.rows.row_format import grpo_row
+from rlkd_plugin.gsrm import FormatError
+from rlkd_plugin.rlkd_data.rows.golds import NormalisedGold
+from rlkd_plugin.rlkd_data.rows.row_format import grpo_row, gsm8k_row
 
 FORMS = ("The answer is {}.", "<think>\nx\n</think>\n<answer>\n{}\n</answer>")
 
 
+def read_golds(file: Path) -> list[str]:
+    """Return the golds of a file; print what is rewritten and what is refused."""
+    golds, refused = [], Counter[str]()
+    for line in file.open(encoding="utf-8"):
+        row = json.loads(line)
+        try:
+            if "####" in str(row["answer"]):
+                gold = gsm8k_row(row)["solution"]
+            else:
+                raw = {"problem": "p", "teacher_reasoning": "r", "answer": row["answer"]}
+                gold = grpo_row(raw)["solution"]
+        except FormatError as error:
+            refused[str(error).partition(":")[0]] += 1
+            print(f"  refused: {error}")
+            continue
+        if isinstance(gold, NormalisedGold):
+            print(f"  rewritten: {str(row['answer'])[-40:]!r} as {gold}")
+        golds.append(gold)
+    rewritten = sum(isinstance(gold, NormalisedGold) for gold in golds)
+    print(f"{len(golds)} golds, {rewritten} rewritten, {refused.total()} refused: {dict(refused)}")
+    return golds
+
+
 def check(file: Path) -> None:
     """Print the counts and every exception."""
-    answers = [json.loads(line)["answer"] for line in file.open(encoding="utf-8")]
-    golds = [
-        grpo_row({"problem": "p", "teacher_reasoning": "r", "answer": answer})["solution"]
-        for answer in answers
-    ]
+    golds = read_golds(file)
     neighbours = [
         next(other for other in golds[i + 1 :] + golds[:i] if other != gold)
         for i, gold in enumerate(golds)
