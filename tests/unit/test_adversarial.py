@@ -38,10 +38,23 @@ TOKENS = re.compile(  # written anew here: what the prompts' own code breaks mus
     r"|\[/?(?:EOS|EOT|PAD|s?MASK|TOOL_RESULTS|IMG_END)\]|/(?:no_?)?think\b|<unused|<reserved|<BOS_|<ctrl",
 )
 TAG = re.compile(
-    r"[\[\u3010\uff3b]\s?(?:Meta.reasoning|Sub-problem|Answer|Meat-reasoning|sub-think|Query)"
+    r"[\[\u3010\uff3b\u3014\u300c\u27e6]\s?(?:Me(?:ta|at).reasoning|Sub.(?:problem|think)|Answer|Query)"
     r"[ \W]{0,6}[0-9]"
     r"|\[ ?End ?\]"
 )
+
+
+LOOK_ALIKES = {
+    name: STRUCTURE.translate(str.maketrans(signs))
+    for name, signs in {
+        "full-width": {"[": "\uff3b", "]": "\uff3d", ":": "\uff1a", "1": "\uff11", "-": "\uff0d"},
+        "lenticular": {"[": "\u3010", "]": "\u3011", ":": "\uff1a", "-": "\u2011", " ": "\u202f"},
+        "corner": {"[": "\u300c", "]": "\u300d", "-": "\u2013", " ": "\u00a0"},
+        "shell": {"[": "\u3014", "]": "\u3015", ":": "\ufe55", "-": "\u00ad"},
+        "decorated": {"[": "**[", ":": ":**"},
+    }.items()
+}
+"""The structure in characters that the parser reads as well."""
 
 
 def fences(prompt: str) -> Counter[str]:
@@ -92,6 +105,20 @@ def test_a_path_or_structure_breaks_no_fence_of_the_verifier() -> None:
             assert fences(prompt) == plain and not TOKENS.search(prompt)
 
     check_each(CORPUS, check)
+
+
+@pytest.mark.parametrize("name", LOOK_ALIKES)
+def test_a_structure_in_look_alikes_is_read_from_the_gsrm_alone(name: str) -> None:
+    """What the parser reads as a tag is none any more in a student's path or field."""
+    text = LOOK_ALIKES[name]
+    assert len(parse_structure(text).steps) == 1
+    for prompt in (
+        decompose_prompt("gsrm", "math", "", text).rpartition("\u27e6reasoning path\u27e7")[2],
+        judge_prompt("answer", "24", text).rpartition("\u27e6end")[0].rpartition("\u27e7")[2],
+    ):
+        assert "24" in prompt and not TAG.search(prompt)
+        with pytest.raises(FormatError):
+            parse_structure(prompt)
 
 
 def test_a_reply_is_a_structure_or_a_format_error() -> None:
