@@ -216,6 +216,7 @@ def test_a_solution_of_our_own_format_is_read_in_its_box() -> None:
     assert grpo_row(code)["solution"] == code["solution"]
     assert solution("5 000", "science") == "\\boxed{5000}"
     assert solution("5 000", "puzzle") == "\\boxed{5 000}"
+    assert solution("\\frac43", "puzzle") == "\\boxed{\\frac{4}{3}}"
 
 
 @pytest.mark.parametrize(

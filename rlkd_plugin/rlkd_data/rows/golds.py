@@ -50,19 +50,23 @@ class NormalisedGold(str):
 def boxed(answer: str) -> str:
     r"""Return `\boxed{answer}` in the notation that math-verify reads; a `NormalisedGold` if new.
 
-    The arguments of fractions and roots get braces: ms-swift's `accuracy` reads the shorthand
-    `\frac43` in a gold, but not in a completion without answer tags, so that the gold itself would
-    be a wrong answer.
-
     Raises:
         FormatError: if the answer has two readings.
     """
     written_out = _written_out(answer.strip())
-    if len(written_out) > LONGEST_GOLD:
-        return f"\\boxed{{{written_out}}}"  # too long to verify
+    if len(written_out) > LONGEST_GOLD:  # too long to verify
+        return in_box(written_out)
     plain = plain_notation(written_out)
-    solution = f"\\boxed{{{_written_out(plain)}}}"
-    return solution if plain == written_out else NormalisedGold(solution)
+    return in_box(plain) if plain == written_out else NormalisedGold(in_box(plain))
+
+
+def in_box(answer: str) -> str:
+    r"""Return `\boxed{answer}` with the arguments of fractions and roots in braces.
+
+    ms-swift's `accuracy` reads the shorthand `\frac43` in a gold, but not in a completion without
+    answer tags: the gold itself would be a wrong answer.
+    """
+    return f"\\boxed{{{_written_out(answer)}}}"
 
 
 def reboxed(solution: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rlkd_plugin.gsrm import FormatError
 from rlkd_plugin.gsrm.thinking import thinking_end, thinking_opens
-from rlkd_plugin.rlkd_data.rows.golds import boxed, check_gold, reboxed, verifies
+from rlkd_plugin.rlkd_data.rows.golds import boxed, check_gold, in_box, reboxed, verifies
 from rlkd_plugin.rlkd_data.rows.row_fields import domain_or_math, text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 
@@ -107,7 +107,7 @@ def _solution(raw: Mapping[str, Any], domain: str) -> str:
     if given in (None, "") or not isinstance(given, str):
         name = "answer" if given in (None, "") else "solution"
         answer = text_of(raw, name)
-        solution = boxed(answer) if is_gold else f"\\boxed{{{answer}}}"
+        solution = boxed(answer) if is_gold else in_box(answer)
     else:
         solution = text_of(raw, "solution")
         solution = reboxed(solution) if is_gold else solution
