@@ -55,9 +55,15 @@ async def decompose(engine: ServerEngine, rows: list[dict[str, str]]) -> list[De
         ]
 
 
-def differences(reference: list[Any], other: list[Any]) -> int:
-    """Return how many of two lists' results differ."""
-    return sum(one != another for one, another in zip(reference, other, strict=True))
+def differences(reference: list[Any], other: list[Any]) -> str:
+    """Return how many of two lists' results differ, as `1 of 8`."""
+    differ = sum(one != another for one, another in zip(reference, other, strict=True))
+    return f"{differ} of {len(reference)}"
+
+
+def facts(structures: list[Decomposition]) -> list[tuple[Any, ...]]:
+    """Return what a reward depends on: not the words in which a reply without structure is told."""
+    return [(d.structure, d.status, d.cut) for d in structures]
 
 
 def main() -> None:
@@ -79,15 +85,18 @@ def main() -> None:
         print(f"  verdicts by {sorted({v.source for v in verdicts})}", end="; ")
         print(f"{sum(v.matched for v in verdicts)} of {len(verdicts)} matched; {engine.usage}")
         results.append((structures, verdicts))
-    differ = 0
+    reference, wanted = facts(results[0][0]), results[0][1]
+    equal = True
     for url, (structures, verdicts) in zip(options.urls[1:], results[1:], strict=True):
-        counts = differences(results[0][0], structures), differences(results[0][1], verdicts)
-        print(f"{url} differs from {options.urls[0]}: ", end="")
+        found, half = facts(structures), len(rows)
         print(
-            f"{counts[0]} of {len(structures)} structures, {counts[1]} of {len(verdicts)} verdicts"
+            f"{url} differs from {options.urls[0]} in "
+            f"{differences(reference[:half], found[:half])} structures, "
+            f"{differences(reference[half:], found[half:])} under the regex constraint, "
+            f"{differences(wanted, verdicts)} verdicts"
         )
-        differ += sum(counts)
-    sys.exit(1 if differ else 0)
+        equal = equal and found == reference and verdicts == wanted
+    sys.exit(0 if equal else 1)
 
 
 if __name__ == "__main__":
