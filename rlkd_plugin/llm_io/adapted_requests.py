@@ -144,7 +144,8 @@ class AdaptedRequests:
             done = [change for change in changes.values() if change.words == words]
             asked = [change.option for change in done if change.option in self.endpoint.body]
             by = f" ({self.endpoint.variable('BODY')} sets {', '.join(asked)})" if asked else ""
+            what = ", ".join(map(str, done))
             logger.warning(
-                "rlkd: the %s at %s rejects an option, so %s in requests to it%s: %s",
-                *(role, url, ", ".join(map(str, done)), by, words),
+                f"rlkd: the {role} at {url} rejects an option, so {what} in requests to it{by}: "
+                f"{words}"
             )

@@ -10,11 +10,13 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
+from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.llm_io.endpoint import Endpoint, without_key
+from rlkd_plugin.llm_io.proxies import proxy_for
+from rlkd_plugin.llm_io.transport import certificates_for
 
 TIMEOUT = 5.0
 """Seconds for one try; it is a list of a few lines."""
@@ -47,11 +49,6 @@ class Card:
     context: int = field(default=0, compare=False)
     names: tuple[str, ...] = field(default=(), compare=False)
 
-    @property
-    def says_something(self) -> bool:
-        """Whether it tells more than a name."""
-        return bool(self.root or self.parent or self.revision)
-
 
 async def ask_cards(endpoint: Endpoint) -> dict[str, Card]:
     """Return what each server of an endpoint tells of the model, by URL."""
@@ -61,12 +58,17 @@ async def ask_cards(endpoint: Endpoint) -> dict[str, Card]:
 
 
 async def _ask(url: str, model: str, key: str) -> Card:
+    try:
+        proxy = proxy_for(url)
+    except EndpointError as error:
+        return Card(fault=str(error), is_reply=False)
     can_be_sent = key and key.isascii() and key.isprintable()
     headers = {"Authorization": f"Bearer {key}"} if can_be_sent else {}
     async with aiohttp.ClientSession(
         headers=headers,
         timeout=aiohttp.ClientTimeout(total=TIMEOUT),
-        trust_env=not is_loopback(url),  # as the chat client: proxies, but not to this machine
+        connector=aiohttp.TCPConnector(ssl=certificates_for([url])),
+        proxy=proxy and proxy.address,
     ) as session:
         status, payload = await _get(session, f"{url}/models")
         if status != 200:
@@ -155,9 +157,3 @@ def _object(payload: str) -> dict[str, Any]:
 def _text(entry: Any, name: str) -> str:
     value = entry.get(name) if isinstance(entry, dict) else None
     return value if isinstance(value, str) else ""
-
-
-def is_loopback(url: str) -> bool:
-    """Say whether a URL is of this machine."""
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.llm_io.model_cards import Card, is_loopback
+from rlkd_plugin.llm_io.model_cards import Card
+from rlkd_plugin.llm_io.proxies import is_this_machine
 from rlkd_plugin.llm_io.weight_fingerprint import folder_of, weight_fingerprint
 
 
@@ -123,7 +124,7 @@ def served_source(name: str, revision: str, cards: Mapping[str, Card]) -> ModelS
 
 def _located(name: str, revision: str, url: str, card: Card) -> ModelSource:
     """Return the source of one server's model; without a URL it is in this process."""
-    is_local = not url or is_loopback(url)
+    is_local = not url or is_this_machine(url)
 
     def fingerprint(model: str) -> str:
         folder = folder_of(model, is_local=is_local)

@@ -25,7 +25,6 @@ _MALFORMED = (
     OverflowError,
 )
 
-
 CUT_REASONS = frozenset(
     {"length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_length"}
 )
@@ -83,9 +82,7 @@ def read_reply(payload: bytes) -> Reply:
         usage = reply.get("usage") or {}
         return Reply(
             said,
-            "content_filter"
-            if not said.strip() and is_refusal(message)
-            else reason and str(reason),
+            reason and str(reason),
             read_tokens(choice.get("logprobs")),
             thought,
             int(usage.get("prompt_tokens") or 0),

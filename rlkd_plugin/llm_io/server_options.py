@@ -6,9 +6,8 @@ Plain facts, which go to another process with their client. Not here: how they a
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
-from rlkd_plugin.llm_io.request_options import Change, options_of
+from rlkd_plugin.llm_io.request_options import Change
 
 VOUCHED_SECONDS = 300.0
 """Seconds for which a request that was taken says that its options are. A server that names no
@@ -51,8 +50,3 @@ class ServerOptions:
 
 
 _NONE: Mapping[str, Change] = {}
-
-
-def option_names(request: Mapping[str, Any]) -> Names:
-    """Return the names of a request's options."""
-    return frozenset(options_of(request))

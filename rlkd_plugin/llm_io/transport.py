@@ -5,7 +5,7 @@ Not here: what a reply means, and what is retried (`chat_client`).
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,11 +61,10 @@ class Transport:
         headers = {"Content-Type": "application/json"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        has_tls = any(url.startswith("https:") for url in self.endpoint.urls)
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # the engine bounds what is in flight
-                ssl=ssl.create_default_context() if has_tls else True,  # SSL_CERT_FILE as it is now
+                ssl=certificates_for(self.endpoint.urls),
             ),
             timeout=aiohttp.ClientTimeout(total=self.timeout, sock_connect=CONNECT_SECONDS),
             headers=headers,
@@ -93,3 +92,13 @@ class Transport:
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind the proxies, which hold passwords; they are read anew."""
         return {**vars(self), "proxies": {}}
+
+
+def certificates_for(urls: Sequence[str]) -> ssl.SSLContext | bool:
+    """Return the certificates to trust: those of `SSL_CERT_FILE` as it is now.
+
+    aiohttp's own context is made when it is imported, before a run's variables may be set. Without
+    a server that speaks TLS none is made.
+    """
+    has_tls = any(url.startswith("https:") for url in urls)
+    return ssl.create_default_context() if has_tls else True

@@ -82,7 +82,9 @@ async def _server_findings(engine: WatchedEngine) -> list[Finding]:
         if findings[0].verdict == "wrong":
             return findings
         try:
-            findings += await (_structures(engine) if engine.role == "GSRM" else _verdicts(engine))
+            started = time.monotonic()
+            asked = await (_structures(engine) if engine.role == "GSRM" else _verdicts(engine))
+            findings += _timed(asked, time.monotonic() - started)
         except EndpointError as error:
             return [*findings, Finding("wrong", str(error))]
         card = await card_of(engine)
@@ -99,10 +101,8 @@ async def _structures(engine: WatchedEngine) -> list[Finding]:
         result = await engine.decompose(sample.problem, sample.domain, sample.path)
         return Decomposed(sample, result, exchanges)
 
-    started = time.monotonic()
     found = await _all(*(decompose(sample) for sample in PATHS))
-    seconds = time.monotonic() - started
-    return _timed(gsrm_findings(found, engine.settings, _refused(engine)), seconds)
+    return gsrm_findings(found, engine.settings, _refused(engine))
 
 
 async def _verdicts(engine: WatchedEngine) -> list[Finding]:
@@ -111,10 +111,8 @@ async def _verdicts(engine: WatchedEngine) -> list[Finding]:
         verdict = await engine.match(pair.field, pair.teacher, pair.student)
         return Judged(pair, verdict, exchanges)
 
-    started = time.monotonic()
     found = await _all(*(match(pair) for pair in PAIRS))
-    seconds = time.monotonic() - started
-    return _timed(judge_findings(found, engine.settings, _refused(engine)), seconds)
+    return judge_findings(found, engine.settings, _refused(engine))
 
 
 def _timed(findings: list[Finding], seconds: float) -> list[Finding]:

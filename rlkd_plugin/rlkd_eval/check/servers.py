@@ -13,8 +13,9 @@ from typing import Any
 from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.gsrm.prompts import decompose_prompt
 from rlkd_plugin.llm_io.endpoint import Endpoint
-from rlkd_plugin.llm_io.model_cards import Card, ask_cards, is_loopback
+from rlkd_plugin.llm_io.model_cards import Card, ask_cards
 from rlkd_plugin.llm_io.prompted_engine import estimated_tokens
+from rlkd_plugin.llm_io.proxies import is_this_machine
 from rlkd_plugin.llm_io.request_options import LIMITS, NEUTRAL, Change
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.weight_fingerprint import folder_of
@@ -37,9 +38,8 @@ async def reach(engine: WatchedEngine) -> list[Finding]:
         await engine.client.probe()
     except EndpointError as error:
         hint = await _hint(endpoint) if error.status == 404 else ""
-        body = getattr(engine.settings, f"{engine.role.lower()}_body")
-        if error.refuses_text and body:
-            hint = f"; does it take {endpoint.variable('BODY')}={json.dumps(body)}?"
+        if error.refuses_text and endpoint.body:
+            hint = f"; does it take {endpoint.variable('BODY')}={json.dumps(endpoint.body)}?"
         return [Finding("wrong", f"{error}{hint}")]
     text = f"{endpoint.role} {endpoint.model}: {engine.url} answers"
     return [Finding("ok", text, time.monotonic() - started)]
@@ -105,7 +105,7 @@ def _generation_config(engine: WatchedEngine, card: Card) -> tuple[str, dict[str
     """Return the file of a model's sampling defaults, and those of them that change anything."""
     name = engine.client.endpoint.model
     model = card.root or (name if "/" in name else "")
-    folder = folder_of(model, is_local=is_loopback(engine.url))
+    folder = folder_of(model, is_local=is_this_machine(engine.url))
     if folder is None:
         return "", {}
     file = Path(folder) / "generation_config.json"
@@ -125,6 +125,7 @@ def _generation_config(engine: WatchedEngine, card: Card) -> tuple[str, dict[str
 
 def option_findings(engine: WatchedEngine, refused: Mapping[str, Change]) -> list[Finding]:
     """Return the options that the server refused and that nothing else explains."""
+    endpoint = engine.client.endpoint
     findings = []
     for name, change in refused.items():
         if name in _EXPLAINED or (name in NEUTRAL and _is_left_out(change)):
@@ -132,14 +133,14 @@ def option_findings(engine: WatchedEngine, refused: Mapping[str, Change]) -> lis
         text = (
             f"the {engine.role}'s server refuses `{name}` ({quoted_error(change.words)}): {change}"
         )
-        if name in getattr(engine.settings, f"{engine.role.lower()}_body"):
-            text += f", so {engine.client.endpoint.variable('BODY')} does not act; correct it"
+        if name in endpoint.body:
+            text += f", so {endpoint.variable('BODY')} does not act; correct it"
         elif name == "structured_outputs":
             text += ", so nothing constrains a reply; vLLM takes it"
         elif name == "stop":
             text += ", so the GSRM has to end by itself"
         elif name in LIMITS and change.bound:
-            limit = engine.client.endpoint.variable("MAX_TOKENS")
+            limit = endpoint.variable("MAX_TOKENS")
             text += f"; set {limit}={change.bound:g} or less, or the server's `--max-model-len`"
         is_same = bool(change.rename) or (name == "temperature" and change.bound is not None)
         findings.append(Finding("ok" if is_same else "look", text))
