@@ -17,7 +17,7 @@ from rlkd_plugin.llm_io.option_search import Found, OptionSearch, RejectedReques
 from rlkd_plugin.llm_io.per_loop import PerLoop
 from rlkd_plugin.llm_io.request_options import (
     Change,
-    changed,
+    apply_changes,
     named_options,
     options_of,
     speaks_of_length,
@@ -51,7 +51,7 @@ class Request:
 
     def body_for(self, changes: Mapping[str, Change]) -> bytes:
         """Return it as it is sent to a server that needs changes."""
-        return json.dumps(changed(self.content, changes)).encode() if changes else self.body
+        return json.dumps(apply_changes(self.content, changes)).encode() if changes else self.body
 
 
 class AdaptedRequests:
@@ -108,7 +108,7 @@ class AdaptedRequests:
 
     def _is_the_texts(self, url: str, request: Request, rejection: RejectedRequest) -> bool:
         """Say whether no option can be at fault."""
-        sent = changed(request.content, self.known.changes(url))
+        sent = apply_changes(request.content, self.known.changes(url))
         if not request.options or speaks_of_length(rejection.text, sent):
             return True
         is_named = bool(named_options(rejection.text, sent))

@@ -13,7 +13,7 @@ from rlkd_plugin.llm_io.request_options import (
     LIMITS,
     PLAIN,
     Change,
-    changed,
+    apply_changes,
     lesser,
     named_options,
     options_of,
@@ -99,7 +99,7 @@ class OptionSearch(Generic[T]):
         rejection, needed = first, dict[str, Change]()
         ladders: dict[str, Iterator[Change]] = {}
         for _ in range(MOST_TRIES):
-            sent = self._changed(self.request, needed)
+            sent = self._apply(self.request, needed)
             if self._is_too_long(rejection, sent):
                 break
             change = _next_change(rejection, sent, ladders)
@@ -107,7 +107,7 @@ class OptionSearch(Generic[T]):
                 break
             needed[change.option] = change
             try:
-                reply = await self.send(self._changed(self.request, needed))
+                reply = await self.send(self._apply(self.request, needed))
             except RejectedRequest as again:
                 rejection = again
             else:
@@ -126,7 +126,7 @@ class OptionSearch(Generic[T]):
             return needed
         for option in list(needed):
             others = {name: change for name, change in needed.items() if name != option}
-            if await self.ask(self._changed(self.request, others)) is None:
+            if await self.ask(self._apply(self.request, others)) is None:
                 needed = others
         return needed
 
@@ -176,15 +176,15 @@ class OptionSearch(Generic[T]):
         for limit in LIMITS:
             if isinstance(request.get(limit), int):
                 request[limit] = min(request[limit], TRIAL_TOKENS)
-        return await self.ask(self._changed(request, changes))
+        return await self.ask(self._apply(request, changes))
 
-    def _changed(self, request: Mapping[str, Any], changes: Mapping[str, Change]) -> dict[str, Any]:
-        return changed(request, {**self.known, **changes})
+    def _apply(self, request: Mapping[str, Any], changes: Mapping[str, Change]) -> dict[str, Any]:
+        return apply_changes(request, {**self.known, **changes})
 
     def _is_too_long(
         self, rejection: RejectedRequest, sent: Mapping[str, Any] | None = None
     ) -> bool:
-        return speaks_of_length(rejection.text, sent or self._changed(self.request, {}))
+        return speaks_of_length(rejection.text, sent or self._apply(self.request, {}))
 
 
 def _next_change(

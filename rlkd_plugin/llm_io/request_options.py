@@ -85,7 +85,7 @@ class Change:
         return f"`{self.option}` is left out"
 
 
-def changed(request: Mapping[str, Any], changes: Mapping[str, Change]) -> dict[str, Any]:
+def apply_changes(request: Mapping[str, Any], changes: Mapping[str, Change]) -> dict[str, Any]:
     """Return a request as a server takes it."""
     result = dict(request)
     for change in changes.values():

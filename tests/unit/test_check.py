@@ -18,7 +18,7 @@ from rlkd_plugin.gsrm import Field, parse_structure
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.rlkd_cli import app
 from rlkd_plugin.rlkd_eval.check import Finding, check_engine
-from rlkd_plugin.rlkd_eval.check.findings import merged
+from rlkd_plugin.rlkd_eval.check.findings import merge
 from rlkd_plugin.rlkd_eval.check.samples import PAIRS, PATHS
 from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 from tests.conftest import SetOptions
@@ -699,7 +699,7 @@ def test_each_of_several_servers_is_checked(good: Loopback, options: SetOptions)
 
 def test_merged_findings_keep_their_order() -> None:
     one, other, both = Finding("ok", "a"), Finding("look", "b"), Finding("wrong", "c", 2.0)
-    found = merged({"u": [one, both], "v": [other, Finding("wrong", "c", 1.0)]})
+    found = merge({"u": [one, both], "v": [other, Finding("wrong", "c", 1.0)]})
     assert [(finding.verdict, finding.text) for finding in found] == [
         ("ok", "at u: a"),
         ("wrong", "c, at each of 2 servers"),

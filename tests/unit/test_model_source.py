@@ -433,3 +433,13 @@ def test_a_model_in_this_process_is_known_by_its_folder(tmp_path: Path) -> None:
 )
 def test_it_says_what_it_is_known_by(source: ModelSource, words: str) -> None:
     assert words in source.describe()
+
+
+def test_a_proxy_that_cannot_be_used_is_a_fault_and_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "socks5://user:secret@proxy:1080")
+    url = "http://gsrm.example:8001/v1"
+    card = asyncio.run(ask_cards(Endpoint("GSRM", (url,), "gsrm", "RLKD_GSRM_API_KEY")))[url]
+    assert "HTTP_PROXY" in card.fault and "secret" not in card.fault
+    assert not card.is_reply  # asked again once there is one

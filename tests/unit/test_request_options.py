@@ -7,7 +7,7 @@ import pytest
 from rlkd_plugin.llm_io.request_options import (
     NEUTRAL,
     Change,
-    changed,
+    apply_changes,
     lesser,
     named_options,
     speaks_of_length,
@@ -157,10 +157,10 @@ def test_changes_apply_to_what_is_there() -> None:
             Change("logprobs", ""),
         )
     }
-    assert changed({"max_tokens": 500, "temperature": 0.0}, changes) == {
+    assert apply_changes({"max_tokens": 500, "temperature": 0.0}, changes) == {
         "max_completion_tokens": 100,
         "temperature": 0.01,
     }
     small = {"max_tokens": 5, "temperature": 0.7, "logprobs": True, "top_logprobs": 20}
-    assert changed(small, changes) == {"max_completion_tokens": 5, "temperature": 0.7}
+    assert apply_changes(small, changes) == {"max_completion_tokens": 5, "temperature": 0.7}
     assert small["top_logprobs"] == 20  # the request as it is meant stays

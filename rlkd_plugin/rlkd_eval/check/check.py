@@ -18,10 +18,10 @@ from rlkd_plugin.llm_io.prompted_engine import Role
 from rlkd_plugin.llm_io.request_options import Change
 from rlkd_plugin.llm_io.server_engine import ROLES, ServerEngine
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
-from rlkd_plugin.rlkd_eval.check.findings import Finding, merged
+from rlkd_plugin.rlkd_eval.check.findings import Finding, merge
 from rlkd_plugin.rlkd_eval.check.gsrm_replies import gsrm_findings
-from rlkd_plugin.rlkd_eval.check.gsrm_sentences import Decomposed
-from rlkd_plugin.rlkd_eval.check.judge_replies import Judged, judge_findings
+from rlkd_plugin.rlkd_eval.check.gsrm_sentences import SampleDecomposition
+from rlkd_plugin.rlkd_eval.check.judge_replies import SampleVerdict, judge_findings
 from rlkd_plugin.rlkd_eval.check.local_replies import local_findings
 from rlkd_plugin.rlkd_eval.check.samples import PAIRS, PATHS, SamplePair, SamplePath
 from rlkd_plugin.rlkd_eval.check.servers import (
@@ -47,7 +47,7 @@ async def check_engine(engine: Engine, cache: TeacherCache | None = None) -> Asy
         for finding in await local_findings(engine):
             yield finding
         if isinstance(cache, DiskCache):
-            yield await asyncio.to_thread(_cached, cache)
+            yield await asyncio.to_thread(_count_cached, cache)
         return
     roles: list[Role] = [role for role in ROLES if role in engine.clients]
     tasks = [asyncio.ensure_future(_role_findings(engine, role)) for role in roles]
@@ -55,7 +55,7 @@ async def check_engine(engine: Engine, cache: TeacherCache | None = None) -> Asy
     try:
         for role, task in zip(roles, tasks, strict=True):
             for finding in await task:
-                yield _without_keys(finding, engine)
+                yield _hide_keys(finding, engine)
                 if finding.verdict == "ok":
                     answering.add(role)
     finally:
@@ -64,7 +64,7 @@ async def check_engine(engine: Engine, cache: TeacherCache | None = None) -> Asy
         await asyncio.gather(*tasks, return_exceptions=True)
     if isinstance(cache, DiskCache) and "GSRM" in answering:
         for finding in await asyncio.to_thread(_cache_findings, engine, cache):
-            yield _without_keys(finding, engine)
+            yield _hide_keys(finding, engine)
 
 
 async def _role_findings(engine: ServerEngine, role: Role) -> list[Finding]:
@@ -73,7 +73,7 @@ async def _role_findings(engine: ServerEngine, role: Role) -> list[Finding]:
     found = await asyncio.gather(
         *(_server_findings(WatchedEngine(engine.settings, role, url)) for url in urls)
     )
-    return merged(dict(zip(urls, found, strict=True)))
+    return merge(dict(zip(urls, found, strict=True)))
 
 
 async def _server_findings(engine: WatchedEngine) -> list[Finding]:
@@ -84,11 +84,11 @@ async def _server_findings(engine: WatchedEngine) -> list[Finding]:
         try:
             started = time.monotonic()
             asked = await (_structures(engine) if engine.role == "GSRM" else _verdicts(engine))
-            findings += _timed(asked, time.monotonic() - started)
+            findings += _with_seconds(asked, time.monotonic() - started)
         except EndpointError as error:
             return [*findings, Finding("wrong", str(error))]
         card = await card_of(engine)
-        refused = _refused(engine)
+        refused = _changes_of(engine)
         findings += default_findings(engine, card, refused) + option_findings(engine, refused)
         if engine.role == "GSRM":
             findings += context_findings(engine.settings, card)
@@ -96,26 +96,26 @@ async def _server_findings(engine: WatchedEngine) -> list[Finding]:
 
 
 async def _structures(engine: WatchedEngine) -> list[Finding]:
-    async def decompose(sample: SamplePath) -> Decomposed:
+    async def decompose(sample: SamplePath) -> SampleDecomposition:
         exchanges = watch()
         result = await engine.decompose(sample.problem, sample.domain, sample.path)
-        return Decomposed(sample, result, exchanges)
+        return SampleDecomposition(sample, result, exchanges)
 
     found = await _all(*(decompose(sample) for sample in PATHS))
-    return gsrm_findings(found, engine.settings, _refused(engine))
+    return gsrm_findings(found, engine.settings, _changes_of(engine))
 
 
 async def _verdicts(engine: WatchedEngine) -> list[Finding]:
-    async def match(pair: SamplePair) -> Judged:
+    async def match(pair: SamplePair) -> SampleVerdict:
         exchanges = watch()
         verdict = await engine.match(pair.field, pair.teacher, pair.student)
-        return Judged(pair, verdict, exchanges)
+        return SampleVerdict(pair, verdict, exchanges)
 
     found = await _all(*(match(pair) for pair in PAIRS))
-    return judge_findings(found, engine.settings, _refused(engine))
+    return judge_findings(found, engine.settings, _changes_of(engine))
 
 
-def _timed(findings: list[Finding], seconds: float) -> list[Finding]:
+def _with_seconds(findings: list[Finding], seconds: float) -> list[Finding]:
     """Return findings, the first with the seconds that all took, unless it is a fault."""
     first, *others = findings
     return [first if first.verdict == "wrong" else replace(first, seconds=seconds), *others]
@@ -132,7 +132,7 @@ async def _all(*work: Awaitable[T]) -> list[T]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _refused(engine: WatchedEngine) -> Mapping[str, Change]:
+def _changes_of(engine: WatchedEngine) -> Mapping[str, Change]:
     """Return the options that the server refused so far, and what is done with them."""
     return engine.client.option_changes(engine.url)
 
@@ -141,13 +141,13 @@ def _cache_findings(engine: ServerEngine, cache: DiskCache) -> list[Finding]:
     """Return what the GSRM is known by, and how many of its structures are cached."""
     try:
         source = engine.gsrm_source
-        cached = _cached(cache)
+        cached = _count_cached(cache)
     except RlkdError as error:
         return [Finding("wrong", str(error))]
     return [Finding("look" if source.is_name_alone else "ok", source.describe()), cached]
 
 
-def _cached(cache: DiskCache) -> Finding:
+def _count_cached(cache: DiskCache) -> Finding:
     """Return how many structures of this GSRM are cached."""
     count = cache.count()
     others = sum(1 for _ in cache.folder.glob("*/*/*.json")) - count
@@ -157,7 +157,7 @@ def _cached(cache: DiskCache) -> Finding:
     return Finding("ok", text)
 
 
-def _without_keys(finding: Finding, engine: ServerEngine) -> Finding:
+def _hide_keys(finding: Finding, engine: ServerEngine) -> Finding:
     """Return a finding without the keys, which a model or a server may repeat."""
     text = finding.text
     for client in engine.clients.values():

@@ -36,7 +36,7 @@ class Finding:
         return self.text if self.seconds is None else f"{self.text} ({self.seconds:.1f} s)"
 
 
-def merged(by_url: Mapping[str, Sequence[Finding]]) -> list[Finding]:
+def merge(by_url: Mapping[str, Sequence[Finding]]) -> list[Finding]:
     """Return the findings of a role's servers: one that all have once, others with their URL."""
     if len(by_url) == 1:
         return [finding for findings in by_url.values() for finding in findings]
@@ -57,23 +57,23 @@ def merged(by_url: Mapping[str, Sequence[Finding]]) -> list[Finding]:
     return shown
 
 
-def quoted(text: str, most: int = SHOWN) -> str:
+def quote(text: str, most: int = SHOWN) -> str:
     """Return the beginning of what a model or a server says, on one line, in inverted commas."""
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return f"'{words[:most]}{'...' if len(words) > most else ''}'"
 
 
-def quoted_error(words: str) -> str:
+def quote_error(words: str) -> str:
     """Return the message in what a server says, or all of it, in inverted commas."""
     found = _MESSAGE.search(words)
-    return quoted(found[1].replace('\\"', '"') if found else words, SHOWN_OF_ERROR)
+    return quote(found[1].replace('\\"', '"') if found else words, SHOWN_OF_ERROR)
 
 
-def listed(names: Iterable[str]) -> str:
+def join_names(names: Iterable[str]) -> str:
     """Return names in a row: `math, code`."""
     return ", ".join(names)
 
 
-def without_advice(words: str) -> str:
+def cut_advice(words: str) -> str:
     """Return a client's message about a rejected request without its closing advice."""
     return re.split(r"; (?:see|correct|the API key|the account)\b", words)[0]

@@ -9,15 +9,15 @@ from rlkd_plugin.gsrm import render_structure
 from rlkd_plugin.gsrm.texts import split_thinking
 from rlkd_plugin.llm_io.request_options import Change
 from rlkd_plugin.llm_io.settings import Settings
-from rlkd_plugin.rlkd_eval.check.findings import Finding, listed
-from rlkd_plugin.rlkd_eval.check.gsrm_sentences import SENTENCES, Case, Decomposed
+from rlkd_plugin.rlkd_eval.check.findings import Finding, join_names
+from rlkd_plugin.rlkd_eval.check.gsrm_sentences import SENTENCES, Case, SampleDecomposition
 
 EXPECTED_STEPS = (2, 3)
 """Steps of a structure of a two-step path, the last of which may only state the result."""
 
 
 def gsrm_findings(
-    found: Sequence[Decomposed], settings: Settings, refused: Mapping[str, Change]
+    found: Sequence[SampleDecomposition], settings: Settings, refused: Mapping[str, Change]
 ) -> list[Finding]:
     """Return what is wrong with a GSRM's replies, by the setting or the option to change.
 
@@ -29,7 +29,7 @@ def gsrm_findings(
         settings: those of the run.
         refused: the options that the server refused, and what is done with them.
     """
-    by_fault: dict[str, list[Decomposed]] = {}
+    by_fault: dict[str, list[SampleDecomposition]] = {}
     for one in found:
         by_fault.setdefault(_fault(one), []).append(one)
     whole = [one for one in found if one.result.structure is not None and not one.result.cut]
@@ -42,7 +42,7 @@ def gsrm_findings(
     return findings
 
 
-def _fault(one: Decomposed) -> str:
+def _fault(one: SampleDecomposition) -> str:
     """Return what is wrong with the replies to a path: a key of `SENTENCES`, or nothing."""
     result, reply = one.result, one.last.reply if one.last else None
     if result.status == "refused" or reply is None:
@@ -64,7 +64,7 @@ def _fault(one: Decomposed) -> str:
     return "cut" if reply.is_cut else "form"
 
 
-def step_counts(whole: Sequence[Decomposed], total: int) -> Finding:
+def step_counts(whole: Sequence[SampleDecomposition], total: int) -> Finding:
     """Return how many steps the structures have, and whether they are of their paths."""
     steps = {
         one.sample.domain: len(one.result.structure.steps) for one in whole if one.result.structure
@@ -75,12 +75,12 @@ def step_counts(whole: Sequence[Decomposed], total: int) -> Finding:
         if one.result.structure
         and one.sample.result.lower() not in render_structure(one.result.structure).lower()
     ]
-    counts = listed(f"{domain} {count}" for domain, count in steps.items())
+    counts = join_names(f"{domain} {count}" for domain, count in steps.items())
     text = f"steps of a two-step path: {counts}"
     if strangers:
         return Finding(
             "look",
-            f"{text}; the path's result is not in the structure ({listed(strangers)}): does "
+            f"{text}; the path's result is not in the structure ({join_names(strangers)}): does "
             "RLKD_GSRM_MODEL name the GSRM, and does its server keep the whole prompt?",
         )
     is_expected = len(whole) == total and all(n in EXPECTED_STEPS for n in steps.values())

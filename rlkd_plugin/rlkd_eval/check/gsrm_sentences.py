@@ -15,10 +15,10 @@ from rlkd_plugin.llm_io.request_options import Change
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_eval.check.findings import (
     NO_THINKING,
-    listed,
-    quoted,
-    quoted_error,
-    without_advice,
+    cut_advice,
+    join_names,
+    quote,
+    quote_error,
 )
 from rlkd_plugin.rlkd_eval.check.samples import SamplePath
 from rlkd_plugin.rlkd_eval.check.watched_engine import Exchange
@@ -27,7 +27,7 @@ _TOO_LONG = re.compile(r"context|too long|max(?:imum)?.{0,20}(?:len|tokens)|exce
 
 
 @dataclass(frozen=True, slots=True)
-class Decomposed:
+class SampleDecomposition:
     """A sample path, what the engine made of it, and the exchanges that it took."""
 
     sample: SamplePath
@@ -44,7 +44,7 @@ class Decomposed:
 class Case:
     """The paths that share a fault, of how many, and what explains it."""
 
-    some: Sequence[Decomposed]
+    some: Sequence[SampleDecomposition]
     total: int
     settings: Settings
     refused: Mapping[str, Change]
@@ -54,7 +54,7 @@ class Case:
         """How many paths have the fault, and in which domains."""
         if len(self.some) == self.total:
             return f"all {self.total} paths"
-        domains = listed(one.sample.domain for one in self.some)
+        domains = join_names(one.sample.domain for one in self.some)
         return f"{len(self.some)} of {self.total} paths ({domains})"
 
     @property
@@ -70,12 +70,12 @@ class Case:
 
 def _form(case: Case) -> str:
     settings = case.settings
-    said = f"the GSRM writes no structure for {case.share}, but {quoted(_beginning(case.reply))}"
+    said = f"the GSRM writes no structure for {case.share}, but {quote(_beginning(case.reply))}"
     if settings.gsrm_regex:
         if change := case.refused.get("structured_outputs"):
             return (
                 f"{said}, and RLKD_GSRM_REGEX=true does not act: the server refuses "
-                f"`structured_outputs` ({quoted_error(change.words)}); serve it with vLLM, or "
+                f"`structured_outputs` ({quote_error(change.words)}); serve it with vLLM, or "
                 "train the GSRM"
             )
         return (
@@ -101,7 +101,7 @@ def _thinks(case: Case) -> str:
         otherwise = "serve it without `--reasoning-parser`, which may take any text for thinking"
     return (
         f"the GSRM thinks before it decomposes {case.share}{filled}: "
-        f"{quoted(reply.thinking or reply.text)}; set RLKD_GSRM_BODY='{NO_THINKING}', or "
+        f"{quote(reply.thinking or reply.text)}; set RLKD_GSRM_BODY='{NO_THINKING}', or "
         f"{otherwise}"
     )
 
@@ -109,7 +109,7 @@ def _thinks(case: Case) -> str:
 def _ponders(case: Case) -> str:
     return (
         f"the GSRM thinks before it decomposes {case.share}, which takes from the tokens of the "
-        f"structure: {quoted(case.reply.thinking or case.reply.text)}; set "
+        f"structure: {quote(case.reply.thinking or case.reply.text)}; set "
         f"RLKD_GSRM_BODY='{NO_THINKING}', or serve a GSRM that does not think"
     )
 
@@ -117,7 +117,7 @@ def _ponders(case: Case) -> str:
 def _swallowed(case: Case) -> str:
     return (
         f"the GSRM's reply to {case.share} stands in `reasoning_content`, its content is empty: "
-        f"{quoted(case.reply.thinking)}; a reasoning parser takes it for thinking: serve the GSRM "
+        f"{quote(case.reply.thinking)}; a reasoning parser takes it for thinking: serve the GSRM "
         "without `--reasoning-parser`"
     )
 
@@ -142,7 +142,7 @@ def _cut(case: Case) -> str:
     if "stop" in case.refused:
         return (
             f"{said}, {asked} tokens: it does not end by itself, and the server refuses `stop` "
-            f"({quoted_error(case.refused['stop'].words)}); serve it with vLLM, or train the GSRM"
+            f"({quote_error(case.refused['stop'].words)}); serve it with vLLM, or train the GSRM"
         )
     return (
         f"{said}, {asked} tokens (RLKD_GSRM_MAX_TOKENS={case.settings.gsrm_max_tokens}): set "
@@ -154,7 +154,7 @@ def _cut(case: Case) -> str:
 def _refused(case: Case) -> str:
     first = case.some[0]
     errors = [one.error for one in first.exchanges if one.error]
-    words = without_advice(errors[-1] if errors else first.result.reply) or "without a word"
+    words = cut_advice(errors[-1] if errors else first.result.reply) or "without a word"
     remedy = "see the server's log"
     if case.settings.gsrm_body:
         remedy = f"does it take RLKD_GSRM_BODY={json.dumps(case.settings.gsrm_body)}?"
@@ -169,7 +169,7 @@ def _refused(case: Case) -> str:
 def _again(case: Case) -> str:
     first = case.some[0].exchanges[0].reply or Reply("")
     return (
-        f"the GSRM's first reply to {case.share} has no structure ({quoted(_beginning(first))}), "
+        f"the GSRM's first reply to {case.share} has no structure ({quote(_beginning(first))}), "
         "the second has: each such path costs two requests; RLKD_GSRM_REGEX=true holds it to the "
         "form"
     )

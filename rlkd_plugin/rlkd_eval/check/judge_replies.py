@@ -16,10 +16,10 @@ from rlkd_plugin.llm_io.verdicts import yes_or_no
 from rlkd_plugin.rlkd_eval.check.findings import (
     NO_THINKING,
     Finding,
-    listed,
-    quoted,
-    quoted_error,
-    without_advice,
+    cut_advice,
+    join_names,
+    quote,
+    quote_error,
 )
 from rlkd_plugin.rlkd_eval.check.samples import SamplePair
 from rlkd_plugin.rlkd_eval.check.watched_engine import Exchange
@@ -36,7 +36,7 @@ _THINK_MARK = "<think>"
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class SampleVerdict:
     """A sample pair, the engine's verdict, and the exchanges that it took."""
 
     pair: SamplePair
@@ -60,7 +60,7 @@ class Judged:
 
 
 def judge_findings(
-    found: Sequence[Judged], settings: Settings, refused: Mapping[str, Change]
+    found: Sequence[SampleVerdict], settings: Settings, refused: Mapping[str, Change]
 ) -> list[Finding]:
     """Return what is wrong with a judge's replies, by the setting or the option to change.
 
@@ -95,9 +95,9 @@ def judge_findings(
     return findings
 
 
-def verdict_counts(found: Sequence[Judged]) -> Finding:
+def verdict_counts(found: Sequence[SampleVerdict]) -> Finding:
     """Return how many verdicts are right, and whether the judge tells texts apart at all."""
-    sources = listed(sorted({one.verdict.source for one in found}))
+    sources = join_names(sorted({one.verdict.source for one in found}))
     wrong = [one for one in found if one.verdict.matched is not one.pair.match]
     text = f"{len(found) - len(wrong)} of {len(found)} verdicts as expected, by {sources}"
     said = {
@@ -117,16 +117,16 @@ def verdict_counts(found: Sequence[Judged]) -> Finding:
     if not wrong:
         return Finding("ok", text)
     kinds = {"equal": "nearly equal texts", "same": "the same in other words", "other": "others"}
-    mistakes = listed(
+    mistakes = join_names(
         f"{'yes' if kind == 'other' else 'no'} to {name} ("
-        f"{listed(one.pair.field for one in wrong if one.pair.kind == kind)})"
+        f"{join_names(one.pair.field for one in wrong if one.pair.kind == kind)})"
         for kind, name in kinds.items()
         if any(one.pair.kind == kind for one in wrong)
     )
     return Finding("look", f"{text}; it says {mistakes}: measure it with `rlkd judge-check`")
 
 
-def _why_again(found: Sequence[Judged], settings: Settings) -> str:
+def _why_again(found: Sequence[SampleVerdict], settings: Settings) -> str:
     """Return why the first replies are no verdicts."""
     for one in found:
         if one.first and _thinks(one.first):
@@ -136,10 +136,10 @@ def _why_again(found: Sequence[Judged], settings: Settings) -> str:
     first = next((one.first for one in found if one.first), None)
     if first is None:
         errors = [exchange.error for exchange in found[0].exchanges if exchange.error]
-        words = without_advice(errors[-1] if errors else found[0].verdict.reason)
+        words = cut_advice(errors[-1] if errors else found[0].verdict.reason)
         return f"the judge's server refuses the request: {words or 'without a word'}; see its log"
     return (
-        f"the judge answers {quoted(first.text)}, not yes or no: name another judge in "
+        f"the judge answers {quote(first.text)}, not yes or no: name another judge in "
         f"RLKD_JUDGE_MODEL; one that reasons first needs RLKD_JUDGE_MAX_TOKENS={ROOM}"
     )
 
@@ -148,11 +148,11 @@ def _log_probabilities(replies: Sequence[Reply], refused: Mapping[str, Change]) 
     """Return why verdicts cannot be read from log-probabilities, or not from all of them."""
     if change := refused.get("logprobs"):
         said = (
-            f"the judge's server refuses `logprobs` ({quoted_error(change.words)}): {_WORDS_ALONE}"
+            f"the judge's server refuses `logprobs` ({quote_error(change.words)}): {_WORDS_ALONE}"
         )
         return said + _remedy(change.words)
     if change := refused.get("top_logprobs"):
-        said = f"the judge's server refuses `top_logprobs` ({quoted_error(change.words)}): {change}"
+        said = f"the judge's server refuses `top_logprobs` ({quote_error(change.words)}): {change}"
         return said + _remedy(change.words)
     if replies and not any(reply.has_logprobs for reply in replies):
         given = "log-probabilities without numbers" if replies[0].tokens else "no log-probabilities"
@@ -168,7 +168,7 @@ def _thinking(reply: Reply, settings: Settings) -> str:
     tokens = settings.judge_max_tokens
     room = f"RLKD_JUDGE_MAX_TOKENS={ROOM if tokens < ROOM else 2 * tokens}"
     token = reply.tokens[0][0] if reply.tokens else ""
-    begins = quoted(reply.text.strip() or reply.thinking or token)
+    begins = quote(reply.text.strip() or reply.thinking or token)
     return (
         f"the judge thinks before it answers ({begins}) and has {tokens} token"
         f"{'s' * (tokens > 1)} (RLKD_JUDGE_MAX_TOKENS); set RLKD_JUDGE_BODY='{NO_THINKING}', or "

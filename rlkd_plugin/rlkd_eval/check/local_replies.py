@@ -6,8 +6,8 @@ from rlkd_plugin.engines.base import Engine
 from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.rlkd_eval.check.findings import Finding
 from rlkd_plugin.rlkd_eval.check.gsrm_replies import step_counts
-from rlkd_plugin.rlkd_eval.check.gsrm_sentences import Decomposed
-from rlkd_plugin.rlkd_eval.check.judge_replies import Judged, verdict_counts
+from rlkd_plugin.rlkd_eval.check.gsrm_sentences import SampleDecomposition
+from rlkd_plugin.rlkd_eval.check.judge_replies import SampleVerdict, verdict_counts
 from rlkd_plugin.rlkd_eval.check.samples import PAIRS, PATHS
 
 
@@ -29,10 +29,10 @@ async def local_findings(engine: Engine) -> list[Finding]:
         )
         structures = Finding("wrong", text, seconds)
     else:
-        counts = step_counts([Decomposed(sample, result)], 1)
+        counts = step_counts([SampleDecomposition(sample, result)], 1)
         structures = Finding(counts.verdict, counts.text, seconds)
     if {verdict.source for verdict in verdicts} == {"rule"}:
         text = "texts are matched by words, numbers and operations, without a judge"
         return [structures, Finding("ok", text)]
-    judged = [Judged(pair, verdict) for pair, verdict in zip(PAIRS, verdicts, strict=True)]
-    return [structures, verdict_counts(judged)]
+    found = [SampleVerdict(pair, verdict) for pair, verdict in zip(PAIRS, verdicts, strict=True)]
+    return [structures, verdict_counts(found)]

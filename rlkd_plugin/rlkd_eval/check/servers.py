@@ -19,7 +19,7 @@ from rlkd_plugin.llm_io.proxies import is_this_machine
 from rlkd_plugin.llm_io.request_options import LIMITS, NEUTRAL, Change
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.weight_fingerprint import folder_of
-from rlkd_plugin.rlkd_eval.check.findings import Finding, listed, quoted_error
+from rlkd_plugin.rlkd_eval.check.findings import Finding, join_names, quote_error
 from rlkd_plugin.rlkd_eval.check.samples import PATHS
 from rlkd_plugin.rlkd_eval.check.watched_engine import WatchedEngine
 
@@ -49,12 +49,14 @@ async def _hint(endpoint: Endpoint) -> str:
     """Return which models a server lists, or at which address, where it knows no such model."""
     url, model = endpoint.urls[0], endpoint.variable("MODEL")
     if names := await _names(endpoint):
-        return f"; the models there are {listed(map(repr, names))}: set {model} to one of them"
+        return f"; the models there are {join_names(map(repr, names))}: set {model} to one of them"
     longer = f"{url}/v1"
     names = await _names(replace(endpoint, urls=(longer,)))
     if names:
         right = f"{endpoint.variable('BASE_URL')}={longer}"
-        return f"; /v1 is missing: set {right} (the models there are {listed(map(repr, names))})"
+        return (
+            f"; /v1 is missing: set {right} (the models there are {join_names(map(repr, names))})"
+        )
     return ""
 
 
@@ -85,7 +87,7 @@ def default_findings(
     for name in NEUTRAL:
         if name not in left_out:
             continue
-        said = f"the {role}'s server refuses `{name}` ({quoted_error(left_out[name].words)})"
+        said = f"the {role}'s server refuses `{name}` ({quote_error(left_out[name].words)})"
         remedy = "serve it with `--generation-config vllm`"
         if name in defaults:
             text = f"{said}, so {name} {defaults[name]:g} of {file} acts: {remedy}"
@@ -95,7 +97,7 @@ def default_findings(
             findings.append(Finding("look", text))
     held = {name: value for name, value in defaults.items() if name not in left_out}
     if held:
-        values = listed(f"{name} {value:g}" for name, value in held.items())
+        values = join_names(f"{name} {value:g}" for name, value in held.items())
         text = f"{role}: {values} of {file} would be the defaults; requests say otherwise"
         findings.append(Finding("ok", text))
     return findings
@@ -131,7 +133,7 @@ def option_findings(engine: WatchedEngine, refused: Mapping[str, Change]) -> lis
         if name in _EXPLAINED or (name in NEUTRAL and _is_left_out(change)):
             continue
         text = (
-            f"the {engine.role}'s server refuses `{name}` ({quoted_error(change.words)}): {change}"
+            f"the {engine.role}'s server refuses `{name}` ({quote_error(change.words)}): {change}"
         )
         if name in endpoint.body:
             text += f", so {endpoint.variable('BODY')} does not act; correct it"
