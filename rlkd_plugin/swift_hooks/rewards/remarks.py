@@ -14,10 +14,10 @@ logger = get_logger()
 
 
 class Remarks:
-    """What a reward has warned of."""
+    """Warns of each kind once in a reward's life."""
 
     def __init__(self) -> None:
-        self._made: set[str] = set()
+        self._metrics: set[str] = set()  # of what it has warned of
 
     def on_teachers(
         self, samples: Sequence[Sample], scores: Sequence[Score], max_chars: int
@@ -53,6 +53,6 @@ class Remarks:
                 )
 
     def _warn(self, metric: str, remark: str) -> None:
-        if metric not in self._made:
-            self._made.add(metric)
+        if metric not in self._metrics:
+            self._metrics.add(metric)
             logger.warning(f"rlkd: {remark}; said once, counted as {metric}")

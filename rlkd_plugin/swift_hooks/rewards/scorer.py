@@ -167,19 +167,24 @@ class Scorer:
             for score, reward, cut, prompt, request in columns
         ]
         lost = trace.append(rows) if trace else 0
-        published = publish(
-            {
-                **metrics_of(batch.scores, batch.rewards, cut_off),
-                "rlkd/trace_lost": [float(lost > 0)] * len(rows),
-                "rlkd/requests": [batch.usage.requests],
-                "rlkd/retries": [batch.usage.retries],
-                "rlkd/seconds": [time.monotonic() - started],
-            }
-        )
-        if not published:
-            info_once(
-                logger,
-                "rlkd: add `--callbacks rlkd_metrics` to see the reward's numbers in the logs",
-            )
+        _publish(batch, cut_off, lost, time.monotonic() - started)
         self.window.judge(batch.scores, samples)
         return batch.rewards
+
+
+def _publish(batch: ScoredBatch, cut_off: Sequence[bool], lost: int, seconds: float) -> None:
+    """Hand a batch's numbers to ms-swift's log; say once which option that needs."""
+    published = publish(
+        {
+            **metrics_of(batch.scores, batch.rewards, cut_off),
+            "rlkd/trace_lost": [float(lost > 0)] * len(batch.scores),
+            "rlkd/requests": [batch.usage.requests],
+            "rlkd/retries": [batch.usage.retries],
+            "rlkd/seconds": [seconds],
+        }
+    )
+    if not published:
+        info_once(
+            logger,
+            "rlkd: add `--callbacks rlkd_metrics` to see the reward's numbers in the logs",
+        )
