@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 SHOWN = 80
 """Characters of a reply that are shown."""
@@ -67,6 +67,11 @@ def quote_error(words: str) -> str:
     """Return the message in what a server says, or all of it, in inverted commas."""
     found = _MESSAGE.search(words)
     return quote(found[1].replace('\\"', '"') if found else words, SHOWN_OF_ERROR)
+
+
+def quote_keys(body: Mapping[str, Any]) -> str:
+    """Return the names of a body's further keys; the values may be secret."""
+    return join_names(f"`{key}`" for key in body)
 
 
 def join_names(names: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 Pure. Not here: which fault a reply has (`gsrm_replies`).
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from rlkd_plugin.rlkd_eval.check.findings import (
     join_names,
     quote,
     quote_error,
+    quote_keys,
 )
 from rlkd_plugin.rlkd_eval.check.samples import SamplePath
 from rlkd_plugin.rlkd_eval.check.watched_engine import Exchange
@@ -157,7 +157,7 @@ def _refused(case: Case) -> str:
     words = cut_advice(errors[-1] if errors else first.result.reply) or "without a word"
     remedy = "see the server's log"
     if case.settings.gsrm_body:
-        remedy = f"does it take RLKD_GSRM_BODY={json.dumps(case.settings.gsrm_body)}?"
+        remedy = f"does it take {quote_keys(case.settings.gsrm_body)} of RLKD_GSRM_BODY?"
     if _TOO_LONG.search(words):
         remedy = (
             "serve the GSRM with a larger `--max-model-len`, or lower "

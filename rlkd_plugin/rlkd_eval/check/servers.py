@@ -19,7 +19,7 @@ from rlkd_plugin.llm_io.proxies import is_this_machine
 from rlkd_plugin.llm_io.request_options import LIMITS, NEUTRAL, Change
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.weight_fingerprint import folder_of
-from rlkd_plugin.rlkd_eval.check.findings import Finding, join_names, quote_error
+from rlkd_plugin.rlkd_eval.check.findings import Finding, join_names, quote_error, quote_keys
 from rlkd_plugin.rlkd_eval.check.samples import PATHS
 from rlkd_plugin.rlkd_eval.check.watched_engine import WatchedEngine
 
@@ -39,7 +39,7 @@ async def reach(engine: WatchedEngine) -> list[Finding]:
     except EndpointError as error:
         hint = await _hint(endpoint) if error.status == 404 else ""
         if error.refuses_text and endpoint.body:
-            hint = f"; does it take {endpoint.variable('BODY')}={json.dumps(endpoint.body)}?"
+            hint = f"; does it take {quote_keys(endpoint.body)} of {endpoint.variable('BODY')}?"
         return [Finding("wrong", f"{error}{hint}")]
     text = f"{endpoint.role} {endpoint.model}: {engine.url} answers"
     return [Finding("ok", text, time.monotonic() - started)]
