@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rlkd_plugin.llm_io.endpoint import Endpoint
-from rlkd_plugin.llm_io.option_search import Found, OptionSearch, RejectedRequest
+from rlkd_plugin.llm_io.option_search import OptionSearch, RejectedRequest, SearchResult
 from rlkd_plugin.llm_io.per_loop import PerLoop
 from rlkd_plugin.llm_io.request_options import (
     Change,
@@ -118,7 +118,7 @@ class AdaptedRequests:
 
     async def _search(
         self, url: str, request: Request, rejection: RejectedRequest, send: Send[T], ask: Ask
-    ) -> Found[T]:
+    ) -> SearchResult[T]:
         """Find out what a server does not take of a request, and remember it."""
 
         async def send_changed(content: dict[str, Any]) -> T:

@@ -14,7 +14,7 @@ import aiohttp
 from rlkd_plugin.llm_io.proxies import Proxy
 
 HANDSHAKE_SECONDS = 5.0
-"""Seconds for the look whether a port speaks TLS."""
+"""Seconds within which a port that speaks TLS completes a handshake."""
 
 _OTHER_NAME = (62, 63, 64)
 _EXPIRED, _NOT_YET = 10, 9
@@ -77,8 +77,8 @@ async def fault_of(
     return ConnectionFault(f"{type(error).__name__}: {error}{through}")
 
 
-def asked_through(proxy: Proxy | None, url: str, status: int) -> str:
-    """Return what is to be known of a proxy where a reply may be its own; nothing without one."""
+def proxy_remark(proxy: Proxy | None, url: str, status: int) -> str:
+    """Return a remark on the proxy whose own reply this may be; empty without a proxy."""
     if proxy is None:
         return ""
     direct = f"NO_PROXY={urlsplit(url).hostname} asks without it"

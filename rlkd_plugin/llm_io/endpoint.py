@@ -31,7 +31,7 @@ class Endpoint:
     def refusal(self, url: str, status: int, payload: bytes, key: str | None, via: str = "") -> str:
         """Return the message about a rejected request: the server's words, what to correct.
 
-        `via` says what is to be known of a proxy.
+        `via` is a remark on the proxy, empty without one.
         """
         remedy = {
             401: f"the API key is read from the variable that {self.named_key} names",

@@ -6,13 +6,13 @@ Pure. Not here: marks of thinking inside a text (`gsrm.thinking`), and what a te
 from collections.abc import Mapping
 from typing import Any
 
-APART = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+THINKING_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 """Keys under which servers deliver thinking apart from the content; the first with text counts."""
 
 _TEXT_KEYS = ("text", "thinking", "reasoning", "content", "summary", "value")
 
 
-def said_and_thought(message: Mapping[str, Any]) -> tuple[str, str]:
+def split_message(message: Mapping[str, Any]) -> tuple[str, str]:
     """Return the text of a message's content, and the thinking that stands apart from it.
 
     A content is a text, or a list of parts: texts, objects with a text, and thinking, which is no
@@ -30,7 +30,7 @@ def said_and_thought(message: Mapping[str, Any]) -> tuple[str, str]:
         thought = "".join(_text(part) for part in parts if _kind(part) == "thinking")
     else:
         raise TypeError("the content is no text")
-    apart = next(filter(None, (_text(message.get(key)) for key in APART)), "")
+    apart = next(filter(None, (_text(message.get(key)) for key in THINKING_KEYS)), "")
     return said, apart or thought
 
 

@@ -1,4 +1,4 @@
-"""What a server tells of its model in `/v1/models`: asked once, and never an error.
+"""What a server tells of its model in `/v1/models`; a server that tells nothing is no error.
 
 vLLM tells the path or the repository that it serves (`root`), of a LoRA also the base model
 (`parent`). SGLang tells the path, and a version of the weights, in `/model_info`. `swift deploy`

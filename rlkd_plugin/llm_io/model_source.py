@@ -41,21 +41,19 @@ class ModelSource:
 
     @property
     def key(self) -> str:
-        """What tells this model from others under its name.
-
-        A fingerprint stands in the place of a path: a folder may be copied or moved.
-        """
-        return json.dumps([self.revision, *self._told])
+        """What tells this model from others under its name, wherever its folder is."""
+        return json.dumps([self.revision, *self._facts])
 
     @property
-    def _told(self) -> tuple[str, str, str]:
+    def _facts(self) -> tuple[str, str, str]:
+        """What is known beside name and revision; a fingerprint stands in the place of a path."""
         root, parent = self.fingerprint or self.root, self.parent_fingerprint or self.parent
         return root, parent, self.served_revision
 
     @property
     def is_name_alone(self) -> bool:
         """Whether another model under the name could not be told from this one."""
-        return not (self.revision or any(self._told))
+        return not (self.revision or any(self._facts))
 
     @property
     def told(self) -> str:
@@ -90,7 +88,7 @@ class ModelSource:
 
 def local_source(name: str, revision: str) -> ModelSource:
     """Return the source of a model that is loaded in this process, by its folder or hub's id."""
-    return _located(name, revision, "", Card())
+    return _source_of(name, revision, "", Card())
 
 
 def served_source(name: str, revision: str, cards: Mapping[str, Card]) -> ModelSource:
@@ -108,9 +106,9 @@ def served_source(name: str, revision: str, cards: Mapping[str, Card]) -> ModelS
         RlkdError: if they serve different models.
     """
     faults = {url: card.fault for url, card in cards.items() if card.fault}
-    found = {url: _located(name, revision, url, card) for url, card in cards.items()}
-    telling = {url: source for url, source in found.items() if any(source._told)}
-    if len({source._told for source in telling.values()}) > 1:
+    found = {url: _source_of(name, revision, url, card) for url, card in cards.items()}
+    telling = {url: source for url, source in found.items() if any(source._facts)}
+    if len({source._facts for source in telling.values()}) > 1:
         if revision:
             return ModelSource(name, revision, faults=faults)
         each = "; ".join(f"{url}: {source.told}" for url, source in telling.items())
@@ -122,7 +120,7 @@ def served_source(name: str, revision: str, cards: Mapping[str, Card]) -> ModelS
     return replace(source, faults=faults)
 
 
-def _located(name: str, revision: str, url: str, card: Card) -> ModelSource:
+def _source_of(name: str, revision: str, url: str, card: Card) -> ModelSource:
     """Return the source of one server's model; without a URL it is in this process."""
     is_local = not url or is_this_machine(url)
 

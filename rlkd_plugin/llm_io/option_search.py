@@ -47,7 +47,7 @@ class RejectedRequest(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found(Generic[T]):
+class SearchResult(Generic[T]):
     """What a search found: the changes to remember, and the reply if the request has one."""
 
     changes: Mapping[str, Change]
@@ -81,7 +81,7 @@ class OptionSearch(Generic[T]):
         self.ask = ask
         self.has_tried = False
 
-    async def run(self, rejection: RejectedRequest) -> Found[T]:
+    async def run(self, rejection: RejectedRequest) -> SearchResult[T]:
         """Return what requests to the server are to change.
 
         Raises:
@@ -94,7 +94,9 @@ class OptionSearch(Generic[T]):
             raise last
         return found
 
-    async def _by_words(self, first: RejectedRequest) -> tuple[RejectedRequest, Found[T] | None]:
+    async def _by_words(
+        self, first: RejectedRequest
+    ) -> tuple[RejectedRequest, SearchResult[T] | None]:
         """Lessen the options that the server names until it takes the request."""
         rejection, needed = first, dict[str, Change]()
         ladders: dict[str, Iterator[Change]] = {}
@@ -111,7 +113,7 @@ class OptionSearch(Generic[T]):
             except RejectedRequest as again:
                 rejection = again
             else:
-                return rejection, Found(await self._at_fault(first, needed), reply)
+                return rejection, SearchResult(await self._at_fault(first, needed), reply)
         return rejection, None
 
     async def _at_fault(
@@ -130,7 +132,7 @@ class OptionSearch(Generic[T]):
                 needed = others
         return needed
 
-    async def _by_trial(self) -> Found[T] | None:
+    async def _by_trial(self) -> SearchResult[T] | None:
         """Ask the short question with ever more of the options; None if they are not at fault."""
         self.has_tried = True
         all_options = options_of(self.request)
@@ -150,7 +152,7 @@ class OptionSearch(Generic[T]):
             kept = [*kept, *unit]
         if await self._tries(all_options, {}) is None:  # it took them after all
             return None
-        return Found(found) if found else None
+        return SearchResult(found) if found else None
 
     async def _lessened(
         self,

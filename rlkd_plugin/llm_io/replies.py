@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from itertools import chain
 
 from rlkd_plugin.gsrm.texts import split_thinking
-from rlkd_plugin.llm_io.message_text import is_refusal, said_and_thought
+from rlkd_plugin.llm_io.message_text import is_refusal, split_message
 from rlkd_plugin.llm_io.token_alternatives import read_tokens
 
 _MALFORMED = (
@@ -75,7 +75,7 @@ def read_reply(payload: bytes) -> Reply:
         reply = json.loads(payload)
         choice = reply["choices"][0]
         message = choice["message"]
-        said, thought = said_and_thought(message)
+        said, thought = split_message(message)
         reason = choice.get("finish_reason")
         if not said.strip() and is_refusal(message):
             reason = "content_filter"

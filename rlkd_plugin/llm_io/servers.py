@@ -15,8 +15,8 @@ from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.llm_io.connection_faults import (
     ConnectionFault,
-    asked_through,
     is_https_complaint,
+    proxy_remark,
 )
 from rlkd_plugin.llm_io.endpoint import Endpoint, without_key, words_of
 from rlkd_plugin.llm_io.option_search import RejectedRequest
@@ -153,7 +153,7 @@ class Servers:
     def _raise_for(self, url: str, reply: RawReply) -> NoReturn:
         """Raise what a reply that is no completion means."""
         status, payload = reply.status, reply.payload
-        via = asked_through(self._transport.proxies.get(url), url, status)
+        via = proxy_remark(self._transport.proxies.get(url), url, status)
         error: TransientError | EndpointError
         if is_https_complaint(status, payload):
             setting = self.endpoint.variable("BASE_URL")

@@ -1,4 +1,4 @@
-"""Reads a GSRM's reply: the structure, how far it may be trusted where the reply was cut.
+"""Reads a GSRM's reply: the structure, and which of its steps count where the reply was cut.
 
 Pure. Not here: what is asked again (`prompted_engine`).
 """
@@ -31,11 +31,11 @@ def read_structure(reply: Reply) -> tuple[Structure, bool]:
         FormatError: if there is no whole step.
     """
     try:
-        return _as_far_as_whole(after_thinking(reply.text), reply.is_cut)
+        return _read_whole_steps(after_thinking(reply.text), reply.is_cut)
     except FormatError:
-        if not _is_reply(reply):
+        if not _is_thinking_the_reply(reply):
             raise
-        return _as_far_as_whole(after_thinking(reply.thinking), reply.is_cut)
+        return _read_whole_steps(after_thinking(reply.thinking), reply.is_cut)
 
 
 def beginning_of(reply: Reply) -> str:
@@ -45,7 +45,7 @@ def beginning_of(reply: Reply) -> str:
     return said[:BEGINNING] if said or not thinking else f"(thinking) {thinking[:BEGINNING]}"
 
 
-def _as_far_as_whole(text: str, is_cut: bool) -> tuple[Structure, bool]:
+def _read_whole_steps(text: str, is_cut: bool) -> tuple[Structure, bool]:
     structure = parse_structure(text)
     if not is_cut:
         return structure, False
@@ -59,7 +59,7 @@ def _as_far_as_whole(text: str, is_cut: bool) -> tuple[Structure, bool]:
     return Structure(steps), True
 
 
-def _is_reply(reply: Reply) -> bool:
+def _is_thinking_the_reply(reply: Reply) -> bool:
     """Say whether a structure that stands in the thinking is the reply, and no draft of one."""
     first = TAG.search(reply.thinking)
     if first is None:

@@ -1,6 +1,7 @@
 """Reads a judge's reply: a probability, a plain yes or no, or nothing.
 
-Pure; architecture's order: log-probabilities, else words, after any thinking.
+Pure. Log-probabilities come first, then words, after any thinking. Not here: what is asked where
+there is no verdict (`prompted_engine`).
 """
 
 import math

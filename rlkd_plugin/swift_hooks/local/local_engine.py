@@ -20,7 +20,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.integrations.fsdp import is_fsdp_enabled
 
 from rlkd_plugin.gsrm import EndpointError, RlkdError
-from rlkd_plugin.llm_io.message_text import said_and_thought
+from rlkd_plugin.llm_io.message_text import split_message
 from rlkd_plugin.llm_io.prompted_engine import PromptedEngine, Role
 from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.settings import Settings
@@ -230,7 +230,7 @@ def _user_message(prompt: str) -> InferRequest:
 def _read_reply(answer: Any) -> Reply:
     """Return a reply of ms-swift's engine in the form of a server's."""
     choice = answer.choices[0]
-    said, thought = said_and_thought(vars(choice.message))
+    said, thought = split_message(vars(choice.message))
     return Reply(
         said,
         choice.finish_reason,
