@@ -14,8 +14,8 @@ from rlkd_plugin.engines.scoring import Sample, Score, score_batch
 from rlkd_plugin.gsrm import RlkdError, Step, Structure, StructuredReward
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
-from rlkd_plugin.rlkd_eval import check
 from rlkd_plugin.rlkd_eval.check import Finding, check_engine
+from rlkd_plugin.rlkd_eval.check.samples import PATHS
 from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 from rlkd_plugin.swift_hooks.local import small_engine
 from rlkd_plugin.swift_hooks.local.small_engine import (
@@ -72,9 +72,10 @@ def engine() -> Remembering:
         made = Remembering(Settings(small_model=str(MODEL), **limits))
 
     async def decompose_all() -> None:
-        asked = [*ASKED, (check.PROBLEM, check.PATH)]
+        asked = [(problem, "math", path) for problem, path in ASKED]
+        asked += [(one.problem, one.domain, one.path) for one in PATHS]
         async with made:
-            await asyncio.gather(*(made.decompose(problem, "math", p) for problem, p in asked))
+            await asyncio.gather(*(made.decompose(*one) for one in asked))
 
     asyncio.run(decompose_all())
     return made
@@ -192,13 +193,13 @@ def test_a_damaged_adapter_is_named(tmp_path: Path) -> None:
 
 
 def test_the_check_names_its_matching_and_finds_a_structure(engine: SmallEngine) -> None:
-    """It gives the check's path of two steps a third one, which the check points out."""
+    """Whether it finds two steps or a third one turns on the last bit; the check says how many."""
 
     async def findings() -> list[Finding]:
         return [finding async for finding in check_engine(engine)]
 
     structure, matching = asyncio.run(findings())
-    assert structure.verdict in ("ok", "look") and "a two-step path has" in structure.text
+    assert structure.verdict in ("ok", "look") and "steps of a two-step path: math" in structure.text
     assert matching.verdict == "ok" and "without a judge" in matching.text
 
 

@@ -213,7 +213,9 @@ def test_a_revision_needs_no_server_that_tells(
 
 
 @pytest.mark.parametrize(
-    "root", ["a\0b", "x" * 5000, "/", "~nobody/x", "/dev/null", "\ud800", "a b"]
+    "root",
+    ["a\0b", "x" * 5000, "/", "~nobody/x", "/dev/null", "\ud800", "a b"],
+    ids=["NUL", "long", "root", "home", "device", "surrogate", "space"],
 )
 def test_an_odd_root_is_a_text_like_any_other(servers: Loopback, root: str) -> None:
     servers.models = cards("org/gsrm")

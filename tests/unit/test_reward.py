@@ -314,7 +314,11 @@ def test_a_structure_computed_ahead_may_be_there_for_some_rows() -> None:
 
 
 @pytest.mark.usefixtures("rules")
-@pytest.mark.parametrize("broken", ["[Answer 1]: 5", "prose", "{}", "\ud800"])
+@pytest.mark.parametrize(
+    "broken",
+    ["[Answer 1]: 5", "prose", "{}", "\ud800"],
+    ids=["half", "prose", "JSON", "surrogate"],  # half a surrogate pair can be in no test's name
+)
 def test_a_broken_structure_computed_ahead_falls_back_to_the_path(
     broken: str, trainer: "StandInTrainer", monkeypatch: pytest.MonkeyPatch
 ) -> None:
