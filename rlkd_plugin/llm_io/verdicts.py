@@ -25,12 +25,27 @@ MAX_UNLISTED = 0.1
 The word that is missing may hold all of it. A server that lists the generated token alone would
 else make each verdict a certain one.
 """
+MOST_LISTED = 1.5
+"""Largest sum of a token's probabilities; more are placeholders, as a 0 for each alternative.
+
+They sum to 1 at most, and to little more where a server rounds them.
+"""
 
 _WORDS = re.compile(r"[^\W\d_]+")
 _SPACES = re.compile("[\u0120\u010a\u0109\u010d\u2581]|<0x[0-9A-Fa-f]{2}>")
 """What stands in a token for a space, a line end or another byte."""
 _CONTROL = re.compile(r"<[^<>]{1,40}>")
 """Tokens that a text does not show, as that of its end."""
+_MARK = re.compile(r"</?\w{1,20}>|<\|[^<>|]{1,40}\|>")
+"""Marks around an answer in a text, as `<answer>`."""
+_IDIOM = re.compile(
+    r"\bno\s+(?:\w+\s+)?(?:doubts?|differences?|contradictions?|conflicts?|discrepanc(?:y|ies)"
+    r"|mismatch(?:es)?|disagreements?)\b",
+    re.IGNORECASE,
+)
+"""Where no is not the answer: "no difference" says yes, if anything."""
+_CLAUSE_END = re.compile(r"[.,;:!?\n]+")
+_DENIAL = re.compile(r"\b(?:not|never|cannot|neither|nor|hardly)\b|n['\u2019]t\b", re.IGNORECASE)
 _NO_LETTERS = re.compile(r"[\W_]+")
 
 
@@ -58,12 +73,18 @@ def read_verdict(reply: Reply, threshold: float, constrained: bool = False) -> V
 def yes_or_no(text: str) -> bool | None:
     """Return what a text says by whole words, after any thinking.
 
-    The first or the last word must be yes or no, and the other of the two must not occur.
+    The first or the last word must be yes or no, and the other of the two must not occur. A word
+    that its own clause denies ("I would not say yes") is no answer.
     """
-    words = _words(after_thinking(text))
+    text = _IDIOM.sub(" ", _MARK.sub(" ", after_thinking(text)))
+    words = _words(text)
     said = {"yes", "no"}.intersection(words)
     if len(said) != 1 or not said.intersection((words[0], words[-1])):
         return None
+    if words[0] not in said:
+        last = next(filter(_WORDS.search, reversed(_CLAUSE_END.split(text))))
+        if _DENIAL.search(last):
+            return None
     return said == {"yes"}
 
 
@@ -116,8 +137,9 @@ def _answering(reply: Reply, word: str) -> Sequence[tuple[str, float]]:
 def _share(alternatives: Sequence[tuple[str, float]], word: bool | None) -> float | None:
     """Return the share of yes; None where the alternatives do not tell.
 
-    They do not where yes and no are a tail, where neither was generated and something else is
-    likelier than both, and where the word that was generated has no log-probability.
+    They do not where yes and no are a tail or the numbers are no probabilities, where neither was
+    generated and something else is likelier than both, and where the word that was generated has
+    no log-probability.
     """
     mass = {"yes": 0.0, "no": 0.0}
     listed = likeliest_other = 0.0
@@ -129,7 +151,7 @@ def _share(alternatives: Sequence[tuple[str, float]], word: bool | None) -> floa
         else:
             likeliest_other = max(likeliest_other, probability)
     total = mass["yes"] + mass["no"]
-    if total < MIN_MASS:
+    if total < MIN_MASS or listed > MOST_LISTED:
         return None
     if word is None and likeliest_other > total:
         return None

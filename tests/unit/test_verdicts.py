@@ -56,6 +56,20 @@ def spelled(*alternatives: tuple[str, float]) -> Reply:
         ("no, yes", None),
         ("I say yes to that", None),  # neither the first nor the last word
         ("maybe", None),
+        # marks around the answer
+        ("<answer>yes</answer>", True),
+        ("<answer>\nNo.\n</answer><|im_end|>", False),
+        ("The answer is yes.</s>", True),
+        # words that are denied, or say something else
+        ("Not yes", None),
+        ('not "no"', None),
+        ("I would not say yes.", None),
+        ("I don\u2019t think the answer is yes", None),
+        ("They are not the same, so no", False),
+        ("These cannot differ: yes!", True),
+        ("No difference.", None),
+        ("No doubt they match", None),
+        ("Yes, there is no real difference.", True),
         # not whole words
         ("yesterday", None),
         ("nothing", None),
@@ -88,6 +102,9 @@ def test_a_long_reply_is_read_quickly() -> None:
     """A judge that babbles costs no time worth speaking of."""
     assert yes_or_no("no " * 300_000 + "yes") is None
     assert yes_or_no("<think>" * 100_000 + "</think>" * 100_000 + "yes") is True
+    assert yes_or_no("it is not " * 100_000 + ". " * 100_000 + "yes") is True
+    assert yes_or_no("<answer> <|" * 100_000 + "so yes") is True
+    assert yes_or_no("no " + "very " * 200_000) is False
 
 
 @pytest.mark.parametrize(
@@ -210,6 +227,14 @@ def test_the_generated_token_alone_is_a_word_and_no_certainty() -> None:
     assert read_verdict(spelled(("no", math.log(0.6))), 0.5) == Verdict(False, "text")
     sure = read_verdict(spelled(("yes", math.log(0.99))), 0.5)
     assert sure == Verdict(True, "logprob", 1.0)
+
+
+@pytest.mark.parametrize(("word", "said"), [("no", False), ("yes", True)])
+def test_a_placeholder_for_each_alternative_is_no_probability(word: str, said: bool) -> None:
+    """A server that knows no log-probabilities may write 0 for all; the word counts then."""
+    alternatives = (("yes", 0.0), ("no", 0.0), ("maybe", 0.0))
+    reply = Reply(word, "length", ((word, alternatives),))
+    assert read_verdict(reply, 0.5) == Verdict(said, "text")
 
 
 def test_a_word_without_alternatives_counts_as_a_word() -> None:
