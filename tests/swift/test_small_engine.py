@@ -72,10 +72,9 @@ def engine() -> Remembering:
         made = Remembering(Settings(small_model=str(MODEL), **limits))
 
     async def decompose_all() -> None:
-        asked = [(problem, "math", path) for problem, path in ASKED]
-        asked += [(one.problem, one.domain, one.path) for one in PATHS]
+        asked = [*ASKED, (PATHS[0].problem, PATHS[0].path)]
         async with made:
-            await asyncio.gather(*(made.decompose(*one) for one in asked))
+            await asyncio.gather(*(made.decompose(problem, "math", p) for problem, p in asked))
 
     asyncio.run(decompose_all())
     return made
