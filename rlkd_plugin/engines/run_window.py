@@ -33,14 +33,14 @@ class Limit:
 
 
 REFUSED = Limit(share=0.05, window=1000, least=64)
-"""Of all questions more than this share. 5% of 64 questions are 4: where 1% are odd texts, fewer
+"""More than this share of all questions. 5% of 64 questions are 4: where 1% are odd texts, fewer
 than 1 run in 100 has as many by chance at its start (2,000 simulated runs, 8 questions a batch). A
 thousand questions tell 5% from 2%, and a server that breaks down late refuses 5% of them within
 51."""
 NEARLY_ALL_REFUSED = Limit(share=0.9, window=64, least=32)
 """The same where nearly nothing else comes back, which fewer questions show."""
 UNDECOMPOSABLE = Limit(share=0.9, window=64, least=32)
-"""Of students' decompositions at least this share. Even where a policy writes so badly that every
+"""At least this share of students' decompositions. Even where a policy writes so badly that every
 second path has no structure, 29 of 32 do not happen by chance. 32 are four steps of 8
 completions."""
 WITHOUT_TEACHER = 0.10
@@ -145,8 +145,8 @@ class RunWindow:
                 raise EndpointError(
                     f"{refused} of the last {asked} questions were refused by the GSRM or the "
                     f"judge, or had an unreadable verdict (more than {REFUSED.share:.0%}); they "
-                    f"look like this: {_listed(newest_ones.refusals)}. Run `rlkd check`, and look "
-                    "into the servers' logs"
+                    f"look like this: {_quote_examples(newest_ones.refusals)}. Run `rlkd check`, "
+                    "and look into the servers' logs"
                 )
 
     def _check_undecomposable(self) -> None:
@@ -158,7 +158,7 @@ class RunWindow:
                 f"{failed} of the last {students} students' paths have no structure (at least "
                 f"{limit.share:.0%}): their rewards of 0 would mean a broken server, a wrong model "
                 "or a policy that writes no reasoning. The GSRM's replies begin like this: "
-                f"{_listed(newest_ones.replies)}. {self._remedy}"
+                f"{_quote_examples(newest_ones.replies)}. {self._remedy}"
             )
 
     def _check_teachers(self) -> None:
@@ -171,5 +171,5 @@ class RunWindow:
             )
 
 
-def _listed(examples: tuple[str, ...]) -> str:
+def _quote_examples(examples: tuple[str, ...]) -> str:
     return ", ".join(map(repr, examples)) or "(no example)"

@@ -1,10 +1,11 @@
 """Reads a GSRM's reply: the structure, and which of its steps count where the reply was cut.
 
-Pure. Not here: what is asked again (`prompted_engine`).
+Pure. Not here: when a request is repeated (`prompted_engine`).
 """
 
 from rlkd_plugin.gsrm import FormatError, Structure, parse_structure
 from rlkd_plugin.gsrm.tags import TAG
+from rlkd_plugin.gsrm.texts import split_thinking
 from rlkd_plugin.llm_io.replies import Reply, after_thinking
 
 BEGINNING = 200

@@ -15,7 +15,7 @@ from rlkd_plugin.gsrm import FormatError, Structure, parse_structure, render_str
 from rlkd_plugin.rlkd_files import write_whole
 
 VERSION = 2
-"""Of the key and the place of an entry; those of another version are never found."""
+"""The version of key and place of an entry; entries of another version are never found."""
 
 logger = logging.getLogger(__name__)
 

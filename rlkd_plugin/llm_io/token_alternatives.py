@@ -22,7 +22,7 @@ def read_tokens(logprobs: Any) -> tuple[Token, ...]:
     """Return the generated tokens of a choice's `logprobs`; empty where there are none.
 
     Both shapes of the OpenAI API are read, that of chats (`content`) and the older one (`tokens`
-    and `top_logprobs`). An alternative without a number is left out, an exact repetition counts
+    and `top_logprobs`). An alternative without a number is skipped, an exact repetition counts
     once, and the generated token is added where the alternatives lack it.
     """
     if not isinstance(logprobs, dict):

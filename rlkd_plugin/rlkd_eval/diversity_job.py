@@ -89,12 +89,11 @@ async def draw_responses(
                 max_tokens=drawing.max_tokens,
                 may_be_empty=True,
             )
-            cut_off = reply.finish_reason == "length"
             return {
                 **item,
                 "response": reply.text,
                 "thinking": reply.thinking,
-                "cut_off": cut_off,
+                "cut_off": reply.is_cut,
             }
 
         await run_job(todo, work, lambda _, row: file.append(row), concurrency)

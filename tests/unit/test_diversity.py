@@ -154,14 +154,17 @@ def test_a_path_that_the_server_delivers_apart_is_the_path(source: Path, tmp_pat
     assert all(row["thinking"].startswith("First ") for row in responses)
 
 
-def test_a_path_whose_answer_was_not_reached_counts(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("finish", ["length", "max_tokens", "MAX_TOKENS"])
+def test_a_path_whose_answer_was_not_reached_counts(
+    source: Path, tmp_path: Path, finish: str
+) -> None:
     """The server's parser took all of it for thinking; the content is null."""
     seen: list[int] = []
 
     def thinks(body: dict[str, Any]) -> dict[str, Any]:
         return {"reasoning": varied(body, seen), "content": None}
 
-    with plain_server(thinks, finish="length") as (url, _):
+    with plain_server(thinks, finish=finish) as (url, _):
         said = run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
     result = json.loads((tmp_path / "out" / "diversity.json").read_text())
     assert result["statuses"] == {"ok": 12}

@@ -17,7 +17,7 @@ from rlkd_plugin.rlkd_eval.judge_calibration import (
 from rlkd_plugin.rlkd_eval.judge_check import JudgeRun, Pair, rates
 
 DEFAULT_THRESHOLD = 0.5
-"""Of `RLKD_JUDGE_THRESHOLD`."""
+"""What `RLKD_JUDGE_THRESHOLD` is where it is not set."""
 
 PairVerdicts = Sequence[tuple[Pair, Verdict]]
 """Pairs, each with what the judge says of it."""

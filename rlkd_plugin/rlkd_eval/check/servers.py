@@ -24,7 +24,7 @@ from rlkd_plugin.rlkd_eval.check.samples import PATHS
 from rlkd_plugin.rlkd_eval.check.watched_engine import WatchedEngine
 
 CHARS_PER_TOKEN = 4
-"""Of an English path; others have fewer."""
+"""Characters of an English path that make a token; in other languages fewer do."""
 _NEUTRAL_TOP_K = (NEUTRAL["top_k"], 0)
 _EXPLAINED = ("logprobs", "top_logprobs")
 """Options whose refusal the findings about verdicts explain."""
