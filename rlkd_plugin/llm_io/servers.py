@@ -143,10 +143,7 @@ class Servers:
 
     def check_for_error(self, url: str, payload: bytes) -> None:
         """Raise what a 200 reply means that holds an error, as some gateways pass it on."""
-        try:
-            code = json.loads(payload)["error"]["code"]
-        except (ValueError, LookupError, TypeError, RecursionError):
-            return
+        code = _code_in(payload)
         if code in TEXT_ERRORS:
             self._raise_for(url, RawReply(code, {}, payload))
 
@@ -184,3 +181,17 @@ class Servers:
             self._warned = time.monotonic()
             logger.warning("rlkd: the %s at %s: %s; retrying", self.endpoint.role, url, reason)
         return TransientError(url, reason, wait, empty)
+
+
+def _code_in(payload: bytes) -> int:
+    """Return the HTTP status that an error's fields tell, as a number or a text; 0 if none."""
+    try:
+        reply = json.loads(payload)
+    except (ValueError, RecursionError):
+        return 0
+    for fields in (reply, reply.get("error")) if isinstance(reply, dict) else ():
+        for key in ("code", "status", "status_code", "statusCode"):
+            value = str(fields.get(key)) if isinstance(fields, dict) else ""
+            if value.isascii() and value.isdigit() and len(value) == 3:
+                return int(value)
+    return 0

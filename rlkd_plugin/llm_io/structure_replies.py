@@ -36,7 +36,9 @@ def read_structure(reply: Reply) -> tuple[Structure, bool]:
     except FormatError:
         if not _is_thinking_the_reply(reply):
             raise
-        return _read_whole_steps(after_thinking(reply.thinking), reply.is_cut)
+        thinking, said = split_thinking(reply.thinking)
+        # all of it is thinking here, so a mark that never closes says nothing
+        return _read_whole_steps(said or thinking, reply.is_cut)
 
 
 def beginning_of(reply: Reply) -> str:

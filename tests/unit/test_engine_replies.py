@@ -192,6 +192,15 @@ def test_words_before_the_structure_are_skipped_there_too(servers: Loopback) -> 
     assert decompose().structure == parse_structure(WHOLE)
 
 
+@pytest.mark.parametrize("mark", ["<think>", "<think>\n", "[THINK]"])
+def test_a_mark_of_thinking_before_the_structure_is_skipped_there(
+    servers: Loopback, mark: str
+) -> None:
+    """Some parsers leave the mark that opens the thinking where it stands."""
+    servers.always("gsrm", replied(None, reasoning_content=mark + WHOLE))
+    assert decompose() == Decomposition(parse_structure(WHOLE))
+
+
 def test_the_content_counts_before_the_thinking(servers: Loopback) -> None:
     """A draft in the thinking is no structure of the reply."""
     draft = "Perhaps:\n[Meta-reasoning 1]: no\n[Sub-problem 1]: no\n[Answer 1]: no"

@@ -387,10 +387,20 @@ def test_a_server_error_that_passes_teaches_nothing(loopback: Loopback) -> None:
     assert isinstance(reply, Reply) and client.refused_options == {}
 
 
-def test_an_error_in_a_200_reply_is_read_as_what_it_is(loopback: Loopback) -> None:
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"error": {"code": 400, "message": "unknown: top_k"}}',
+        '{"error": {"code": "400", "message": "unknown: top_k"}}',
+        '{"error": {"code": "invalid_value", "status": 422, "message": "unknown: top_k"}}',
+        '{"object": "error", "code": 400, "message": "unknown: top_k"}',
+        '{"error": "unknown: top_k", "status_code": 400}',
+    ],
+)
+def test_an_error_in_a_200_reply_is_read_as_what_it_is(loopback: Loopback, payload: str) -> None:
     """Some gateways pass a server's error on so."""
 
-    error = raw('{"error": {"code": 400, "message": "unknown: top_k"}}')
+    error = raw(payload)
 
     def answer(asked: Asked) -> Any:
         return (error if "top_k" in asked.body else said("yes"))(asked)
