@@ -36,6 +36,7 @@ REQUIRES = [
     "pyarrow",  # streams Parquet for `rlkd prepare`; `datasets` stands on it
     "modelscope",  # fetches models and data sets from ModelScope
     "transformers",  # models and tokenizers; ms-swift bounds its version
+    "huggingface_hub",  # finds a served model in its cache; `transformers` stands on it
     "peft",  # merges the small GSRM's adapter; ms-swift bounds its version
     "accelerate",  # names the device on which a rank trains; ms-swift bounds its version
 ]
