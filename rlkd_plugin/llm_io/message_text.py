@@ -47,7 +47,9 @@ def _kind(part: Any) -> str:
         return "text"
     if not isinstance(part, dict):
         return ""
-    kind = str(part.get("type") or "text")
+    kind = str(part.get("type") or "text").lower()
+    if part.get("thought") is True:  # a mark of its own, on a text
+        return "thinking"
     if "think" in kind or "reason" in kind or "thought" in kind:
         return "thinking"
     return {"text": "text", "output_text": "text", "refusal": "refusal"}.get(kind, "")

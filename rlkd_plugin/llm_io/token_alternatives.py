@@ -4,6 +4,7 @@ Pure. Not here: what the probabilities say (`verdicts`). Nothing in here fails: 
 are an extra, and a completion without usable ones is still a completion.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,13 +18,18 @@ Pairs and not a mapping: several token ids may decode to one string.
 MAX_LOGPROB = 0.01
 """Largest number that is a log-probability; above 0 by rounding alone. Logits may be larger."""
 
+MOST_LISTED = 1.5
+"""Largest sum of a token's probabilities; it is 1 at most, and little more where numbers are
+rounded. A larger one is of placeholders, as a 0 for each alternative."""
+
 
 def read_tokens(logprobs: Any) -> tuple[Token, ...]:
     """Return the generated tokens of a choice's `logprobs`; empty where there are none.
 
     Both shapes of the OpenAI API are read, that of chats (`content`) and the older one (`tokens`
     and `top_logprobs`). An alternative without a number is skipped, an exact repetition counts
-    once, and the generated token is added where the alternatives lack it.
+    once, and the generated token is added where the alternatives lack it. A token whose numbers are
+    placeholders has no alternatives.
     """
     if not isinstance(logprobs, dict):
         return ()
@@ -50,6 +56,8 @@ def _token(entry: Any) -> Token:
     logprob = _logprob(entry.get("logprob"))
     if logprob is not None and all(token != other for other, _ in pairs):
         pairs[token, logprob] = None
+    if sum(math.exp(min(value, 0.0)) for _, value in pairs) > MOST_LISTED:
+        return token, ()
     return token, tuple(pairs)
 
 

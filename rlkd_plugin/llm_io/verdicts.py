@@ -25,11 +25,6 @@ MAX_UNLISTED = 0.1
 The word that is missing may hold all of it. A server that lists the generated token alone would
 else make each verdict a certain one.
 """
-MOST_LISTED = 1.5
-"""Largest sum of a token's probabilities; more are placeholders, as a 0 for each alternative.
-
-They sum to 1 at most, and to little more where a server rounds them.
-"""
 
 _WORDS = re.compile(r"[^\W\d_]+")
 _SPACES = re.compile("[\u0120\u010a\u0109\u010d\u2581]|<0x[0-9A-Fa-f]{2}>")
@@ -137,9 +132,8 @@ def _answering(reply: Reply, word: str) -> Sequence[tuple[str, float]]:
 def _share(alternatives: Sequence[tuple[str, float]], word: bool | None) -> float | None:
     """Return the share of yes; None where the alternatives do not tell.
 
-    They do not where yes and no are a tail or the numbers are no probabilities, where neither was
-    generated and something else is likelier than both, and where the word that was generated has
-    no log-probability.
+    They do not where yes and no are a tail, where neither was generated and something else is
+    likelier than both, and where the word that was generated has no log-probability.
     """
     mass = {"yes": 0.0, "no": 0.0}
     listed = likeliest_other = 0.0
@@ -151,7 +145,7 @@ def _share(alternatives: Sequence[tuple[str, float]], word: bool | None) -> floa
         else:
             likeliest_other = max(likeliest_other, probability)
     total = mass["yes"] + mass["no"]
-    if total < MIN_MASS or listed > MOST_LISTED:
+    if total < MIN_MASS:
         return None
     if word is None and likeliest_other > total:
         return None

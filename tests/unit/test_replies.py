@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from rlkd_plugin.engines.base import Verdict
 from rlkd_plugin.llm_io.replies import Reply, read_reply
+from rlkd_plugin.llm_io.verdicts import read_verdict
 
 
 def read(
@@ -40,6 +42,7 @@ def read(
             "no, no",
         ),
         ([{"type": "reasoning", "summary": [{"text": "no"}]}, "yes"], "yes", "no"),
+        ([{"text": "no", "thought": True}, {"type": "TEXT", "text": "yes"}], "yes", "no"),
         (
             [
                 {"type": "redacted_thinking", "data": "no"},
@@ -161,6 +164,19 @@ def test_what_is_no_finite_number_is_left_out(value: str) -> None:
     message = '{"choices": [{"message": {"content": "yes"}, "logprobs": {"content": [%s]}}]}'
     reply = read_reply((message % (entry % value)).encode())
     assert reply.tokens == (("yes", (("yes", -0.1),)),)
+
+
+@pytest.mark.parametrize("text", ["yes", "no"])
+def test_a_placeholder_for_each_alternative_is_no_probability(text: str) -> None:
+    """A server that knows no log-probabilities may write 0 for all of them."""
+    entry = token(text, 0.0, ("yes", 0.0), ("no", 0.0), ("maybe", 0.0))
+    reply = read({"content": text}, {"content": [entry]})
+    assert not reply.has_logprobs and [word for word, _ in reply.tokens] == [text]
+    assert read_verdict(reply, 0.5) == Verdict(text == "yes", "text")
+
+
+def test_probabilities_that_are_rounded_stay() -> None:
+    assert len(one(token("yes", -0.5, ("yes", -0.5), ("no", -0.6), ("so", -3)))) == 3
 
 
 @pytest.mark.parametrize(

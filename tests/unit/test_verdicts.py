@@ -229,14 +229,6 @@ def test_the_generated_token_alone_is_a_word_and_no_certainty() -> None:
     assert sure == Verdict(True, "logprob", 1.0)
 
 
-@pytest.mark.parametrize(("word", "said"), [("no", False), ("yes", True)])
-def test_a_placeholder_for_each_alternative_is_no_probability(word: str, said: bool) -> None:
-    """A server that knows no log-probabilities may write 0 for all; the word counts then."""
-    alternatives = (("yes", 0.0), ("no", 0.0), ("maybe", 0.0))
-    reply = Reply(word, "length", ((word, alternatives),))
-    assert read_verdict(reply, 0.5) == Verdict(said, "text")
-
-
 def test_a_word_without_alternatives_counts_as_a_word() -> None:
     """Some servers give the token and nothing beside it."""
     assert read_verdict(Reply("yes", None, (("yes", ()),)), 0.5) == Verdict(True, "text")
