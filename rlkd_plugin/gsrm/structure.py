@@ -25,7 +25,7 @@ _HEADINGS = re.compile(
     r"^[ \t#*_>-]{0,12}(Meta-reasoning|Meat-reasoning|sub-think) ?[0-9]{1,4}\b",
     re.IGNORECASE | re.MULTILINE,
 )
-_SHOWN = 2_000
+_SHOWN = 400
 """Characters of a text without a step in which its fault is looked for."""
 
 
@@ -157,6 +157,10 @@ def _no_step(text: str) -> str:
 
 def _field_text(field: Field, text: str) -> str:
     """Return `text` as a structure text can hold it; doing so twice changes nothing more."""
-    text = escape_tags(text).strip(BLANK)  # before FINAL: what is stripped may hide a line start
-    text = FINAL.sub(lambda m: f"({m['phrase']}{m['colon']})", text)
+    ascii_text = text.isascii()  # most texts are: a substring is found faster than an expression
+    if not ascii_text or "[" in text:
+        text = escape_tags(text)
+    text = text.strip(BLANK)  # before FINAL: what is stripped may hide a line start
+    if not ascii_text or "final" in text.lower():
+        text = FINAL.sub(lambda m: f"({m['phrase']}{m['colon']})", text)
     return without_layout(text, signs=field == "answer")
