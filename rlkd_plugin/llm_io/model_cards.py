@@ -155,5 +155,8 @@ def _object(payload: str) -> dict[str, Any]:
 
 
 def _text(entry: Any, name: str) -> str:
+    """Return a value that is a text, "" for any other; half a surrogate pair as its escape."""
     value = entry.get(name) if isinstance(entry, dict) else None
-    return value if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return value.encode("utf-8", errors="backslashreplace").decode("utf-8")  # logs are UTF-8
