@@ -1,14 +1,16 @@
 r"""Numbers of a gold answer as math-verify reads them: pure rules, each from a text to a text.
 
 - Digit groups: `5 000`, `5\,000`, `5{,}000`, `1'000'000`, `1.234.567,89` become `5000` ...;
-  `5,000` math-verify reads itself. A group has one to three digits, then threes; ordinary spaces
-  between threes alone (`100 200`) might be a list.
+  `5,000` alone math-verify reads itself, and takes that of `x = 5,000` or `5,000/3` for a list. A
+  group has one to three digits, then threes; ordinary spaces between threes alone (`100 200`) might
+  be a list.
 - Decimal commas in braces, as LaTeX asks for them: `3{,}14` is `3.14`.
 - Mixed numbers: `2 1/2`, `2½` are `2\frac{1}{2}`; of `1½x` the fraction has two readings.
 - Powers of ten: `1e5`, `1.5E-3`; `2e-3` might be 2e - 3.
 
 `check_numbers` refuses what is still read in another way than it is meant: numbers side by side
-(math-verify multiplies them), `(1,000)`, times, feet and minutes of arc, periods, `5 million`.
+(math-verify multiplies them), `(1,000)`, times, dates and ranges (which it subtracts), feet and
+minutes of arc, periods, `5 million`.
 A text with two readings raises `TwoReadings`.
 """
 
@@ -25,6 +27,13 @@ _GROUPED = re.compile(
 )
 _GROUP_GOES_ON = re.compile(rf"(?:{_SEPARATOR})\d|,\d|_|/?'")
 _COMMAS_IN_ARGUMENT = re.compile(r"(?<=[a-z}]\{)[1-9]\d{0,2}(?:,\d{3})+(?=\})")
+_COMMAS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")
+_ENDS_OPERATOR = re.compile(
+    r"(?:[=+*/^<>:\u00d7\u00f7]|.-|\\(?:times|cdot|div|pm|mp|le|ge|ne)(?![a-zA-Z]))\s*\Z"
+)
+_BEGINS_OPERATOR = re.compile(
+    r"(?:\.\d+)?\s*(?:[-+*/^!:<>=%(π\u00d7\u00f7]|\\(?:times|cdot|div|pi|sqrt|pm|le|ge|%)|[A-Za-z](?![A-Za-z]))"
+)
 _POINTS = re.compile(r"(?<![\w.,^_])([1-9]\d{0,2}(?:\.\d{3}){2,})(,\d+)?(?![\w.,])")
 _DECIMAL_COMMA = re.compile(r"(?<![\w.,}])(\d+)\{,\}(\d+)(?![\d{.])")
 
@@ -52,6 +61,8 @@ _OTHERWISE_MEANT = re.compile(
             r"\d\s?(?!(?:and|or)\b)[A-Za-z]{1,3}\s+\d",  # 5 ft 3 in, 3 x 4
             r"/ ?\d+ ?\\?%",  # 1/3%, of which math-verify divides by 3%
             r"[;:]\s*0\d",  # 3:05
+            r"\d-0\d|(?<![\w.^}])\d+/\d+/\d+(?![\w.])",  # 2020-01-05, 01/05/2020
+            r"\A(?:\d+(?:-\d+)+|-?\d+(?: -\d+)+)(?:[ ;]|\\%|%)*\Z",  # 3-5, 555-1234, 5 -5
             r"\d:\d\d\s*[aApP]\.?[mM]\b",
             r"""\d\s*(?:['"\u2032\u2033]|\^?\{?\\prime)""",  # 5'10", 30^\circ 15'
             r"(?:°|\\circ\}?)\s*\d",
@@ -69,6 +80,7 @@ def plain_numbers(text: str) -> str:
         TwoReadings: if a number might be another, or several.
     """
     text = _COMMAS_IN_ARGUMENT.sub(lambda found: found[0].replace(",", ""), text)
+    text = _COMMAS.sub(_without_commas, text)
     text = _POINTS.sub(lambda found: _point_for_comma(found[1], found[2] or ""), text)
     text = _GROUPED.sub(_one_number, text)
     text = _DECIMAL_COMMA.sub(r"\1.\2", text)
@@ -97,6 +109,15 @@ def check_numbers(text: str) -> None:
             continue
         if any(re.match(r"0\d", item) for item in items[1:]):
             raise TwoReadings(found[0])
+
+
+def _without_commas(found: re.Match[str]) -> str:
+    """Return the digits of a number in groups that has an operator beside it, outside brackets."""
+    before, behind = found.string[: found.start()], found.string[found.end() :]
+    if sum(map(before.count, "([{")) > sum(map(before.count, ")]}")):
+        return found[0]
+    beside = _ENDS_OPERATOR.search(before) or _BEGINS_OPERATOR.match(behind)
+    return found[0].replace(",", "") if beside else found[0]
 
 
 def _one_number(found: re.Match[str]) -> str:

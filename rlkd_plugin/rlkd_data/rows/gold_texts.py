@@ -5,13 +5,14 @@ and `60°` or `x²+1` for mere texts: no right completion would equal them. Pure
 rule, and only where there is one reading; where there are two, a `FormatError` says so, because a
 gold of another value is worse than none. The rules, in order:
 
-1. what stands around the answer goes: `**24**`, `$24$`, `\(24\)`, `\boxed{24}`, a last full stop;
+1. what stands around the answer goes: `**24**`, `$24$`, `\(24\)`, `\boxed{24}`, `\text{24 cm}`,
+   the bracket of `B)`, a last full stop;
 2. signs, then roots, powers and indices (`gold_signs`);
 3. digit groups, mixed numbers, powers of ten (`gold_numbers`);
 4. degrees are `^{\circ}`, also with `C` or `F` behind; `pi`, `ln 2`, `sin x`, `**` and `^(...)`
    are LaTeX's;
 5. a currency's sign before or behind a number goes, words behind it become its unit:
-   `5 km/h` is `5\text{ km/h}`, which math-verify reads as 5.
+   `5 km/h` is `5\text{ km/h}`, which math-verify reads as 5; `5 N` might be 5 times N.
 
 What a gold is compared with, and whether it can be, is not known here (`golds`).
 """
@@ -29,9 +30,13 @@ from rlkd_plugin.rlkd_data.rows.gold_signs import (
 )
 
 _AROUND = (("**", "**"), ("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
+_TEXT = re.compile(r"\\(?:text\w*|mbox|math(?:rm|bf|it))\{([^{}]*\d[^{}]*)\}")
+_CHOICE = re.compile(r"[A-H]\)")
 _FULL_STOP = re.compile(r"(?<=[\w)}\]%°$!])(?<!\\right)[.;,]$")
 
-_DEGREES = re.compile(r"(?<=[\w)}])\s*(?:°(?!°)|\^?\\degree(?![a-zA-Z])|\^\{?\\circ\}?)\s*([CF](?!\w)|)")
+_DEGREES = re.compile(
+    r"(?<=[\w)}])\s*(?:°(?!°)|\^?\\degree(?![a-zA-Z])|\^\{?\\circ\}?)\s*([CF](?!\w)|)"
+)
 _FUNCTION = re.compile(
     r"(?P<text>\\(?:text\w*|mbox|math\w+|operatorname)\{[^{}]*\})|(?<![A-Za-z\\])(?:(?P<pi>pi)|"
     r"(?P<name>sin|cos|tan|cot|arcsin|arccos|arctan|ln|log|exp)(?=\s*(?:[\d(\\_^{πθα]|[a-z]\b)))"
@@ -45,13 +50,28 @@ _CURRENCY = re.compile(
     r"\b(?:US|AU?|CA?|NZ|HK|S)(?=\\?\$)|(?:[€£¥₹₽₩]|\b(?:Rs\.?|USD|EUR|GBP|CNY|RMB))\s?(?=\d)|"
     r"(?<=\d)\s?[€£¥₹₽₩]"
 )
+_CENTS = re.compile(
+    r"(?:(?:\\?\$|[€£])\s?(?P<before>\d{1,3})|(?P<behind>\d{1,3})(?=,\d\d\s?(?:\\?\$|[€£]|EUR))),(?P<cents>\d\d)"
+    r"(?:\s?(?:\\?\$|[€£]|EUR))?"
+)
+_SHORT_MONEY = re.compile(r"(?:\\?\$|[€£])\s?[\d.,]+\s?[kKMB]")
 _UNIT = r"(?:[kcdm]m|[mk]g|[cdm][lL]|min|sec|hr|ft|lb|oz|mph|rpm|k?Hz|kW|Pa|mol)(?:/[A-Za-z]+)?"
-_SPACED_UNIT = r"(?:in|mi|yd|sq|cu|m/s|USD|EUR|GBP)\b"
+_SPACED_UNIT = (
+    r"(?:in|mi|yd|sq|cu|m/s|USD|EUR|GBP|[kMGTm]?(?:eV|Hz|Pa|mol|cal)|[kMG][JNVWAΩ]|m[JNVWAΩ]|"
+    r"[μµ][mgslLAFCV]|[kMGT]B)\b"
+)
 _WITH_UNIT = re.compile(
-    rf"(?P<value>{_VALUE})(?:\s*(?P<symbol>{_UNIT})|\s+(?P<words>(?:{_SPACED_UNIT}|"
+    rf"(?P<value>{_VALUE})(?:\s*(?P<symbol>{_UNIT})|\s+(?P<words>(?:{_SPACED_UNIT}(?:/[A-Za-z]+)?|"
     r"[A-Z]?[a-z]{2,})\.?(?:[ /-][A-Za-z]+\.?){0,4}))(?:\^\{?(?P<power>-?\d)\}?)?"
 )
 _METRES_OR_VARIABLE = re.compile(rf"{_NUMBER}(?:\s+m\s?\^\{{?\d\}}?|m/s(?:\^\{{?\d\}}?)?)")
+_SYMBOL = "(?:[kcm]?g|[kcm]?m|[kMm]?[JNVWAΩ]|Pa|mol|[KCLFTs])"
+_POWER = r"(?:\^\{?-?\d\}?)?"
+_SYMBOL_OR_VARIABLE = re.compile(
+    rf"{_NUMBER}\s+(?!(?:{_UNIT}|{_SPACED_UNIT}(?:/[A-Za-z]+)?){_POWER}\Z)"
+    rf"(?:[NJVWAKLCFTΩ]|{_SYMBOL}(?:(?:\s?\\cdot ?|[ /]){_SYMBOL})+){_POWER}"
+)
+_BRACKETED_UNIT = re.compile(rf"({_NUMBER})\s*\(((?:{_UNIT}|{_SPACED_UNIT}))\)")
 _LETTERS = re.compile(
     r"(?P<tex>\\(?:text\w*|mbox|math\w+|operatorname|begin|end)\{[^{}]*\}|\\[A-Za-z]+)|(?<![A-Za-z])[A-Za-z]?[a-z]{2,}"
 )
@@ -71,7 +91,7 @@ def plain_notation(answer: str) -> str:
         text = ascii_signs(_bare(answer))
         text = powers_and_indices(_DEGREES.sub(_degrees, roots(text)))
         text = _exponents(plain_numbers(text))
-        text = _units(_CURRENCY.sub("", _FUNCTION.sub(_command, text)))
+        text = _units(_CURRENCY.sub("", _FUNCTION.sub(_command, _money(text))))
         check_numbers(text)
         _check_words(text)
     except TwoReadings as error:
@@ -89,6 +109,10 @@ def _bare(answer: str) -> str:
         text = _FULL_STOP.sub("", text).strip()
         if text.startswith("\\boxed{") and closing(text, 6) == len(text):
             text = text[7:-1].strip()
+        if inner := _TEXT.fullmatch(text):
+            text = inner[1].strip()
+        if _CHOICE.fullmatch(text):
+            text = text[0]
         for opening, end in _AROUND:
             inner = text[len(opening) : -len(end)]
             if text == f"{opening}{inner}{end}" and opening not in inner and end not in inner:
@@ -117,10 +141,20 @@ def _exponents(text: str) -> str:
     return text
 
 
+def _money(text: str) -> str:
+    """Return an amount with a decimal comma with a point: `12,50 €`."""
+    if found := _SHORT_MONEY.fullmatch(text):
+        raise TwoReadings(found[0])
+    found = _CENTS.fullmatch(text)
+    return f"{found['before'] or found['behind']}.{found['cents']}" if found else text
+
+
 def _units(text: str) -> str:
     """Return a number with words behind it as a number with its unit in LaTeX."""
-    if found := _METRES_OR_VARIABLE.fullmatch(text):
-        raise TwoReadings(found[0])
+    text = _BRACKETED_UNIT.sub(r"\1 \2", text) if _BRACKETED_UNIT.fullmatch(text) else text
+    for reading in (_METRES_OR_VARIABLE, _SYMBOL_OR_VARIABLE):
+        if found := reading.fullmatch(text):
+            raise TwoReadings(found[0])
     found = _WITH_UNIT.fullmatch(text)
     if not found or found["value"].count("{") != found["value"].count("}"):
         return text
