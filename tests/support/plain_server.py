@@ -1,11 +1,10 @@
 """A small chat server on loopback, for jobs that have a client of their own (evalscope)."""
 
-import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.support.json_server import serving
 
 Reply = Callable[[dict[str, Any]], str | dict[str, Any]]
 
@@ -23,37 +22,21 @@ def plain_server(
     """
     asked: list[dict[str, Any]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append(body)
-            said = reply(body)
-            said = {"content": said} if isinstance(said, str) else said
-            message = {"role": "assistant", **said}
-            made = {
-                "id": "x",
-                "object": "chat.completion",
-                "created": 0,
-                "model": body["model"],
-                "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-                "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-            }
-            if refuse:
-                made = {"error": {"message": refuse, "type": "BadRequestError", "code": 400}}
-            data = json.dumps(made).encode()
-            self.send_response(400 if refuse else 200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        asked.append(body)
+        if refuse:
+            return 400, {"error": {"message": refuse, "type": "BadRequestError", "code": 400}}
+        said = reply(body)
+        said = {"content": said} if isinstance(said, str) else said
+        message = {"role": "assistant", **said}
+        return 200, {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+        }
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", asked
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(answer) as url:
+        yield f"{url}/v1", asked

@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from rlkd_plugin.rlkd_eval.check.findings import merge
 from rlkd_plugin.rlkd_eval.check.samples import PAIRS, PATHS
 from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 from tests.conftest import SetOptions
+from tests.support.json_server import serving
 from tests.support.loopback import (
     GSRM,
     JUDGE,
@@ -565,39 +563,6 @@ def test_the_check_says_that_a_server_is_down(servers: Loopback, options: SetOpt
 
 
 # --- servers that cannot be used ---
-
-
-@contextmanager
-def serving(answer: Callable[[str, str, dict[str, Any]], tuple[int, Any]]) -> Iterator[str]:
-    """Serve on loopback: `answer(method, path, body)` gives a status and what JSON holds."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.reply("GET", {})
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.reply("POST", json.loads(body))
-
-        def reply(self, method: str, body: dict[str, Any]) -> None:
-            code, value = answer(method, self.path, body)
-            data = json.dumps(value).encode()
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def listing(*names: str) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 import asyncio
 import json
 import pickle
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from rlkd_plugin.llm_io.weight_fingerprint import weight_fingerprint
 from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 from tests.conftest import SetOptions
 from tests.support.each import check_each
+from tests.support.json_server import serving
 from tests.support.loopback import GSRM, JUDGE, Loopback, said
 
 HERE, FAR = "http://127.0.0.1:8001/v1", "http://gsrm-host:8001/v1"
@@ -277,22 +276,9 @@ def test_servers_with_one_model_agree(
 def sglang(replies: dict[str, Any]) -> dict[str, Card]:
     """What a server with these replies tells of the model `gsrm`; other places are a 404."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path in replies else 404)
-            self.end_headers()
-            self.wfile.write(json.dumps(replies.get(self.path)).encode())
-
-        def log_message(self, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    try:
+    with serving(lambda _, path, __: (200 if path in replies else 404, replies.get(path))) as base:
+        url = f"{base}/v1"
         return asyncio.run(ask_cards(Endpoint("GSRM", (url,), "gsrm", "RLKD_GSRM_API_KEY")))
-    finally:
-        server.shutdown()
 
 
 @pytest.mark.parametrize("place", ["/model_info", "/get_model_info"])

@@ -1,13 +1,10 @@
 """Servers that do not take an option: it is lessened or left out, once, and the text is judged."""
 
 import asyncio
-import json
 import logging
 import pickle
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
 import pytest
@@ -23,6 +20,7 @@ from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import load_settings
 from tests.conftest import SetOptions
+from tests.support.json_server import serving
 from tests.support.loopback import JUDGE, Answer, Asked, Loopback, raw, said, status, verdict
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -521,29 +519,14 @@ def embedding_server(refuse: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Serve vectors, but reject bodies with one key: the URL, and the bodies so far."""
     asked: list[dict[str, Any]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append(body)
-            vectors = [{"index": n, "embedding": [1.0]} for n in range(len(body["input"]))]
-            is_wrong = refuse in body
-            reply = {"error": f"unknown: {refuse}"} if is_wrong else {"data": vectors}
-            data = json.dumps(reply).encode()
-            self.send_response(400 if is_wrong else 200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        asked.append(body)
+        if refuse in body:
+            return 400, {"error": f"unknown: {refuse}"}
+        return 200, {"data": [{"index": n, "embedding": [1.0]} for n in range(len(body["input"]))]}
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", asked
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(answer) as url:
+        yield f"{url}/v1", asked
 
 
 def test_further_keys_of_embeddings_are_sent_and_left_out_too(options: SetOptions) -> None:
