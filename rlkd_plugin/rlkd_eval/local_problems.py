@@ -18,7 +18,7 @@ from rlkd_plugin.rlkd_files import json_line
 LEVELS = ("1", "2", "3", "4", "5")
 
 # as evalscope reads an integer, and with a full stop behind it, which it does not read
-_INTEGER = re.compile(r"\$?\s*(?:\\boxed\{)?\s*([+-]?[\d,]*\d)(\.0*)?\s*\}?\s*\$?", re.ASCII)
+_INTEGER = re.compile(r"\$?\s*(?:\\boxed\{)?\s*([+-]?\d+(?:,\d{3})*)(\.0*)?\s*\}?\s*\$?", re.ASCII)
 
 
 def read_problems(bench: Benchmark, file: Path, limit: int) -> bytes:
@@ -98,7 +98,7 @@ def _integer(text: str) -> str:
 
 def _level(value: Any) -> Any:
     """Return a level of MATH, which some copies call `Level 3`."""
-    level = str(value).strip().removeprefix("Level").strip().removesuffix(".0")
+    level = str(value).strip().lower().removeprefix("level").strip().removesuffix(".0")
     if level not in LEVELS:
         raise FormatError(f"level {value!r:.100} is none of {', '.join(LEVELS)}")
     return value if str(value) == level else level

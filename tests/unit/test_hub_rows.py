@@ -98,6 +98,9 @@ CLOSED = "<think>\nTwice 2 is 4.\n</think>\n\nIt is $\\boxed{4}$."
     [
         {"is_reasoning_complete": [False, True], "generations": [OPEN, CLOSED]},
         {"is_reasoning_complete": [False, True], "generations": ["<think>a</think> 4", CLOSED]},
+        {"is_reasoning_complete": [0, 1], "generations": ["<think>a</think> 4", CLOSED]},
+        {"is_reasoning_complete": ["False", True], "generations": ["<think>a</think> 4", CLOSED]},
+        {"finish_reasons": ["MAX_TOKENS", "STOP"], "generations": ["<think>a</think> 4", CLOSED]},
         {"is_reasoning_complete": [True, True], "generations": [OPEN, CLOSED]},
         {"is_reasoning_complete": None, "generations": [OPEN, CLOSED]},
         {"is_reasoning_complete": [None, None], "generations": [OPEN, CLOSED]},

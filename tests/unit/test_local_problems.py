@@ -59,6 +59,8 @@ MATH = {"problem": "1 + 1?", "answer": "2", "solution": "", "level": 3, "unique_
         ("aime24", {"problem": "p", "answer": [1, 2]}, "a text or a number, not [1, 2]"),
         ("aime24", {"problem": "p", "answer": "5.5"}, "it has to be an integer, not '5.5'"),
         ("aime24", {"problem": "p", "answer": 5.5}, "it has to be an integer, not '5.5'"),
+        ("aime24", {"problem": "p", "answer": "1,0,2"}, "it has to be an integer, not '1,0,2'"),
+        ("aime24", {"problem": "p", "answer": "3,14"}, "it has to be an integer, not '3,14'"),
         ("aime24", {"problem": "p", "answer": "5 000"}, "it has to be an integer, not '5 000'"),
         ("aime24", {"problem": ["p", "q"], "answer": 5}, "problem of a problem of AIME24: it has"),
         ("aime24", {"Problem": "p", "Answer": 5}, "needs problem, answer; this one has Problem, A"),
@@ -97,7 +99,9 @@ def test_an_integer_is_known_in_its_forms(answer: Any, tmp_path: Path) -> None:
     assert compare_answers("7", row["answer"], integer_only=True).matched
 
 
-@pytest.mark.parametrize(("level", "kept"), [(3, 3), ("3", "3"), ("Level 3", "3"), (3.0, "3")])
+@pytest.mark.parametrize(
+    ("level", "kept"), [(3, 3), ("3", "3"), ("Level 3", "3"), ("level 3", "3"), (3.0, "3")]
+)
 def test_a_level_is_known_in_its_forms(level: Any, kept: Any, tmp_path: Path) -> None:
     file = write(tmp_path, {**MATH, "level": level})
     assert json.loads(read_problems(benchmark("math500"), file, 0))["level"] == kept

@@ -96,9 +96,9 @@ def _incompleteness(raw: Mapping[str, Any], index: int) -> str | None:
     text = raw["generations"][index]
     flag = _of_generation(raw, "is_reasoning_complete", index)
     reason = _of_generation(raw, "finish_reasons", index)
-    if flag is False:
-        return f"is_reasoning_complete is False for generation {index + 1}"
-    if reason and reason not in ENDED:
+    if flag not in (None, True):
+        return f"is_reasoning_complete is {flag!r:.40} for generation {index + 1}"
+    if reason and str(reason).lower() not in ENDED:
         return f"finish_reasons has {reason!r:.40} for generation {index + 1}"
     if thinking_end(text) is None:
         return f"generation {index + 1} never closes its thinking, {text[-100:]!r}"
