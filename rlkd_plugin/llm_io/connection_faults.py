@@ -47,8 +47,7 @@ async def fault_of(
         setting: the variable that names the server.
         is_known: whether the server answered before.
     """
-    host = urlsplit(url).hostname
-    direct = f"NO_PROXY={host} asks without it"
+    direct = _direct(url)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         if proxy:
             return ConnectionFault(
@@ -58,7 +57,7 @@ async def fault_of(
             )
         return ConnectionFault(f"the host of {url} is unknown; correct {setting}", is_final=True)
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return _proxy_refusal(error, proxy, direct)
+        return _proxy_refusal(error, proxy, url)
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return ConnectionFault(
             f"{proxy}, through which it is asked, cannot be reached: {error.os_error}; correct "
@@ -81,13 +80,9 @@ def proxy_remark(proxy: Proxy | None, url: str, status: int) -> str:
     """Return a remark on the proxy whose own reply this may be; empty without a proxy."""
     if proxy is None:
         return ""
-    direct = f"NO_PROXY={urlsplit(url).hostname} asks without it"
     if status == 407:
-        return (
-            f"{proxy} wants a user and a password: write http://USER:PASSWORD@HOST:PORT in "
-            f"{proxy.variable}, or {direct}"
-        )
-    return f"it was asked through {proxy}, whose reply this may be; {direct}"
+        return f"{proxy} wants a user and a password: {_login(proxy, url)}"
+    return f"it was asked through {proxy}, whose reply this may be; {_direct(url)}"
 
 
 def is_https_complaint(status: int, payload: bytes) -> bool:
@@ -97,16 +92,26 @@ def is_https_complaint(status: int, payload: bytes) -> bool:
 
 
 def _proxy_refusal(
-    error: aiohttp.ClientHttpProxyError, proxy: Proxy | None, direct: str
+    error: aiohttp.ClientHttpProxyError, proxy: Proxy | None, url: str
 ) -> ConnectionFault:
     status = error.status
     words = f"{proxy}, through which it is asked, answers HTTP {status} {error.message}"
     if status == 407:
         assert proxy is not None
-        remedy = f"write http://USER:PASSWORD@HOST:PORT in {proxy.variable}, or {direct}"
+        remedy = _login(proxy, url)
         return ConnectionFault(f"{words}: it wants a user and a password; {remedy}", True, status)
-    passes = status >= 500 or status in (408, 425, 429)
-    return ConnectionFault(f"{words}; {direct}", not passes, status)
+    is_transient = status >= 500 or status in (408, 425, 429)
+    return ConnectionFault(f"{words}; {_direct(url)}", not is_transient, status)
+
+
+def _direct(url: str) -> str:
+    """Return how a server is asked without the proxy."""
+    return f"NO_PROXY={urlsplit(url).hostname} asks without it"
+
+
+def _login(proxy: Proxy, url: str) -> str:
+    """Return what to change where a proxy wants a user and a password."""
+    return f"write http://USER:PASSWORD@HOST:PORT in {proxy.variable}, or {_direct(url)}"
 
 
 def _certificate_fault(error: Exception, setting: str) -> ConnectionFault:
