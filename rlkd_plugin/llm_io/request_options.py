@@ -26,6 +26,8 @@ PLAIN = ("model", "messages", "input")
 LIMITS = ("max_tokens", "max_completion_tokens")
 LEAST_TEMPERATURE = 0.01
 """As good as 0, for servers that want a positive number."""
+LEAST_LIMIT = 16
+"""The largest of the smallest token limits that servers are known to take."""
 FEWER_LOGPROBS = 5
 """Alternatives that nearly every server gives which gives any."""
 
@@ -44,6 +46,9 @@ _BOUND = re.compile(
     r"|up to|exceed|between \D{0,3}\d+ and|\[\s*-?\d+\s*[,-]|supports?|>)\D{0,24}?(\d+)",
     re.IGNORECASE,
 )
+_LEAST = re.compile(
+    r"(?:>=|at least|(?:greater|more) than(?: or equal to)?|minimum)\D{0,30}?(\d+)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,9 @@ class Change:
     Attributes:
         option: the option that the server rejects.
         words: how it said so.
-        bound: take this in place of a larger value (of a smaller one for the temperature).
+        bound: take this in place of a larger value (of a smaller one for the
+            temperature and where `is_least`).
+        is_least: whether the bound is the least value.
         rename: say it under this name. Without either it is left out.
     """
 
@@ -61,6 +68,7 @@ class Change:
     words: str
     bound: float | None = None
     rename: str = ""
+    is_least: bool = False
 
     def apply(self, request: dict[str, Any]) -> None:
         """Change a request."""
@@ -68,8 +76,8 @@ class Change:
             return
         value = request[self.option]
         if self.bound is not None and isinstance(value, (int, float)):
-            least = max if self.option == "temperature" else min
-            request[self.option] = least(value, self.bound)
+            nearest = max if self.is_least or self.option == "temperature" else min
+            request[self.option] = nearest(value, self.bound)
         elif self.rename:
             request[self.rename] = request.pop(self.option)
         else:
@@ -109,6 +117,8 @@ def lesser(option: str, value: Any, text: str, words: str) -> Iterator[Change]:
     """
     if option == "temperature" and isinstance(value, (int, float)) and value < LEAST_TEMPERATURE:
         yield Change(option, words, bound=LEAST_TEMPERATURE)
+    for least in sorted(_least_values(option, value, text)):
+        yield Change(option, words, bound=least, is_least=True)
     bounds = _bounds(option, value, text)
     for bound in sorted(bounds, reverse=True):
         yield Change(option, words, bound=bound)
@@ -116,6 +126,8 @@ def lesser(option: str, value: Any, text: str, words: str) -> Iterator[Change]:
         return  # the value is at fault, not the option
     if option == "max_tokens":
         yield Change(option, words, rename="max_completion_tokens")
+    if option in LIMITS and isinstance(value, int) and value < LEAST_LIMIT:
+        yield Change(option, words, bound=LEAST_LIMIT, is_least=True)
     yield Change(option, words)
 
 
@@ -127,6 +139,14 @@ def _bounds(option: str, value: Any, text: str) -> set[int]:
     if option == "top_logprobs":
         numbers.add(FEWER_LOGPROBS)
     return {number for number in numbers if 0 < number < value}
+
+
+def _least_values(option: str, value: Any, text: str) -> set[int]:
+    """Return the larger limits of a few tokens that a server may want, by its words."""
+    if option not in LIMITS or not isinstance(value, int):
+        return set()
+    numbers = {int(number) for number in _LEAST.findall(_message(text)) if len(number) < 4}
+    return {number for number in numbers if value < number <= LEAST_LIMIT}
 
 
 def named_options(text: str, request: Mapping[str, Any]) -> list[str]:
@@ -160,7 +180,10 @@ def speaks_of_length(text: str, request: Mapping[str, Any]) -> bool:
         return False
     if _TOO_LONG.search(text):
         return True
-    has_bound = any(_bounds(option, request[option], text) for option in named)
+    has_bound = any(
+        _bounds(option, request[option], text) or _least_values(option, request[option], text)
+        for option in named
+    )
     return bool(named and _TOO_MUCH.search(text)) and not has_bound
 
 

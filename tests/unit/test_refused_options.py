@@ -152,6 +152,19 @@ KINDS = [
         {"max_tokens": 100},
         id="a-smaller-limit",
     ),
+    *(
+        pytest.param(
+            unless(lambda body: 0 < body.get("max_tokens", 99) < 16, code, words),
+            VERDICT,
+            set(),
+            {"max_tokens": 16},
+            id=f"a-larger-limit-{code}",
+        )
+        for code, words in (
+            (400, "Invalid 'max_tokens': below minimum value. Expected a value >= 16, but got 1"),
+            (422, "max_tokens: Input should be greater than or equal to 16"),
+        )
+    ),
     pytest.param(
         unless(lambda body: body["temperature"] <= 0, 422, "temperature must be positive"),
         STRUCTURE,

@@ -146,6 +146,22 @@ def test_words_about_something_else_than_length(text: str) -> None:
     assert not speaks_of_length(text, REQUEST)
 
 
+def test_a_limit_may_be_too_small() -> None:
+    """A few tokens more are tried before none are asked for; a larger number is no limit's."""
+
+    def tried_for(value: int, text: str) -> list[str]:
+        return [str(c).removeprefix("`max_tokens` ") for c in lesser("max_tokens", value, text, "")]
+
+    renamed, raised = "is sent as `max_completion_tokens`", "is held to 16"
+    assert tried_for(1, "at least 2") == ["is held to 2", renamed, raised, "is left out"]
+    assert tried_for(1, "no") == [renamed, raised, "is left out"]
+    assert tried_for(16, "no") == [renamed, "is left out"]
+    assert tried_for(1, "the prompt has at least 900 tokens")[0] == renamed
+    assert not speaks_of_length(
+        "max_tokens: must be greater than or equal to 16", {"max_tokens": 1}
+    )
+
+
 def test_changes_apply_to_what_is_there() -> None:
     """A smaller value stays, a missing option is no fault, alternatives go with probabilities."""
     changes = {

@@ -141,10 +141,11 @@ def option_findings(engine: WatchedEngine, refused: Mapping[str, Change]) -> lis
             text += ", so nothing constrains a reply; vLLM takes it"
         elif name == "stop":
             text += ", so the GSRM has to end by itself"
-        elif name in LIMITS and change.bound:
+        elif name in LIMITS and change.bound and not change.is_least:
             limit = endpoint.variable("MAX_TOKENS")
             text += f"; set {limit}={change.bound:g} or less, or the server's `--max-model-len`"
-        is_same = bool(change.rename) or (name == "temperature" and change.bound is not None)
+        is_nearly = name == "temperature" and change.bound is not None
+        is_same = bool(change.rename) or change.is_least or is_nearly
         findings.append(Finding("ok" if is_same else "look", text))
     return findings
 
