@@ -112,7 +112,7 @@ class AdaptedRequests:
         if not request.options or speaks_of_length(rejection.text, sent):
             return True
         is_named = bool(named_options(rejection.text, sent))
-        if rejection.status >= 500:
+        if rejection.is_doubtful:
             return not is_named or self.known.are_vouched(url, request.options | FAILING)
         return not is_named and self.known.are_vouched(url, request.options)
 
@@ -128,8 +128,8 @@ class AdaptedRequests:
         try:
             found = await search.run(rejection)
         except RejectedRequest:
-            if search.has_tried or rejection.status >= 500:  # they are not what it rejects
-                failing = FAILING if rejection.status >= 500 else frozenset[str]()
+            if search.has_tried or rejection.is_doubtful:  # they are not what it rejects
+                failing = FAILING if rejection.is_doubtful else frozenset[str]()
                 self.known.vouch(url, request.options | failing)
             raise
         if found.changes:

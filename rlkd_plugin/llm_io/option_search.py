@@ -26,13 +26,16 @@ MOST_TRIES = 20
 """Requests in which the options that a server names are lessened, one after the other."""
 TRIAL_TOKENS = 16
 """Tokens of the short question's reply; some servers take no smaller limit."""
+CERTAIN = (400, 422)
+"""Statuses that say that the request is at fault, in its text or in an option."""
 
 
 class RejectedRequest(Exception):
     """A request that a server rejects, for its text or for an option.
 
     Attributes:
-        status: 400 or 422; 500 or 501 of servers that fail at an option that they do not know.
+        status: one of `CERTAIN`, or one that mostly means something else: 403, 404, 405, or 500 and
+            501 of servers that fail at an option that they do not know.
         text: all that it said, without the key.
         words: the same in short.
         error: what it means where no option is at fault.
@@ -44,6 +47,11 @@ class RejectedRequest(Exception):
         self.text = text
         self.words = words
         self.error = error
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether an option is at fault only if the server names it."""
+        return self.status not in CERTAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,7 @@ class OptionSearch(Generic[T]):
             RejectedRequest: if the text is at fault, or nothing helps.
         """
         last, found = await self._by_words(rejection)
-        if found is None and rejection.status < 500 and not self._is_too_long(last):
+        if found is None and not rejection.is_doubtful and not self._is_too_long(last):
             found = await self._by_trial()
         if found is None:
             raise last
@@ -123,7 +131,7 @@ class OptionSearch(Generic[T]):
         if "logprobs" in needed:  # they went together
             needed.pop("top_logprobs", None)
         is_told = "max_completion_tokens" in rejection.text
-        is_certain = rejection.status < 500 and (is_told or not any(o in LIMITS for o in needed))
+        is_certain = not rejection.is_doubtful and (is_told or not any(o in LIMITS for o in needed))
         if len(needed) == 1 and is_certain:
             return needed
         for option in list(needed):
@@ -137,7 +145,7 @@ class OptionSearch(Generic[T]):
         self.has_tried = True
         all_options = options_of(self.request)
         rejection = await self._tries(all_options, {})
-        if rejection is None or rejection.status >= 500:
+        if rejection is None or rejection.is_doubtful:
             return None
         kept = [option for option in all_options if option in (*LIMITS, "temperature")]
         if await self._tries(kept, {}) is not None:

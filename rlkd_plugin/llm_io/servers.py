@@ -19,15 +19,16 @@ from rlkd_plugin.llm_io.connection_faults import (
     proxy_remark,
 )
 from rlkd_plugin.llm_io.endpoint import Endpoint, without_key, words_of
-from rlkd_plugin.llm_io.option_search import RejectedRequest
+from rlkd_plugin.llm_io.option_search import CERTAIN, RejectedRequest
 from rlkd_plugin.llm_io.replies import seconds_to_wait
 from rlkd_plugin.llm_io.transport import RawReply, Transport
 
 RETRIED = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP statuses of transient errors; 400, 413, 422 are tied to the text, others end the run."""
 TEXT_ERRORS = (400, 413, 422)
-OPTION_ERRORS = (400, 422, 500, 501)
-"""Statuses by which servers reject an option; 500 and 501 only where they name it."""
+OPTION_ERRORS = (*CERTAIN, 403, 404, 405, 500, 501)
+"""Statuses by which servers reject an option; those that are not `CERTAIN` only where they name it:
+"You are not allowed to request logprobs from this model" comes with 403."""
 MOST_WORDS = 20_000
 """Characters of a rejection that are searched for the names of options."""
 DOUBTFUL_SECONDS = 30.0

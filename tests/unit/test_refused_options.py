@@ -197,6 +197,21 @@ KINDS = [
         {},
         id="fails-at-it",
     ),
+    *(
+        pytest.param(
+            without("logprobs", code=code, words=words),
+            VERDICT,
+            {"logprobs", "top_logprobs"},
+            {"max_tokens": 1},
+            id=f"named-with-{code}",
+        )
+        for code, words in (
+            (403, "You are not allowed to request logprobs from this model"),
+            (404, "No endpoints found that can handle the requested parameters: logprobs"),
+            (405, "logprobs: not allowed"),
+            (501, "logprobs are not implemented"),
+        )
+    ),
     pytest.param(
         unless(
             lambda body: "top_k" in body,
@@ -379,6 +394,20 @@ def test_a_gateway_that_rejects_once_in_a_while_teaches_nothing(loopback: Loopba
     client = make_client(loopback.url)
     ask(client, "one", **STRUCTURE)
     assert client.refused_options == {}
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 405])
+def test_a_refusal_of_us_is_no_rejected_option(loopback: Loopback, code: int) -> None:
+    """It names none, or stays whatever the options; it ends the run with its own words."""
+    loopback.always("judge", status(code, "not for you"))
+    (error,) = ask(make_client(loopback.url), **VERDICT)
+    assert isinstance(error, EndpointError) and error.status == code
+    assert len(loopback.asked) == 1
+    loopback.always("judge", status(code, "not for you: temperature"))
+    client = make_client(loopback.url)
+    (error,) = ask(client, **VERDICT)
+    assert isinstance(error, EndpointError) and not error.refuses_text
+    assert len(loopback.asked) < 6 and client.refused_options == {}
 
 
 def test_a_server_error_that_names_no_option_is_retried(loopback: Loopback) -> None:
