@@ -41,6 +41,10 @@ _IDIOM = re.compile(
 """Where no is not the answer: "no difference" says yes, if anything."""
 _CLAUSE_END = re.compile(r"[.,;:!?\n]+")
 _DENIAL = re.compile(r"\b(?:not|never|cannot|neither|nor|hardly)\b|n['\u2019]t\b", re.IGNORECASE)
+_DENIED_NO = re.compile(
+    r"(?:\bnot|\bnever|n['\u2019]t)\W{1,9}(?:\w{1,20}\W{1,9})?no\b", re.IGNORECASE
+)
+"""A denial of the word itself: "not the same so no" says no."""
 _NO_LETTERS = re.compile(r"[\W_]+")
 
 
@@ -78,7 +82,7 @@ def yes_or_no(text: str) -> bool | None:
         return None
     if words[0] not in said:
         last = next(filter(_WORDS.search, reversed(_CLAUSE_END.split(text))))
-        if _DENIAL.search(last):
+        if (_DENIAL if "yes" in said else _DENIED_NO).search(last):
             return None
     return said == {"yes"}
 
