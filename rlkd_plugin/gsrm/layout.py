@@ -46,7 +46,8 @@ _END = re.compile(
 )
 _ION = "[A-Z][a-z]?[0-9]{0,2}"
 _CHARGED = re.compile(
-    rf"(?:\^[0-9]{{0,2}}|\b(?:{_ION}){{1,4}}|\b(?=[A-Za-z]{{0,9}}[0-9])(?:{_ION}){{5,8}}|\be|[)\]][0-9])\Z"
+    rf"(?:\^[0-9]{{0,2}}|\b(?:{_ION}){{1,4}}(?: [2-4])?|\[[A-Za-z0-9()]{{2,20}}\]|"
+    rf"\b(?=[A-Za-z]{{0,9}}[0-9])(?:{_ION}){{5,8}}|\be|[)\]][0-9])\Z"
 )
 """An answer that ends so keeps its dash, the sign of an exponent or an ion: e^-, NO3-."""
 
@@ -96,7 +97,7 @@ def _without_last(text: str, end: int, signs: bool, kept: dict[int, bool]) -> in
     if last == "*" and (stars := _STARS.search(text, max(start, end - 7), end)):
         return stars.start()
     if last in _ENDS and (mark := _END.search(text, max(start, end - 60), end)):
-        ends = _ends_content(text[start : mark.start()]) and mark.end() == end
+        ends = _ends_content(text[start : mark.start()], mark[0]) and mark.end() == end
         alone = whole and line_begin(text, mark.start()) == start
         if ends or (alone and not text[mark.end() : end].strip(_BEHIND_END)):
             return mark.start()
@@ -110,8 +111,13 @@ def _back(text: str, end: int, characters: str) -> int:
     return end
 
 
-def _ends_content(before: str) -> bool:
-    """Say whether `[End]` after this part of a line ends the text, and is no node of a graph."""
+def _ends_content(before: str, mark: str) -> bool:
+    """Say whether `[End]` after this part of a line ends the text.
+
+    Else it is a node of a graph, or the last element of an array: `x[end]`.
+    """
+    if mark == "[end]" and re.search(r"[A-Za-z_)\]}]\Z", before):
+        return False
     before = before.rstrip()
     goes_on = before[-1:] in tuple(",;>\u2192\u21d2-=") or re.search(rf"[{OPENING}]", before)
     return not before or not goes_on

@@ -43,14 +43,20 @@ _HEADING = re.compile(  # after a single # may stand a comment of a program
 _BOLD_STEP = re.compile(rf"[ \t]{{0,9}}\*\*{_STEP}\b[^*]{{0,99}}\*\*[:\uff1a]?\Z", re.IGNORECASE)
 _TITLED_STEP = re.compile(rf"{_STEP}[{SPACES}]{{0,2}}[:\uff1a\u2013\u2014-]", re.IGNORECASE)
 _STEP_LINE = re.compile(rf"^{_MARKS}{{0,12}}{_STEP}\b", re.IGNORECASE | re.MULTILINE)
+_FINAL_ALONE = re.compile(
+    rf"{_MARKS}{{0,12}}final[{SPACES}]{{1,3}}answer[{SPACES}]{{0,2}}[:\uff1a]?{_MARKS}{{0,12}}\Z",
+    re.IGNORECASE,
+)
 _HTML = re.compile(r"[ \t]{0,9}(?:<(?:br|hr) ?/?>|&nbsp;)[ \t]{0,9}\Z", re.IGNORECASE)
 _RULE = re.compile(r"[ \t]{0,9}(?:\*[ *]+\*|_[ _]+_|=[ =]+=|~[ ~]+~|[\u2500\u2501\u2550]+)\Z")
 _FENCE = re.compile(
     r"[ \t>]{0,12}(`{3,9}|~{3,9})[ \t]{0,9}([^\s`*]{0,20})[ \t]{0,9}\*{0,3}[ \t]{0,9}\Z"
 )
 _FENCE_LINE = re.compile(_FENCE.pattern.replace(r"\Z", "$").join(("^", "")), re.MULTILINE)
+_PICTURE = r"[\u2190-\u21ff\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\ufe0f\U0001f300-\U0001faff]"
 _BEFORE_TAG = re.compile(
-    rf"(?:{_MARKS}|[|\u2192\u2705]|\(?[A-Za-z]{{1,4}}[.)](?=[{SPACES}])|[0-9]{{1,3}}(?:\.[0-9]{{1,3}}){{1,3}}"
+    rf"(?:{_MARKS}|[|\u2460-\u2473]|{_PICTURE}|[0-9]\ufe0f?\u20e3|\[[ xX\u2713]\](?=[{SPACES}])|"
+    rf"\(?[A-Za-z]{{1,4}}[.)](?=[{SPACES}])|[0-9]{{1,3}}(?:\.[0-9]{{1,3}}){{1,3}}"
     rf"(?=[{SPACES}*])){{0,{MOST}}}\Z"
 )
 
@@ -70,7 +76,7 @@ def is_layout_line(text: str, start: int, end: int) -> bool:
     line = text[start:end]
     if _HEADING.match(line) or not line.strip("> \t"):
         return True
-    if _HTML.match(line):
+    if _HTML.match(line) or _FINAL_ALONE.match(line):
         return True
     above = text[max(0, start - 1 - MOST) : start - 1].rpartition("\n")[2]
     if _TITLED_STEP.match(line) and not above.strip():

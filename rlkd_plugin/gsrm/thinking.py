@@ -81,6 +81,11 @@ _QUOTES = (
     "\u300c\u300d",
     "\u300e\u300f",
 )
+# Not of a thinking that is closed at once, at the text's beginning
+_NAMED_BEFORE = re.compile(
+    rf"\S[ \t]{{1,3}}<{_XML}>"
+    r"(?:[ \t]{0,3}(?:and|or|to|,|/|\.{2,3}|\u2026|-|\u548c|\u4e0e))?[ \t]{0,3}\Z"
+)
 _IN_WORD = re.compile("[A-Za-z0-9]")
 _ENDS_WORD = re.compile(r"[A-Za-z0-9.,;!?)\]}]")
 _FENCE = re.compile(r"^[ \t>]{0,12}(?:`{3,9}|~{3,9})[ \t]{0,9}(\S{0,20})", re.MULTILINE)
@@ -177,8 +182,14 @@ def _closings(text: str, fences: CodeFences) -> Iterator[tuple[int, int]]:
     """Yield start and end of each mark that closes a thinking."""
     pattern = next((close for opening, close in _WORDS if opening.match(text)), _CLOSING)
     for match in pattern.finditer(text):
-        if not is_mention(text, match.start(), match.end(), fences):
-            yield match.span()
+        start, end = match.span()
+        if not is_mention(text, start, end, fences) and not _is_named(text, start, end):
+            yield start, end
+
+
+def _is_named(text: str, start: int, end: int) -> bool:
+    """Say whether a closing mark is only named: "</think> tags", "<think> and </think>"."""
+    return bool(SPOKEN_OF.match(text, end) or _NAMED_BEFORE.search(text, max(0, start - 60), start))
 
 
 def _opens_after(text: str, place: int, fences: CodeFences) -> bool:

@@ -154,8 +154,11 @@ LAYOUT = [
         "\n>\n> ",
         "\n| ",
     ),
+    *("\n2\ufe0f\u20e3 ", "\n\u2461 ", "\n\U0001f9e0 **", "\n\U0001f449 ", "\n- [x] "),
+    *("\n\n**Final Answer**\n", "\n\nFinal answer:\n"),
 ]
 ANSWERS = [
+    *("[Ag(CN)2]-", "PO4 3-", "x[end]", "A[0][end]", "f(x)[end]"),
     *("#####\n#S E#\n#####", "#.#\n###", "+---+\n| x |\n+---+", "=====\n= x =\n=====", "_X_\n___"),
     *(
         "Step 1: a\n\nStep 2: b",

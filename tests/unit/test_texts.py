@@ -77,6 +77,23 @@ def test_a_mark_that_is_only_spoken_of_cuts_no_path(form: str, mark: str) -> Non
 @pytest.mark.parametrize(
     "mention",
     [
+        "I'll write </think> tags.",
+        "It goes between <think> and </think>, then",
+        "I wrap it in <think></think> tags.",
+        "\u653e\u5728 <think>\u548c</think> \u91cc\u3002",
+        "First <think>...</think>, then",
+    ],
+)
+def test_a_mark_that_is_named_cuts_no_path(mention: str) -> None:
+    path = f"{mention} {SUM}"
+    assert reasoning_path(f"<think>\n{path}") == path
+    assert reasoning_path(f"<think>\n{path}\n</think>\n\n19") == path
+    assert split_thinking(f"<think>\n{path}\n</think>\n\n19") == (path, "19")
+
+
+@pytest.mark.parametrize(
+    "mention",
+    [
         "The reply belongs into <answer> tags later.",
         "I put it in <answer> and </answer> tags.",
         "It goes between <answer></answer>.",
