@@ -16,6 +16,7 @@ from rlkd_plugin.llm_io.endpoint import Endpoint
 from rlkd_plugin.llm_io.option_search import OptionSearch, RejectedRequest, SearchResult
 from rlkd_plugin.llm_io.per_loop import PerLoop
 from rlkd_plugin.llm_io.request_options import (
+    LIMITS,
     Change,
     apply_changes,
     named_options,
@@ -92,7 +93,7 @@ class AdaptedRequests:
                 if self.known.changes(url) is not changes:
                     continue  # another request found something out meanwhile
                 if self._is_the_texts(url, request, rejection):
-                    raise
+                    return await self._send_without_limit(url, request, rejection, send)
                 async with self._searching.here[url]:
                     if self.known.changes(url) is not changes:
                         continue
@@ -105,6 +106,27 @@ class AdaptedRequests:
                 self.known.vouch(url, request.options)
                 return reply
         raise AssertionError("unreachable: the last round returns or raises")
+
+    async def _send_without_limit(
+        self, url: str, request: Request, rejection: RejectedRequest, send: Send[T]
+    ) -> T:
+        """Return the reply to a text that leaves less room than the token limit of its request.
+
+        Words that name the limit say so. Without a limit a server takes the room that is left.
+        Nothing is remembered: a shorter text has the room.
+
+        Raises:
+            RejectedRequest: if the text itself is too long, or at fault for another reason.
+        """
+        sent = apply_changes(request.content, self.known.changes(url))
+        unlimited = {key: value for key, value in sent.items() if key not in LIMITS}
+        named = set(named_options(rejection.text, sent))
+        if named.isdisjoint(LIMITS) or not speaks_of_length(rejection.text, sent):
+            raise rejection
+        try:
+            return await send(json.dumps(unlimited).encode())
+        except RejectedRequest:
+            raise rejection from None
 
     def _is_the_texts(self, url: str, request: Request, rejection: RejectedRequest) -> bool:
         """Say whether no option can be at fault."""

@@ -226,10 +226,10 @@ HALF = {"content": STRUCTURE.partition("[Answer 1]")[0], "finish_reason": "lengt
 WHOLE_BUT_CUT = {"content": STRUCTURE, "finish_reason": "length"}
 
 
-def limits(script: Script, problem: str) -> list[tuple[int, int]]:
+def limits(script: Script, problem: str) -> list[tuple[int | None, int]]:
     """The token limit of each request to the generator about a problem, and its messages."""
     return [
-        (body["max_tokens"], len(body["messages"]))
+        (body.get("max_tokens"), len(body["messages"]))
         for role, asked, body in script.asked
         if (role, asked) == ("generator", problem)
     ]
@@ -261,10 +261,10 @@ def test_a_structure_that_is_cut_off_each_time_is_discarded(script: Script, tmp_
 
 
 def test_a_server_without_more_room_gets_feedback(script: Script, tmp_path: Path) -> None:
-    """It rejects the larger limit; that is no fault of the row."""
+    """It rejects the larger limit, and writes as much as it has room for; that is no fault."""
     script.generator["p"] = [HALF, (400, "max_tokens is too large"), HALF, STRUCTURE]
     report = construct(write(tmp_path / "rows.jsonl", row("p")), tmp_path / "out.jsonl")
-    assert limits(script, "p") == [(500, 1), (1000, 1), (500, 1), (500, 3)]
+    assert limits(script, "p") == [(500, 1), (1000, 1), (None, 1), (1000, 3)]
     assert report.accepted == {("math", 3): 1} and report.rejected == 0
 
 

@@ -325,8 +325,8 @@ LENGTH = (
 )
 
 
-def test_a_text_that_is_too_long_teaches_nothing(loopback: Loopback) -> None:
-    """It would be taken without a limit, which vLLM then makes shorter."""
+def test_a_text_that_leaves_less_room_than_its_limit_takes_the_room(loopback: Loopback) -> None:
+    """It is sent once more without a limit; that teaches nothing about the option."""
 
     def answer(asked: Asked) -> Any:
         is_long = asked.prompt == "long" and "max_tokens" in asked.body
@@ -335,8 +335,25 @@ def test_a_text_that_is_too_long_teaches_nothing(loopback: Loopback) -> None:
     loopback.always("judge", answer)
     client = make_client(loopback.url)
     first, second = ask(client, "long", "short", **STRUCTURE)
-    assert isinstance(first, EndpointError) and first.refuses_text and "1000 tokens" in str(first)
-    assert isinstance(second, Reply) and len(loopback.asked) == 2
+    assert isinstance(first, Reply) and isinstance(second, Reply)
+    assert sum("max_tokens" not in asked.body for asked in loopback.asked) == 1
+    assert len(loopback.asked) == 3
+    assert client.refused_options == {}
+
+
+def test_a_text_that_is_too_long_teaches_nothing(loopback: Loopback) -> None:
+    """It has the server's own words, those about the request as it was meant."""
+    short = "The prompt is too long: 1200 tokens are more than the 1000 of the model."
+
+    def answer(asked: Asked) -> Any:
+        words = LENGTH if "max_tokens" in asked.body else short
+        return (status(400, words) if asked.prompt == "long" else said("yes"))(asked)
+
+    loopback.always("judge", answer)
+    client = make_client(loopback.url)
+    first, second = ask(client, "long", "short", **STRUCTURE)
+    assert isinstance(first, EndpointError) and first.refuses_text and "900 input" in str(first)
+    assert isinstance(second, Reply) and len(loopback.asked) == 3
     assert client.refused_options == {}
 
 
