@@ -6,8 +6,8 @@ Not here: what a field keeps of its text (`layout`), and what makes a step (`str
 import re
 from typing import NamedTuple
 
-from rlkd_plugin.gsrm.layout_lines import BLANK, is_layout_alone, line_begin
-from rlkd_plugin.gsrm.tags import FIELDS, FINAL, TAG, FoundTag, find_tags
+from rlkd_plugin.gsrm.layout_lines import BLANK, MOST, is_layout_alone, line_begin
+from rlkd_plugin.gsrm.tags import FIELDS, FINAL, OTHER_FINAL, TAG, FoundTag, find_tags
 
 _DASH = re.compile(r"\A[ \t\u00a0]{1,3}[\u2013\u2014](?=\s)")
 _BELOW = re.compile(r"\s{0,9}\n\s{0,9}([^\n]{1,120})\s{0,9}\Z")
@@ -26,7 +26,9 @@ class Opening(NamedTuple):
 def split_final(text: str) -> tuple[str, str]:
     """Return the part of a text that holds the steps, and what follows the final answer's tag."""
     first = TAG.search(text)
-    final = FINAL.search(text, first.end()) if first else None
+    if not first:
+        return text, ""
+    final = FINAL.search(text, first.end()) or _other_final(text, first.end())
     if not final:
         return text, ""
     opened = re.search(r"[*_`~]{0,3}\Z", final["before"])
@@ -40,6 +42,23 @@ def split_final(text: str) -> tuple[str, str]:
     closed = final["inner"] or end > final.end("colon")
     rest = rest if closed else rest.rstrip(BLANK).removesuffix(decoration)
     return text[: final.start()], rest
+
+
+def _other_final(text: str, place: int) -> re.Match[str] | None:
+    """Return the final answer in other words that stands behind the last tag and its content."""
+    while found := OTHER_FINAL.search(text, place):
+        following = TAG.search(text, found.end())
+        if following is None and not _ends_with_tag(
+            text[max(0, found.start() - MOST) : found.start()]
+        ):
+            return found
+        place = following.end() if following else found.end()
+    return None
+
+
+def _ends_with_tag(text: str) -> bool:
+    text = text.rstrip(BLANK)
+    return any(match.end() == len(text) for match in TAG.finditer(text))
 
 
 def raw_fields(body: str) -> tuple[list[str], bool]:

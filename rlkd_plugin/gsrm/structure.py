@@ -14,6 +14,7 @@ from rlkd_plugin.gsrm.tags import (
     FIELDS,
     FINAL,
     FINAL_ANSWER,
+    OTHER_FINAL,
     TAG,
     Field,
     escape_tags,
@@ -161,6 +162,12 @@ def _field_text(field: Field, text: str) -> str:
     if not ascii_text or "[" in text:
         text = escape_tags(text)
     text = text.strip(BLANK)  # before FINAL: what is stripped may hide a line start
-    if not ascii_text or "final" in text.lower():
+    may_end = not ascii_text or "final" in text.lower()
+    if may_end:
         text = FINAL.sub(lambda m: f"({m['phrase']}{m['colon']})", text)
-    return without_layout(text, signs=field == "answer")
+    text = without_layout(text, signs=field == "answer")
+    if may_end:  # a field's first line is its tag's, where a tag of the final answer is none
+        text = OTHER_FINAL.sub(
+            lambda m: f"({m['phrase']}{m['colon']})" if m.start() else m[0], text
+        )
+    return text

@@ -89,14 +89,27 @@ TAG = re.compile(
 _DECORATION = DECORATION + "\\"
 _UNDECORATED = frozenset(["", "\n", " "])
 _CLOSES = re.compile(r"[^\W_]|[)\]}$%]")
-_PHRASE = rf"[{SPACES}]{{1,3}}".join(map(spelled, ("the", "final", "answer", "is")))
+_SPACE = rf"[{SPACES}]{{1,3}}"
+_PHRASE = _SPACE.join(map(spelled, ("the", "final", "answer", "is")))
+_MARK = rf"(?:[{SPACES}#>+|\\\u2022{HYPHENS}{DECORATION}{OPENING}]|[0-9]{{1,2}}[.)])"
+_LINE = rf"^(?P<before>{_MARK}{{0,12}})"
+_CLOSE = rf"(?P<close>[{CLOSING}]?)(?P<inner>[{DECORATION}]{{0,3}})[{SPACES}]{{0,3}}"
+_OUTER = rf"(?P<outer>[{DECORATION}]{{0,3}})"
 FINAL = re.compile(
-    rf"^(?P<before>(?:[{SPACES}#>+|\\\u2022{HYPHENS}{DECORATION}{OPENING}]|[0-9]{{1,2}}[.)]){{0,12}})"
-    rf"(?P<phrase>{spelled('so')}(?:[,\uff0c][{SPACES}]{{0,3}}|[{SPACES}]{{1,3}}){_PHRASE})"
-    rf"(?P<close>[{CLOSING}]?)"
-    rf"(?P<inner>[{DECORATION}]{{0,3}})[{SPACES}]{{0,3}}(?P<colon>[{COLONS}]?)(?P<outer>[{DECORATION}]{{0,3}})",
+    rf"{_LINE}(?P<phrase>{spelled('so')}(?:[,\uff0c][{SPACES}]{{0,3}}|{_SPACE}){_PHRASE})"
+    rf"{_CLOSE}(?P<colon>[{COLONS}]?){_OUTER}",
     _FLAGS | re.MULTILINE,
 )
+OTHER_FINAL = re.compile(
+    rf"{_LINE}(?P<phrase>(?:{spelled('the')}{_SPACE})?{spelled('final')}{_SPACE}{spelled('answer')}"
+    rf"(?:{_SPACE}{spelled('is')})?|(?:\u6240\u4ee5|\u56e0\u6b64)?[,\uff0c]?\u6700\u7ec8\u7b54\u6848[\u662f\u4e3a]?)"
+    rf"{_CLOSE}(?P<colon>[{COLONS}]|$){_OUTER}",
+    _FLAGS | re.MULTILINE,
+)
+"""The final answer in other words, with a colon or alone on its line: `**Final Answer:** 19`.
+
+It is read behind the last tag alone: a step may speak of its final answer.
+"""
 
 # What no parser of ours reads as a tag, but a model may: [Answer 1e5], [Answer in step 1], [End]
 _LOOK_ALIKE = re.compile(

@@ -973,3 +973,50 @@ def test_a_hostile_megabyte_is_read_as_quickly_as_a_good_one(name: str) -> None:
     assert len(hostile) >= MEGABYTE
     with watchdog(20):
         assert _cpu_seconds(hostile) < 10 * _cpu_seconds(good)
+
+
+STEP = "[Meta-reasoning 1]: m\n[Sub-problem 1]: q\n[Answer 1]: "
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Final answer: 19",
+        "**Final Answer:** 19",
+        "**Final Answer**: 19",
+        "**Final answer: 19**",
+        "The final answer is: 19",
+        "[Final answer]: 19",
+        "### Final Answer\n\n19",
+        "\u6700\u7ec8\u7b54\u6848\uff1a19",
+        "\u6240\u4ee5\u6700\u7ec8\u7b54\u6848\u662f\uff1a19",
+    ],
+)
+@pytest.mark.parametrize("between", ["\n", "\n\n"])
+def test_a_final_answer_in_other_words_is_none_of_the_last_step(text: str, between: str) -> None:
+    found = parse_structure(STEP + "24" + between + text)
+    assert (found.steps[-1].answer, found.final_answer) == ("24", "19")
+    assert parse_structure(render_structure(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "read"),
+    [
+        ("The final answer is: 24", "The final answer is: 24"),
+        ("\nFinal answer: 24", "Final answer: 24"),  # under its tag it is the content
+        ("24\nThe final answer is near.", "24\nThe final answer is near."),
+        ("24\n\n**Final Answer**\n\nSo the final answer is: 19", "24"),
+    ],
+)
+def test_what_only_speaks_of_a_final_answer_is_content(answer: str, read: str) -> None:
+    found = parse_structure(STEP + answer)
+    assert found.steps[-1].answer == read
+    assert parse_structure(render_structure(found)) == found
+
+
+def test_a_final_answer_in_other_words_before_a_tag_ends_nothing() -> None:
+    two = STEP + "24\nFinal answer: 24\n" + STEP.replace("1]", "2]") + "5\n\nFinal answer: 19"
+    found = parse_structure(two)
+    assert [step.answer for step in found.steps] == ["24\n(Final answer:) 24", "5"]
+    assert found.final_answer == "19"
+    assert parse_structure(render_structure(found)) == found
