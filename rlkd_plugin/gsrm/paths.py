@@ -47,9 +47,8 @@ def reasoning_path(completion: str) -> str:
     begins the answer's part; else the whole text. An opening `<think>` may be missing, as R1
     templates write it for the model. Other models' marks of thinking count as these do.
     """
-    if thinking_end(completion) is None:
-        completion = completion[: _answer_begin(completion)]
-    return teacher_path(completion)
+    end = thinking_end(completion)
+    return without_opening(completion[: _answer_begin(completion) if end is None else end])
 
 
 def teacher_path(text: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 _XML = r"(?:think(?::\w{1,20})?|thinking|thoughts?|reasoning|(?:seed|mm):think|ifm\|think\w{0,8})"
 _CHANNEL = r"[^<\n]{0,60}(?:<\|constrain\|>[^<\n]{0,20})?<\|message\|>"
+# Each alternative begins with a letter or sign of its own: so re skips quickly to where one may be
 _OPENING = re.compile(
     "|".join(
         (
@@ -24,7 +25,8 @@ _OPENING = re.compile(
             r"<\|channel>(?:thought\n)?",
             r"\[unused16\]",
             # harmony: only the channel `final` is for the user
-            r"(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)" + _CHANNEL,
+            r"<\|start\|>assistant<\|channel\|>(?:analysis|commentary)" + _CHANNEL,
+            r"<\|channel\|>(?:analysis|commentary)" + _CHANNEL,
         )
     )
 )
@@ -38,7 +40,9 @@ _CLOSING = re.compile(
             r"<\|close\|>\s{0,3}think\s{0,3}<\|sep\|>",
             r"<channel\|>",
             r"\[unused17\]",
-            r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final" + _CHANNEL,
+            r"<\|end\|>(?:<\|start\|>assistant)?<\|channel\|>final" + _CHANNEL,
+            r"<\|start\|>assistant<\|channel\|>final" + _CHANNEL,
+            r"<\|channel\|>final" + _CHANNEL,
         )
     )
 )
@@ -67,7 +71,6 @@ _SAID_ENDS = re.compile(
     r"<\|end\|>|<turn\|>|<\|close\|>\s{0,3}(?:response|message)\s{0,3}<\|sep\|>)){1,4}\s{0,9}$"
 )
 SPOKEN_OF = re.compile(r"[ \t]{1,3}(?:tags?|marks?|markers?|tokens?|blocks?|elements?|sections?)\b")
-
 """What follows a mark of which a text speaks: "put it into <answer> tags"."""
 
 REACH = 200
@@ -101,7 +104,7 @@ class CodeFences:
     @classmethod
     def of(cls, text: str) -> "CodeFences":
         """Return the fences of a text."""
-        found = list(_FENCE.finditer(text))
+        found = list(_FENCE.finditer(text)) if "```" in text or "~~~" in text else []
         return cls([fence.start() for fence in found], [fence[1] for fence in found])
 
     def hold(self, place: int) -> bool:
