@@ -5,7 +5,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -281,12 +280,11 @@ def test_evalscope_asks_this_machine_directly(
 
 
 def test_a_self_signed_certificate_ends_the_start_at_once(tmp_path: Path) -> None:
-    started = time.monotonic()
     with yes_server(write_certificate(tmp_path)) as (url, _):
         sentence = at_once(url)
     assert "certificate cannot be trusted" in sentence and "self-signed" in sentence
     assert "SSL_CERT_FILE" in sentence and url in sentence
-    assert time.monotonic() - started < 60  # the patience that it was given
+    assert "has failed for" not in sentence  # as the end of the patience would say
 
 
 def test_a_named_certificate_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
