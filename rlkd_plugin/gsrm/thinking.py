@@ -46,6 +46,8 @@ _CLOSING = re.compile(
         )
     )
 )
+_SIGNS = ("<", "[", "\u25c1")
+"""What the marks begin with."""
 # Words that open a thinking where the whole text begins with them, and those that close it:
 # harmony whose control tokens a server left out, "analysisWe add.assistantfinalThe sum is 5", and
 # the sentences of Granite 3.2
@@ -126,6 +128,8 @@ def split_thinking(text: str) -> tuple[str, str]:
     The opening mark may be missing, as chat templates write it for the model. The last closing
     mark counts. A model that still thinks says nothing. A text without any mark is said.
     """
+    if not any(sign in text for sign in _SIGNS) and not thinking_opens(text):
+        return "", text.strip()  # a judge's word: nearly every reply
     fences = CodeFences.of(text)
     start, end = 0, 0
     for start, end in _closings(text, fences):  # noqa: B007  the last pair is used
