@@ -903,8 +903,14 @@ def test_a_key_that_a_server_repeats_is_nowhere(
     key = "sk-very-s3cret-1"
     options(gsrm_api_key=key, judge_api_key=key)
     reward = RlkdGsrm(SimpleNamespace(output_dir=str(tmp_path)))
-    answers = [said(f"{'so ' * 60} {key}"), said(STRUCTURE.replace("count", key)), status(400, key)]
-    servers.always("gsrm", lambda asked: answers[len(servers.asked) % 3](asked))
+    structure = said(STRUCTURE.replace("count", key))
+    answers = [said(f"{'so ' * 60} {key}"), structure, status(400, key)]
+
+    def answer(asked: Asked) -> Any:
+        is_teachers = TEACHER in asked.prompt  # whose structure is cached
+        return (structure if is_teachers else answers[len(servers.asked) % 3])(asked)
+
+    servers.always("gsrm", answer)
     servers.always("judge", said(f"I was sent {key}"))
     with pytest.raises(EndpointError) as error:
         for n in range(20):
