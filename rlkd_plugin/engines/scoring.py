@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from rlkd_plugin.engines.base import Decomposition, Engine, TeacherCache, Verdict
+from rlkd_plugin.engines.in_flight import cancel_all
 from rlkd_plugin.gsrm import FormatError, Question, StructuredReward, parse_structure, walk
 from rlkd_plugin.gsrm.texts import has_reasoning, obvious_verdict, reasoning_path, teacher_path
 
@@ -86,7 +87,7 @@ async def score_batch(
     try:
         return await asyncio.gather(*tasks)
     finally:
-        await _cancel([*tasks, *batch.tasks.values()])
+        await cancel_all([*tasks, *batch.tasks.values()])
 
 
 class _Batch:
@@ -160,9 +161,3 @@ class _Batch:
         if key not in self.tasks:
             self.tasks[key] = asyncio.ensure_future(ask())
         return self.tasks[key]
-
-
-async def _cancel(tasks: list["asyncio.Future[Any]"]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

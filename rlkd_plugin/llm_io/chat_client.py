@@ -25,7 +25,7 @@ from rlkd_plugin.llm_io.request_options import NEUTRAL, Change
 from rlkd_plugin.llm_io.servers import Servers, TransientError
 
 CHARS_PER_TOKEN = 4
-"""Estimate until the server has counted; only `RLKD_TOKENS_PER_MINUTE` needs it."""
+"""Estimate until a server has counted, of English; texts in other languages have fewer."""
 BACK_OFF = wait_random_exponential(multiplier=0.5, max=20)
 """Jittered, so that a batch's requests do not return to a server all at once."""
 EMPTY_TRIES = 4

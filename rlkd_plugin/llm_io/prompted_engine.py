@@ -3,13 +3,13 @@
 Not here: how a request reaches a model (`server_engine`, and the engine of the training process).
 """
 
-import asyncio
 import hashlib
 import json
 import string
 from typing import Any, Literal
 
 from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
+from rlkd_plugin.engines.in_flight import gather_all
 from rlkd_plugin.gsrm import EndpointError, Field, FormatError, Structure
 from rlkd_plugin.gsrm.prompts import END, decompose_prompt, judge_prompt, prompt_identity
 from rlkd_plugin.gsrm.structure import structure_regex
@@ -101,13 +101,7 @@ class PromptedEngine:
         if not self.settings.judge_swap:
             return await self._verdict(field, teacher, student)
         orders = (teacher, student), (student, teacher)
-        tasks = [asyncio.ensure_future(self._verdict(field, *texts)) for texts in orders]
-        try:
-            one, other = await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        one, other = await gather_all(self._verdict(field, *texts) for texts in orders)
         return verdict_of_both(one, other, self.settings.judge_threshold)
 
     async def _verdict(self, field: Field, first: str, second: str) -> Verdict:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeVar, get_args
 
 from rlkd_plugin.engines.base import Engine
+from rlkd_plugin.engines.in_flight import gather_all
 from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.model_cards import Card, ask_cards
 from rlkd_plugin.llm_io.model_source import ModelSource, served_source
@@ -79,13 +80,7 @@ class ServerEngine(PromptedEngine):
             EndpointError: if a server cannot be used.
             RlkdError: if the GSRM's servers serve different models.
         """
-        probes = [asyncio.ensure_future(client.probe()) for client in self.clients.values()]
-        try:
-            await asyncio.gather(*probes)
-        finally:  # none outlives the connections
-            for probe in probes:
-                probe.cancel()
-            await asyncio.gather(*probes, return_exceptions=True)
+        await gather_all(client.probe() for client in self.clients.values())
         if "GSRM" in self.clients and self._source is None:
             cards = await ask_cards(self.gsrm.endpoint)
             source = await asyncio.to_thread(self._read_source, cards)  # it reads weights

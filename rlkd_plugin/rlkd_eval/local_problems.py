@@ -4,13 +4,12 @@ evalscope wants texts for problems and answers, and ends in a validation error a
 People's files hold numbers there. Not here: which columns a test set has (`benchmarks`).
 """
 
-import math
 import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.rlkd_data.rows.row_fields import number_text
 from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows, row_files
 from rlkd_plugin.rlkd_eval.benchmarks import Benchmark
 from rlkd_plugin.rlkd_files import json_line
@@ -57,14 +56,10 @@ def as_text(value: Any) -> str:
     """
     if isinstance(value, str) and value.strip():
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, float) and math.isfinite(value):
-        return as_text(Decimal(repr(value)))
-    if isinstance(value, Decimal) and value.is_finite():
-        return str(int(value)) if value == value.to_integral_value() else f"{value.normalize():f}"
     if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], list):
         return as_text(value[0])
+    if number := number_text(value):
+        return number.rstrip("0").rstrip(".") if "." in number else number
     raise FormatError(f"it has to be a text or a number, not {value!r:.100}")
 
 

@@ -1,8 +1,9 @@
 """Runs asynchronous work over many rows, with bounded concurrency and in flat memory."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
+
+from rlkd_plugin.engines.in_flight import gather_all
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,10 +35,4 @@ async def run_job(
         for item in source:
             write(item, await work(item))
 
-    workers = [asyncio.create_task(worker()) for _ in range(concurrency)]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for task in workers:
-            task.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+    await gather_all(worker() for _ in range(concurrency))

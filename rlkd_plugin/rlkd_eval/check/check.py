@@ -7,11 +7,11 @@ pairs of texts. Not here: what the replies say (`gsrm_replies`, `judge_replies`,
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from typing import TypeVar
 
 from rlkd_plugin.engines.base import Engine, TeacherCache
+from rlkd_plugin.engines.in_flight import cancel_all, gather_all
 from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.llm_io.endpoint import without_key
 from rlkd_plugin.llm_io.prompted_engine import Role
@@ -32,8 +32,6 @@ from rlkd_plugin.rlkd_eval.check.servers import (
     reach,
 )
 from rlkd_plugin.rlkd_eval.check.watched_engine import WatchedEngine, watch
-
-T = TypeVar("T")
 
 
 async def check_engine(engine: Engine, cache: TeacherCache | None = None) -> AsyncIterator[Finding]:
@@ -59,9 +57,7 @@ async def check_engine(engine: Engine, cache: TeacherCache | None = None) -> Asy
                 if finding.verdict == "ok":
                     answering.add(role)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(tasks)
     if isinstance(cache, DiskCache) and "GSRM" in answering:
         for finding in await asyncio.to_thread(_cache_findings, engine, cache):
             yield _hide_keys(finding, engine)
@@ -101,7 +97,7 @@ async def _structures(engine: WatchedEngine) -> list[Finding]:
         result = await engine.decompose(sample.problem, sample.domain, sample.path)
         return SampleDecomposition(sample, result, exchanges)
 
-    found = await _all(*(decompose(sample) for sample in PATHS))
+    found = await gather_all(decompose(sample) for sample in PATHS)
     return gsrm_findings(found, engine.settings, _changes_of(engine))
 
 
@@ -111,7 +107,7 @@ async def _verdicts(engine: WatchedEngine) -> list[Finding]:
         verdict = await engine.match(pair.field, pair.teacher, pair.student)
         return SampleVerdict(pair, verdict, exchanges)
 
-    found = await _all(*(match(pair) for pair in PAIRS))
+    found = await gather_all(match(pair) for pair in PAIRS)
     return judge_findings(found, engine.settings, _changes_of(engine))
 
 
@@ -119,17 +115,6 @@ def _with_seconds(findings: list[Finding], seconds: float) -> list[Finding]:
     """Return findings, the first with the seconds that all took, unless it is a fault."""
     first, *others = findings
     return [first if first.verdict == "wrong" else replace(first, seconds=seconds), *others]
-
-
-async def _all(*work: Awaitable[T]) -> list[T]:
-    """Return all results; the first error cancels what is in flight."""
-    tasks = [asyncio.ensure_future(one) for one in work]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _changes_of(engine: WatchedEngine) -> Mapping[str, Change]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.gsrm.prompts import decompose_prompt
+from rlkd_plugin.llm_io.chat_client import CHARS_PER_TOKEN
 from rlkd_plugin.llm_io.endpoint import Endpoint
 from rlkd_plugin.llm_io.model_cards import Card, ask_cards
 from rlkd_plugin.llm_io.prompted_engine import estimated_tokens
@@ -23,8 +24,6 @@ from rlkd_plugin.rlkd_eval.check.findings import Finding, join_names, quote_erro
 from rlkd_plugin.rlkd_eval.check.samples import PATHS
 from rlkd_plugin.rlkd_eval.check.watched_engine import WatchedEngine
 
-CHARS_PER_TOKEN = 4
-"""Characters of an English path that make a token; in other languages fewer do."""
 _NEUTRAL_TOP_K = (NEUTRAL["top_k"], 0)
 _EXPLAINED = ("logprobs", "top_logprobs")
 """Options whose refusal the findings about verdicts explain."""
