@@ -77,6 +77,14 @@ def claimed(file: Path, out: Path | None = None) -> Iterator[BinaryIO]:
         yield lines
 
 
+def still_there(lines: BinaryIO, file: Path) -> bool:
+    """Return whether a path still names an open file, which may be removed, moved or replaced."""
+    try:
+        return os.path.samestat(os.fstat(lines.fileno()), file.stat())
+    except FileNotFoundError:
+        return False
+
+
 def append_all(lines: BinaryIO, content: bytes) -> None:
     """Append to a claimed file: all of the content or, where an error stops it, nothing.
 
