@@ -1,11 +1,11 @@
 """The interface between the reward and whatever decomposes paths and matches texts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from rlkd_plugin.gsrm import Field, Structure
 
@@ -110,6 +110,14 @@ class Engine(Protocol):
 
     name: str
     usage: Usage
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What its structures depend on beside problem, domain and path, by name, as JSON has it.
+
+        None stands for what is not known on this machine.
+        """
+        ...
 
     async def __aenter__(self) -> "Engine": ...
 

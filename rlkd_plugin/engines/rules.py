@@ -6,7 +6,9 @@ paper's GSRM, and nothing measured with it says how well that works.
 """
 
 import re
+from collections.abc import Mapping
 from fractions import Fraction
+from typing import Any
 
 from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
 from rlkd_plugin.gsrm import Field, Step, Structure
@@ -54,6 +56,11 @@ class RulesEngine:
 
     def __init__(self) -> None:
         self.usage = Usage()
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What its structures depend on: these rules."""
+        return {"engine": self.name}
 
     async def __aenter__(self) -> "RulesEngine":
         return self

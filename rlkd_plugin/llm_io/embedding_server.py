@@ -1,7 +1,9 @@
 """Embeddings from any server with `/v1/embeddings`: `vllm serve`, `swift deploy` and others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from rlkd_plugin.llm_io.prompted_engine import body_digest
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 
@@ -17,6 +19,11 @@ class ServerEmbedder:
         self.client = role_client("embed", settings, instead=", or a local model: --model FOLDER")
         self.name = settings.embed_model
         self.usage = self.client.usage
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The model's name on the servers, and what tells our further keys from others."""
+        return {"embedder": self.name, "body": body_digest(self.client.endpoint.body)}
 
     async def __aenter__(self) -> "ServerEmbedder":
         await self.client.__aenter__()

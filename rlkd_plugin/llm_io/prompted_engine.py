@@ -6,6 +6,7 @@ Not here: how a request reaches a model (`server_engine`, and the engine of the 
 import hashlib
 import json
 import string
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
@@ -39,6 +40,8 @@ class PromptedEngine:
         gsrm: the GSRM's name, on which cached structures depend.
     """
 
+    name: str
+
     def __init__(self, settings: Settings, gsrm: str) -> None:
         self.settings = settings
         self.gsrm_name = gsrm
@@ -46,13 +49,32 @@ class PromptedEngine:
         self._logprobs = 0  # 1: the judge gives them; -n: its first n verdicts had none
 
     @property
+    def facts(self) -> Mapping[str, Any]:
+        """What `identity` is made of, by name; None where it is not known on this machine."""
+        s, source = self.settings, self.gsrm_source
+        return {
+            "engine": self.name,
+            "gsrm": self.gsrm_name,
+            "revision": source.revision,
+            "served_from": source.root or None,
+            "weights": source.fingerprint or None,
+            "base_served_from": source.parent or None,
+            "base_weights": source.parent_fingerprint or None,
+            "served_revision": source.served_revision or None,
+            "prompt": f"{s.gsrm_prompt} {_digest(prompt_identity(s.gsrm_prompt))}",
+            "regex": s.gsrm_regex,
+            "max_tokens": s.gsrm_max_tokens,
+            "max_chars": s.gsrm_max_chars,
+            "body": body_digest(s.gsrm_body),
+        }
+
+    @property
     def identity(self) -> str:
         """What this engine's structures depend on beside the path: model, prompt, options."""
         s = self.settings
         options = [s.gsrm_regex, s.gsrm_max_chars, s.gsrm_max_tokens, s.gsrm_body]
         parts = [prompt_identity(s.gsrm_prompt), options, self.gsrm_source.key]
-        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        return f"{self.gsrm_name} {digest[:16]}"
+        return f"{self.gsrm_name} {_digest(parts)}"
 
     @property
     def gsrm_source(self) -> ModelSource:
@@ -155,6 +177,19 @@ class PromptedEngine:
     async def _ask(self, role: Role, prompt: str, **options: Any) -> Reply:
         """Return a model's reply to one user message; raises EndpointError as a client does."""
         raise NotImplementedError
+
+
+def body_digest(body: Mapping[str, Any]) -> str:
+    """Return what tells the further keys of a role's requests from others; they may hold secrets.
+
+    Without any it is empty.
+    """
+    return _digest(body) if body else ""
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def estimated_tokens(text: str) -> int:

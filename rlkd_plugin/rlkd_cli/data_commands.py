@@ -13,6 +13,8 @@ from rlkd_plugin.gsrm import RlkdError
 if TYPE_CHECKING:
     from rlkd_plugin.rlkd_data.jobs.data_job import Shard
 
+MIX = "Go on with an OUT that other settings made; each line then names its maker."
+
 
 def prepare(
     name: Annotated[
@@ -23,7 +25,8 @@ def prepare(
         ),
     ],
     src: Annotated[
-        Path, typer.Argument(help="File to read, JSON lines or Parquet, or a folder of them.")
+        Path,
+        typer.Argument(help="File to read: JSON lines, a JSON array, CSV or Parquet; or a folder."),
     ],
     out: Annotated[
         Path,
@@ -61,6 +64,7 @@ def construct(
     ],
     out: Annotated[Path, typer.Argument(help="File to write, for --dataset rlkd/gsrm-sft:OUT.")],
     shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, one per machine.")] = "1/1",
+    mix: Annotated[bool, typer.Option("--mix", help=MIX)] = False,
     generator_price: Annotated[
         str, typer.Option(help="IN,OUT: price of a million tokens, to see the cost.")
     ] = "",
@@ -76,7 +80,7 @@ def construct(
     from rlkd_plugin.rlkd_data.construct import ConstructReport, PairModels, construct_pairs
     from rlkd_plugin.rlkd_data.jobs.cost import Cost, RoleCost, read_price
     from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
-    from rlkd_plugin.rlkd_data.jobs.progress import show_job
+    from rlkd_plugin.rlkd_data.jobs.job_end import show_job
 
     part = _read_shard(shard)
     settings = load_settings()
@@ -88,7 +92,7 @@ def construct(
             RoleCost("verifier", verifier.usage, read_price(verifier_price)),
         ]
     )
-    job = DataJob(src, out, settings.concurrency, part)
+    job = DataJob(src, out, settings.concurrency, part, mix)
     models = PairModels(
         generator, settings.generator_max_tokens, verifier, settings.verifier_max_tokens
     )
@@ -106,6 +110,7 @@ def structure(
     src: Annotated[Path, typer.Argument(help="Rows in our own format: a file, or a folder.")],
     out: Annotated[Path, typer.Argument(help="File to write, for --dataset rlkd/jsonl:OUT.")],
     shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, one per machine.")] = "1/1",
+    mix: Annotated[bool, typer.Option("--mix", help=MIX)] = False,
 ) -> None:
     """Decompose the teachers' paths ahead of training, with the engine of the settings.
 
@@ -115,14 +120,14 @@ def structure(
     from rlkd_plugin.rlkd_cli.tables.job_tables import show_structure
     from rlkd_plugin.rlkd_data.jobs.cost import Cost, RoleCost
     from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
-    from rlkd_plugin.rlkd_data.jobs.progress import show_job
+    from rlkd_plugin.rlkd_data.jobs.job_end import show_job
     from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_structures
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
     part = _read_shard(shard)
     settings = load_settings()
     engine, cache = choose_engine(settings, ["GSRM"])
-    job = DataJob(src, out, settings.concurrency, part)
+    job = DataJob(src, out, settings.concurrency, part, mix)
     report = StructureReport()
 
     async def work() -> None:
@@ -142,6 +147,7 @@ def subset(
     model: Annotated[
         str, typer.Option(help="A local sentence-transformers model; default: RLKD_EMBED_BASE_URL.")
     ] = "",
+    mix: Annotated[bool, typer.Option("--mix", help=MIX)] = False,
 ) -> None:
     """Write the rows whose problems are least similar to those of a test set.
 
@@ -152,13 +158,13 @@ def subset(
     from rlkd_plugin.rlkd_data.embedder import choose_embedder
     from rlkd_plugin.rlkd_data.jobs.cost import Cost, RoleCost
     from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
-    from rlkd_plugin.rlkd_data.jobs.progress import show_job
-    from rlkd_plugin.rlkd_data.row_subset import SubsetReport, similarities_file, write_subset
+    from rlkd_plugin.rlkd_data.jobs.job_end import show_job
+    from rlkd_plugin.rlkd_data.row_subset import SIMILARITIES, SubsetReport, write_subset
 
     settings = load_settings()
     embedder = choose_embedder(settings, model)
     concurrency = 1 if model else min(8, settings.concurrency)  # a server's replies have 5 MB
-    job = DataJob(src, out, concurrency)
+    job = DataJob(src, out, concurrency, mix=mix)
     report = SubsetReport()
 
     async def work() -> None:
@@ -166,7 +172,7 @@ def subset(
             await write_subset(job, tests, count, embedder, report)
 
     cost = Cost() if model else Cost([RoleCost("embed", embedder.usage)])
-    with show_job(job, report, show_subset, cost, kept=similarities_file(job)):
+    with show_job(job, report, show_subset, cost, kept=job.file_beside(SIMILARITIES)):
         asyncio.run(work())
 
 

@@ -65,28 +65,30 @@ def evaluate(
         prepare_evaluation,
         resume_evaluation,
     )
+    from rlkd_plugin.rlkd_eval.kept_files import claimed_folder, weights_of
 
     _check_server(url, model, key_env, rescore)
-    if rescore:
-        job = resume_evaluation(out)
-    else:
-        names = [name.strip() for name in sets.split(",") if name.strip()]
-        counts = {name: int(count) for name, count in _read_pairs(samples, "--samples")}
-        drawn = Sampling(
-            temperature, top_p, max_tokens, _system_prompt(system), limit, counts or None
-        )
-        if model:
-            subject = describe_subject(label, model, adapter, run)
+    with claimed_folder(out):
+        if rescore:
+            job = resume_evaluation(out)
         else:
-            subject = describe_subject(label, f"{served} at {url}", adapter, run, served)
-        files = {name: Path(file) for name, file in _read_pairs(data, "--data")}
-        job = EvaluationJob(out, subject, drawn, names)
-        prepare_evaluation(job, files)
-    there = nullcontext(ServedModel(url, served)) if rescore or url else None
-    with there or model_server(model, adapter, server_options, out / "server.log") as found:
-        server = None if rescore else Server(found.url, found.name, key_env)
-        for name in job.names:
-            evaluate_set(job, name, server, concurrency)
+            names = [name.strip() for name in sets.split(",") if name.strip()]
+            counts = {name: int(count) for name, count in _read_pairs(samples, "--samples")}
+            drawn = Sampling(
+                temperature, top_p, max_tokens, _system_prompt(system), limit, counts or None
+            )
+            if model:
+                subject = describe_subject(label, model, adapter, run)
+            else:
+                subject = describe_subject(label, f"{served} at {url}", adapter, run, served)
+            job = EvaluationJob(out, subject, drawn, names)
+            files = {name: Path(file) for name, file in _read_pairs(data, "--data")}
+            prepare_evaluation(job, files, {} if url else weights_of(model, adapter))
+        there = nullcontext(ServedModel(url, served)) if rescore or url else None
+        with there or model_server(model, adapter, server_options, out / "server.log") as found:
+            server = None if rescore else Server(found.url, found.name, key_env)
+            for name in job.names:
+                evaluate_set(job, name, server, concurrency)
     show_results([out], wide_console())
 
 
@@ -131,9 +133,9 @@ def diversity(
     from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
     from rlkd_plugin.rlkd_data.embedder import choose_embedder
     from rlkd_plugin.rlkd_data.jobs.result_file import identity
-    from rlkd_plugin.rlkd_eval.diversity_job import draw_all, engine_name, measure_all
-    from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob, Drawing
-    from rlkd_plugin.rlkd_eval.kept_files import keep_plan
+    from rlkd_plugin.rlkd_eval.diversity_job import WRITTEN, draw_all, measure_all
+    from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob, Drawing, read_questions
+    from rlkd_plugin.rlkd_eval.kept_files import claimed_folder, keep_plan, weights_of
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
     settings = load_settings()
@@ -141,19 +143,21 @@ def diversity(
     job = DiversityJob(out, rows, drawing, label or out.name)
     embedder = choose_embedder(settings, embed_model)
     student = {"model": model or settings.student_model, "adapter": adapter}
-    plan = {**student, **vars(drawing), "engine": engine_name(settings)}
+    plan = {**student, **weights_of(model, adapter), **vars(drawing)}
     if settings.student_body:  # it may hold what no file should show
         plan["body"] = f"{identity(json.dumps(settings.student_body, sort_keys=True)):x}"
-    keep_plan(out, plan)
-    served = model_server(model, adapter, server_options, out / "server.log") if model else None
-    with served or nullcontext() as found:  # its device is free again for the embeddings
-        student_settings = settings
-        if found:
-            update = {"student_base_url": (found.url,), "student_model": found.name}
-            student_settings = settings.model_copy(update=update)
-        asyncio.run(draw_all(job, student_settings))
-    engine, _ = choose_engine(settings, ["GSRM"])
-    asyncio.run(measure_all(job, engine, embedder, settings.concurrency))
+    engine, _ = choose_engine(settings, ["GSRM"])  # a missing setting is named before any work
+    questions = read_questions(job)
+    with claimed_folder(out):
+        keep_plan(out, "rlkd diversity", plan, WRITTEN)
+        served = model_server(model, adapter, server_options, out / "server.log") if model else None
+        with served or nullcontext() as found:  # its device is free again for the embeddings
+            student_settings = settings
+            if found:
+                update = {"student_base_url": (found.url,), "student_model": found.name}
+                student_settings = settings.model_copy(update=update)
+            asyncio.run(draw_all(job, questions, student_settings))
+        asyncio.run(measure_all(job, questions, engine, embedder, settings.concurrency))
     show_diversity([out], wide_console())
 
 

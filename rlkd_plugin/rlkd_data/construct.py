@@ -12,18 +12,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlkd_plugin.gsrm import EndpointError, FormatError
-from rlkd_plugin.gsrm.prompts import END, decompose_prompt, feedback_prompt, verify_prompt
+from rlkd_plugin.gsrm.prompts import (
+    END,
+    decompose_prompt,
+    feedback_prompt,
+    pair_prompts,
+    verify_prompt,
+)
 from rlkd_plugin.gsrm.texts import break_control, has_reasoning, teacher_path
 from rlkd_plugin.llm_io.chat_client import ChatClient
+from rlkd_plugin.llm_io.prompted_engine import body_digest
 from rlkd_plugin.llm_io.replies import Reply, after_thinking
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
-from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
+from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
+from rlkd_plugin.rlkd_data.jobs.record import Maker
+from rlkd_plugin.rlkd_data.jobs.result_file import identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts, RowKind, rows_to_do
 from rlkd_plugin.rlkd_data.rows.row_fields import domain_or_math, path_of, text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_data.structure_faults import check_structure, read_verification
 
+DISCARDED = ".discarded.jsonl"
+"""Ends the name of the file of the rows without a pair."""
+COLUMNS = "problem", "domain", "reasoning_path", "attempts"
 REGENERATIONS = 3
 """The paper: a sample that fails after three re-generations is discarded."""
 ATTEMPT_CHARS = 20_000
@@ -51,9 +63,9 @@ class ConstructReport(RowCounts):
     cut: int = 0
 
     @property
-    def worked(self) -> int:
+    def results(self) -> Mapping[str, int]:
         """Rows that were accepted or discarded."""
-        return self.accepted.total() + self.discarded.total()
+        return {"accepted": self.accepted.total(), "discarded": self.discarded.total()}
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,22 @@ class PairModels:
     generator_tokens: int
     verifier: ChatClient
     verifier_tokens: int
+
+    @property
+    def maker(self) -> Maker:
+        """What a pair depends on beside its row."""
+        generator, verifier = self.generator.endpoint, self.verifier.endpoint
+        facts = {
+            "generator": generator.model,
+            "generator_max_tokens": self.generator_tokens,
+            "generator_body": body_digest(generator.body),
+            "verifier": verifier.model,
+            "verifier_max_tokens": self.verifier_tokens,
+            "verifier_body": body_digest(verifier.body),
+            "prompts": f"{identity(pair_prompts()):016x}",
+            "attempts": REGENERATIONS + 1,
+        }
+        return Maker(generator.model, facts)
 
 
 def pair_source(raw: Mapping[str, Any]) -> Row:
@@ -107,15 +135,18 @@ async def construct_pairs(job: DataJob, models: PairModels, report: ConstructRep
         report: says what was done so far, at any time, also after an error.
 
     Raises:
-        RlkdError: if a path is wrong, another job writes to `out`, or the disk is full.
+        RlkdError: if a path is wrong, `out` is not this job's or was made with other settings,
+            another job writes to it, the disk is full, or no row was accepted.
         EndpointError: if a server fails past the retry deadline, refuses us, or rejects so many
             rows that it cannot be because of their texts.
     """
     source_files(job.source, job.out)
-    columns = "problem", "domain", "reasoning_path", "attempts"
+    columns = {"": (*COLUMNS, "structure"), DISCARDED: (*COLUMNS, "reason")}
+    result = Result("rlkd construct", job.out, models.maker, columns, may_mix=True)
     with (
-        ResultFile(job.out, *columns, "structure") as accepted,
-        ResultFile(job.file_beside("discarded"), *columns, "reason") as discarded,
+        own(result, mix=job.mix) as owned,
+        owned.open() as accepted,
+        owned.open(DISCARDED) as discarded,
     ):
         done = accepted.done(pair_identity) | discarded.done(pair_identity)
 
@@ -133,8 +164,9 @@ async def construct_pairs(job: DataJob, models: PairModels, report: ConstructRep
                 report.discarded[row["domain"], found["reason"]] += 1
                 _check_verifier(report, found)
 
-        todo = rows_to_do(job, RowKind(pair_source, pair_identity), done, report)
-        await run_job(todo, work, write, job.concurrency)
+        kind = RowKind(pair_source, lambda row: [pair_identity(row)])
+        await run_job(rows_to_do(job, kind, done, report), work, write, job.concurrency)
+    report.check_done(job, accepted.lines, accepted.before + discarded.before)
 
 
 async def _construct_pair(row: Row, models: PairModels, report: ConstructReport) -> Row | str:

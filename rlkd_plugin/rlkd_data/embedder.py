@@ -1,8 +1,8 @@
 """Who gives texts their embeddings: a server, or a model in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.llm_io.embedding_server import ServerEmbedder
@@ -16,6 +16,11 @@ class Embedder(Protocol):
     @property
     def name(self) -> str:
         """The model; embeddings of two models cannot be compared."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What an embedding depends on, by name, as JSON has it; None where it is not known."""
         ...
 
     @property

@@ -1,11 +1,13 @@
 """Embeddings from a local sentence-transformers model, for machines without a server."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.llm_io.weight_fingerprint import weight_fingerprint
 
 
 class LocalEmbedder:
@@ -29,6 +31,13 @@ class LocalEmbedder:
         self.name = model
         self.usage = Usage()
         self.model = sentence_transformers.SentenceTransformer(str(Path(model).expanduser()))
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The model, and the fingerprint of its weights where it is a folder."""
+        folder = Path(self.name).expanduser()
+        weights = weight_fingerprint(folder) if folder.is_dir() else None
+        return {"embedder": self.name, "weights": weights}
 
     async def __aenter__(self) -> "LocalEmbedder":
         return self

@@ -5,16 +5,22 @@ similarity is the largest cosine of its problem's embedding to that of any test 
 measured stays in a file beside the result, so that a job that was stopped goes on.
 """
 
+import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_data.embedder import Embedder
+from rlkd_plugin.rlkd_data.jobs.account import Account
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
-from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
+from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
+from rlkd_plugin.rlkd_data.jobs.record import Maker
+from rlkd_plugin.rlkd_data.jobs.result_file import identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
+from rlkd_plugin.rlkd_data.rows.row_fields import text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows, row_files
 from rlkd_plugin.rlkd_data.similarity import Nearest, embed_items, in_batches, nearest_items
 from rlkd_plugin.rlkd_files import json_line, open_whole
@@ -23,6 +29,9 @@ NEAR = 0.95
 """Problems of at least this cosine to a test item are reported."""
 SHOWN = 10
 """Rows shown at each end."""
+
+SIMILARITIES = ".similarities.jsonl"
+"""Ends the name of the file that keeps what was measured."""
 
 _NO_WORD = re.compile(r"[\W_]+")
 
@@ -42,7 +51,7 @@ class SubsetReport:
 
     Attributes:
         rows: of the source.
-        without_problem: rows that have no problem to compare, or cannot be read.
+        refused: rows that have no problem to compare, or cannot be read, by reason.
         problems: different problems of the others.
         measured_before: problems that this job measured before it was stopped.
         measured: problems measured by this run.
@@ -55,7 +64,7 @@ class SubsetReport:
     """
 
     rows: int = 0
-    without_problem: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
     problems: int = 0
     measured_before: int = 0
     rejected: int = 0
@@ -67,12 +76,29 @@ class SubsetReport:
     near: list[Similar] = field(default_factory=list)
 
     @property
-    def passed(self) -> int:
-        """Rows that need no more work, as if each problem stood in one row."""
-        duplicates = self.rows - self.without_problem - self.problems
-        others = self.measured_before + self.rejected + self.without_problem + duplicates
-        return self.measured + others
+    def without_problem(self) -> int:
+        """Rows that are refused."""
+        return self.refused.total()
 
+    @property
+    def account(self) -> Account:
+        """What became of every row that was read, as if each problem stood in one row."""
+        parts = {
+            "measured": self.measured,
+            "refused": self.without_problem,
+            "duplicates": self.rows - self.without_problem - self.problems,
+            "done before": self.measured_before,
+            "rejected by a server": self.rejected,
+        }
+        return Account(self.rows, parts)
+
+    @property
+    def passed(self) -> int:
+        """Rows that need no more work."""
+        return sum(self.account.parts.values())
+
+
+logger = logging.getLogger(__name__)
 
 Known = dict[int, Nearest]
 """What was measured of each problem, by the problem's identity."""
@@ -95,16 +121,20 @@ async def write_subset(
         report: says what was done so far, at any time, also after an error.
 
     Raises:
-        RlkdError: if a file is wrong, the test set is empty, or there are too few rows.
+        RlkdError: if a file is wrong, the test set is empty, there are too few rows, or `out` is
+            not this job's or of another embedder.
         EndpointError: if the embedding server fails.
     """
     files = source_files(job.source, job.out)
     items = _read_items(tests, job.out)
-    _check_out(job)
     present = _count_problems(files, report)
     if count > len(present):
         raise RlkdError(f"{job.source} has {len(present)} different problems, fewer than {count}")
-    with ResultFile(similarities_file(job), "id", "similarity", "nearest", "tests") as measured:
+    columns = {"": (), SIMILARITIES: ("id", "similarity", "nearest", "tests")}
+    result = Result(
+        "rlkd subset", job.out, Maker(embedder.name, embedder.facts), columns, may_mix=True
+    )
+    with own(result, mix=job.mix) as owned, owned.open(SIMILARITIES) as measured:
         targets = await embed_items(items, embedder)
         known: Known = {
             row["id"]: (row["similarity"], row["nearest"])
@@ -128,20 +158,10 @@ async def write_subset(
                 report.measured += 1
 
         await run_job(in_batches(_unknown(files, known)), work, write, job.concurrency)
+        report.account.check()
         if count > len(known):
             raise RlkdError(f"only {len(known)} problems have an embedding, fewer than {count}")
         _write_chosen(job, count, known, items, report)
-
-
-def similarities_file(job: DataJob) -> Path:
-    """Return the file that keeps what was measured."""
-    return job.file_beside("similarities")
-
-
-def _check_out(job: DataJob) -> None:
-    out = job.out
-    if out.exists() and not (out.is_file() and similarities_file(job).exists()):
-        raise RlkdError(f"{out} is there already, and not from this job; name another file")
 
 
 def _read_items(tests: Path, out: Path) -> list[str]:
@@ -150,9 +170,17 @@ def _read_items(tests: Path, out: Path) -> list[str]:
     Raises:
         RlkdError: if it has none, or would be written over.
     """
-    items = [text for text, _ in _problems(source_files(tests, out))]
+    items, refused = [], Counter[str]()
+    for _, row in raw_rows(source_files(tests, out)):
+        try:
+            items.append(_problem_of(row))
+        except FormatError as error:
+            refused[_reason(error)] += 1
     if not items:
         raise RlkdError(f"{tests} has no row with a problem to compare with")
+    if refused:
+        reasons = ", ".join(f"{count:,} x {reason}" for reason, count in refused.items())
+        logger.warning("%s: %d rows are no test items: %s", tests, refused.total(), reasons)
     return items
 
 
@@ -161,12 +189,11 @@ def _count_problems(files: Sequence[Path], report: SubsetReport) -> set[int]:
     present: set[int] = set()
     for _, row in raw_rows(files, ("problem", "question")):
         report.rows += 1
-        text = _problem_of(row)
-        if text is None:
-            report.without_problem += 1
-        else:
-            present.add(identity(text))
-    report.problems = len(present)
+        try:
+            present.add(identity(_problem_of(row)))
+        except FormatError as error:
+            report.refused[_reason(error)] += 1
+        report.problems = len(present)
     return present
 
 
@@ -205,6 +232,11 @@ def _write_chosen(
                 report.near.append(pair)
             if key in least or key in most:
                 ends[key] = pair
+        if report.written < count:
+            raise RlkdError(
+                f"{job.source} was changed while the job ran: of {count} rows {report.written} "
+                "are there still. Give the same command again"
+            )
     report.least = [ends[key] for key in least]
     report.most = [ends[key] for key in most]
 
@@ -214,17 +246,27 @@ def _problems(
 ) -> Iterator[tuple[str, Row]]:
     """Yield the rows that have a problem, each behind it."""
     for _, row in raw_rows(files, columns):
-        text = _problem_of(row)
-        if text is not None and not isinstance(row, FormatError):
-            yield text, row
+        try:
+            text = _problem_of(row)
+        except FormatError:
+            continue  # counted when the problems were
+        assert not isinstance(row, FormatError)  # it has a problem
+        yield text, row
 
 
-def _problem_of(row: Row | FormatError) -> str | None:
-    """Return a row's problem, which GSM8K calls `question`; None if it has none."""
+def _problem_of(row: Row | FormatError) -> str:
+    """Return a row's problem, which GSM8K calls `question`.
+
+    Raises:
+        FormatError: if it has none.
+    """
     if isinstance(row, FormatError):
-        return None
-    text = row.get("problem") or row.get("question")
-    return text.strip() if isinstance(text, str) and text.strip() else None
+        raise row
+    return text_of(row, "problem" if row.get("problem") or "question" not in row else "question")
+
+
+def _reason(error: FormatError) -> str:
+    return str(error).partition(":")[0]
 
 
 def _plain(text: str) -> str:

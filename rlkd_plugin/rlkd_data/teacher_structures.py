@@ -4,20 +4,35 @@ Training then never decomposes a teacher's path, and no prompt is without a teac
 also fill the cache that the reward reads.
 """
 
+import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rlkd_plugin.engines.base import Engine, TeacherCache
 from rlkd_plugin.gsrm import EndpointError, FormatError, parse_structure, render_structure
 from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
-from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
+from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
+from rlkd_plugin.rlkd_data.jobs.record import Maker
+from rlkd_plugin.rlkd_data.jobs.result_file import identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts, RowKind, rows_to_do
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_data.rows.row_format import grpo_row
 
 CUT = "structure cut at its token limit: raise RLKD_GSRM_MAX_TOKENS"
+DROPPED = ".dropped.jsonl"
+"""Ends the name of the file of the rows without a structure."""
+COLUMNS = (
+    "messages",
+    "solution",
+    "problem",
+    "domain",
+    "teacher_reasoning",
+    "teacher_structure",
+)
 WITHOUT_FIRST = 20
 """Rows after which the share of those without a whole structure counts."""
 MAX_WITHOUT = 0.9
@@ -43,9 +58,9 @@ class StructureReport(RowCounts):
     clipped: int = 0
 
     @property
-    def worked(self) -> int:
+    def results(self) -> Mapping[str, int]:
         """Rows that were written or dropped."""
-        return self.written + self.dropped.total()
+        return {"written": self.written, "dropped": self.dropped.total()}
 
 
 async def write_structures(
@@ -55,7 +70,9 @@ async def write_structures(
 
     A row is written when its structure is there, so their order is not the source's. Rows whose
     teacher has none, or none that is whole, go to `OUT.dropped.jsonl`. A row that is in one of the
-    two files is skipped; problem, domain and path tell which row it is.
+    two files is skipped. All columns together tell which row it is: one with a corrected solution
+    is another row. A row without a structure is a duplicate of an earlier one that has one and
+    differs by nothing else.
 
     Args:
         job: from rows in our own format to JSON lines, for `--dataset rlkd/jsonl:OUT`.
@@ -64,16 +81,20 @@ async def write_structures(
         report: says what was done so far, at any time, also after an error.
 
     Raises:
-        RlkdError: if a path is wrong, another job writes to `out`, or the disk is full.
+        RlkdError: if a path is wrong, `out` is not this job's or was made with other settings,
+            another job writes to it, the disk is full, or no row got a structure.
         EndpointError: if the GSRM fails past the retry deadline, refuses us, rejects so many rows
             that it cannot be because of their texts, or gives hardly any a structure.
     """
     source_files(job.source, job.out)
-    with (
-        ResultFile(job.out, "problem", "domain", "teacher_structure") as written,
-        ResultFile(job.file_beside("dropped"), "problem", "dropped") as dropped,
-    ):
-        done = written.done(_row_identity) | dropped.done(_row_identity)
+    facts = engine.facts
+    maker = Maker(facts.get("gsrm", engine.name), facts)
+    columns = {"": COLUMNS, DROPPED: (*COLUMNS, "dropped")}
+    result = Result("rlkd structure", job.out, maker, columns, may_mix=True)
+    with own(result, mix=job.mix) as owned, owned.open() as written, owned.open(DROPPED) as dropped:
+        # a structure in the result may have been in the source, or not
+        done = {key for row in written.rows() for key in _identities(row)}
+        done |= {_identities(row)[0] for row in dropped.rows()}
 
         async def work(row: Row) -> _Outcome:
             return await _structure(row, engine, cache, report)
@@ -92,8 +113,36 @@ async def write_structures(
                 written.append({**row, "teacher_structure": found.structure})
                 report.written += 1
 
-        todo = rows_to_do(job, RowKind(grpo_row, _row_identity), done, report)
+        todo = rows_to_do(job, RowKind(_source_row, _identities), done, report)
         await run_job(todo, work, write, job.concurrency)
+    report.check_done(job, written.lines, written.before + dropped.before)
+
+
+def _source_row(raw: Mapping[str, Any]) -> Row:
+    """Make a row whose structure, where it has one that can be read, is in the canonical form.
+
+    One that cannot be read is none where there is a path, which has another one.
+
+    Raises:
+        FormatError: as `grpo_row`.
+    """
+    row = grpo_row(raw)
+    if not row["teacher_structure"]:
+        return row
+    try:
+        structure = render_structure(parse_structure(row["teacher_structure"]))
+    except FormatError:
+        structure = None if row["teacher_reasoning"] else row["teacher_structure"]
+    return {**row, "teacher_structure": structure}
+
+
+def _identities(row: Row) -> list[int]:
+    """Return what tells a row from others; of one with a structure also what it is without."""
+    messages = json.dumps(row["messages"], sort_keys=True)
+    texts = (row[name] or "" for name in ("solution", "problem", "domain", "teacher_reasoning"))
+    bare = identity(messages, *texts)
+    structure = row["teacher_structure"]
+    return [identity(str(bare), structure), bare] if structure else [bare]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +158,13 @@ async def _structure(
     row: Row, engine: Engine, cache: TeacherCache | None, report: StructureReport
 ) -> _Outcome:
     """Return a row's structure, its own where it has one that can be read."""
-    if row["teacher_structure"]:
+    if given := row["teacher_structure"]:
         try:
-            found = parse_structure(row["teacher_structure"])
-            report.from_cache += 1
-            report.steps += len(found.steps)
-            return _Outcome(render_structure(found))
+            report.steps += len(parse_structure(given).steps)
         except FormatError:
-            if not row["teacher_reasoning"]:
-                return _Outcome(None, "its structure cannot be read")
+            return _Outcome(None, "its structure cannot be read")
+        report.from_cache += 1
+        return _Outcome(given)
     problem, domain = row["problem"], row["domain"]
     path = teacher_path(row["teacher_reasoning"])
     if not has_reasoning(path):
@@ -151,7 +198,3 @@ def _check_gsrm(report: StructureReport, last: _Outcome) -> None:
             f"({last.status}){said}. Run `rlkd check`; the dropped file keeps the rows, remove it "
             "to try them again"
         )
-
-
-def _row_identity(row: Row) -> int:
-    return identity(row["problem"], row["domain"], row.get("teacher_reasoning") or "")

@@ -17,10 +17,12 @@ from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.embedder import Embedder
+from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
+from rlkd_plugin.rlkd_data.jobs.record import Maker
 from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.rows.row_files import Row
-from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob, read_questions
+from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob
 from rlkd_plugin.rlkd_eval.kept_files import write_json
 from rlkd_plugin.rlkd_eval.results import DIVERSITY, Diversity
 from rlkd_plugin.rlkd_eval.step_diversity import Vector, by_step
@@ -30,25 +32,29 @@ BATCH = 64
 """Texts in one request for embeddings."""
 
 
-def engine_name(settings: Settings) -> str:
-    """Return what decomposes; structures of two engines must not be in one result."""
-    return settings.gsrm_model if settings.engine == "server" else settings.engine
+WRITTEN = (DIVERSITY, "responses.jsonl", "structures.jsonl", "server.log")
+"""What a measurement writes into its folder, beside its plan."""
+STRUCTURES = "problem", "sample", "status"
+"""Columns without which a line of the structures is none."""
 
 
-async def draw_all(job: DiversityJob, settings: Settings) -> None:
+async def draw_all(job: DiversityJob, questions: Sequence[Row], settings: Settings) -> None:
     """Draw the responses, into a folder that exists.
 
     Raises:
         EndpointError: if a server fails past the retry deadline, or rejects our requests.
-        RlkdError: if a setting is missing, or there are too few questions.
+        RlkdError: if a setting is missing.
     """
-    questions = read_questions(job)
     async with role_client("student", settings, instead=", or give --model") as client:
         await draw_responses(job, questions, client, settings.concurrency)
 
 
 async def measure_all(
-    job: DiversityJob, engine: Engine, embedder: Embedder, concurrency: int
+    job: DiversityJob,
+    questions: Sequence[Row],
+    engine: Engine,
+    embedder: Embedder,
+    concurrency: int,
 ) -> Diversity:
     """Decompose the responses, embed their steps, and write how much they differ.
 
@@ -59,7 +65,7 @@ async def measure_all(
     async with engine:
         await decompose_responses(job, engine, concurrency)
     async with embedder:
-        return await measure(job, embedder)
+        return await measure(job, questions, embedder)
 
 
 async def draw_responses(
@@ -104,8 +110,17 @@ async def decompose_responses(job: DiversityJob, engine: Engine, concurrency: in
 
     Raises:
         EndpointError: if the GSRM fails past the retry deadline, or rejects our requests.
+        RlkdError: if another engine made structures that are there already.
     """
-    with ResultFile(job.structures, "problem", "sample", "status") as file:
+    facts = engine.facts
+    result = Result(
+        "rlkd diversity",
+        job.structures,
+        Maker(facts.get("gsrm", engine.name), facts),
+        {"": STRUCTURES},
+        remedy=f"remove {job.structures.name} to decompose the responses again",
+    )
+    with own(result) as owned, owned.open() as file:
         done = file.done(_key)
         todo = (row for row in strict_json_lines(job.responses) if _key(row) not in done)
 
@@ -128,15 +143,16 @@ async def decompose_responses(job: DiversityJob, engine: Engine, concurrency: in
         await run_job(todo, work, lambda _, row: file.append(row), concurrency)
 
 
-async def measure(job: DiversityJob, embedder: Embedder) -> Diversity:
+async def measure(job: DiversityJob, questions: Sequence[Row], embedder: Embedder) -> Diversity:
     """Embed all steps, and write how much they differ.
 
     Raises:
         EndpointError: if an embedding server fails past the retry deadline, or rejects our
             requests.
-        RlkdError: if no step of a question has two responses.
+        RlkdError: if a response or a structure is missing, or no step of a question has two
+            responses.
     """
-    asked = {row["problem"]: place for place, row in enumerate(read_questions(job))}
+    asked = {row["problem"]: place for place, row in enumerate(questions)}
 
     def counts(row: Row) -> bool:
         return row["problem"] in asked and row["sample"] < job.drawing.samples
@@ -151,6 +167,12 @@ async def measure(job: DiversityJob, embedder: Embedder) -> Diversity:
         texts = [step_text(Step(**step)) for step in row["steps"]]
         structures[asked[row["problem"]]].append(texts)
     cut_off = [row["cut_off"] for row in filter(counts, strict_json_lines(job.responses))]
+    drawn = len(asked) * job.drawing.samples
+    if not drawn == len(cut_off) == statuses.total():
+        raise RlkdError(
+            f"{job.out}: of {drawn:,} responses {len(cut_off):,} are there, and "
+            f"{statuses.total():,} structures; give the same command again, or name a new folder"
+        )
     vectors = await _embed(structures, embedder)
     try:
         steps = by_step(

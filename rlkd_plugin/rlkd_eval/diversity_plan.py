@@ -1,12 +1,17 @@
 """The options of a measurement of diversity, and its questions."""
 
+import logging
 import random
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.rlkd_data.jobs.account import Account
 from rlkd_plugin.rlkd_data.rows.row_fields import domain_or_math, text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows, row_files
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,21 +65,42 @@ class DiversityJob:
 def read_questions(job: DiversityJob) -> list[Row]:
     """Return the questions, without duplicates: each with its `problem` and `domain`.
 
+    What became of the other rows is logged, if there are any.
+
     Raises:
         RlkdError: if there are fewer than asked for.
     """
     found: dict[str, Row] = {}
+    read = 0
+    refused: Counter[str] = Counter()
     for _, row in raw_rows(row_files(job.source)):
-        if isinstance(row, FormatError):
-            continue
+        read += 1
         try:
-            problem = text_of(row, "problem" if "problem" in row else "question")
-            domain = domain_or_math(row)
-        except FormatError:
+            question = _question(row)
+        except FormatError as error:
+            refused[str(error).partition(":")[0]] += 1
             continue
-        found.setdefault(problem, {"problem": problem, "domain": domain})
+        found.setdefault(question["problem"], question)
     questions = list(found.values())
+    duplicates = read - refused.total() - len(questions)
+    parts = {"questions": len(questions), "duplicates": duplicates, "refused": refused.total()}
+    account = Account(read, parts)
+    if account.read > len(questions):
+        reasons = "".join(f"; {number:,} x {why}" for why, number in refused.items())
+        logger.warning("%s: %s%s", job.source, account.line(), reasons)
     count = job.drawing.count or len(questions)
     if not questions or len(questions) < count:
         raise RlkdError(f"{job.source} has {len(questions)} different questions, not {count}")
     return random.Random(job.drawing.seed).sample(questions, count)
+
+
+def _question(row: Row | FormatError) -> Row:
+    """Return the problem and the domain of a row.
+
+    Raises:
+        FormatError: if it has none, or cannot be read.
+    """
+    if isinstance(row, FormatError):
+        raise row
+    problem = text_of(row, "problem" if "problem" in row else "question")
+    return {"problem": problem, "domain": domain_or_math(row)}

@@ -6,12 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_eval.benchmarks import benchmark
-from rlkd_plugin.rlkd_eval.kept_files import PLAN, keep_plan, read_kept
+from rlkd_plugin.rlkd_eval.kept_files import PLAN, keep_plan, read_plan
 from rlkd_plugin.rlkd_eval.local_problems import read_problems
+from rlkd_plugin.rlkd_eval.results import EVALUATION
 from rlkd_plugin.rlkd_files import write_whole
+
+WRITTEN = (EVALUATION, "samples", "problems", "evalscope", "server.log")
+"""What an evaluation writes into its folder, beside its plan."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -100,12 +109,15 @@ def describe_subject(label: str, model: str, adapter: str, run: str, served: str
     return Subject(label or name, model, adapter, run, int(step[1]) if step else None)
 
 
-def prepare_evaluation(job: EvaluationJob, files: Mapping[str, Path]) -> None:
+def prepare_evaluation(
+    job: EvaluationJob, files: Mapping[str, Path], weights: Mapping[str, Any] | None = None
+) -> None:
     """Begin an evaluation in its folder, or check that it can resume there.
 
     Args:
         job: the evaluation.
         files: local copies of test sets, by name.
+        weights: what tells the model's weights from others in its place, as far as it is known.
 
     Raises:
         RlkdError: if another one has begun there, a test set is unknown, or a local copy cannot
@@ -123,9 +135,14 @@ def prepare_evaluation(job: EvaluationJob, files: Mapping[str, Path]) -> None:
         for name in job.names
     }
     hashes = {name: blake2b(text, digest_size=8).hexdigest() for name, text in copies.items()}
-    plan = {"subject": asdict(job.subject), **asdict(sampling), "problems": hashes}
+    plan = {
+        "subject": asdict(job.subject),
+        **asdict(sampling),
+        "problems": hashes,
+        **(weights or {}),
+    }
     _check_label(job)
-    keep_plan(job.out, plan)
+    keep_plan(job.out, "rlkd eval", plan, WRITTEN)
     for name, text in copies.items():
         if text:
             job.problems(name).mkdir(parents=True, exist_ok=True)
@@ -138,8 +155,8 @@ def _check_label(job: EvaluationJob) -> None:
     Raises:
         RlkdError: if it has.
     """
-    if (job.out / PLAN).is_file():
-        before, now = read_kept(job.out, PLAN, _Plan, "evaluation").subject, job.subject
+    if record := read_plan(job.out):
+        before, now = _read_plan(job.out, record.last(), _Plan).subject, job.subject
         if before.label != now.label and replace(before, label=now.label) == now:
             raise RlkdError(
                 f"{job.out} was begun under the label {before.label!r}, not {now.label!r}: resume "
@@ -153,6 +170,21 @@ def resume_evaluation(out: Path) -> EvaluationJob:
     Raises:
         RlkdError: if none was.
     """
-    plan = read_kept(out, PLAN, _Plan, "evaluation")
-    sampling = read_kept(out, PLAN, Sampling, "evaluation")
+    record = read_plan(out)
+    if record is None:
+        raise RlkdError(f"{out} holds no evaluation ({PLAN})")
+    plan = _read_plan(out, record.last(), _Plan)
+    sampling = _read_plan(out, record.last(), Sampling)
     return EvaluationJob(out, plan.subject, sampling, list(plan.problems))
+
+
+def _read_plan(out: Path, facts: Mapping[str, Any], kind: type[T]) -> T:
+    """Return facts of a plan as their class.
+
+    Raises:
+        RlkdError: if they are of another job.
+    """
+    try:
+        return msgspec.convert(facts, kind)
+    except msgspec.ValidationError as error:
+        raise RlkdError(f"{out} holds no evaluation ({PLAN}: {error}): name a new folder") from None

@@ -119,6 +119,10 @@ def row(problem: str, **change: Any) -> dict[str, Any]:
     }
 
 
+LIMITS = {"RLKD_GENERATOR_MAX_TOKENS": "500", "RLKD_VERIFIER_MAX_TOKENS": "50"}
+"""The limits of `construct` here."""
+
+
 def construct(source: Path, out: Path, concurrency: int = 4) -> ConstructReport:
     """Run the job with the settings of the environment."""
     settings = Settings(patience=2.0, request_timeout=1.0)
@@ -250,12 +254,14 @@ def test_a_structure_that_was_cut_off_is_asked_for_with_more_room(
 def test_a_structure_that_is_cut_off_each_time_is_discarded(script: Script, tmp_path: Path) -> None:
     """The feedback says it; the reason names the setting."""
     script.generator["p"] = [WHOLE_BUT_CUT]
-    report = construct(write(tmp_path / "rows.jsonl", row("p")), tmp_path / "out.jsonl")
+    source = write(tmp_path / "rows.jsonl", row("p"), row("q"))
+    report = construct(source, tmp_path / "out.jsonl")
     assert limits(script, "p") == [(500, 1), (1000, 1), (1000, 3), (1000, 5)]
     ((_, reason),) = report.discarded
     assert reason == "cut off at its token limit: raise RLKD_GENERATOR_MAX_TOKENS"
-    assert report.cut == 4 and not report.accepted
-    last = script.asked[-1][2]["messages"][-1]["content"]
+    assert report.cut == 4 and report.accepted == {("math", 1): 1}
+    asked = [body for name, problem, body in script.asked if (name, problem) == ("generator", "p")]
+    last = asked[-1]["messages"][-1]["content"]
     assert "It was cut off at 1000 tokens. Write fewer words in each part." in last
     assert script.count("verifier", "p") == 0
 
@@ -390,7 +396,7 @@ def test_a_verifier_that_cannot_do_its_work_ends_the_job(script: Script, tmp_pat
 def test_another_jobs_file_is_refused(script: Script, tmp_path: Path) -> None:
     source = write(tmp_path / "rows.jsonl", row("p"))
     out = write(tmp_path / "out.jsonl", {"question": "mine"})
-    with pytest.raises(RlkdError, match=r"out\.jsonl:1 is no line of this job"):
+    with pytest.raises(RlkdError, match=r"no out\.jsonl\.rlkd\.json says that `rlkd construct`"):
         construct(source, out)
     with pytest.raises(RlkdError, match="is a folder or a device"):
         construct(source, tmp_path)
@@ -410,7 +416,7 @@ def test_a_key_that_is_no_good_ends_the_job_with_the_servers_words(
     with pytest.raises(EndpointError, match=r"\*\*\* has no quota") as error:
         construct(source, tmp_path / "out.jsonl")
     assert "sk-secret" not in str(error.value)
-    assert not (tmp_path / "out.jsonl").read_bytes()
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 @pytest.mark.parametrize(
@@ -568,7 +574,7 @@ def test_ctrl_c_ends_the_command_with_its_summary(script: Script, tmp_path: Path
     out = tmp_path / "out.jsonl"
     job = subprocess.Popen(
         [sys.executable, "-m", "rlkd_plugin.rlkd_cli", "construct", str(source), str(out)],
-        env={**os.environ, "RLKD_CONCURRENCY": "1"},
+        env={**os.environ, "RLKD_CONCURRENCY": "1", **LIMITS},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -33,6 +33,10 @@ class WordEmbedder:
 
     name = "words"
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"embedder": self.name}
+
     def __init__(self, fail_at: int = 0) -> None:
         self.asked: list[list[str]] = []
         self.fail_at = fail_at
@@ -74,9 +78,10 @@ def subset(
     count: int,
     embedder: Any = None,
     concurrency: int = 8,
+    mix: bool = False,
 ) -> SubsetReport:
     """Run the job."""
-    job, report = DataJob(source, out, concurrency), SubsetReport()
+    job, report = DataJob(source, out, concurrency, mix=mix), SubsetReport()
     asyncio.run(write_subset(job, tests, count, embedder or WordEmbedder(), report))
     return report
 
@@ -140,7 +145,9 @@ def test_what_another_model_or_test_set_measured_does_not_count(
     subset(source, tests, out, 3)
     other = WordEmbedder()
     other.name = "another"
-    assert subset(source, tests, out, 3, other).measured_before == 0
+    with pytest.raises(RlkdError, match="embedder: 'words' there, 'another' now.*--mix"):
+        subset(source, tests, out, 3, other)
+    assert subset(source, tests, out, 3, other, mix=True).measured_before == 0
     more = write(tmp_path / "more.jsonl", {"problem": "prime"})
     assert subset(source, more, out, 3).measured_before == 0
     assert subset(source, more, out, 3).measured_before == 6
@@ -171,9 +178,9 @@ def test_neither_the_test_set_nor_another_file_is_overwritten(
     with pytest.raises(RlkdError, match="is the source itself"):
         subset(source, tests, tests, 1)
     mine = write(tmp_path / "mine.jsonl", {"precious": 1})
-    with pytest.raises(RlkdError, match="is there already, and not from this job"):
+    with pytest.raises(RlkdError, match="no mine.jsonl.rlkd.json says that `rlkd subset` made it"):
         subset(source, tests, mine, 1)
-    with pytest.raises(RlkdError, match="is there already"):
+    with pytest.raises(RlkdError, match="is a folder or a device"):
         subset(source, tests, tmp_path, 1)
     assert tests.read_bytes() == before and lines(mine) == [{"precious": 1}]
 
@@ -335,8 +342,12 @@ def test_the_command_writes_and_reports(
     assert "9 rows, 6 different problems, 2 rows without one; 0 were measured before" in words
     assert "1 are the same as a test item, 1 nearly the same" in words
     assert (
-        "6 measured now, 2 rows written embed: 2 requests, 0 retries, 8 tokens in, 0 out written to"
-        in words
+        "6 measured now, 2 rows written "
+        "9 rows read = 6 measured + 2 refused + 1 duplicate "
+        "embed: 2 requests, 0 retries, 8 tokens in, 0 out written to"
+    ) in words
+    assert "1 refused: broken JSON" in words and "1 refused: problem is missing or no text" in (
+        words
     )
 
 

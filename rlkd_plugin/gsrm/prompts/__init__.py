@@ -81,6 +81,11 @@ def prompt_identity(kind: Kind) -> str:
     return "\n".join([*heads, _text("content")])
 
 
+def pair_prompts() -> str:
+    """Return all of the own text of the prompts that R-S pairs are made with."""
+    return "\n".join([prompt_identity("construct"), _text("feedback"), _text("verify")])
+
+
 @cache
 def _head(kind: Kind, domain: str) -> str:
     rules = _text(f"instruction_{domain}").rstrip()

@@ -69,6 +69,8 @@ def show_subset(report: SubsetReport, console: Console) -> None:
         f"{report.rows:,} rows, {report.problems:,} different problems, {report.without_problem:,} "
         f"rows without one; {report.measured_before:,} were measured before"
     )
+    for reason, count in report.refused.most_common():
+        console.print(f"{count:,} refused: {reason}")
     console.print(
         f"{len(report.exact):,} are the same as a test item, {len(report.near):,} nearly the same"
     )
@@ -105,6 +107,9 @@ def _add_others(table: Table, counts: RowCounts) -> None:
         words = f"rejected by a server, retried next time: {counts.rejection[:300]}"
         table.add_row(f"{counts.rejected:,}", words)
     _add_refused(table, counts.refused.most_common())
+    if counts.left_over:
+        words = "in OUT of rows that the source does not have, or not any more; they stay there"
+        table.add_row(f"{counts.left_over:,}", words)
 
 
 def _add_refused(table: Table, refused: list[tuple[str, int]]) -> None:

@@ -1,10 +1,20 @@
 """What a data job is told: its rows, its result, and its part of the work."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data.rows.row_files import row_files
+try:
+    from rlkd_plugin.rlkd_data.rows.row_files import unread_files
+except ImportError:
+    unread_files = lambda s: []
+
+UNREAD_SHOWN = 10
+"""Names of files that are not read in one message."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,24 +34,26 @@ class DataJob:
     """Where a job reads and writes, and how much of it at once.
 
     Attributes:
-        source: of the rows: a file or a folder, JSON lines or Parquet.
+        source: of the rows: a file or a folder, in any form that `rows.row_files` reads.
         out: the file to write, JSON lines.
         concurrency: rows, or requests for several rows, in work at once.
         shard: the part of the source to work on.
+        mix: whether `out` may be continued that was made with other settings.
     """
 
     source: Path
     out: Path
     concurrency: int = 8
     shard: Shard = Shard()
+    mix: bool = False
 
-    def file_beside(self, name: str) -> Path:
-        """Return the path of a second file of the job, `OUT.NAME.jsonl`."""
-        return self.out.with_name(f"{self.out.name}.{name}.jsonl")
+    def file_beside(self, ending: str) -> Path:
+        """Return the path of a second file of the job: `out` with an ending."""
+        return self.out.with_name(self.out.name + ending)
 
 
 def source_files(source: Path, out: Path) -> list[Path]:
-    """Return the files of a source that a job reads while it writes `out`.
+    """Return the files of a source that a job reads while it writes `out`, and name the others.
 
     Raises:
         RlkdError: if there are none, or `out` is one of them or would be read as one the next time.
@@ -51,4 +63,8 @@ def source_files(source: Path, out: Path) -> list[Path]:
         raise RlkdError(f"{out} is the source itself; name another file to write")
     if source.is_dir() and out.parent.is_dir() and out.parent.samefile(source):
         raise RlkdError(f"{out} would be read as a source; write it to another folder")
+    if others := unread_files(source):
+        shown = ", ".join(others[:UNREAD_SHOWN])
+        more = f" and {len(others) - UNREAD_SHOWN} more" if len(others) > UNREAD_SHOWN else ""
+        logger.warning("%s: not read: %s%s", source, shown, more)
     return files

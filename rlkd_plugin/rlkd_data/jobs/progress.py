@@ -1,4 +1,4 @@
-"""What a long job shows while it runs and when it ends: how far it is, and what it cost.
+"""What a long job shows while it runs: how far it is, and what it costs.
 
 On a terminal that is a bar; in a log file, where nobody watches, it is a line a minute.
 """
@@ -9,70 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from rlkd_plugin.gsrm import EndpointError
-from rlkd_plugin.rlkd_data.jobs.cost import Cost
-from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
 from rlkd_plugin.rlkd_data.rows.row_files import count_rows, row_files
 
 BAR_SECONDS = 0.5
 LINE_SECONDS = 60.0
-
-
-class JobReport(Protocol):
-    """What a job reports, as far as its progress needs it."""
-
-    @property
-    def passed(self) -> int:
-        """Rows of the source that need no more work."""
-        ...
-
-
-Report = TypeVar("Report", bound=JobReport)
-
-
-@contextmanager
-def show_job(
-    job: DataJob,
-    report: Report,
-    show_report: Callable[[Report, Console], None],
-    cost: Cost,
-    kept: Path | None = None,
-) -> Iterator[None]:
-    """Show a job's progress while the body runs, and how it ended, whatever ended it.
-
-    Args:
-        job: names the source and the file to write.
-        report: filled while the job runs.
-        show_report: prints the report.
-        cost: counts while the job runs.
-        kept: the file that grows while the job runs; the job's `out` by default.
-
-    Raises:
-        RlkdError: if there is no source.
-    """
-    row_files(job.source)  # without a source there is nothing to show
-    console = Console(markup=False, highlight=False, soft_wrap=True)
-    begin = time.monotonic()
-    end = "stopped"
-    try:
-        with show_progress(job.source, lambda: report.passed, cost.progress):
-            yield
-        end = f"written to {job.out}"
-    except (KeyboardInterrupt, EndpointError):
-        end = f"stopped; {kept or job.out} keeps what is done, and the same command goes on there"
-        raise
-    finally:
-        show_report(report, console)
-        for line in cost.summary():
-            console.print(line)
-        console.print(f"{end} ({time.monotonic() - begin:,.0f} s)")
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """Which rows of a source a long job still has to do: its shard's, each once, none done before."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from rlkd_plugin.gsrm import EndpointError, FormatError
+from rlkd_plugin.gsrm import EndpointError, FormatError, RlkdError
+from rlkd_plugin.rlkd_data.jobs.account import Account
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
 from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows, row_files
 from rlkd_plugin.rlkd_data.rows.row_format import RowFunction
@@ -21,11 +22,12 @@ class RowKind:
 
     Attributes:
         make_row: makes one from a row of the source, or refuses it with a `FormatError`.
-        identity: of a row that was made; equal for duplicates.
+        identities: of a row that was made. A row whose first one is known is done, or a duplicate;
+            all of them make later rows known.
     """
 
     make_row: RowFunction
-    identity: Callable[[Row], int]
+    identities: Callable[[Row], Sequence[int]]
 
 
 @dataclass
@@ -33,32 +35,53 @@ class RowCounts:
     """What became of a source's rows before any work.
 
     Attributes:
+        read: rows of the source so far.
         refused: rows of all shards that the job cannot work on, by reason.
         done_before: rows that this job did before it was stopped.
-        duplicates: rows with the same texts as another row.
+        duplicates: rows with the same content as another row.
         other_shards: rows of all other shards.
         rejected: rows that a server rejects (400, 413, 422): in no file, and retried by the next
             run of the same command.
         rejection: the server's words about the last of them.
+        left_over: rows in the result that the source does not have, known when it is read.
     """
 
+    read: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     done_before: int = 0
     duplicates: int = 0
     other_shards: int = 0
     rejected: int = 0
     rejection: str = ""
+    left_over: int = 0
+
+    @property
+    def results(self) -> Mapping[str, int]:
+        """Rows that were worked on, by what became of them: each job counts its own."""
+        raise NotImplementedError
 
     @property
     def worked(self) -> int:
-        """Rows that were worked on: each job counts its own."""
-        raise NotImplementedError
+        """Rows that were worked on."""
+        return sum(self.results.values())
+
+    @property
+    def account(self) -> Account:
+        """What became of every row that was read."""
+        parts = {
+            **self.results,
+            "refused": self.refused.total(),
+            "duplicates": self.duplicates,
+            "done before": self.done_before,
+            "of other shards": self.other_shards,
+            "rejected by a server": self.rejected,
+        }
+        return Account(self.read, parts)
 
     @property
     def passed(self) -> int:
         """Rows of the source that need no more work."""
-        others = self.done_before + self.duplicates + self.other_shards + self.rejected
-        return self.worked + self.refused.total() + others
+        return sum(self.account.parts.values())
 
     def reject(self, words: str) -> None:
         """Count a row that a server rejects; a few such rows are the fault of their texts.
@@ -74,8 +97,28 @@ class RowCounts:
                 f"time: {words}"
             )
 
+    def check_done(self, job: DataJob, rows: int, lines: int) -> None:
+        """Check how a job ended whose source was read to its end.
 
-def rows_to_do(job: DataJob, kind: RowKind, done: set[int], counts: RowCounts) -> Iterator[Row]:
+        Args:
+            job: names the source and the result.
+            rows: in the job's `out` now.
+            lines: in all of its files before this run.
+
+        Raises:
+            RlkdError: if a row is in no part of the account, or `out` has no row.
+        """
+        self.account.check()
+        self.left_over = max(0, lines - self.done_before)
+        if not rows:
+            words = ", ".join(f"{count:,} x {why}" for why, count in self.refused.most_common(5))
+            raise RlkdError(
+                f"no row of {job.source} came into {job.out}, which was not written: "
+                f"{self.account.line()}{f' ({words})' if words else ''}"
+            )
+
+
+def rows_to_do(job: DataJob, kind: RowKind, done: Set[int], counts: RowCounts) -> Iterator[Row]:
     """Yield the rows to work on, and count the others.
 
     Args:
@@ -86,6 +129,7 @@ def rows_to_do(job: DataJob, kind: RowKind, done: set[int], counts: RowCounts) -
     """
     found: set[int] = set()
     for _, raw in raw_rows(row_files(job.source)):
+        counts.read += 1
         try:
             if isinstance(raw, FormatError):
                 raise raw
@@ -93,13 +137,15 @@ def rows_to_do(job: DataJob, kind: RowKind, done: set[int], counts: RowCounts) -
         except FormatError as error:
             counts.refused[str(error).partition(":")[0]] += 1
             continue
-        identity = kind.identity(row)
-        if not job.shard.holds(identity):
+        identities = kind.identities(row)
+        if not job.shard.holds(identities[0]):
             counts.other_shards += 1
-        elif identity in done:
-            counts.done_before += 1
-        elif identity in found:
+            continue
+        is_duplicate = identities[0] in found
+        found.update(identities)
+        if is_duplicate:
             counts.duplicates += 1
+        elif identities[0] in done:
+            counts.done_before += 1
         else:
-            found.add(identity)
             yield row

@@ -1,0 +1,136 @@
+"""What made a result: the small JSON file that a job keeps beside what it writes.
+
+`OUT.rlkd.json` stands beside a file OUT, `plan.json` in a job's folder. Not here: when it is
+written, and who may write (`ownership`).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rlkd_plugin import __version__
+from rlkd_plugin.gsrm import RlkdError
+
+FORMAT = 1
+"""The version of the record and of the files that it describes."""
+SUFFIX = ".rlkd.json"
+OVERRULED = {"served_from": "weights", "base_served_from": "base_weights"}
+"""Facts that are not compared where another one is known on both sides: a model may be moved."""
+MAY_BE_UNKNOWN = {*OVERRULED, *OVERRULED.values(), "served_revision", "adapter_weights"}
+"""Facts that one machine may know and another may not; None is no other value of them."""
+UNKNOWN = "unknown"
+"""The label of whatever made a result before records were kept."""
+SHOWN = 120
+"""Characters of a fact's value in a message."""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What the content of a job's lines depends on.
+
+    Attributes:
+        name: of the model or the format, for people.
+        facts: values by name, as JSON has them.
+    """
+
+    name: str
+    facts: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """A short text that tells this maker from others."""
+        text = json.dumps(self.facts, sort_keys=True, ensure_ascii=True)
+        digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        return f"{self.name} {digest}".strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a result says of itself.
+
+    Attributes:
+        format: `FORMAT` of the version that began it.
+        command: that writes it: "rlkd structure".
+        version: of the plugin that began it.
+        columns: of the lines of each file, by what stands behind OUT in its name.
+        source: that a job reads which may read no other for this result.
+        makers: the facts of each maker, by its label.
+        is_mixed: whether each line names its maker.
+    """
+
+    format: int = FORMAT
+    command: str
+    version: str = __version__
+    columns: Mapping[str, list[str]] = field(default_factory=dict)
+    source: str = ""
+    makers: Mapping[str, Mapping[str, Any]]
+    is_mixed: bool = False
+
+    def encode(self) -> bytes:
+        """Return the record as the text of its file."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+    def label_of(self, maker: Maker) -> str | None:
+        """Return the label under which a maker is known here, None if it is another one."""
+        for label, facts in self.makers.items():
+            if label != UNKNOWN and not differences(facts, maker):
+                return label
+        return None
+
+    def last(self) -> Mapping[str, Any]:
+        """Return the facts of the maker that came last."""
+        return [*self.makers.values()][-1]
+
+
+def record_file(out: Path) -> Path:
+    """Return the place of a file's record."""
+    return out.with_name(out.name + SUFFIX)
+
+
+def read_record(file: Path) -> Record | None:
+    """Read a record; None where there is none, or an empty file that a kill left.
+
+    Raises:
+        RlkdError: if the file is no record, or of a newer version.
+    """
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RlkdError(f"{file} cannot be read: {error.strerror or error}") from None
+    if not content.strip():
+        return None
+    try:
+        found = msgspec.json.decode(content, type=Record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RlkdError(
+            f"{file} is no record of a job of this plugin ({error}); name another output"
+        ) from None
+    if found.format > FORMAT:
+        raise RlkdError(
+            f"{file} was written by version {found.version} of the plugin, which is newer than "
+            f"this one ({__version__}); update the plugin, or name another output"
+        )
+    return found
+
+
+def differences(before: Mapping[str, Any], maker: Maker) -> list[str]:
+    """Return what differs between the facts of a record and a maker, a text each."""
+    now = msgspec.json.decode(msgspec.json.encode(maker.facts))
+    found = []
+    for name in before | now:
+        there, here = before.get(name), now.get(name)
+        better = OVERRULED.get(name)
+        if better and None not in (before.get(better), now.get(better)):
+            continue
+        if name in MAY_BE_UNKNOWN and None in (there, here):
+            continue
+        if there != here:
+            found.append(f"{name}: {there!r:.{SHOWN}} there, {here!r:.{SHOWN}} now")
+    return found
