@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.rlkd_cli.data_commands import construct, prepare, structure, subset
+from rlkd_plugin.rlkd_cli.data_commands import construct, merge, prepare, structure, subset
 from rlkd_plugin.rlkd_cli.engine_commands import check, judge_check
 from rlkd_plugin.rlkd_cli.eval_commands import diversity, diversity_table, eval_table, evaluate
 from rlkd_plugin.rlkd_cli.plugin_commands import guard, path, recipes
@@ -73,6 +73,7 @@ app.command()(prepare)
 app.command()(construct)
 app.command()(structure)
 app.command()(subset)
+app.command()(merge)
 app.command("eval")(evaluate)
 app.command()(eval_table)
 app.command()(diversity)

@@ -176,6 +176,31 @@ def subset(
         asyncio.run(work())
 
 
+def merge(
+    parts: Annotated[
+        list[Path], typer.Argument(help="Results of one command: the OUT of each shard.")
+    ],
+    out: Annotated[Path, typer.Argument(help="File to write; it must not be there yet.")],
+    mix: Annotated[
+        bool,
+        typer.Option("--mix", help="Merge those of several makers; each line names its maker."),
+    ] = False,
+) -> None:
+    """Put the results of several shards together, and refuse those of other settings.
+
+    Second files (OUT.dropped.jsonl, OUT.discarded.jsonl) are merged too. The job that made the
+    parts can go on with the result.
+    """
+    from rlkd_plugin.rlkd_cli.tables.consoles import plain_console
+    from rlkd_plugin.rlkd_cli.tables.job_tables import show_merge
+    from rlkd_plugin.rlkd_data.merge import MergeReport, merge_results
+
+    report = MergeReport()
+    merge_results(parts, out, report, mix=mix)
+    show_merge(report, plain_console())
+    typer.echo(f"written to {out}")
+
+
 def _read_shard(shard: str) -> "Shard":
     """Read "i/n", a part of a source.
 

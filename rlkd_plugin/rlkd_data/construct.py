@@ -142,7 +142,9 @@ async def construct_pairs(job: DataJob, models: PairModels, report: ConstructRep
     """
     source_files(job.source, job.out)
     columns = {"": (*COLUMNS, "structure"), DISCARDED: (*COLUMNS, "reason")}
-    result = Result("rlkd construct", job.out, models.maker, columns, may_mix=True)
+    result = Result(
+        "rlkd construct", job.out, models.maker, columns, shard=job.shard.name, may_mix=True
+    )
     with (
         own(result, mix=job.mix) as owned,
         owned.open() as accepted,

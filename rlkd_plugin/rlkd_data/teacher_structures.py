@@ -90,11 +90,11 @@ async def write_structures(
     facts = engine.facts
     maker = Maker(facts.get("gsrm", engine.name), facts)
     columns = {"": COLUMNS, DROPPED: (*COLUMNS, "dropped")}
-    result = Result("rlkd structure", job.out, maker, columns, may_mix=True)
+    result = Result("rlkd structure", job.out, maker, columns, shard=job.shard.name, may_mix=True)
     with own(result, mix=job.mix) as owned, owned.open() as written, owned.open(DROPPED) as dropped:
         # a structure in the result may have been in the source, or not
-        done = {key for row in written.rows() for key in _identities(row)}
-        done |= {_identities(row)[0] for row in dropped.rows()}
+        done = {key for row in written.rows() for key in structure_identities(row)}
+        done |= {structure_identities(row)[0] for row in dropped.rows()}
 
         async def work(row: Row) -> _Outcome:
             return await _structure(row, engine, cache, report)
@@ -113,7 +113,7 @@ async def write_structures(
                 written.append({**row, "teacher_structure": found.structure})
                 report.written += 1
 
-        todo = rows_to_do(job, RowKind(_source_row, _identities), done, report)
+        todo = rows_to_do(job, RowKind(_source_row, structure_identities), done, report)
         await run_job(todo, work, write, job.concurrency)
     report.check_done(job, written.lines, written.before + dropped.before)
 
@@ -136,7 +136,7 @@ def _source_row(raw: Mapping[str, Any]) -> Row:
     return {**row, "teacher_structure": structure}
 
 
-def _identities(row: Row) -> list[int]:
+def structure_identities(row: Row) -> list[int]:
     """Return what tells a row from others; of one with a structure also what it is without."""
     messages = json.dumps(row["messages"], sort_keys=True)
     texts = (row[name] or "" for name in ("solution", "problem", "domain", "teacher_reasoning"))

@@ -188,7 +188,7 @@ def test_a_newer_record_is_refused(tmp_path: Path) -> None:
     place = record_file(out)
     newer = json.loads(place.read_text()) | {"format": FORMAT + 1, "version": "9.9"}
     place.write_text(json.dumps(newer))
-    with pytest.raises(RlkdError, match="by version 9.9 of the plugin, which is newer than this"):
+    with pytest.raises(RlkdError, match=r"by version 9.9 of the plugin, which is newer than this"):
         write(out, 2)
 
 
@@ -212,7 +212,7 @@ def test_a_second_file_alone_is_kept_and_known(tmp_path: Path) -> None:
 
 def test_a_result_that_is_in_work_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    with own(result(out)), pytest.raises(RlkdError, match="another job writes .*out.jsonl; wait"):
+    with own(result(out)), pytest.raises(RlkdError, match=r"another job writes .*out.jsonl; wait"):
         write(out, 1)
     write(out, 1)
     assert [row["n"] for row in lines(out)] == [1]

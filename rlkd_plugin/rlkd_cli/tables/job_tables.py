@@ -5,6 +5,7 @@ from rich.table import Table
 
 from rlkd_plugin.rlkd_data.construct import ConstructReport
 from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts
+from rlkd_plugin.rlkd_data.merge import MergeReport
 from rlkd_plugin.rlkd_data.prepare import Progress
 from rlkd_plugin.rlkd_data.row_subset import NEAR, Similar, SubsetReport
 from rlkd_plugin.rlkd_data.teacher_structures import StructureReport
@@ -53,6 +54,15 @@ def show_structure(report: StructureReport, console: Console) -> None:
         table.add_row(f"{count:,}", f"dropped: {reason}")
     _add_others(table, report)
     console.print(table)
+
+
+def show_merge(report: MergeReport, console: Console) -> None:
+    """Print how many lines each part of `rlkd merge` had, and what became of all."""
+    table = _count_table("lines", "of")
+    for part, count in report.read.items():
+        table.add_row(f"{count:,}", str(part))
+    console.print(table)
+    console.print(report.account.line())
 
 
 def show_subset(report: SubsetReport, console: Console) -> None:

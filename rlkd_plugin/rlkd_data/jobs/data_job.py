@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data.rows.row_files import row_files
+
 try:
     from rlkd_plugin.rlkd_data.rows.row_files import unread_files
 except ImportError:
@@ -23,6 +24,11 @@ class Shard:
 
     number: int = 1
     parts: int = 1
+
+    @property
+    def name(self) -> str:
+        """The shard as `--shard` names it, "" for the whole source."""
+        return f"{self.number}/{self.parts}" if self.parts > 1 else ""
 
     def holds(self, identity: int) -> bool:
         """Say whether the row of an identity is in this part."""

@@ -38,6 +38,7 @@ class Result:
         maker: what its lines depend on.
         columns: of the lines of each file, by what stands behind OUT in its name; "" is OUT.
         source: the only one that this result may be of; "" where it may grow by others.
+        shard: the part of the source that this job works on; "" for all of it.
         may_mix: whether a user can go on with what other settings made, by --mix.
         remedy: what else to do about a result that was made otherwise.
     """
@@ -47,6 +48,7 @@ class Result:
     maker: Maker
     columns: Mapping[str, Sequence[str]]
     source: str = ""
+    shard: str = ""
     may_mix: bool = False
     remedy: str = f"{FOREIGN}, or remove this one"
 
@@ -63,7 +65,13 @@ class Result:
         """Return the record of a new result."""
         columns = {ending: [*names] for ending, names in self.columns.items()}
         makers = {self.maker.label: self.maker.facts}
-        return Record(command=self.command, columns=columns, source=self.source, makers=makers)
+        return Record(
+            command=self.command,
+            columns=columns,
+            source=self.source,
+            shard=self.shard,
+            makers=makers,
+        )
 
 
 @dataclass(frozen=True)
@@ -113,17 +121,48 @@ def own(result: Result, *, mix: bool = False) -> Iterator[Owned]:
                 append_all(lines, record.encode())
             elif record.label_of(result.maker) is None:
                 record = _mix(result, record)
-                part = place.with_name(f".{place.name}.part")
-                part.unlink(missing_ok=True)
-                new = claims.enter_context(claimed(part, result.out))
-                append_all(new, record.encode())
-                publish(part, place)  # claimed already when it gets its name
+                _replace_record(claims, result.out, record)
             yield Owned(result, record.label_of(result.maker) if record.is_mixed else None)
         finally:
             if is_ours:
                 _remove_empty(result, place)
             elif not place.stat().st_size:
                 place.unlink()
+
+
+@contextmanager
+def own_new(out: Path, record: Record) -> Iterator[None]:
+    """Own a result that the body writes as a whole; after a kill the same job may do so again.
+
+    Raises:
+        RlkdError: if something is there already.
+    """
+    check_place(out)
+    place = record_file(out)
+    files = [out.with_name(out.name + ending) for ending in record.columns]
+    before = read_record(place)
+    there = [file for file in files if file.exists()]
+    if there and not (before and before.is_merging and before.command == record.command):
+        raise RlkdError(f"{there[0]} is there already: {FOREIGN}")
+    with ExitStack() as claims:
+        claims.enter_context(claimed(place, out))
+        try:
+            _replace_record(claims, out, replace(record, is_merging=True))
+            yield
+            _replace_record(claims, out, record)
+        finally:
+            if not any(file.exists() for file in files):
+                place.unlink(missing_ok=True)
+
+
+def _replace_record(claims: ExitStack, out: Path, record: Record) -> None:
+    """Replace a record at once; the new file is claimed already when it gets its name."""
+    place = record_file(out)
+    part = place.with_name(f".{place.name}.part")
+    part.unlink(missing_ok=True)
+    lines = claims.enter_context(claimed(part, out))
+    append_all(lines, record.encode())
+    publish(part, place)
 
 
 def check_place(out: Path) -> None:
@@ -151,6 +190,8 @@ def _check(result: Result, record: Record | None, mix: bool) -> Record | None:
         raise RlkdError(
             f"{there[0]} was made by `{record.command}`, not by `{result.command}`: {FOREIGN}"
         )
+    if record.is_merging:
+        raise RlkdError(f"{there[0]} is not whole: give the `rlkd merge` command again")
     if record.columns != result.record().columns:
         fault = f"has the columns of version {record.version} of the plugin: {record.columns}"
     elif record.source != result.source:

@@ -59,8 +59,10 @@ class Record:
         version: of the plugin that began it.
         columns: of the lines of each file, by what stands behind OUT in its name.
         source: that a job reads which may read no other for this result.
+        shard: the part of the source that it was begun with: "2/4"; "" for all of it.
         makers: the facts of each maker, by its label.
         is_mixed: whether each line names its maker.
+        is_merging: whether it is put together from parts, and not yet whole.
     """
 
     format: int = FORMAT
@@ -68,8 +70,10 @@ class Record:
     version: str = __version__
     columns: Mapping[str, list[str]] = field(default_factory=dict)
     source: str = ""
+    shard: str = ""
     makers: Mapping[str, Mapping[str, Any]]
     is_mixed: bool = False
+    is_merging: bool = False
 
     def encode(self) -> bytes:
         """Return the record as the text of its file."""

@@ -59,6 +59,20 @@ def check_lines(file: Path, columns: Sequence[str]) -> None:
         raise RlkdError(f"{file} has no line, so no job made it; name another file to write")
 
 
+def read_lines(file: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """Yield the rows of a file that a job wrote to its end.
+
+    Raises:
+        RlkdError: at a line that is no JSON object with these columns; of a job that was killed
+            the last one.
+    """
+    for number, row in json_lines(file):
+        if fault := _fault(file, number, row, columns):
+            raise fault
+        assert not isinstance(row, FormatError)  # `_fault` has one for it
+        yield row
+
+
 def _fault(
     file: Path, number: int, row: Row | FormatError, columns: Sequence[str]
 ) -> RlkdError | None:
@@ -185,10 +199,7 @@ class ResultFile:
     def rows(self) -> Iterator[Row]:
         """Yield what was written before."""
         before = 0
-        for number, row in json_lines(self.file):
-            if fault := _fault(self.file, number, row, self.columns):
-                raise fault
-            assert not isinstance(row, FormatError)  # `_fault` has one for it
+        for row in read_lines(self.file, self.columns):
             before += 1
             yield row
         self.before = before - self.appended

@@ -1,0 +1,184 @@
+"""The job behind `rlkd merge`: the results of several machines put together as one.
+
+Parts of one command and one maker alone go together. A row that is in two parts counts once. The
+merged result has a record, so the job that made the parts can go on with it.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.construct import pair_identity
+from rlkd_plugin.rlkd_data.jobs.account import Account
+from rlkd_plugin.rlkd_data.jobs.ownership import FOREIGN, MIX, own_new
+from rlkd_plugin.rlkd_data.jobs.record import (
+    UNKNOWN,
+    Maker,
+    Record,
+    differences,
+    read_record,
+    record_file,
+)
+from rlkd_plugin.rlkd_data.jobs.result_file import MAKER, read_lines
+from rlkd_plugin.rlkd_data.rows.row_files import Row
+from rlkd_plugin.rlkd_data.teacher_structures import structure_identities
+from rlkd_plugin.rlkd_files import claimed, json_line, open_whole
+
+logger = logging.getLogger(__name__)
+
+IDENTITIES: Mapping[str, Callable[[Row], Sequence[int]] | None] = {
+    "rlkd construct": lambda row: [pair_identity(row)],
+    "rlkd structure": structure_identities,
+    "rlkd prepare": None,  # it writes equal rows as often as the source has them
+}
+"""The commands whose results can be merged, and what tells their rows from others."""
+
+
+@dataclass
+class MergeReport:
+    """What became of the lines of all parts.
+
+    Attributes:
+        read: lines by part, all of its files together.
+        written: lines by what stands behind OUT in a file's name.
+        duplicates: lines of a row that an earlier line is of.
+    """
+
+    read: dict[Path, int] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+
+    @property
+    def account(self) -> Account:
+        """What became of every line that was read."""
+        written = {f"written to OUT{ending}": count for ending, count in self.written.items()}
+        return Account(sum(self.read.values()), {**written, "duplicates": self.duplicates})
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file of a result with its record."""
+
+    out: Path
+    record: Record
+
+    def rows(self, ending: str) -> Iterator[Row]:
+        """Return the rows of one of its files, by what stands behind OUT in its name."""
+        file = self.out.with_name(self.out.name + ending)
+        return read_lines(file, self.record.columns[ending]) if file.exists() else iter(())
+
+
+def merge_results(
+    parts: Sequence[Path], out: Path, report: MergeReport, *, mix: bool = False
+) -> None:
+    """Write the lines of several results to a new one, in the order of the parts.
+
+    Args:
+        parts: results of one command, OUT of each; their second files are merged too.
+        out: the new result.
+        report: filled while the parts are read.
+        mix: whether parts of several makers may go together; each line names its maker then.
+
+    Raises:
+        RlkdError: if a part has no record, is of another command or maker, is being written, or
+            has a line that is none; or if something is there where the result should be.
+    """
+    found = [_read_part(part) for part in parts]
+    _check_different(parts)
+    record = _merged_record(found, mix)
+    _name_missing_shards(found)
+    with ExitStack() as stack:
+        for part in found:
+            stack.enter_context(claimed(record_file(part.out), part.out))
+        stack.enter_context(own_new(out, record))
+        endings = sorted(record.columns, key=len)
+        files = [stack.enter_context(open_whole(out.with_name(out.name + e))) for e in endings]
+        seen: set[int] = set()
+        for ending, file in zip(endings, files, strict=True):
+            for row in _different_rows(found, ending, record, seen, report):
+                file.write(json_line(row, escape=True))
+                report.written[ending] = report.written.get(ending, 0) + 1
+        report.account.check()
+        if not report.written.get(""):
+            raise RlkdError(f"the parts have no row; {out} was not written")
+
+
+def _read_part(out: Path) -> _Part:
+    record = read_record(record_file(out))
+    if record is None or not out.exists():
+        missing = out if not out.exists() else record_file(out)
+        raise RlkdError(f"there is no {missing}: name the OUT of each job, with what stands beside")
+    if record.command not in IDENTITIES:
+        known = ", ".join(f"`{command}`" for command in IDENTITIES)
+        raise RlkdError(f"{out} was made by `{record.command}`; those of {known} can be merged")
+    return _Part(out, record)
+
+
+def _check_different(parts: Sequence[Path]) -> None:
+    places: dict[Path, Path] = {}
+    for part in parts:
+        if (real := part.resolve()) in places:
+            raise RlkdError(f"{part} and {places[real]} are one file; name each part once")
+        places[real] = part
+
+
+def _merged_record(parts: Sequence[_Part], mix: bool) -> Record:
+    """Return the record of the result.
+
+    Raises:
+        RlkdError: if the parts do not go together.
+    """
+    first = parts[0]
+    makers = dict(first.record.makers)
+    for part in parts[1:]:
+        if part.record.command != first.record.command:
+            fault = f"by `{part.record.command}`, {first.out} by `{first.record.command}`"
+            raise RlkdError(f"{part.out} was made {fault}; merge those of one command")
+        if part.record.columns != first.record.columns:
+            raise RlkdError(
+                f"{part.out} has the columns of version {part.record.version} of the plugin, "
+                f"{first.out} those of {first.record.version}; {FOREIGN}"
+            )
+        for label, facts in part.record.makers.items():
+            if replace(first.record, makers=makers).label_of(Maker("", facts)) is None:
+                differs = "; ".join(differences(facts, Maker("", first.record.last())))
+                if not mix:
+                    raise RlkdError(
+                        f"{part.out} (there) and {first.out} (now) were made with other settings "
+                        f"({differs or label}){MIX}"
+                    )
+                makers[label] = facts
+    is_mixed = len(makers) > 1 or any(part.record.is_mixed for part in parts)
+    return replace(first.record, makers=makers, is_mixed=is_mixed, source="", shard="")
+
+
+def _different_rows(
+    parts: Sequence[_Part], ending: str, record: Record, seen: set[int], report: MergeReport
+) -> Iterator[Row]:
+    """Yield the rows of one file of each part that are not seen yet, and count all."""
+    identities = IDENTITIES[record.command]
+    for part in parts:
+        first = next(iter(part.record.makers))
+        label = first if first == UNKNOWN else record.label_of(Maker("", part.record.last()))
+        for row in part.rows(ending):
+            report.read[part.out] = report.read.get(part.out, 0) + 1
+            keys = identities(row) if identities else []
+            if keys and keys[0] in seen:
+                report.duplicates += 1
+                continue
+            seen.update(keys)
+            yield {**row, MAKER: row.get(MAKER, label)} if record.is_mixed else row
+
+
+def _name_missing_shards(parts: Sequence[_Part]) -> None:
+    """Log which shards of a source are not among the parts."""
+    shards = [re.fullmatch(r"(\d+)/(\d+)", part.record.shard) for part in parts]
+    numbers = [(int(shard[1]), int(shard[2])) for shard in shards if shard]
+    for total in {total for _, total in numbers}:
+        there = {number for number, of in numbers if of == total}
+        if missing := [f"{n}/{total}" for n in range(1, total + 1) if n not in there]:
+            logger.warning("not among the parts: shard %s", ", ".join(missing))
