@@ -19,7 +19,6 @@ from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_stru
 from tests.support.row_lines import lines, write
 from tests.unit.test_teacher_structures import Scripted, row
 
-
 WHOLE = Shard()
 
 
