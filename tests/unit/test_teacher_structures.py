@@ -224,3 +224,116 @@ def test_a_shard_that_is_none_is_refused(shard: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert f"--shard {shard} is none" in done.stderr
+
+
+# --- what a row is, and what the end says ---
+
+
+def test_rows_that_differ_by_anything_are_all_kept(tmp_path: Path) -> None:
+    """A structure, a solution, a message or the path tells rows of one problem apart."""
+    again = STRUCTURE.replace("Meta-reasoning 1]: ", "Meta-reasoning 1]: Now ")
+    given = {"teacher_reasoning": None, "teacher_structure": STRUCTURE}
+    rows = [
+        row(1),
+        row(1, answer="2"),
+        row(1, messages=[{"role": "user", "content": "Say: what is 1?"}]),
+        row(1, "Another path."),
+        row(1, domain="science"),
+        row(1, **given),
+        row(1, **{**given, "teacher_structure": again}),
+        row(1, teacher_structure=STRUCTURE),
+        row(1, teacher_structure=again),
+    ]
+    source = write(tmp_path / "rows.jsonl", *rows, *rows)
+    report = structures(source, tmp_path / "out.jsonl")
+    assert (report.written, report.duplicates) == (9, 9)
+    assert report.account.line() == "18 rows read = 9 written + 9 duplicates"
+    report = structures(source, tmp_path / "out.jsonl")
+    assert (report.written, report.done_before, report.duplicates) == (0, 9, 9)
+    assert len(lines(tmp_path / "out.jsonl")) == 9 and not report.left_over
+
+
+def test_a_row_whose_gold_was_corrected_is_another_row(tmp_path: Path) -> None:
+    """The old one stays, and is said to be left over."""
+    source = write(tmp_path / "rows.jsonl", row(1), row(2))
+    structures(source, tmp_path / "out.jsonl")
+    write(source, row(1, answer="7"), row(2))
+    report = structures(source, tmp_path / "out.jsonl")
+    assert (report.written, report.done_before, report.left_over) == (1, 1, 1)
+    assert [r["solution"] for r in lines(tmp_path / "out.jsonl")] == [
+        "\\boxed{1}",
+        "\\boxed{2}",
+        "\\boxed{7}",
+    ]
+    assert structures(source, tmp_path / "out.jsonl").done_before == 2
+
+
+def test_a_row_without_a_structure_is_an_earlier_one_that_has_one(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", row(1, teacher_structure=STRUCTURE), row(1))
+    for done in (0, 1):
+        report = structures(source, tmp_path / "out.jsonl")
+        assert (report.done_before, report.duplicates) == (done, 1)
+    assert len(lines(tmp_path / "out.jsonl")) == 1
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [{"question": "x", "answer": "y"}],
+        ["no JSON", "[1]"],
+        [row(1, "nothing"), row(2, "nothing 2")],
+        [row(1, "refuse me")],
+    ],
+)
+def test_a_job_that_made_no_row_ends_with_1_and_leaves_no_out(
+    rows: list[Any], tmp_path: Path
+) -> None:
+    source = write(tmp_path / "rows.jsonl", *rows)
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(
+        RlkdError, match=r"came into .*, which was not written: |has no JSON object"
+    ):
+        structures(source, out)
+    assert not out.exists()
+    is_dropped = bool(rows) and "nothing" in str(rows[0])
+    assert (tmp_path / "out.jsonl.dropped.jsonl").exists() == is_dropped
+    assert (tmp_path / "out.jsonl.rlkd.json").exists() == is_dropped
+
+
+def test_the_command_says_that_there_is_no_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLKD_ENGINE", "rules")
+    source = write(tmp_path / "rows.jsonl", {"question": "x"}, {"problem": "y", "answer": 1})
+    done = CliRunner().invoke(app, ["structure", str(source), str(tmp_path / "out.jsonl")])
+    assert done.exit_code == 1
+    assert "written to" not in done.stdout and "2 rows read = 2 refused" in done.stdout
+    assert "1 x problem is missing or no text" in done.stderr
+    assert {file.name for file in tmp_path.iterdir()} == {"rows.jsonl"}
+
+
+def test_out_that_is_removed_while_the_job_runs_is_noticed(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", *(row(n) for n in range(4)))
+    out = tmp_path / "out.jsonl"
+
+    class Removing(Scripted):
+        async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
+            if len(self.asked) == 2:
+                out.unlink()
+            return await super().decompose(problem, domain, path)
+
+    with pytest.raises(RlkdError, match="was removed, moved or replaced while the job ran"):
+        structures(source, out, Removing())
+    report = structures(source, out)
+    assert report.written == 4 and len(lines(out)) == 4
+
+
+def test_a_second_file_that_is_a_source_is_left_alone(tmp_path: Path) -> None:
+    """A source may have the name of the job's second file, with a last line without an end."""
+    source = tmp_path / "out.jsonl.dropped.jsonl"
+    source.write_text('{"problem": "mine", "teacher_reasoning": "1", "answer": "1"}')
+    before = source.read_bytes()
+    with pytest.raises(RlkdError, match=r"no out.jsonl.rlkd.json says that `rlkd structure`"):
+        structures(source, tmp_path / "out.jsonl")
+    assert source.read_bytes() == before
