@@ -125,3 +125,13 @@ def _cached_snapshot(repository: str) -> Path | None:
     except ValueError:  # no id of a repository
         return None
     return Path(file).parent if isinstance(file, str) else None
+
+
+def weights_of(model: str, adapter: str) -> Mapping[str, str]:
+    """Return the fingerprints of a model to serve and of its LoRA, where they are folders here."""
+    folders = {
+        name: folder_of(place, is_local=True)
+        for name, place in (("weights", model), ("adapter_weights", adapter))
+    }
+    found = {name: weight_fingerprint(folder) for name, folder in folders.items() if folder}
+    return {name: digest for name, digest in found.items() if digest}

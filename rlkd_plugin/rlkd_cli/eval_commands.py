@@ -55,6 +55,7 @@ def evaluate(
     Give the same command again to resume a stopped evaluation.
     """
     from rlkd_plugin.llm_io.model_server import ServedModel, model_server
+    from rlkd_plugin.llm_io.weight_fingerprint import weights_of
     from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
     from rlkd_plugin.rlkd_cli.tables.eval_table import show_results
     from rlkd_plugin.rlkd_eval.evaluation import Server, evaluate_set
@@ -65,7 +66,7 @@ def evaluate(
         prepare_evaluation,
         resume_evaluation,
     )
-    from rlkd_plugin.rlkd_eval.kept_files import claimed_folder, weights_of
+    from rlkd_plugin.rlkd_eval.kept_files import claimed_folder
 
     _check_server(url, model, key_env, rescore)
     with claimed_folder(out):
@@ -129,13 +130,14 @@ def diversity(
     """
     from rlkd_plugin.llm_io.model_server import model_server
     from rlkd_plugin.llm_io.settings import load_settings
+    from rlkd_plugin.llm_io.weight_fingerprint import weights_of
     from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
     from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
     from rlkd_plugin.rlkd_data.embedder import choose_embedder
     from rlkd_plugin.rlkd_data.jobs.result_file import identity
     from rlkd_plugin.rlkd_eval.diversity_job import WRITTEN, draw_all, measure_all
     from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob, Drawing, read_questions
-    from rlkd_plugin.rlkd_eval.kept_files import claimed_folder, keep_plan, weights_of
+    from rlkd_plugin.rlkd_eval.kept_files import claimed_folder, keep_plan
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
     settings = load_settings()

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.llm_io.weight_fingerprint import folder_of, weight_fingerprint
 from rlkd_plugin.rlkd_data.jobs.record import Maker, Record, differences, read_record
 from rlkd_plugin.rlkd_files import append_lines, claimed, write_whole
 
@@ -101,16 +100,6 @@ def read_plan(folder: Path) -> Record | None:
         old.pop("engine", None)  # it has a record of its own now
         return Record(command=BEFORE_RECORDS, makers={"": old})
     return read_record(file)
-
-
-def weights_of(model: str, adapter: str) -> Mapping[str, str]:
-    """Return the fingerprints of a model to serve and of its LoRA, where they are folders here."""
-    folders = {
-        name: folder_of(place, is_local=True)
-        for name, place in (("weights", model), ("adapter_weights", adapter))
-    }
-    found = {name: weight_fingerprint(folder) for name, folder in folders.items() if folder}
-    return {name: digest for name, digest in found.items() if digest}
 
 
 @contextmanager
