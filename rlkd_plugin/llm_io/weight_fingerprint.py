@@ -7,7 +7,7 @@ here: which folder a server has loaded (`model_source`).
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
