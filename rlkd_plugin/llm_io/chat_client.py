@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.llm_io.adapted_requests import AdaptedRequests, Request
-from rlkd_plugin.llm_io.endpoint import Endpoint, without_key, words_of
+from rlkd_plugin.llm_io.endpoint import Endpoint, words_of
 from rlkd_plugin.llm_io.option_search import TRIAL_TOKENS, RejectedRequest
 from rlkd_plugin.llm_io.pace import Pace
 from rlkd_plugin.llm_io.replies import Reply, read_embeddings, read_reply
@@ -30,9 +30,6 @@ BACK_OFF = wait_random_exponential(multiplier=0.5, max=20)
 """Jittered, so that a batch's requests do not return to a server all at once."""
 EMPTY_TRIES = 4
 """Empty completions of one text after which the server is probed with another text."""
-SHORTEST_KEY = 12
-"""Characters of a key that is blotted out of replies. A shorter one is a placeholder, as `EMPTY`,
-and may be a word of a structure."""
 
 Message = dict[str, str]
 PROBE: list[Message] = [{"role": "user", "content": "Is 1 + 1 = 2? Answer yes or no."}]
@@ -164,8 +161,9 @@ class ChatClient:
             try:
                 vectors, tokens = read_embeddings(payload, len(texts))
             except ValueError as error:
+                words = self._servers.keys.cleanse_error(str(error))
                 raise self._servers.transient(
-                    url, f"a reply without the embeddings: {error}"
+                    url, f"a reply without the embeddings: {words}"
                 ) from None
             self.usage.add(prompt_tokens=tokens)
             return vectors, tokens
@@ -312,17 +310,19 @@ class ChatClient:
         )
 
     def _completion(self, url: str, payload: bytes, may_be_empty: bool) -> Reply:
+        keys = self._servers.keys
         try:
             reply = read_reply(payload)
         except ValueError:
             self._servers.check_for_error(url, payload)
+            payload = keys.cleanse_body(payload, is_error=True)
             raise self._servers.transient(
-                url, f"a reply that is no completion: {words_of(payload, self._servers.key)}"
+                url, f"a reply that is no completion: {words_of(payload)}"
             ) from None
         self.usage.add(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
-        key = self._servers.key
-        if key and len(key) >= SHORTEST_KEY:  # a proxy may repeat what it was sent
-            said, thought = (without_key(t, key) for t in (reply.text, reply.thinking))
+        # a key may have stood in several parts of a message
+        said, thought = keys.cleanse(reply.text), keys.cleanse(reply.thinking)
+        if (said, thought) != (reply.text, reply.thinking):
             reply = replace(reply, text=said, thinking=thought)
         if reply.finish_reason in ("abort", "error"):
             raise self._servers.transient(

@@ -1,9 +1,8 @@
 """A group of servers as the settings name it, and the message about a rejected request.
 
-No message holds a key.
+What a server said is cleansed of our keys before it comes here (`own_keys`).
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ class Endpoint:
         """Return the name of one of this endpoint's settings."""
         return f"RLKD_{self.role.upper()}_{option}"
 
-    def refusal(self, url: str, status: int, payload: bytes, key: str | None, via: str = "") -> str:
+    def refusal(self, url: str, status: int, payload: bytes, via: str = "") -> str:
         """Return the message about a rejected request: the server's words, what to correct.
 
         `via` is a remark on the proxy, empty without one.
@@ -41,7 +40,7 @@ class Endpoint:
             404: f"correct {self.variable('MODEL')}={self.model!r} or "
             f"{self.variable('BASE_URL')} (it ends in /v1)",
         }.get(status, f"see {self.variable('BASE_URL')} and the server's log")
-        words = words_of(payload, key)
+        words = words_of(payload)
         remedy = via if via and status == 407 else "; ".join(filter(None, (remedy, via)))
         return f"the {self.role} at {url} answers HTTP {status}: {words}; {remedy}"
 
@@ -53,14 +52,7 @@ class Endpoint:
         return self.variable("API_KEY_ENV") + shown
 
 
-def words_of(payload: bytes, key: str | None) -> str:
-    """Return a server's words, short and without the key."""
-    text = without_key(payload.decode("utf-8", errors="replace"), key)
+def words_of(payload: bytes) -> str:
+    """Return a server's words, short."""
+    text = payload.decode("utf-8", errors="replace")
     return " ".join(text.split())[:300] or "(nothing)"
-
-
-def without_key(text: str, key: str | None) -> str:
-    """Return a text with the key blotted out, also as JSON writes it."""
-    for form in (key, json.dumps(key)[1:-1]) if key else ():
-        text = text.replace(form, "***")
-    return text

@@ -7,14 +7,14 @@ and most others tell a name alone.
 
 import asyncio
 import json
-import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
 
 from rlkd_plugin.gsrm import EndpointError
-from rlkd_plugin.llm_io.endpoint import Endpoint, without_key
+from rlkd_plugin.llm_io.endpoint import Endpoint
+from rlkd_plugin.llm_io.own_keys import OwnKeys, is_sendable, own_keys, read_key
 from rlkd_plugin.llm_io.proxies import proxy_for
 from rlkd_plugin.llm_io.transport import certificates_for
 
@@ -52,39 +52,41 @@ class Card:
 
 async def ask_cards(endpoint: Endpoint) -> dict[str, Card]:
     """Return what each server of an endpoint tells of the model, by URL."""
-    key = os.environ.get(endpoint.api_key_env, "").strip()
-    cards = await asyncio.gather(*(_ask(url, endpoint.model, key) for url in endpoint.urls))
+    key = read_key(endpoint.api_key_env)
+    keys = own_keys(endpoint.api_key_env)
+    cards = await asyncio.gather(*(_ask(url, endpoint.model, key, keys) for url in endpoint.urls))
     return dict(zip(endpoint.urls, cards, strict=True))
 
 
-async def _ask(url: str, model: str, key: str) -> Card:
+async def _ask(url: str, model: str, key: str, keys: OwnKeys) -> Card:
     try:
         proxy = proxy_for(url)
     except EndpointError as error:
         return Card(fault=str(error), is_reply=False)
-    can_be_sent = key and key.isascii() and key.isprintable()
-    headers = {"Authorization": f"Bearer {key}"} if can_be_sent else {}
+    headers = {"Authorization": f"Bearer {key}"} if key and is_sendable(key) else {}
     async with aiohttp.ClientSession(
         headers=headers,
         timeout=aiohttp.ClientTimeout(total=TIMEOUT),
         connector=aiohttp.TCPConnector(ssl=certificates_for([url])),
         proxy=proxy and proxy.address,
     ) as session:
-        status, payload = await _get(session, f"{url}/models")
+        status, payload = await _get(session, f"{url}/models", keys)
         if status != 200:
-            words = f"HTTP {status}" if status else without_key(payload, key)
+            words = f"HTTP {status}" if status else payload
             return Card(fault=f"/v1/models: {words}", is_reply=bool(status))
-        card, owner = read_card(without_key(payload, key), model)
+        card, owner = read_card(payload, model)
         if owner == "sglang":
-            card = await _with_model_info(session, url.removesuffix("/v1"), card, key)
+            card = await _with_model_info(session, url.removesuffix("/v1"), card, keys)
         return card
 
 
-async def _with_model_info(session: aiohttp.ClientSession, base: str, card: Card, key: str) -> Card:
+async def _with_model_info(
+    session: aiohttp.ClientSession, base: str, card: Card, keys: OwnKeys
+) -> Card:
     """Return SGLang's card with the base model's path and the version of the weights."""
     for name in ("model_info", "get_model_info"):  # of newer and of older servers
-        status, payload = await _get(session, f"{base}/{name}")
-        info = _object(without_key(payload, key)) if status == 200 else {}
+        status, payload = await _get(session, f"{base}/{name}", keys)
+        info = _object(payload) if status == 200 else {}
         path, version = _text(info, "model_path"), _text(info, "weight_version")
         if path:
             version = "" if version == "default" else version
@@ -94,7 +96,7 @@ async def _with_model_info(session: aiohttp.ClientSession, base: str, card: Card
     return card
 
 
-async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int, str]:
+async def _get(session: aiohttp.ClientSession, url: str, keys: OwnKeys) -> tuple[int, str]:
     """Return status and text of a reply; status 0 and the reason where there was none."""
     status, words = 0, ""
     for number in range(TRIES):
@@ -107,11 +109,12 @@ async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int, str]:
                     payload += part
                     if len(payload) > MOST_BYTES:
                         return status, ""
+                payload = keys.cleanse_body(payload, is_error=status != 200)
                 words = payload.decode("utf-8", errors="replace")
         except asyncio.TimeoutError:
             status, words = 0, f"no answer in {TIMEOUT:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            status, words = 0, f"{type(error).__name__}: {error}"
+            status, words = 0, keys.cleanse_error(f"{type(error).__name__}: {error}")
         if status and status not in (429, 500, 502, 503, 504):
             break
     return status, words

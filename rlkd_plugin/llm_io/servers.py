@@ -6,10 +6,9 @@ Not here: retries (`chat_client`), and how a server is reached (`transport`).
 import asyncio
 import json
 import logging
-import os
 import time
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import EndpointError
@@ -18,8 +17,9 @@ from rlkd_plugin.llm_io.connection_faults import (
     is_https_complaint,
     proxy_remark,
 )
-from rlkd_plugin.llm_io.endpoint import Endpoint, without_key, words_of
+from rlkd_plugin.llm_io.endpoint import Endpoint, words_of
 from rlkd_plugin.llm_io.option_search import CERTAIN, RejectedRequest
+from rlkd_plugin.llm_io.own_keys import OwnKeys, is_sendable, read_key
 from rlkd_plugin.llm_io.replies import seconds_to_wait
 from rlkd_plugin.llm_io.transport import RawReply, Transport
 
@@ -69,7 +69,6 @@ class Servers:
         self.timeout = timeout
         self.usage = usage
         self.answered: set[str] = set()
-        self.key: str | None = None
         self._transport = Transport(endpoint, timeout)
         self._free_at: dict[str, float] = {}  # what Retry-After asked for
         self._doubtful_until: dict[str, float] = {}
@@ -81,22 +80,22 @@ class Servers:
         Raises:
             EndpointError: if no header can hold the key, or a proxy's variable holds no proxy.
         """
-        key = os.environ.get(self.endpoint.api_key_env, "").strip()  # a file's line end
-        if not (key.isascii() and key.isprintable()):
+        key = read_key(self.endpoint.api_key_env)
+        if not is_sendable(key):
             raise EndpointError(
                 f"the API key in the variable that {self.endpoint.named_key} names has a line "
                 "break or another character that no HTTP header can hold"
             )
-        self.key = key or None
-        self._transport.open(self.key)
+        self._transport.open(key)
 
     async def close(self) -> None:
         """Belong to the running event loop no more, if this was its last user."""
         await self._transport.close()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the key behind."""
-        return {**vars(self), "key": None}
+    @property
+    def keys(self) -> OwnKeys:
+        """What no text of these servers may show; none before they are opened."""
+        return self._transport.keys
 
     def asked_wait(self, url: str) -> float:
         """Return the seconds for which a server asks to wait."""
@@ -132,9 +131,8 @@ class Servers:
             ) from None
         except ConnectionFault as fault:
             if fault.is_final and url not in self.answered:  # later on, it may pass
-                words = without_key(str(fault), self.key)
                 raise EndpointError(
-                    f"the {self.endpoint.role} at {url}: {words}", fault.status
+                    f"the {self.endpoint.role} at {url}: {fault}", fault.status
                 ) from None
             self._doubtful_until[url] = time.monotonic() + DOUBTFUL_SECONDS
             raise self.transient(url, str(fault)) from None
@@ -146,6 +144,7 @@ class Servers:
         """Raise what a 200 reply means that holds an error, as some gateways pass it on."""
         code = _code_in(payload)
         if code in TEXT_ERRORS:
+            payload = self.keys.cleanse_body(payload, is_error=True)
             self._raise_for(url, RawReply(code, {}, payload))
 
     def _raise_for(self, url: str, reply: RawReply) -> NoReturn:
@@ -162,22 +161,20 @@ class Servers:
         if status in RETRIED and not is_poor:
             seconds = seconds_to_wait(reply.headers.get("Retry-After"))
             self._free_at[url] = time.monotonic() + seconds
-            words = "; ".join(filter(None, (words_of(payload, self.key), via)))
+            words = "; ".join(filter(None, (words_of(payload), via)))
             error = self.transient(url, f"HTTP {status}: {words}", seconds)
         else:
-            words = self.endpoint.refusal(url, status, payload, self.key, via)
+            words = self.endpoint.refusal(url, status, payload, via)
             error = EndpointError(words, status)
         if status in OPTION_ERRORS:
-            said = without_key(payload.decode("utf-8", errors="replace"), self.key)
-            words = words_of(payload, self.key)
-            raise RejectedRequest(status, said[:MOST_WORDS], words, error)
+            said = payload.decode("utf-8", errors="replace")[:MOST_WORDS]
+            raise RejectedRequest(status, said, words_of(payload), error)
         raise error
 
     def transient(
         self, url: str, reason: str, wait: float = 0.0, *, empty: bool = False
     ) -> TransientError:
         """Return the error of a try that failed, and warn of it once in `WARN_EVERY` seconds."""
-        reason = without_key(reason, self.key)  # a server's broken header may hold it
         if time.monotonic() - self._warned > WARN_EVERY:
             self._warned = time.monotonic()
             logger.warning("rlkd: the %s at %s: %s; retrying", self.endpoint.role, url, reason)

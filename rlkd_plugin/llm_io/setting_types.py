@@ -6,35 +6,29 @@ Not here: which settings there are (`settings`).
 import re
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 from pydantic_settings import NoDecode
 
+from rlkd_plugin.gsrm import FormatError
 from rlkd_plugin.gsrm.phases import Phase
+from rlkd_plugin.llm_io.server_urls import check_url
 
 
-def _split_urls(value: object) -> object:
+def _split_urls(value: object, info: ValidationInfo) -> object:
     """Return the URLs of a text; a value that is no text is for pydantic.
 
     Commas part them; semicolons and white space do too, as no URL of a server holds any.
     """
     if not isinstance(value, str):
         return value
-    urls = tuple(url.rstrip("/") for url in re.split(r"[,;\s]+", value) if url)
-    for url in urls:
-        parts = urlsplit(url)
-        if "@" in parts.netloc or "?" in url or "#" in url:
-            raise ValueError("a URL must not hold a key; name a variable in ..._API_KEY_ENV")
-        port = parts.netloc.rpartition("]")[2].partition(":")[2]
-        if not (
-            parts.scheme in ("http", "https")
-            and parts.hostname
-            and url.count("://") == 1
-            and (not port or (port.isdecimal() and int(port) < 65536))
-        ):
-            raise ValueError("each URL must look like http://host:port/v1; commas part several")
-    return urls
+    role = str(info.field_name).removesuffix("_base_url").upper()
+    try:
+        return tuple(
+            check_url(url, f"RLKD_{role}_API_KEY_ENV") for url in re.split(r"[,;\s]+", value) if url
+        )
+    except FormatError as error:
+        raise ValueError(f"each URL {error}; commas part several") from None
 
 
 def _split_names(value: object) -> object:

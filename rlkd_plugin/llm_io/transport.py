@@ -1,6 +1,7 @@
 """How a request reaches a server once: connections, the key, proxies, certificates, time-outs.
 
-Not here: what a reply means, and what is retried (`chat_client`).
+Nothing that comes back through here holds one of our keys. Not here: what a reply means, and what
+is retried (`chat_client`).
 """
 
 import asyncio
@@ -11,8 +12,9 @@ from typing import Any
 
 import aiohttp
 
-from rlkd_plugin.llm_io.connection_faults import fault_of
+from rlkd_plugin.llm_io.connection_faults import ConnectionFault, fault_of
 from rlkd_plugin.llm_io.endpoint import Endpoint
+from rlkd_plugin.llm_io.own_keys import OwnKeys, own_keys
 from rlkd_plugin.llm_io.per_loop import PerLoop
 from rlkd_plugin.llm_io.proxies import Proxy, proxy_for
 
@@ -22,7 +24,7 @@ CONNECT_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class RawReply:
-    """What came back, whatever it means."""
+    """What came back, whatever it means; the payload is cleansed of our keys."""
 
     status: int
     headers: Mapping[str, str]
@@ -41,15 +43,17 @@ class Transport:
         self.endpoint = endpoint
         self.timeout = timeout
         self.proxies: dict[str, Proxy | None] = {}
+        self.keys = OwnKeys()
         self._sessions: PerLoop[aiohttp.ClientSession] = PerLoop()
 
-    def open(self, key: str | None) -> None:
-        """Belong to the running event loop.
+    def open(self, key: str) -> None:
+        """Belong to the running event loop; `key` is the servers', or empty.
 
         Raises:
             EndpointError: if a variable names a proxy that cannot be used.
         """
         self.proxies = {url: proxy_for(url) for url in self.endpoint.urls}
+        self.keys = own_keys(self.endpoint.api_key_env)
         self._sessions.enter(lambda: self._new_session(key))
 
     async def close(self) -> None:
@@ -57,7 +61,7 @@ class Transport:
         if session := self._sessions.leave():
             await session.close()
 
-    def _new_session(self, key: str | None) -> aiohttp.ClientSession:
+    def _new_session(self, key: str) -> aiohttp.ClientSession:
         headers = {"Content-Type": "application/json"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
@@ -82,12 +86,16 @@ class Transport:
             async with self._sessions.here.post(
                 f"{url}/{path}", data=body, proxy=proxy and proxy.address
             ) as response:
-                return RawReply(response.status, response.headers, await response.read())
+                status, payload = response.status, await response.read()
+                payload = self.keys.cleanse_body(payload, is_error=status != 200)
+                return RawReply(status, response.headers, payload)
         except asyncio.TimeoutError:
             raise
         except (aiohttp.ClientError, OSError) as error:
             setting = self.endpoint.variable("BASE_URL")
-            raise await fault_of(error, url, proxy, setting, is_known) from None
+            fault = await fault_of(error, url, proxy, setting, is_known)
+            words = self.keys.cleanse_error(str(fault))  # it may quote a broken header
+            raise ConnectionFault(words, fault.is_final, fault.status) from None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind the proxies, which hold passwords; they are read anew."""

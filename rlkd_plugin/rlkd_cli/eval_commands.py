@@ -6,11 +6,10 @@ import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
-from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.gsrm import FormatError, RlkdError
 
 
 def evaluate(
@@ -66,7 +65,7 @@ def evaluate(
         prepare_evaluation,
         resume_evaluation,
     )
-    from rlkd_plugin.rlkd_eval.kept_files import claimed_folder
+    from rlkd_plugin.rlkd_eval.plans import claimed_folder
 
     _check_server(url, model, key_env, rescore)
     with claimed_folder(out):
@@ -137,7 +136,7 @@ def diversity(
     from rlkd_plugin.rlkd_data.jobs.result_file import identity
     from rlkd_plugin.rlkd_eval.diversity_job import WRITTEN, draw_all, measure_all
     from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob, Drawing, read_questions
-    from rlkd_plugin.rlkd_eval.kept_files import claimed_folder, keep_plan
+    from rlkd_plugin.rlkd_eval.plans import Plan, claimed_folder, keep_plan
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
     settings = load_settings()
@@ -151,7 +150,7 @@ def diversity(
     engine, _ = choose_engine(settings, ["GSRM"])  # a missing setting is named before any work
     questions = read_questions(job)
     with claimed_folder(out):
-        keep_plan(out, "rlkd diversity", plan, WRITTEN)
+        keep_plan(out, Plan("rlkd diversity", plan), WRITTEN)
         served = model_server(model, adapter, server_options, out / "server.log") if model else None
         with served or nullcontext() as found:  # its device is free again for the embeddings
             student_settings = settings
@@ -179,15 +178,21 @@ def _check_server(url: str, model: str, key_env: str, rescore: bool) -> None:
     Raises:
         RlkdError: if not.
     """
+    from rlkd_plugin.llm_io.server_urls import check_url
+
     if not (rescore or model or url):
         raise RlkdError("name a --model to serve, or the --url of a server that runs")
-    parts = urlsplit(url)
-    if "@" in parts.netloc or parts.query or parts.fragment:
+    if url:
+        try:
+            check_url(url, "--key-env")
+        except FormatError as error:
+            raise RlkdError(f"--url {error}") from None
+    if key_env and not os.environ.get(key_env, "").strip():
+        shown = f" {key_env}" if key_env.isupper() else ""  # it may be the key itself
         raise RlkdError(
-            "--url must not hold a key, nor anything behind ? or #; name a variable in --key-env"
+            f"--key-env{shown}: there is no such variable, or it is empty; give the name of the "
+            "variable that holds the key"
         )
-    if key_env and not os.environ.get(key_env):
-        raise RlkdError(f"--key-env {key_env}: there is no such variable, or it is empty")
 
 
 def _read_pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:

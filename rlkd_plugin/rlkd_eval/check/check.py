@@ -5,7 +5,6 @@ pairs of texts. Not here: what the replies say (`gsrm_replies`, `judge_replies`,
 """
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -13,7 +12,7 @@ from dataclasses import replace
 from rlkd_plugin.engines.base import Engine, TeacherCache
 from rlkd_plugin.engines.in_flight import cancel_all, gather_all
 from rlkd_plugin.gsrm import EndpointError, RlkdError
-from rlkd_plugin.llm_io.endpoint import without_key
+from rlkd_plugin.llm_io.own_keys import own_keys
 from rlkd_plugin.llm_io.prompted_engine import Role
 from rlkd_plugin.llm_io.request_options import Change
 from rlkd_plugin.llm_io.server_engine import ROLES, ServerEngine
@@ -49,18 +48,19 @@ async def check_engine(engine: Engine, cache: TeacherCache | None = None) -> Asy
         return
     roles: list[Role] = [role for role in ROLES if role in engine.clients]
     tasks = [asyncio.ensure_future(_role_findings(engine, role)) for role in roles]
+    keys = own_keys(*(client.endpoint.api_key_env for client in engine.clients.values()))
     answering = set()
     try:
         for role, task in zip(roles, tasks, strict=True):
             for finding in await task:
-                yield _hide_keys(finding, engine)
+                yield replace(finding, text=keys.cleanse_error(finding.text))
                 if finding.verdict == "ok":
                     answering.add(role)
     finally:
         await cancel_all(tasks)
     if isinstance(cache, DiskCache) and "GSRM" in answering:
         for finding in await asyncio.to_thread(_cache_findings, engine, cache):
-            yield _hide_keys(finding, engine)
+            yield replace(finding, text=keys.cleanse_error(finding.text))
 
 
 async def _role_findings(engine: ServerEngine, role: Role) -> list[Finding]:
@@ -140,11 +140,3 @@ def _count_cached(cache: DiskCache) -> Finding:
     if others > 0:
         text += f"; {others:,} of other models, prompts or settings are not read"
     return Finding("ok", text)
-
-
-def _hide_keys(finding: Finding, engine: ServerEngine) -> Finding:
-    """Return a finding without the keys, which a model or a server may repeat."""
-    text = finding.text
-    for client in engine.clients.values():
-        text = without_key(text, os.environ.get(client.endpoint.api_key_env, "").strip())
-    return replace(finding, text=text)

@@ -1,0 +1,67 @@
+"""How a key may stand in a text: as it is, escaped as in JSON or a URL, or in base64.
+
+Pure. Not here: which keys there are, and in which texts they are blotted out (`own_keys`).
+"""
+
+import base64
+import json
+import re
+from urllib.parse import quote
+
+_BASE64 = "[A-Za-z0-9+/_-]"
+
+
+def has_escapes(text: str) -> bool:
+    """Say whether a text escapes a printable character that needs no escape, as a key's may be."""
+    is_in_url = "%" in text and any(f"%{digit}" in text for digit in "234567")
+    if is_in_url or "\\" not in text:
+        return is_in_url
+    return "\\/" in text or ("\\u00" in text and any(f"\\u00{digit}" in text for digit in "234567"))
+
+
+def plain_spellings(key: str) -> set[str]:
+    """Return a key as it is, as JSON writes it, and percent-encoded."""
+    encoded = {quote(key, safe=""), quote(key)}
+    small = {re.sub("%..", lambda escape: escape[0].lower(), text) for text in encoded}
+    return {key, json.dumps(key)[1:-1], *encoded, *small}
+
+
+def base64_spellings(key: str) -> set[str]:
+    """Return what any base64 text with the key in it holds, whatever stands before and behind it.
+
+    A character of base64 has six bits, so the key may begin at three places of it. Characters that
+    have bits of its neighbours too are left out.
+    """
+    spelt = set()
+    for before in range(3):
+        bits = 8 * (before + len(key))
+        for encode in (base64.standard_b64encode, base64.urlsafe_b64encode):
+            text = encode(bytes(before) + key.encode()).decode()
+            spelt.add(text[-(-8 * before // 6) : bits // 6])
+    return spelt
+
+
+def spelling_pattern(key: str, *, as_a_word: bool = False) -> "re.Pattern[str]":
+    """Return a pattern of a key, of which any character may be escaped.
+
+    Args:
+        key: of ASCII.
+        as_a_word: whether it counts only where no letter, digit or underscore is beside it.
+    """
+    characters = "".join(map(_character, key))
+    return re.compile(rf"(?<!\w){characters}(?!\w)" if as_a_word else characters)
+
+
+def base64_pattern(spelling: str) -> "re.Pattern[str]":
+    """Return a pattern of one of `base64_spellings` with the neighbours that share bits with it."""
+    characters = "".join(map(_character, spelling))
+    return re.compile(rf"(?:(?<!\\){_BASE64})?{characters}{_BASE64}?={{0,2}}")
+
+
+def _character(character: str) -> str:
+    """Return a pattern of one character as a text, JSON or a URL may spell it."""
+    code = "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in f"{ord(character):02x}")
+    spelt = [re.escape(character), rf"\\+u00{code}", f"%{code}"]
+    if character in '"\\/':
+        spelt.insert(0, rf"\\+{re.escape(character)}")
+    return f"(?:{'|'.join(spelt)})"

@@ -1,0 +1,197 @@
+"""The keys of this process, which no text shows that comes from a server.
+
+A server, a gateway or a model may repeat a key that it was sent, and one role's texts go on to
+another role's server, to files and to logs. So every text is cleansed of the keys of all roles
+where it comes in. Not here: how a key may be spelt (`key_spellings`).
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import cached_property
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment
+
+from rlkd_plugin.llm_io.key_spellings import (
+    base64_pattern,
+    base64_spellings,
+    has_escapes,
+    plain_spellings,
+    spelling_pattern,
+)
+from rlkd_plugin.llm_io.settings import PREFIX, Settings
+
+BLOT = "***"
+SHORTEST_KEY = 12
+"""Characters of a key that is blotted out of replies wherever it stands. A shorter one may be a
+placeholder, as `EMPTY`, or a part of a word."""
+SHORTEST_WORD = 8
+"""Characters of a shorter key that is blotted out of replies where it stands alone, unless it is a
+word or a number."""
+SHORTEST_PART = 4
+"""Characters of a key that is blotted out of an error wherever it stands; a shorter one stands
+alone."""
+SHORTEST_BASE64 = 6
+"""Characters of base64 that are no coincidence in an error."""
+
+_SECRET_NAME = re.compile("key|secret|passw|auth|credential|bearer|token$", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"[\w.~+/=-]{8,}", re.ASCII)
+_SECRET_BEGIN = re.compile("(sk|hf|ghp|nvapi|xai|gsk|pk)[-_]|Bearer ")
+
+
+class OwnKeys:
+    """Keys, and how texts are cleansed of them; a copy that goes to another process has none.
+
+    Args:
+        keys: of printable ASCII, as HTTP headers have them; others and empty ones are skipped.
+    """
+
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        found = {key for key in keys if key and key.isascii() and key.isprintable()}
+        longest_first = sorted(found, key=lambda key: (-len(key), key))
+        self._in_replies = _Blotter(filter(_is_no_word, longest_first), as_parts=SHORTEST_KEY)
+        self._in_errors = _Blotter(longest_first, as_parts=SHORTEST_PART)
+
+    def __reduce__(self) -> tuple[type["OwnKeys"], tuple[()]]:
+        return OwnKeys, ()
+
+    def cleanse(self, text: str) -> str:
+        """Return a text of a model with each key blotted out, but for short ones."""
+        return self._in_replies.cleanse(text)
+
+    def cleanse_error(self, text: str) -> str:
+        """Return an error's text with each key blotted out, however short."""
+        return self._in_errors.cleanse(text)
+
+    def cleanse_body(self, payload: bytes, *, is_error: bool) -> bytes:
+        """Return the body of a reply without the keys; JSON stays JSON."""
+        blotter = self._in_errors if is_error else self._in_replies
+        return blotter.cleanse_body(payload)
+
+
+class _Blotter:
+    """Blots out keys, of which those shorter than `as_parts` only where they stand alone."""
+
+    def __init__(self, keys: Iterable[str], as_parts: int) -> None:
+        self._keys = {key: len(key) < as_parts for key in keys}
+        least = SHORTEST_BASE64 if as_parts < SHORTEST_KEY else SHORTEST_WORD
+        every = {text for key in self._keys for text in base64_spellings(key)}
+        self._base64 = sorted(text for text in every if len(text) >= least)
+        self._spelt = [
+            *{text for key in self._keys for text in plain_spellings(key)},
+            *self._base64,
+        ]
+
+    def cleanse(self, text: str) -> str:
+        """Return a text without the keys."""
+        if self._holds_one(text):
+            for pattern in self._patterns:
+                text = pattern.sub(BLOT, text)
+        return text
+
+    def cleanse_body(self, payload: bytes) -> bytes:
+        """Return a reply's body without the keys."""
+        text = payload.decode("latin-1")  # keys are ASCII, and each byte comes back
+        if not self._holds_one(text):
+            return payload
+        with suppress(ValueError, RecursionError):  # where it is JSON, it stays so
+            text = json.dumps(self._cleanse_value(json.loads(payload)))
+        return self.cleanse(text).encode("latin-1")
+
+    @cached_property
+    def _patterns(self) -> "list[re.Pattern[str]]":
+        """What is blotted out; compiled for the first text that needs it."""
+        plain = [spelling_pattern(key, as_a_word=alone) for key, alone in self._keys.items()]
+        return [*map(base64_pattern, self._base64), *plain]
+
+    def _holds_one(self, text: str) -> bool:
+        """Say whether a text may hold a key; for nearly all texts it takes microseconds."""
+        if any(spelling in text for spelling in self._spelt):
+            return True
+        return (
+            bool(self._keys)
+            and has_escapes(text)
+            and any(pattern.search(text) for pattern in self._patterns)
+        )
+
+    def _cleanse_value(self, value: Any) -> Any:
+        """Return a value of JSON without the keys."""
+        if isinstance(value, str):
+            return self.cleanse(value)
+        if isinstance(value, list):
+            return [self._cleanse_value(part) for part in value]
+        if isinstance(value, dict):
+            return {self.cleanse(name): self._cleanse_value(part) for name, part in value.items()}
+        if isinstance(value, int | float) and self._holds_one(str(value)):
+            return self.cleanse(str(value))
+        return value
+
+
+def own_keys(*variables: str) -> OwnKeys:
+    """Read the keys of all roles, and the passwords of proxies, from the environment.
+
+    Args:
+        variables: names of more variables that hold a key.
+    """
+    return OwnKeys([*_role_keys(variables), *_body_secrets(), *_proxy_passwords()])
+
+
+def read_key(variable: str) -> str:
+    """Return the key that a variable holds; "" where it holds none."""
+    return os.environ.get(variable, "").strip()  # a file's line end
+
+
+def is_sendable(key: str) -> bool:
+    """Say whether an HTTP header can hold a key."""
+    return key.isascii() and key.isprintable()
+
+
+def _role_keys(variables: Iterable[str]) -> Iterator[str]:
+    yield from map(read_key, variables)
+    for name, option in Settings.model_fields.items():
+        if name.endswith("_api_key_env"):
+            yield read_key(os.environ.get(PREFIX + name.upper()) or option.default)
+
+
+def _body_secrets() -> Iterator[str]:
+    """Yield what looks like a secret in the further keys of requests."""
+    for name in Settings.model_fields:
+        if name.endswith("_body"):
+            try:
+                body = json.loads(os.environ.get(PREFIX + name.upper()) or "{}")
+            except (ValueError, RecursionError):
+                continue  # the settings say so
+            yield from _secrets_in(body, "")
+
+
+def _secrets_in(value: Any, name: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _secrets_in(part, key)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _secrets_in(part, name)
+    elif isinstance(value, str):
+        is_named = _SECRET_NAME.search(name) and _SECRET_VALUE.fullmatch(value)
+        if is_named or _SECRET_BEGIN.match(value):
+            yield value.removeprefix("Bearer ")
+
+
+def _proxy_passwords() -> Iterator[str]:
+    for value in getproxies_environment().values():
+        try:
+            password = urlsplit(value if "://" in value else f"http://{value}").password or ""
+        except ValueError:
+            continue  # who asks through it says so
+        yield password
+        yield unquote(password)
+
+
+def _is_no_word(key: str) -> bool:
+    """Say whether a key in a reply is a key, and no word or number that a model says."""
+    if len(key) >= SHORTEST_KEY:
+        return True
+    return len(key) >= SHORTEST_WORD and not (key.isalpha() or key.isdigit())
