@@ -12,8 +12,9 @@ import msgspec
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_eval.benchmarks import benchmark
-from rlkd_plugin.rlkd_eval.kept_files import PLAN, keep_plan, read_plan
+from rlkd_plugin.rlkd_eval.kept_files import PLAN
 from rlkd_plugin.rlkd_eval.local_problems import read_problems
+from rlkd_plugin.rlkd_eval.plans import Plan, keep_plan, read_plan
 from rlkd_plugin.rlkd_eval.results import EVALUATION
 from rlkd_plugin.rlkd_files import write_whole
 
@@ -82,8 +83,8 @@ class EvaluationJob:
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """The keys of a plan beside those of `Sampling`; `problems` are hashes by test set."""
+class _Facts:
+    """The facts of a plan beside those of `Sampling`; `problems` are hashes by test set."""
 
     subject: Subject
     problems: Mapping[str, str]
@@ -142,7 +143,7 @@ def prepare_evaluation(
         **(weights or {}),
     }
     _check_label(job)
-    keep_plan(job.out, "rlkd eval", plan, WRITTEN)
+    keep_plan(job.out, Plan("rlkd eval", plan), WRITTEN)
     for name, text in copies.items():
         if text:
             job.problems(name).mkdir(parents=True, exist_ok=True)
@@ -155,8 +156,8 @@ def _check_label(job: EvaluationJob) -> None:
     Raises:
         RlkdError: if it has.
     """
-    if record := read_plan(job.out):
-        before, now = _read_plan(job.out, record.last(), _Plan).subject, job.subject
+    if plan := read_plan(job.out):
+        before, now = _facts(job.out, plan, _Facts).subject, job.subject
         if before.label != now.label and replace(before, label=now.label) == now:
             raise RlkdError(
                 f"{job.out} was begun under the label {before.label!r}, not {now.label!r}: resume "
@@ -170,21 +171,20 @@ def resume_evaluation(out: Path) -> EvaluationJob:
     Raises:
         RlkdError: if none was.
     """
-    record = read_plan(out)
-    if record is None:
+    plan = read_plan(out)
+    if plan is None:
         raise RlkdError(f"{out} holds no evaluation ({PLAN})")
-    plan = _read_plan(out, record.last(), _Plan)
-    sampling = _read_plan(out, record.last(), Sampling)
-    return EvaluationJob(out, plan.subject, sampling, list(plan.problems))
+    facts = _facts(out, plan, _Facts)
+    return EvaluationJob(out, facts.subject, _facts(out, plan, Sampling), list(facts.problems))
 
 
-def _read_plan(out: Path, facts: Mapping[str, Any], kind: type[T]) -> T:
+def _facts(out: Path, plan: Plan, kind: type[T]) -> T:
     """Return facts of a plan as their class.
 
     Raises:
         RlkdError: if they are of another job.
     """
     try:
-        return msgspec.convert(facts, kind)
+        return msgspec.convert(plan.facts, kind)
     except msgspec.ValidationError as error:
         raise RlkdError(f"{out} holds no evaluation ({PLAN}: {error}): name a new folder") from None

@@ -8,14 +8,15 @@ import pytest
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_eval import diversity_job, evaluation_plan
-from rlkd_plugin.rlkd_eval.kept_files import PLAN, claimed_folder, keep_plan, read_plan
+from rlkd_plugin.rlkd_eval.kept_files import PLAN
+from rlkd_plugin.rlkd_eval.plans import Plan, claimed_folder, keep_plan, read_plan
 
 NAMES = ("eval.json", "samples")
 FACTS: dict[str, Any] = {"model": "m", "samples": None, "tokens": 5}
 
 
 def keep(folder: Path, command: str = "rlkd eval", **change: Any) -> None:
-    keep_plan(folder, command, FACTS | change, NAMES)
+    keep_plan(folder, Plan(command, FACTS | change), NAMES)
 
 
 def test_the_same_job_may_go_on(tmp_path: Path) -> None:
@@ -23,8 +24,7 @@ def test_the_same_job_may_go_on(tmp_path: Path) -> None:
     before = (tmp_path / "new" / PLAN).read_bytes()
     keep(tmp_path / "new")
     assert (tmp_path / "new" / PLAN).read_bytes() == before
-    record = read_plan(tmp_path / "new")
-    assert record is not None and (record.command, record.last()) == ("rlkd eval", FACTS)
+    assert read_plan(tmp_path / "new") == Plan("rlkd eval", FACTS)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,20 @@ PLANS = ["[]", "{}", "null", "5", '{"name": "x"}', "notes", '{"command": 1, "mak
 @pytest.mark.parametrize("text", PLANS)
 def test_a_foreign_plan_is_one_sentence_and_stays(text: str, tmp_path: Path) -> None:
     (tmp_path / PLAN).write_text(text)
-    with pytest.raises(RlkdError, match="is no record of a job"), claimed_folder(tmp_path):
+    with (
+        pytest.raises(RlkdError, match=r"is no plan of a job|is not readable: .*name a new folder"),
+        claimed_folder(tmp_path),
+    ):
         keep(tmp_path)
     assert (tmp_path / PLAN).read_text() == text
+
+
+def test_a_newer_plan_is_refused(tmp_path: Path) -> None:
+    keep(tmp_path)
+    newer = json.loads((tmp_path / PLAN).read_text()) | {"format": 99, "version": "9.9"}
+    (tmp_path / PLAN).write_text(json.dumps(newer))
+    with pytest.raises(RlkdError, match=r"by version 9\.9 of the plugin, which is newer"):
+        keep(tmp_path)
 
 
 def test_a_plan_of_another_kind_of_evaluation_is_one_sentence(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What made a result: the small JSON file that a job keeps beside what it writes.
 
-`OUT.rlkd.json` stands beside a file OUT, `plan.json` in a job's folder. Not here: when it is
-written, and who may write (`ownership`).
+`OUT.rlkd.json` stands beside a file OUT. Not here: when it is written, and who may write
+(`ownership`); the plan of a job that writes a folder (`rlkd_eval.plans`).
 """
 
 import hashlib

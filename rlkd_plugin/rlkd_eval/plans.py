@@ -1,0 +1,121 @@
+"""The plan in a job's folder: its record, by which the job resumes and others keep away.
+
+`plan.json` holds the facts on which the results depend, and the command whose they are. The record
+beside a single file is `rlkd_data.jobs.record`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rlkd_plugin import __version__
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.jobs.record import FORMAT, Maker, differences
+from rlkd_plugin.rlkd_eval.kept_files import PLAN, read_json
+from rlkd_plugin.rlkd_files import append_lines, claimed
+
+OLD_PLANS = {"rlkd eval": {"subject", "problems"}, "rlkd diversity": {"engine", "samples"}}
+"""Keys by which the plans of versions are known that wrote no command."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The command that writes into a folder, and what its results depend on."""
+
+    command: str
+    facts: Mapping[str, Any]
+
+    def encode(self) -> bytes:
+        """Return the plan as the text of its file."""
+        record = {"format": FORMAT, "command": self.command, "version": __version__}
+        return msgspec.json.format(msgspec.json.encode({**record, **self.facts}), indent=1) + b"\n"
+
+
+def read_plan(folder: Path) -> Plan | None:
+    """Read the plan in a folder; None where there is none, or an empty file that a kill left.
+
+    Raises:
+        RlkdError: if it is another tool's, or of a newer version.
+    """
+    file = folder / PLAN
+    if not file.exists() or (file.is_file() and not file.stat().st_size):
+        return None
+    try:
+        facts = read_json(file, dict[str, Any])
+    except OSError as error:
+        raise RlkdError(f"{file} cannot be read: {error.strerror or error}") from None
+    except RlkdError as error:
+        raise RlkdError(f"{folder}: {error}; name a new folder") from None
+    for command, names in OLD_PLANS.items():
+        if "command" not in facts and names <= facts.keys():
+            facts.pop("engine", None)  # it has a record of its own now
+            return Plan(command, facts)
+    version, command = facts.pop("version", None), facts.pop("command", None)
+    written_as = facts.pop("format", None)
+    if not (isinstance(written_as, int) and isinstance(command, str)):
+        raise RlkdError(f"{file} is no plan of a job of this plugin; name a new folder")
+    if written_as > FORMAT:
+        raise RlkdError(
+            f"{file} was written by version {version} of the plugin, which is newer than this one "
+            f"({__version__}); update the plugin, or name a new folder"
+        )
+    return Plan(command, facts)
+
+
+def keep_plan(folder: Path, plan: Plan, names: Sequence[str]) -> None:
+    """Create a job's folder with its plan, or check that the folder is of the same job.
+
+    Args:
+        folder: of the job.
+        plan: of the job.
+        names: of the files and folders that the job writes there.
+
+    Raises:
+        RlkdError: if another job has begun there (the message says what differs), or something
+            there has a name that this job would write.
+    """
+    before = read_plan(folder)
+    if before is None:
+        if there := [name for name in names if (folder / name).exists()]:
+            raise RlkdError(
+                f"{folder / there[0]} is there already, and no {PLAN} says that `{plan.command}` "
+                "made it: name a new folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        append_lines(folder / PLAN, plan.encode())
+        return
+    if before.command != plan.command:
+        fault = f"was made by `{before.command}`, not by `{plan.command}`"
+    elif differs := differences(before.facts, Maker("", plan.facts)):
+        fault = f"is another job's ({'; '.join(differs)})"
+    else:
+        return
+    raise RlkdError(f"{folder} {fault}: name a new folder")
+
+
+@contextmanager
+def claimed_folder(folder: Path) -> Iterator[None]:
+    """Let no other process evaluate into a folder while the body runs; create it if absent.
+
+    Raises:
+        RlkdError: if another one does, or the folder is none.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RlkdError(f"{folder} is no folder; name a new one")
+    if (folder / PLAN).exists() and not (folder / PLAN).is_file():
+        raise RlkdError(f"{folder / PLAN} is no file; name a new folder")
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with claimed(folder / PLAN, folder):
+            yield
+    finally:
+        if (folder / PLAN).is_file() and not (folder / PLAN).stat().st_size:
+            (folder / PLAN).unlink()  # nothing was begun
+            if is_new:
+                with suppress(OSError):
+                    folder.rmdir()
