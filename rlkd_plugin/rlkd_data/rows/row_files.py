@@ -1,66 +1,54 @@
-"""Reads the rows of a local copy, JSON lines or Parquet, one by one."""
+"""Reads the rows of a local copy one by one, whatever its format, in flat memory.
+
+JSON lines, a JSON array of objects, CSV and TSV with a header, each also compressed by gzip or
+Zstandard, and Parquet. First bytes tell the format (`file_kinds`), names tell tables alone.
+"""
 
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlkd_plugin.gsrm import FormatError, RlkdError
-from rlkd_plugin.rlkd_files import json_lines
+from rlkd_plugin.rlkd_data.rows.csv_rows import Table, separator
+from rlkd_plugin.rlkd_data.rows.file_kinds import Kind, kind_of, read_names
+from rlkd_plugin.rlkd_data.rows.json_rows import count_lines, read_array, read_lines, split_array
+from rlkd_plugin.rlkd_data.rows.packed_files import READ_ERRORS, Content, open_content
+from rlkd_plugin.rlkd_data.rows.parquet_rows import open_parquet, read_parquet
+from rlkd_plugin.rlkd_data.rows.row_types import PlacedRow, Row, UnreadableRestError
+from rlkd_plugin.rlkd_data.rows.source_folders import is_row_name, row_files, unread_files
 
-if TYPE_CHECKING:
-    from pyarrow.parquet import ParquetFile
-
-Row = dict[str, Any]
-"""A row of a data set: the values of its columns."""
-PlacedRow = tuple[str, Row | FormatError]
-"""`file:line` or `file:row 7`, and the row there, or why there is none."""
-
-BATCH = 64  # rows of a Parquet file in memory at once; a row of reasoning data may have 100 KB
-READ_BUFFER = 1 << 20  # bytes of each column read at once; without it Arrow reads a row group whole
-
-
-def row_files(source: Path) -> list[Path]:
-    """Return the file, or the `.jsonl` and `.parquet` files of a folder in the order of names.
-
-    Where some of a folder's names begin with `train`, as the hubs name the files of a split, the
-    others are of other splits and are skipped.
-
-    Raises:
-        RlkdError: if there is none.
-    """
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise RlkdError(f"there is no file {source}")
-    files = sorted(
-        file
-        for file in source.iterdir()
-        if file.suffix in (".jsonl", ".parquet") and file.is_file() and file.name[0] != "."
-    )
-    if not files:
-        raise RlkdError(f"{source} has no .jsonl or .parquet file; name the folder they are in")
-    return [file for file in files if file.name.startswith("train")] or files
-
-
-def is_parquet(file: Path) -> bool:
-    """Say whether a file begins as Parquet files do."""
-    with file.open("rb") as content:
-        return content.read(4) == b"PAR1"
+__all__ = [
+    "PlacedRow",
+    "Row",
+    "check_columns",
+    "count_rows",
+    "is_row_name",
+    "raw_rows",
+    "row_counts",
+    "row_files",
+    "unread_files",
+]
 
 
 def check_columns(file: Path, needs: Sequence[str]) -> None:
-    """Look into a Parquet file before any work; JSON lines are checked row by row.
+    """Look into a file before any work; rows of JSON have their columns checked row by row.
 
     Raises:
-        RlkdError: if the file is not whole or lacks a column.
+        RlkdError: if the file is of another format, a Parquet file is not whole, or Parquet or a
+            table lacks a column.
     """
-    if is_parquet(file):
-        with _open_parquet(file) as parquet:
+    kind = kind_of(file)
+    if kind is Kind.PARQUET:
+        with open_parquet(file) as parquet:
             names = parquet.schema_arrow.names
-        if missing := [name for name in needs if name not in names]:
-            raise RlkdError(
-                f"{file} has no column {', '.join(missing)}; it has {', '.join(names) or 'none'}"
-            )
+    elif kind is Kind.TABLE:
+        names = read_names(file)
+    else:
+        return
+    if missing := [name for name in needs if name not in names]:
+        raise RlkdError(
+            f"{file} has no column {', '.join(missing)}; it has {', '.join(names) or 'none'}"
+        )
 
 
 def raw_rows(
@@ -68,19 +56,21 @@ def raw_rows(
 ) -> Iterator[PlacedRow]:
     """Yield every row of the files with its place.
 
-    Blank lines are skipped. A column that a Parquet file lacks is missing in its rows.
+    Blank lines are skipped. A column that a Parquet file lacks is missing in its rows. Values of a
+    table are texts, an empty cell an empty text.
 
     Args:
-        files: JSON lines or Parquet; their first bytes tell, not their names.
+        files: to read.
         columns: to read of a Parquet file; all by default.
         key: a column that names a row; a duplicate of a value is a `FormatError`.
 
     Raises:
-        RlkdError: where the rest of a Parquet file cannot be read.
+        RlkdError: before the first row if a file is of another format; where the rest of a file
+            cannot be read.
     """
     seen: set[Any] = set()
-    for file in files:
-        for place, row in _placed_rows(file, columns):
+    for file, kind in [(file, kind_of(file)) for file in files]:
+        for place, row in _whole_rows(file, kind, columns):
             value = None if isinstance(row, FormatError) or not key else row.get(key)
             if value in (None, "") or not isinstance(value, Hashable):
                 yield place, row
@@ -92,58 +82,75 @@ def raw_rows(
 
 
 def count_rows(files: Sequence[Path]) -> int:
-    """Return how many rows the files have, blank lines included; without reading any."""
-    count = 0
+    """Return how many rows the files have, blank lines of JSON lines included.
+
+    Parquet says its number; any other file is read for it.
+
+    Raises:
+        RlkdError: if a file is of another format or cannot be read to its end.
+    """
+    return sum(row_counts(files))
+
+
+def row_counts(files: Sequence[Path]) -> Iterator[int]:
+    """Yield numbers whose sum is `count_rows`, a part of a file each, to stop between them.
+
+    Raises:
+        RlkdError: as `count_rows`.
+    """
     for file in files:
-        if is_parquet(file):
-            with _open_parquet(file) as parquet:
-                count += parquet.metadata.num_rows
-            continue
-        with file.open("rb") as content:
-            last = b"\n"
-            while block := content.read(READ_BUFFER):
-                count += block.count(b"\n")
-                last = block[-1:]
-            count += last != b"\n"
-    return count
+        kind = kind_of(file)
+        try:
+            if kind is Kind.PARQUET:
+                with open_parquet(file) as parquet:
+                    yield parquet.metadata.num_rows
+            else:
+                with open_content(file) as content:
+                    yield from _counts(file, kind, content)
+        except (UnreadableRestError, *READ_ERRORS) as error:
+            raise RlkdError(f"{file} cannot be counted: {error}") from None
 
 
-def _placed_rows(file: Path, columns: Sequence[str] | None) -> Iterator[PlacedRow]:
-    if is_parquet(file):
-        yield from _parquet_rows(file, columns)
-        return
-    for number, row in json_lines(file):
-        yield f"{file}:{number}", row
+def _counts(file: Path, kind: Kind, content: Content) -> Iterator[int]:
+    if kind is Kind.LINES:
+        yield from count_lines(content)
+    elif kind is Kind.ARRAY:
+        yield from (1 for _ in split_array(content))
+    else:
+        yield from (1 for _ in _table(file, content).rows())
 
 
-def _parquet_rows(file: Path, columns: Sequence[str] | None) -> Iterator[PlacedRow]:
-    import pyarrow
-
+def _whole_rows(file: Path, kind: Kind, columns: Sequence[str] | None) -> Iterator[PlacedRow]:
+    """Yield the rows of a file; end only where the file ends."""
     number = 0
-    with _open_parquet(file) as parquet:
-        names = parquet.schema_arrow.names
-        there = names if columns is None else [name for name in columns if name in names]
-        batches = parquet.iter_batches(BATCH, columns=there, use_threads=False)
-        while True:
-            try:
-                batch = next(batches, None)
-            except (pyarrow.ArrowException, OSError) as error:
-                raise RlkdError(f"{file} cannot be read after row {number}: {error}") from None
-            if batch is None:
-                return
-            for index in range(batch.num_rows):
-                number += 1
-                try:
-                    yield f"{file}:row {number}", batch.slice(index, 1).to_pylist()[0]
-                except UnicodeDecodeError as error:
-                    yield f"{file}:row {number}", FormatError(f"not UTF-8: {error.reason}")
-
-
-def _open_parquet(file: Path) -> "ParquetFile":
-    import pyarrow
-    from pyarrow.parquet import ParquetFile
-
     try:
-        return ParquetFile(file, buffer_size=READ_BUFFER, pre_buffer=False)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise RlkdError(f"{file} is no whole Parquet file: {error}") from None
+        for place, row in _placed_rows(file, kind, columns):
+            number += 1
+            yield place, row
+    except UnreadableRestError as error:
+        raise RlkdError(f"{file} cannot be read after row {number}: {error}") from None
+    except READ_ERRORS as error:
+        raise RlkdError(
+            f"{file} cannot be read after row {number}: {error}; fetch it again"
+        ) from None
+
+
+def _placed_rows(file: Path, kind: Kind, columns: Sequence[str] | None) -> Iterator[PlacedRow]:
+    if kind is Kind.PARQUET:
+        for number, row in enumerate(read_parquet(file, columns), start=1):
+            yield f"{file}:row {number}", row
+        return
+    with open_content(file) as content:
+        if kind is Kind.ARRAY:
+            for number, row in enumerate(read_array(content), start=1):
+                yield f"{file}:row {number}", row
+            return
+        lines = read_lines(content) if kind is Kind.LINES else _table(file, content).rows()
+        for number, row in lines:
+            yield f"{file}:{number}", row
+
+
+def _table(file: Path, content: Content) -> Table:
+    mark = separator(file)
+    assert mark is not None  # a table is known by its name
+    return Table(file, content, mark)

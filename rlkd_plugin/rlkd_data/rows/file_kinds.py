@@ -1,0 +1,187 @@
+"""What kind of row file a file is: by its first bytes, and by its name for tables alone."""
+
+import enum
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.rlkd_data.rows.csv_rows import Table, separator
+from rlkd_plugin.rlkd_data.rows.foreign_files import (
+    explain,
+    foreign,
+    in_another_encoding,
+    with_zeros,
+)
+from rlkd_plugin.rlkd_data.rows.packed_files import READ_ERRORS, open_content
+from rlkd_plugin.rlkd_data.rows.parquet_rows import is_parquet, open_parquet
+from rlkd_plugin.rlkd_data.rows.row_types import MAX_ROW, UnreadableRestError
+from rlkd_plugin.rlkd_files import BYTE_ORDER_MARK, json_object
+
+HEAD = 1 << 16
+"""First bytes of a file that tell its kind: without a JSON object in a line, no JSON lines."""
+
+LITERAL = 8
+"""Characters of a word or an escape of JSON that the end of the head may cut."""
+
+_ARRAY = re.compile(rb"\[\s*(?:[{\]]|\Z)")
+
+
+class Kind(enum.Enum):
+    """How the rows of a file are written."""
+
+    LINES = "a JSON object a line"
+    ARRAY = "a JSON array of objects"
+    TABLE = "CSV or TSV"
+    PARQUET = "Parquet"
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The first bytes of what a file holds.
+
+    Attributes:
+        content: without a byte order mark.
+        whole: whether they are all.
+        fault: why no more can be read, though the file goes on.
+    """
+
+    content: bytes
+    whole: bool
+    fault: str = ""
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The whole lines, without blank ones."""
+        lines = self.content.split(b"\n")
+        return [line for line in (lines if self.whole else lines[:-1]) if line.strip()]
+
+    @property
+    def half_line(self) -> bytes:
+        """The first bytes of a line that goes on behind them."""
+        return b"" if self.whole else self.content.rpartition(b"\n")[2]
+
+
+def kind_of(file: Path) -> Kind:
+    """Return how the rows of a file are written; a file without any is of lines.
+
+    Raises:
+        RlkdError: if the file is of another format, or is broken where it begins.
+    """
+    if is_parquet(file):
+        with open_parquet(file):
+            return Kind.PARQUET
+    head = _read_head(file)
+    if head.fault and not head.content.strip():
+        raise RlkdError(f"{file} cannot be read after row 0: {head.fault}; fetch it again")
+    if what := foreign(head.content):
+        raise RlkdError(f"{file} {what}")
+    text = head.content.lstrip()
+    if _ARRAY.match(text):
+        return Kind.ARRAY
+    if separator(file) is not None and not _has_object(head):
+        _check_table(file, head)
+        return Kind.TABLE
+    if not text:
+        return Kind.LINES
+    if what := _other_json(head):
+        raise RlkdError(f"{file} is {what}, no rows; write one object a line, or an array of them")
+    if not _has_object(head) and not head.half_line.startswith(b"{"):
+        raise RlkdError(f"{file} {explain(head.content, head.lines or [head.half_line])}")
+    return Kind.LINES
+
+
+def other_json(file: Path) -> str | None:
+    """Return what JSON a file is that has no rows, as files about a data set are; None if not."""
+    if is_parquet(file):
+        return None
+    head = _read_head(file)
+    if what := _other_json(head):
+        return what
+    text = head.content.lstrip()
+    return "one JSON object" if text.startswith(b"{") and _is_one_line(file) else None
+
+
+def _read_head(file: Path) -> _Head:
+    content, fault = b"", ""
+    try:
+        with open_content(file) as stream:
+            while len(content) < HEAD and (block := stream.read1(HEAD - len(content))):
+                content += block
+    except READ_ERRORS as error:
+        fault = str(error)
+    whole = len(content) < HEAD and not fault
+    return _Head(content.removeprefix(BYTE_ORDER_MARK), whole, fault)
+
+
+def _has_object(head: _Head) -> bool:
+    return any(map(_is_object, head.lines))
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        json_object(line)
+    except FormatError:
+        return False
+    return True
+
+
+def _other_json(head: _Head) -> str | None:
+    """Return what JSON is not in lines of objects, nor an array of them; None for other texts."""
+    text = head.content.decode("utf-8", "replace").strip()
+    if text.startswith("[") and not _ARRAY.match(text.encode()) and not _has_object(head):
+        return "a JSON array whose first element is no object" if _ends_at(text) else None
+    if text.startswith("{") and not (head.lines and _is_object(head.lines[0])):
+        return "one JSON object over several lines" if "\n" in text[: _ends_at(text)] else None
+    return None
+
+
+def _ends_at(text: str) -> int:
+    """Return where the JSON value ends with which a text begins; 0 if it is broken before."""
+    try:
+        return json.JSONDecoder().raw_decode(text)[1]
+    except json.JSONDecodeError as error:
+        goes_on = error.msg.startswith("Unterminated") or error.pos >= len(text) - LITERAL
+        return len(text) if goes_on else 0
+    except (RecursionError, ValueError):  # nested too deep; a number of 4301 digits
+        return 0
+
+
+def _is_one_line(file: Path) -> bool:
+    """Say whether a file is one JSON object in one line."""
+    found = False
+    try:
+        with open_content(file) as content:
+            while line := content.readline(MAX_ROW):
+                if line.strip():
+                    if found or not _is_object(line.removeprefix(BYTE_ORDER_MARK)):
+                        return False
+                    found = True
+    except READ_ERRORS:
+        return False
+    return found
+
+
+def _check_table(file: Path, head: _Head) -> None:
+    """Refuse a table whose encoding or header is wrong."""
+    if what := with_zeros(head.content) or in_another_encoding(head.lines):
+        raise RlkdError(f"{file} {what}")
+    read_names(file)
+
+
+def read_names(file: Path) -> list[str]:
+    """Return the names of a table's columns.
+
+    Raises:
+        RlkdError: if they cannot be told.
+    """
+    mark = separator(file)
+    assert mark is not None
+    try:
+        with open_content(file) as content:
+            return Table(file, content, mark).names
+    except UnreadableRestError as error:
+        raise RlkdError(f"{file} has no header that can be read: {error}") from None
+    except READ_ERRORS as error:
+        raise RlkdError(f"{file} cannot be read after row 0: {error}; fetch it again") from None
