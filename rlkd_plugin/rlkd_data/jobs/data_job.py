@@ -5,12 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.rlkd_data.rows.row_files import row_files
-
-try:
-    from rlkd_plugin.rlkd_data.rows.row_files import unread_files
-except ImportError:
-    unread_files = lambda s: []
+from rlkd_plugin.rlkd_data.rows.row_files import row_files, unread_files
 
 UNREAD_SHOWN = 10
 """Names of files that are not read in one message."""
