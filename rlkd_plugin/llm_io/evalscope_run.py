@@ -16,7 +16,7 @@ def run_evalscope(task: Any) -> None:
 
     Raises:
         EndpointError: if the server fails, or rejects our requests; the message quotes it. Also if
-            a reply cannot be written.
+            a reply is no completion, or cannot be written.
     """
     from evalscope import run_task
     from openai import OpenAIError
@@ -33,6 +33,11 @@ def run_evalscope(task: Any) -> None:
         raise EndpointError(
             f"{task.api_url}: a reply holds half a surrogate pair, which evalscope cannot write: "
             f"{half!a}"
+        ) from error
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        # a 200 reply that is no completion, for example
+        raise EndpointError(
+            f"{task.api_url}: evalscope ends with {type(error).__name__}: {error}"
         ) from error
 
 

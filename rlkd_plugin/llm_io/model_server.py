@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.llm_io.own_keys import own_keys
 
 LONGEST_START = 3600.0
 """Seconds from the start within which a server has to answer; it may fetch its model first."""
@@ -48,12 +49,14 @@ def model_server(model: str, adapter: str, options: str, log: Path) -> Iterator[
         log: file for its output.
 
     Raises:
-        RlkdError: if it ends before it answers, or never does; the message has its last lines.
+        RlkdError: if it ends before it answers, or never does; the message has its last lines. Also
+            if the options hold a key.
     """
+    given = _read_options(options)
     name = f"rlkd-{secrets.token_hex(4)}"
     port, group_port = _free_port(), _free_port()
     url = f"http://127.0.0.1:{port}/v1"
-    command = [*_command(model, adapter, port, name), *shlex.split(options)]
+    command = [*_command(model, adapter, port, name), *given]
     guarded = [sys.executable, "-m", "rlkd_plugin.rlkd_guard", "--server", *command]
     with log.open("wb") as output:
         # `swift deploy` opens a process group, even of one
@@ -64,14 +67,30 @@ def model_server(model: str, adapter: str, options: str, log: Path) -> Iterator[
         while not _serves(url, name):
             if server.poll() is not None or time.monotonic() - begin > LONGEST_START:
                 tail = "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-15:])
-                raise RlkdError(
-                    f"the server ended: {shlex.join(command)}\n{tail}\n(all of it: {log})"
-                )
+                words = f"the server ended: {shlex.join(command)}\n{tail}\n(all of it: {log})"
+                raise RlkdError(own_keys().cleanse_error(words))
             time.sleep(1)
         yield ServedModel(url, name)
     finally:
         server.terminate()
         server.wait()
+
+
+def _read_options(options: str) -> list[str]:
+    """Return the words of a user's options.
+
+    Raises:
+        RlkdError: if a quote is not closed, or a key stands there, which the log would show.
+    """
+    try:
+        words = shlex.split(options)
+    except ValueError as error:
+        raise RlkdError(f"--server-options cannot be read: {error}") from None
+    if any(word.partition("=")[0].replace("_", "-") == "--api-key" for word in words):
+        raise RlkdError(
+            "--server-options must not hold a key: the server is for this job alone, and needs none"
+        )
+    return words
 
 
 def _free_port() -> int:

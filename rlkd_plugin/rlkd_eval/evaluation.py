@@ -5,17 +5,15 @@ version, so it is driven through its Python API here. It keeps every response, a
 evaluation.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
-
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import EndpointError, RlkdError
+from rlkd_plugin.llm_io.evalscope_model import evalscope_model
 from rlkd_plugin.llm_io.evalscope_run import run_evalscope
 from rlkd_plugin.rlkd_eval.benchmarks import benchmark
 from rlkd_plugin.rlkd_eval.eval_samples import answer_part, keep_samples, repair, scores_of
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 RESPONSE_SECONDS = 7200.0
 """Seconds until evalscope's client gives up a response; its default of ten minutes is too short for
 32,768 tokens from a busy server."""
-NOBODY = "http://127.0.0.1:9/v1"
-"""An address without a server, to score saved responses again."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,10 @@ class Server:
     url: str
     model: str
     key_env: str = ""
+
+
+NOBODY = Server("http://127.0.0.1:9/v1", "nobody")
+"""An address without a server, to score saved responses again."""
 
 
 def evaluate_set(job: EvaluationJob, name: str, server: Server | None, concurrency: int) -> None:
@@ -79,16 +79,15 @@ def _task(job: EvaluationJob, name: str, server: Server | None, concurrency: int
     except ImportError as error:
         raise RlkdError(f"rlkd eval needs evalscope ({error}): pip install '.[eval]'") from None
 
+    server = server or NOBODY
     bench, sampling, work = benchmark(name), job.sampling, job.work(name)
     copied = job.problems(name).is_dir()
     begun = (work / "predictions").is_dir()
-    key = os.environ.get(server.key_env) if server and server.key_env else None
     return TaskConfig(
-        model=server.model if server else "nobody",
+        model=evalscope_model(server.url, server.model, server.key_env),
         model_id="model",  # the name of the folder of its responses
         eval_type="openai_api",
-        api_url=server.url if server else NOBODY,
-        api_key=SecretStr(key or "EMPTY"),
+        api_url=server.url,
         datasets=[bench.evalscope],
         dataset_args={
             bench.evalscope: {
@@ -103,7 +102,7 @@ def _task(job: EvaluationJob, name: str, server: Server | None, concurrency: int
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
-            "retries": 5 if server else 0,
+            "retries": 0 if server is NOBODY else 5,
             "timeout": RESPONSE_SECONDS,
         },
         work_dir=str(work),
