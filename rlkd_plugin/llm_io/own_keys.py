@@ -153,7 +153,14 @@ def _role_keys(variables: Iterable[str]) -> Iterator[str]:
     yield from map(read_key, variables)
     for name, option in Settings.model_fields.items():
         if name.endswith("_api_key_env"):
-            yield read_key(os.environ.get(PREFIX + name.upper()) or option.default)
+            yield read_key(_given(name) or option.default)
+
+
+def _given(option: str) -> str:
+    """Return a setting as the environment has it, in letters of any case; "" where it is absent."""
+    name = PREFIX + option.upper()
+    given = {key.upper(): value for key, value in os.environ.items() if value}
+    return os.environ.get(name) or given.get(name, "")
 
 
 def _body_secrets() -> Iterator[str]:
@@ -161,7 +168,7 @@ def _body_secrets() -> Iterator[str]:
     for name in Settings.model_fields:
         if name.endswith("_body"):
             try:
-                body = json.loads(os.environ.get(PREFIX + name.upper()) or "{}")
+                body = json.loads(_given(name) or "{}")
             except (ValueError, RecursionError):
                 continue  # the settings say so
             yield from _secrets_in(body, "")

@@ -4,6 +4,7 @@ A YAML's `ENV:` block, which ms-swift puts into the environment, may hold them.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -268,19 +269,29 @@ def load_settings() -> Settings:
         raise RlkdError("wrong setting: " + "; ".join(lines)) from None
 
 
-def unknown_variables() -> list[str]:
-    """Return the `RLKD_` variables that are set and that nothing reads: mostly typing errors."""
-    settings = Settings.model_fields
-    known = {PREFIX + name.upper() for name in settings}
-    known |= {
-        os.environ.get(n) or settings[n[5:].lower()].default for n in known if n.endswith("_ENV")
+def unknown_variables(named: Iterable[str] = ()) -> list[str]:
+    """Return the `RLKD_` variables that are set and that nothing reads: mostly typing errors.
+
+    Args:
+        named: variables that a command line names.
+    """
+    settings = {PREFIX + name.upper(): option for name, option in Settings.model_fields.items()}
+    keys = {
+        os.environ.get(name) or option.default
+        for name, option in settings.items()
+        if name.endswith("_ENV")
     }
-    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    known = {*keys, *named}
+    return sorted(
+        name
+        for name in os.environ
+        if name.upper().startswith(PREFIX) and name.upper() not in settings and name not in known
+    )
 
 
-def unknown_variable_warnings() -> list[str]:
+def unknown_variable_warnings(named: Iterable[str] = ()) -> list[str]:
     """Return a sentence about each of the `unknown_variables`, to be logged or printed."""
-    return [f"{name} is set, but no setting has this name" for name in unknown_variables()]
+    return [f"{name} is set, but no setting has this name" for name in unknown_variables(named)]
 
 
 def settings_table() -> str:

@@ -15,6 +15,7 @@ from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_cli.data_commands import construct, merge, prepare, structure, subset
 from rlkd_plugin.rlkd_cli.engine_commands import check, judge_check
 from rlkd_plugin.rlkd_cli.eval_commands import diversity, diversity_table, eval_table, evaluate
+from rlkd_plugin.rlkd_cli.misspelt import warn_of_misspelt_variables
 from rlkd_plugin.rlkd_cli.plugin_commands import guard, path, recipes
 from rlkd_plugin.rlkd_cli.report_commands import curves, report
 
@@ -34,6 +35,11 @@ class Commands(TyperGroup):
         except (RlkdError, OSError) as error:
             typer.echo(f"rlkd: {error}", err=True)
             raise typer.Exit(1) from None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that a command line names, and warn of misspelt variables."""
+        warn_of_misspelt_variables(args)
+        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
