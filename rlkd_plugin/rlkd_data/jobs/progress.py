@@ -1,11 +1,13 @@
 """What a long job shows while it runs: how far it is, and what it costs.
 
-On a terminal that is a bar; in a log file, where nobody watches, it is a line a minute.
+On a terminal that is a bar; in a log file, where nobody watches, it is a line a minute. How many
+rows there are is counted meanwhile: for most files counting is reading.
 """
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +17,13 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from rlkd_plugin.rlkd_data.rows.row_files import count_rows, row_files
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.rows.row_files import row_counts, row_files
 
 BAR_SECONDS = 0.5
 LINE_SECONDS = 60.0
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -35,26 +40,55 @@ def show_progress(
     Raises:
         RlkdError: if there is no source.
     """
-    progress = _Progress(count_rows(row_files(source)), passed, words)
+    files = row_files(source)
+    progress = _Progress(passed, words)
     terminal = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     ended = threading.Event()
     show = _show_bar if terminal.is_terminal else _show_lines
-    thread = threading.Thread(target=show, args=(progress, terminal, ended))
-    thread.start()
+    threads = (
+        threading.Thread(target=show, args=(progress, terminal, ended)),
+        threading.Thread(target=_count, args=(progress, files, ended)),
+    )
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         ended.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Progress:
-    """The number of rows of a source, and two functions that say how far a job is."""
+    """Two functions that say how far a job is, and the rows of its source.
 
-    total: int
+    Attributes:
+        passed: says how many rows need no more work.
+        words: says what else to show.
+        total: rows of the source; None until they are counted.
+    """
+
     passed: Callable[[], int]
     words: Callable[[], str]
+    total: int | None = None
+
+
+def _count(progress: _Progress, files: Sequence[Path], ended: threading.Event) -> None:
+    """Count the rows, if the job does not end before; a file that cannot be counted has no total.
+
+    The job reads the same file and says itself what is wrong with it.
+    """
+    total = 0
+    try:
+        for rows in row_counts(files):
+            total += rows
+            if ended.is_set():
+                return
+    except (RlkdError, OSError) as error:
+        logger.debug("the rows are not counted: %s", error)
+        return
+    progress.total = total
 
 
 def _show_bar(progress: _Progress, terminal: Console, ended: threading.Event) -> None:
@@ -69,20 +103,21 @@ def _show_bar(progress: _Progress, terminal: Console, ended: threading.Event) ->
     below = Text(no_wrap=True, overflow="ellipsis")
     with Live(Group(bar, below), console=terminal, transient=True):
         while not ended.wait(BAR_SECONDS):
-            bar.update(task, completed=progress.passed())
+            bar.update(task, total=progress.total, completed=progress.passed())
             below.plain = progress.words()
 
 
 def _show_lines(progress: _Progress, terminal: Console, ended: threading.Event) -> None:
     before, then = None, time.monotonic()
     while not ended.wait(LINE_SECONDS):
-        done, now = progress.passed(), time.monotonic()
-        line = f"{done:,} of {progress.total:,} rows"
+        done, now, total = progress.passed(), time.monotonic(), progress.total
+        parts = [f"{done:,} rows" if total is None else f"{done:,} of {total:,} rows"]
         if before is not None:  # the first line counts rows that were done before this run
             rate = (done - before) / (now - then)
-            left = "no row ended since"
-            if rate:
-                left = f"{(progress.total - done) / rate / 60:,.0f} min left"
-            line += f", {rate * 60:,.0f} a minute, {left}"
-        terminal.print(", ".join(part for part in (line, progress.words()) if part))
+            parts.append(f"{rate * 60:,.0f} a minute")
+            if not rate:
+                parts.append("no row ended since")
+            elif total is not None:
+                parts.append(f"{(total - done) / rate / 60:,.0f} min left")
+        terminal.print(", ".join(part for part in (*parts, progress.words()) if part))
         before, then = done, now

@@ -15,6 +15,9 @@ from rlkd_plugin.rlkd_files import BYTE_ORDER_MARK
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 """What stands between cells, by the suffix of the name; the content does not tell it for sure."""
+MAX_CELL = 1 << 26
+"""Characters of the longest cell, of which Python's reader holds four bytes each."""
+
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _SUFFIX = {mark: suffix for suffix, mark in SEPARATORS.items()}
 
@@ -35,8 +38,7 @@ class Table:
             RlkdError: if the names of the columns cannot be told.
             UnreadableRestError: as `rows`.
         """
-        # a cell of 128 KB is the module's limit, and a reasoning path may be longer
-        csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW))
+        csv.field_size_limit(MAX_CELL)  # 128 KB by default, and a reasoning path may be longer
         self.names: list[str] = []
         self._fault: FormatError | None = None
         self._cells = csv.reader(self._lines(content), delimiter=mark, strict=True)
@@ -110,6 +112,8 @@ def _explain(error: csv.Error) -> str:
         return "a quoted cell does not end; fetch the file again"
     if "expected after" in words:
         return "text stands behind a quoted cell; inside a cell a quote is written twice"
+    if "field limit" in words:
+        return f"a cell is over {MAX_CELL >> 20} MiB; a quote is missing"
     if "new-line character" in words:
         return "it ends with a carriage return alone; save the file with line feeds"
     return words

@@ -25,7 +25,7 @@ HEAD = 1 << 16
 LITERAL = 8
 """Characters of a word or an escape of JSON that the end of the head may cut."""
 
-_ARRAY = re.compile(rb"\[\s*(?:[{\]]|\Z)")
+_ARRAY = re.compile(rb"\[\s*(?:\{|\]\s*\Z|\Z)")
 
 
 class Kind(enum.Enum):

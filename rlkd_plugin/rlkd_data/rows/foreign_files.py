@@ -72,6 +72,8 @@ def with_zeros(head: bytes) -> str | None:
     """Return what a file is, and what to do, if its first bytes hold zeros."""
     if b"\0" not in head:
         return None
+    if not any(head):
+        return f"is filled with zeros; {_AGAIN}"
     if not any(head[1:64:2]) or not any(head[0:64:2]):
         return f"is text in UTF-16; {_CONVERT}"
     return f"is a binary file; {READ}"
