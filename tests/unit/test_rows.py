@@ -1,5 +1,8 @@
 """`--dataset rlkd/...` through ms-swift's own loader."""
 
+import csv
+import gzip
+import io
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -270,6 +273,100 @@ def test_streamed_rows_are_the_same(tmp_path: Path) -> None:
     file = write(tmp_path / "rows.jsonl", [ours("4"), PROSE, ours("7")])
     rows = list(load(f"rlkd/jsonl:{file}", streaming=True))
     assert [row["solution"] for row in rows] == ["\\boxed{4}", "\\boxed{7}"]
+
+
+def packed(rows: Sequence[dict[str, Any]], name: str) -> bytes:
+    """Rows as a file of this name holds them."""
+    import zstandard
+
+    if ".json" in name and ".jsonl" not in name:
+        content = json.dumps(rows, indent=1).encode()
+    elif ".csv" in name:
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+        content = text.getvalue().encode()
+    else:
+        content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    if name.endswith(".gz"):
+        return gzip.compress(content)
+    return zstandard.compress(content) if name.endswith(".zst") else content
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    ["rows.jsonl.gz", "rows.jsonl.zst", "rows.json", "rows.json.gz", "rows.csv", "rows.csv.zst"],
+)
+def test_every_format_gives_the_rows_of_json_lines(
+    name: str, streaming: bool, tmp_path: Path, swift_log: list[str]
+) -> None:
+    """With the same place for a row that is dropped as in `rlkd prepare`."""
+    rows = [ours("4"), {**PROSE, "problem": "Why,\nand how?"}, ours("7")]
+    file = tmp_path / name
+    file.write_bytes(packed(rows, name))
+    loaded = list(load(f"rlkd/jsonl:{file}", streaming=streaming))
+    lines = load(f"rlkd/jsonl:{write(tmp_path / 'rows.jsonl', rows)}")
+    assert [{name: row[name] for name in COLUMNS} for row in loaded] == [
+        {name: row[name] for name in COLUMNS} for row in lines
+    ]
+    assert len(loaded) == 2
+    if not streaming:
+        place = "row 2" if ".json" in name and ".jsonl" not in name else 3 if "csv" in name else 2
+        assert any(line.endswith(f"({file}:{place})") for line in swift_log)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl.zst", "rows.json", "rows.csv.gz"])
+def test_a_file_that_ends_too_early_is_not_trained_on(name: str, tmp_path: Path) -> None:
+    """One sentence, also where `datasets` stands between; and no half of it in the cache."""
+    rows = [ours(str(number)) for number in range(100)]
+    file = tmp_path / name
+    file.write_bytes(packed(rows, name)[:-5])
+    for _ in range(2):
+        with pytest.raises(RlkdError, match=rf"rlkd/jsonl:.*{name} cannot be read after row \d+: "):
+            load(f"rlkd/jsonl:{file}")
+    with pytest.raises(RlkdError, match="cannot be read after row"):
+        list(load(f"rlkd/jsonl:{file}", streaming=True))
+
+
+def test_a_table_without_a_column_is_refused(tmp_path: Path) -> None:
+    """As Parquet is."""
+    file = tmp_path / "rows.csv"
+    file.write_text("question,answer\n1?,2\n")
+    with pytest.raises(RlkdError, match=r"has no column problem; it has question, answer"):
+        load(f"rlkd/jsonl:{file}")
+
+
+def test_what_of_a_folder_is_not_read_is_said(tmp_path: Path, swift_log: list[str]) -> None:
+    """Other splits, sub-folders and other files."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "train.jsonl.gz").write_bytes(packed([ours("4")], "train.jsonl.gz"))
+    write(tmp_path / "test.jsonl", [ours("5")])
+    assert load(f"rlkd/jsonl:{tmp_path}")["solution"][:] == ["\\boxed{4}"]
+    assert (
+        f"rlkd: not read of {tmp_path}: more (a folder), test.jsonl (of another split, as names "
+        "begin with train)"
+    ) in swift_log
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "is a Git LFS pointer"),
+        (b"<!doctype html><html></html>", "is a page of HTML"),
+        (b'{\n  "problem": "1?"\n}\n', "is one JSON object over several lines"),
+        (b"problem,domain\n1?,math\n2?,math\n", r"looks like a table; name it \.csv"),
+    ],
+)
+def test_a_file_of_another_format_is_one_sentence(
+    content: bytes, says: str, tmp_path: Path
+) -> None:
+    """With the data set's name."""
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(RlkdError, match=rf"--dataset rlkd/jsonl:.*{says}"):
+        load(f"rlkd/jsonl:{file}")
 
 
 def test_ids_are_for_modelscope_first_and_hugging_face_second() -> None:

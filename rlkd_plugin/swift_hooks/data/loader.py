@@ -6,22 +6,26 @@ it, row by row, so that both keep the same rows of any file.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, IterableDataset
+from datasets.exceptions import DatasetGenerationError
 from modelscope.hub.utils.utils import get_cache_dir
 from swift.dataset import DatasetMeta, RowPreprocessor, SubsetDataset, register_dataset
 from swift.dataset.dataset_syntax import DatasetSyntax
 from swift.dataset.loader import DatasetLoader
-from swift.utils import safe_ddp_context
+from swift.utils import get_logger, safe_ddp_context
 
-from rlkd_plugin import rlkd_data
+from rlkd_plugin import __version__, rlkd_data
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data.rows.formats import FORMATS, Format
-from rlkd_plugin.rlkd_data.rows.row_files import check_columns, row_files
+from rlkd_plugin.rlkd_data.rows.row_files import check_columns, row_files, unread_files
 from rlkd_plugin.swift_hooks.data.preprocessor import RlkdRows
 from rlkd_plugin.swift_hooks.data.row_json import FEATURES, encode_rows
+
+logger = get_logger()
 
 SAMPLES = Path(rlkd_data.__file__).with_name("samples")
 """Folder of the problems and pairs that the package carries."""
@@ -53,7 +57,7 @@ class RlkdLoader(DatasetLoader):
         return super().load(dataset_syntax, dataset_meta, use_hf=use_hf)
 
     def _load_files(self, source: Path, meta: "RlkdMeta") -> Any:
-        """Load a file of JSON lines or Parquet, or a folder of them."""
+        """Load a file in any form that `rows.row_files` reads, or a folder of them."""
         if self.columns:
             raise RlkdError(
                 f"--columns does not apply to {meta.dataset_name}:FILE; rename them in the file"
@@ -62,23 +66,11 @@ class RlkdLoader(DatasetLoader):
             files = row_files(source)
             for file in files:
                 check_columns(file, meta.form.needs)
+            if unread := unread_files(source):
+                logger.warning("rlkd: not read of %s: %s", source, ", ".join(unread))
+            dataset = self._read(files, meta.form)
         except RlkdError as error:
             raise RlkdError(f"--dataset {meta.dataset_name}:{source}: {error}") from None
-        # a tuple: `datasets` would hand a list to the generator file by file
-        stamps = tuple((str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
-        source_files = {"files": stamps, "form": meta.form}
-        if self.streaming:
-            dataset = IterableDataset.from_generator(
-                encode_rows, features=FEATURES, gen_kwargs=source_files
-            )
-        else:
-            with safe_ddp_context(None, True):  # the first process writes the cache of the others
-                dataset = Dataset.from_generator(
-                    encode_rows,
-                    features=FEATURES,
-                    cache_dir=os.path.join(get_cache_dir(), "datasets"),
-                    gen_kwargs=source_files,
-                )
         dataset = meta.preprocess_func(
             dataset,
             num_proc=self.num_proc,
@@ -90,6 +82,30 @@ class RlkdLoader(DatasetLoader):
             if self.remove_unused_columns
             else dataset
         )
+
+    def _read(self, files: Sequence[Path], form: Format) -> Dataset | IterableDataset:
+        """Return the rows of files as `datasets` holds them.
+
+        Raises:
+            RlkdError: where the rest of a file cannot be read; streamed rows raise it later.
+        """
+        # a tuple: `datasets` would hand a list to the generator file by file
+        stamps = tuple((str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+        read = {"files": stamps, "form": form, "version": __version__}
+        if self.streaming:
+            return IterableDataset.from_generator(encode_rows, features=FEATURES, gen_kwargs=read)
+        try:
+            with safe_ddp_context(None, True):  # the first process writes the cache of the others
+                return Dataset.from_generator(
+                    encode_rows,
+                    features=FEATURES,
+                    cache_dir=os.path.join(get_cache_dir(), "datasets"),
+                    gen_kwargs=read,
+                )
+        except DatasetGenerationError as error:
+            if isinstance(error.__cause__, RlkdError):
+                raise error.__cause__ from None
+            raise
 
 
 class RlkdMeta(DatasetMeta):

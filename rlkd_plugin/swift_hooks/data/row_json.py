@@ -22,12 +22,20 @@ FEATURES = Features({name: Value("string") for name in (PLACE, ROW, REJECTED)})
 """The columns: `file:line` of a row, the row as JSON, and the reason if it cannot be read."""
 
 
-def encode_rows(files: tuple[tuple[str, int, int], ...], form: Format) -> Iterator[dict[str, str]]:
+def encode_rows(
+    files: tuple[tuple[str, int, int], ...], form: Format, version: str
+) -> Iterator[dict[str, str]]:
     """Yield the rows of files in these columns.
 
+    The name of the cache depends on all arguments.
+
     Args:
-        files: path, size and time of change of each; the name of the cache depends on all three.
+        files: path, size and time of change of each.
         form: the format of the rows.
+        version: ours, as another one may read more of a file.
+
+    Raises:
+        RlkdError: where the rest of a file cannot be read.
     """
     paths = [Path(path) for path, *_ in files]
     for place, row in raw_rows(paths, form.columns, form.key):
