@@ -33,7 +33,9 @@ REQUIRES = [
     "matplotlib",  # the chart of `rlkd curves`
     "datasets",  # reads training data; ms-swift bounds its version
     "pandas",  # finds rows of a data set that are there twice; `datasets` stands on it
-    "pyarrow",  # streams Parquet for `rlkd prepare`; `datasets` stands on it
+    # Streams Parquet and Zstandard for `rlkd prepare`; `datasets` stands on it. python-zstandard's
+    # stream ends without an error where a file is cut.
+    "pyarrow",
     "modelscope",  # fetches models and data sets from ModelScope
     "transformers",  # models and tokenizers; ms-swift bounds its version
     "huggingface_hub",  # finds a served model in its cache; `transformers` stands on it
@@ -76,6 +78,7 @@ EXTRAS = {
         "deepspeed",  # ZeRO-3 on two CPU ranks, as the recipes use it on devices
         "gguf",  # reads the demo model where no model hub can be reached
         "evalscope",  # `rlkd eval`, against a scripted server
+        "zstandard",  # writes compressed files for the tests to read
         "cryptography",  # certificates of the tests' servers over TLS
         "openai",  # as in `eval`
         "plotly",  # the charts of `rlkd report`

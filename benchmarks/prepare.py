@@ -2,13 +2,16 @@
 
     python -m benchmarks.prepare [--rows 100000] [--chars 6000] [--folder FOLDER]
 
-Rows are generated, with the faults of real data among them; each format is read from JSON lines and
-from one Parquet file that has a single row group, the hardest case for flat memory. A job runs in a
-process of its own with two workers; the largest of them counts. The baseline is a process
-that only imports the job.
+Rows are generated, with the faults of real data among them. Each format is read from JSON lines,
+plain and compressed, from one JSON array, from CSV where its rows hold texts alone, and from one
+Parquet file that has a single row group, the hardest case for flat memory. A job runs in a process
+of its own with two workers; the largest of them counts. The baseline is a process that only imports
+the job.
 """
 
 import argparse
+import csv
+import gzip
 import json
 import random
 import subprocess
@@ -16,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,15 +116,66 @@ SHAPES = {"openr1-math": openr1, "openr1-math-sft": openr1, "openthoughts": open
 
 def write_jsonl(file: Path, rows: Iterator[dict[str, Any]]) -> None:
     """Write JSON lines, the last of them cut off."""
-    with file.open("w", encoding="utf-8") as lines:
+    with file.open("wb") as lines:
+        _write_lines(lines.write, rows)
+
+
+def write_gzip(file: Path, rows: Iterator[dict[str, Any]]) -> None:
+    """Write the same lines, compressed by gzip as its program does."""
+    with gzip.open(file, "wb", compresslevel=6) as lines:
+        _write_lines(lines.write, rows)
+
+
+def write_zstd(file: Path, rows: Iterator[dict[str, Any]]) -> None:
+    """Write the same lines, compressed by Zstandard."""
+    with pa.CompressedOutputStream(pa.OSFile(str(file), "wb"), "zstd") as lines:
+        _write_lines(lines.write, rows)
+
+
+def _write_lines(write: Callable[[bytes], Any], rows: Iterator[dict[str, Any]]) -> None:
+    for row in rows:
+        write(json.dumps(row).encode() + b"\n")
+    write(b'{"problem": "cut o')
+
+
+def write_array(file: Path, rows: Iterator[dict[str, Any]]) -> None:
+    """Write one JSON array, indented as people's tools do, with an element that is no object."""
+    with file.open("w", encoding="utf-8") as array:
+        array.write("[\n")
         for row in rows:
-            lines.write(json.dumps(row) + "\n")
-        lines.write('{"problem": "cut o')
+            array.write(json.dumps(row, indent=2) + ",\n")
+        array.write('"cut o"\n]\n')
+
+
+def write_csv(file: Path, rows: Iterator[dict[str, Any]]) -> None:
+    """Write CSV, its last row a cell short."""
+    with file.open("w", encoding="utf-8", newline="") as text:
+        for number, row in enumerate(rows):
+            table = csv.DictWriter(text, list(row))
+            if number == 0:
+                table.writeheader()
+            table.writerow(row)
+        text.write("cut o\n")
 
 
 def write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> None:
     """Write one row group."""
     pq.write_table(pa.Table.from_pylist(list(rows)), file, row_group_size=1 << 30)
+
+
+FILES: dict[str, Callable[[Path, Iterator[dict[str, Any]]], None]] = {
+    "jsonl": write_jsonl,
+    "jsonl.gz": write_gzip,
+    "jsonl.zst": write_zstd,
+    "json": write_array,
+    "csv": write_csv,
+    "parquet": write_parquet,
+}
+
+
+def of_texts(shape: Callable[[int, int], dict[str, Any]]) -> bool:
+    """Say whether the rows of a shape hold no lists, which a cell of CSV cannot."""
+    return not any(isinstance(value, list) for value in shape(1, 10).values())
 
 
 def peak(pid: int) -> int:
@@ -172,15 +226,20 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--chars", type=int, default=6_000)
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--formats", nargs="+", default=list(SHAPES))
+    parser.add_argument("--formats", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--files", nargs="+", choices=FILES, default=list(FILES))
     options = parser.parse_args()
     baseline = job()[1]
     print(f"imports alone: {baseline:.0f} MB")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for name in options.formats:
-            for kind, write in (("jsonl", write_jsonl), ("parquet", write_parquet)):
+            for kind in options.files:
+                if kind == "csv" and not of_texts(SHAPES[name]):
+                    continue
                 file, out = Path(folder) / f"rows.{kind}", Path(folder) / "out.jsonl"
-                write(file, (SHAPES[name](n, options.chars) for n in range(1, options.rows + 1)))
+                FILES[kind](
+                    file, (SHAPES[name](n, options.chars) for n in range(1, options.rows + 1))
+                )
                 begin = time.perf_counter()
                 output, largest = job(name, str(file), str(out))
                 seconds = time.perf_counter() - begin

@@ -1,5 +1,8 @@
 """Local copies of test sets: numbers become texts, rows of another shape are named."""
 
+import csv
+import gzip
+import io
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -111,3 +114,69 @@ def test_rows_that_were_right_stay_as_they_are(tmp_path: Path) -> None:
     """Else an evaluation that was begun before would be taken for one of other problems."""
     file = write(tmp_path, MATH, {**MATH, "subject": "Algebra ü"})
     assert read_problems(benchmark("math500"), file, 0) == file.read_bytes()
+
+
+GPQA = {
+    "Record ID": "rec1",
+    "Question": "Which,\nof these?",
+    "Correct Answer": '10^-4 eV, or "so"',
+    "Incorrect Answer 1": "2",
+    "Incorrect Answer 2": " 3\n",
+    "Incorrect Answer 3": "4.50",
+    "Explanation": "",
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["rows.csv", "rows.tsv", "rows.csv.gz", "rows.json", "rows.jsonl.gz"]
+)
+@pytest.mark.parametrize(
+    ("title", "rows"),
+    [
+        ("gpqa_diamond", [GPQA, GPQA | {"Question": "And,now?"}]),
+        ("math500", [{k: str(v) for k, v in MATH.items()} | {"level": "Level 3"}]),
+        ("math500", [{k: str(v) for k, v in MATH.items()} | {"level": "3.0"}]),
+        ("aime24", [{"problem": "p", "answer": "033"}, {"problem": "q", "answer": "7."}]),
+        ("gsm8k", [{"question": "q", "answer": "so\n#### 5"}]),
+    ],
+)
+def test_every_format_gives_the_problems_of_json_lines(
+    title: str, rows: list[dict[str, str]], name: str, tmp_path: Path
+) -> None:
+    lines = read_problems(benchmark(title), write(tmp_path, *rows), 0)
+    mark = "\t" if "tsv" in name else ","
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, list(rows[0]), delimiter=mark)
+    table.writeheader()
+    table.writerows(rows)
+    content = json.dumps(rows) if ".json" in name else text.getvalue()
+    if ".jsonl" in name:
+        content = "".join(json.dumps(row) + "\n" for row in rows)
+    file = tmp_path / name
+    file.write_bytes(gzip.compress(content.encode()) if ".gz" in name else content.encode())
+    assert read_problems(benchmark(title), file, 0) == lines
+    assert len(read_problems(benchmark(title), file, 1).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            "problem,answer\np,1\nq,\n",
+            ":3: answer of a problem of AIME24: it has to be a text or a",
+        ),
+        ("problem,answer\np,1\nq,5.5\n", ":3: answer of a problem of AIME24: it has to be an int"),
+        ("problem,answer\np,1\nq\n", ":3: another number of cells than the header has: 1, not 2"),
+        ("Problem,Answer\np,1\n", ":2: a problem of AIME24 needs problem, answer; this one has Pr"),
+        ("problem;answer\np;1\n", " has one column, 'problem;answer'; where semicolons separate"),
+        ('problem,answer\np,1\n"q,2\n', " cannot be read after row 1: line 3: a quoted cell does"),
+        ("problem,answer\n", " holds no problem of AIME24"),
+        ("", " is empty; the first row has to be the names of the columns"),
+    ],
+)
+def test_a_table_of_another_shape_is_one_sentence(content: str, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(content, "utf-8")
+    with pytest.raises(RlkdError) as caught:
+        read_problems(benchmark("aime24"), file, 0)
+    assert str(caught.value).startswith(f"{file}{says}")
