@@ -2,16 +2,16 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.gsrm.thinking import split_thinking, thinking_end
 from rlkd_plugin.rlkd_eval.benchmarks import benchmark
 from rlkd_plugin.rlkd_eval.pass_at_k import any_of_k, interval, pass_at_1, unbiased_pass_at_k
 from rlkd_plugin.rlkd_eval.results import Interval, PassAtK, SetResult
-from rlkd_plugin.rlkd_files import cut_half_line, json_line, strict_json_lines, write_whole
+from rlkd_plugin.rlkd_files import cut_half_line, json_line, json_lines, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +19,9 @@ CUT_OFF = ("max_tokens", "length")
 """Stop reasons of a response at its limit: evalscope's name and the servers'."""
 REFUSED = ("model_length",)
 """evalscope's stop reason where prompt and limit are too long for the server's context."""
+_REMEDY = ": remove it, or name a new folder"
+
+T = TypeVar("T")
 
 
 def repair(work: Path) -> None:
@@ -26,6 +29,16 @@ def repair(work: Path) -> None:
     for file in work.glob("*/model/*.jsonl"):
         with file.open("rb+") as lines:
             cut_half_line(lines)
+
+
+def check_responses(work: Path) -> None:
+    """Check the responses that are there, before evalscope draws those that are missing.
+
+    Raises:
+        RlkdError: if a line is not as evalscope writes it.
+    """
+    for _ in _each_row(work, "predictions", _drawn):
+        pass
 
 
 def keep_samples(work: Path, file: Path, runs: int) -> None:
@@ -39,22 +52,14 @@ def keep_samples(work: Path, file: Path, runs: int) -> None:
     Raises:
         RlkdError: if some are missing, or a server had no room for a response.
     """
-    drawn = {
-        (path.stem, row["index"]): (row["model_output"].get("choices") or [{}])[0]
-        for path in sorted((work / "predictions" / "model").glob("*.jsonl"))
-        for row in strict_json_lines(path)
-    }
+    drawn = dict(_each_row(work, "predictions", _drawn))
     if full := [place for place, one in drawn.items() if one.get("stop_reason") in REFUSED]:
         raise RlkdError(
             f"{len(full)} of {len(drawn)} responses are refusals of the server: prompt and "
             "--max-tokens are more than the model's context (vLLM: --max-model-len); "
             f"remove {work} and draw again"
         )
-    rows = [
-        _row(path.stem, review, drawn[path.stem, review["index"]])
-        for path in sorted((work / "reviews" / "model").glob("*.jsonl"))
-        for review in strict_json_lines(path)
-    ]
+    rows = list(_each_row(work, "reviews", lambda *of: _row(*of, drawn)))
     counts = Counter(row["problem"] for row in rows)
     if not rows or any(count != runs for count in counts.values()):
         raise RlkdError(f"of {len(counts)} problems some have not {runs} samples; see {work}/logs")
@@ -64,6 +69,30 @@ def keep_samples(work: Path, file: Path, runs: int) -> None:
     file.parent.mkdir(exist_ok=True)
     # a reply may hold half a surrogate pair
     write_whole(file, b"".join(json_line(row, escape=True) for row in rows))
+
+
+def _each_row(work: Path, kind: str, read: Callable[[str, Any], T]) -> Iterator[T]:
+    """Yield what `read` makes of the name of each of evalscope's files and each of its rows.
+
+    Raises:
+        RlkdError: if a row is not as evalscope writes it.
+    """
+    for path in sorted((work / kind / "model").glob("*.jsonl")):
+        for number, row in json_lines(path):
+            try:
+                if isinstance(row, FormatError):
+                    raise row
+                yield read(path.stem, row)
+            except (LookupError, TypeError, AttributeError, ValueError) as error:
+                what = error if isinstance(error, FormatError) else f"{error!r}"
+                raise RlkdError(
+                    f"{path}:{number} is no line that evalscope writes here ({what}); remove "
+                    f"{work}, and draw again"
+                ) from None
+
+
+def _drawn(subset: str, row: dict[str, Any]) -> tuple[tuple[str, int], dict[str, Any]]:
+    return (subset, row["index"]), (row["model_output"].get("choices") or [{}])[0]
 
 
 def _remarks(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
@@ -93,7 +122,10 @@ def _place(problem: str) -> tuple[str, int]:
     return subset, int(number)
 
 
-def _row(subset: str, review: dict[str, Any], drawn: dict[str, Any]) -> dict[str, Any]:
+def _row(
+    subset: str, review: dict[str, Any], every: Mapping[tuple[str, int], dict[str, Any]]
+) -> dict[str, Any]:
+    drawn = every[subset, review["index"]]
     sample = review["sample_score"]
     score = sample["score"]
     response = _text(drawn.get("message", {}).get("content", ""))
@@ -142,14 +174,43 @@ def _text(content: str | list[dict[str, Any]]) -> str:
 
 
 def read_samples(file: Path) -> tuple[list[list[bool]], float]:
-    """Return which samples of each problem are right, and the share that was cut off."""
+    """Return which samples of each problem are right, and the share that was cut off.
+
+    Raises:
+        RlkdError: if a line is no sample, or there is none.
+    """
     problems: dict[str, list[bool]] = {}
     cut_off = total = 0
-    for row in strict_json_lines(file):
-        problems.setdefault(row["problem"], []).append(row["right"])
-        cut_off += row["stop"] in CUT_OFF
+    for number, row in json_lines(file):
+        if isinstance(row, FormatError):
+            raise RlkdError(f"{file}:{number}: {row}{_REMEDY}")
         total += 1
+        problem, right = row.get("problem"), row.get("right")
+        if not (isinstance(problem, str) and isinstance(right, bool)):
+            raise RlkdError(f"{file}:{number} is no sample of `rlkd eval`{_REMEDY}")
+        problems.setdefault(problem, []).append(right)
+        cut_off += row.get("stop") in CUT_OFF
+    if not total:
+        raise RlkdError(f"{file} holds no sample{_REMEDY}")
     return list(problems.values()), cut_off / total
+
+
+def check_samples(folder: Path, names: Sequence[str], replaced: str) -> None:
+    """Check the files of samples of other test sets, of which `eval.json` is made too.
+
+    Args:
+        folder: of the files.
+        names: of the evaluation's test sets.
+        replaced: the one whose file is written anew.
+
+    Raises:
+        RlkdError: if a file is none of the evaluation's, or cannot be read.
+    """
+    for file in sorted(folder.glob("*.jsonl")):
+        if file.stem not in names:
+            raise RlkdError(f"{file} is of none of the test sets of this evaluation{_REMEDY}")
+        if file.stem != replaced:
+            read_samples(file)
 
 
 def scores_of(file: Path) -> SetResult:

@@ -16,7 +16,14 @@ from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.llm_io.evalscope_model import evalscope_model
 from rlkd_plugin.llm_io.evalscope_run import run_evalscope
 from rlkd_plugin.rlkd_eval.benchmarks import benchmark
-from rlkd_plugin.rlkd_eval.eval_samples import answer_part, keep_samples, repair, scores_of
+from rlkd_plugin.rlkd_eval.eval_samples import (
+    answer_part,
+    check_responses,
+    check_samples,
+    keep_samples,
+    repair,
+    scores_of,
+)
 from rlkd_plugin.rlkd_eval.evaluation_plan import EvaluationJob
 from rlkd_plugin.rlkd_eval.kept_files import write_json
 from rlkd_plugin.rlkd_eval.results import EVALUATION, Evaluation
@@ -58,7 +65,9 @@ def evaluate_set(job: EvaluationJob, name: str, server: Server | None, concurren
     work = job.work(name)
     if server is None and not (work / "predictions").is_dir():
         raise RlkdError(f"{work} holds no responses to score: run without --rescore")
+    check_samples(job.out / "samples", job.names, name)
     repair(work)
+    check_responses(work)
     try:
         run_evalscope(_task(job, name, server, concurrency))
     except EndpointError as error:

@@ -1,28 +1,43 @@
 """What an evaluation and a measurement of diversity leave: the schemas of their files.
 
 Jobs write these classes, tables and report read them. A file of another version is read too:
-unknown keys are skipped, absent ones have defaults.
+unknown keys are skipped, absent ones have defaults. What no job of ours writes is refused: a share
+beyond 1, a test set that there is not, a result without a number.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+from msgspec import Meta
+
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_eval.benchmarks import BENCHMARKS
 from rlkd_plugin.rlkd_eval.kept_files import read_kept
 
 EVALUATION = "eval.json"
 DIVERSITY = "diversity.json"
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0, le=10**12)]
+Positive = Annotated[int, Meta(ge=1, le=10**12)]
+Place = Annotated[int, Meta(ge=1, le=100_000)]
+Score = Annotated[float, Meta(gt=0, le=1e6)]
 
 
 @dataclass(frozen=True)
 class Interval:
     """A share with its 95% interval."""
 
-    value: float
-    low: float
-    high: float
+    value: Share
+    low: Share
+    high: Share
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"an interval from {self.low} to {self.high}")
 
 
 @dataclass(frozen=True)
@@ -32,10 +47,13 @@ class PassAtK:
     `low` and `high` are the 95% interval of the estimate.
     """
 
-    any: float
-    unbiased: float
-    low: float
-    high: float
+    any: Share
+    unbiased: Share
+    low: Share
+    high: Share
+
+    def __post_init__(self) -> None:
+        _ = self.estimate  # its interval is checked
 
     @property
     def estimate(self) -> Interval:
@@ -58,12 +76,12 @@ class SetResult:
     """
 
     name: str
-    problems: int
-    samples: int
-    cut_off: float = 0.0
+    problems: Positive
+    samples: Positive
+    cut_off: Share = 0.0
     pass_at_1: Interval
-    pass_at_1_of_runs: Mapping[int, float] = field(default_factory=dict)
-    pass_at_k: Mapping[int, PassAtK] = field(default_factory=dict)
+    pass_at_1_of_runs: Mapping[Positive, Share] = field(default_factory=dict)
+    pass_at_k: Mapping[Positive, PassAtK] = field(default_factory=dict)
 
     def curve(self) -> list[tuple[int, Interval]]:
         """Return pass@k over k, with pass@1 first."""
@@ -90,10 +108,17 @@ class Evaluation:
     model: str = ""
     adapter: str = ""
     run: str | None = None
-    step: int | None = None
+    step: Count | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
     sets: Mapping[str, SetResult]
+
+    def __post_init__(self) -> None:
+        if not any(name in BENCHMARKS for name in self.sets):
+            there = ", ".join(map(repr, self.sets)) or "none"
+            raise ValueError(
+                f"its test sets are {there}, and none of them is of {', '.join(BENCHMARKS)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -107,10 +132,10 @@ class DiversityStep:
         responses: of these questions, with this step.
     """
 
-    step: int
-    diversity: float
-    questions: int
-    responses: int
+    step: Place
+    diversity: Score
+    questions: Count
+    responses: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,20 +161,28 @@ class Diversity:
     """
 
     label: str
-    samples: int = 0
-    temperature: float | None = None
-    max_tokens: int = 0
+    samples: Count = 0
+    temperature: Annotated[float, Meta(ge=0)] | None = None
+    max_tokens: Count = 0
     system: str = ""
-    count: int = 0
+    count: Count = 0
     seed: int = 0
     embedding: str = ""
-    questions: int = 0
-    responses: int = 0
-    cut_off: int = 0
-    clipped: int = 0
-    cut: int = 0
-    statuses: Mapping[str, int] = field(default_factory=dict)
+    questions: Count = 0
+    responses: Count = 0
+    cut_off: Count = 0
+    clipped: Count = 0
+    cut: Count = 0
+    statuses: Mapping[str, Count] = field(default_factory=dict)
     steps: tuple[DiversityStep, ...]
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise ValueError("it holds no step")
+        if len({step.step for step in self.steps}) < len(self.steps):
+            raise ValueError("it holds a step twice")
+        if self.responses and max(self.cut_off, self.clipped, self.cut) > self.responses:
+            raise ValueError("it counts more responses than there are")
 
 
 Labelled = TypeVar("Labelled", Evaluation, Diversity)
@@ -161,7 +194,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     Raises:
         RlkdError: if there is none, or it cannot be read.
     """
-    return read_kept(folder, EVALUATION, Evaluation, "evaluation")
+    return _read(folder, EVALUATION, Evaluation, "evaluation", "rlkd eval")
 
 
 def read_diversity(folder: Path) -> Diversity:
@@ -170,7 +203,14 @@ def read_diversity(folder: Path) -> Diversity:
     Raises:
         RlkdError: if there is none, or it cannot be read.
     """
-    return read_kept(folder, DIVERSITY, Diversity, "diversity")
+    return _read(folder, DIVERSITY, Diversity, "diversity", "rlkd diversity")
+
+
+def _read(folder: Path, name: str, kind: type[Labelled], what: str, command: str) -> Labelled:
+    try:
+        return read_kept(folder, name, kind, what)
+    except RlkdError as error:
+        raise RlkdError(f"{error}; name a folder of `{command}`") from None
 
 
 def distinguish(named: Sequence[tuple[str, Labelled]]) -> list[Labelled]:

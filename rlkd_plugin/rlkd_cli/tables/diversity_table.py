@@ -22,9 +22,8 @@ def show_diversity(folders: Sequence[Path], console: Console) -> None:
         at = "" if result.temperature is None else f"\nat {result.temperature:g}"
         table.add_column(f"{result.label}{at}", justify="right")
         table.add_column("responses", justify="right")
-    longest = max(len(result.steps) for result in results)
     at_step = [{step.step: step for step in result.steps} for result in results]
-    for number in range(1, longest + 1):
+    for number in sorted(set().union(*at_step)):
         cells = [str(number)]
         for steps in at_step:
             step = steps.get(number)

@@ -6,8 +6,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_eval.benchmarks import BENCHMARKS
 from rlkd_plugin.rlkd_eval.results import (
+    EVALUATION,
     Evaluation,
     Interval,
     PassAtK,
@@ -21,9 +23,17 @@ def show_results(folders: Sequence[Path], console: Console) -> None:
     """Print a table for each test set that one of the evaluations has.
 
     Raises:
-        RlkdError: if a folder holds no evaluation.
+        RlkdError: if a folder holds no evaluation, or one on another test set.
     """
-    results = distinguish([(str(folder), read_evaluation(folder)) for folder in folders])
+    found = [(folder, read_evaluation(folder)) for folder in folders]
+    for folder, result in found:
+        if unknown := [repr(name) for name in result.sets if name not in BENCHMARKS]:
+            raise RlkdError(
+                f"{folder / EVALUATION} has results on {', '.join(unknown)}, which is no test set "
+                f"of this version ({', '.join(BENCHMARKS)}): update the plugin, or name another "
+                "folder"
+            )
+    results = distinguish([(str(folder), result) for folder, result in found])
     for name in BENCHMARKS:
         if there := [result for result in results if name in result.sets]:
             console.print(_table(name, there))

@@ -96,7 +96,10 @@ def read_sources(folders: Sequence[Path]) -> list[Source]:
     sources = [_read_or_remark(name, p, traced) for name, p in zip(names, places, strict=True)]
     if all(source.is_empty for source in sources):
         remarks = "; ".join(f"{s.folder}: {', '.join(s.remarks)}" for s in sources)
-        raise RlkdError(f"there is nothing to report on. {remarks}")
+        raise RlkdError(
+            f"there is nothing to report on. {remarks}; name folders of runs, of `rlkd eval` or of "
+            "`rlkd diversity`"
+        )
     return sources
 
 
@@ -159,7 +162,7 @@ def _read_result(file: Path, kind: type[Result], remarks: list[str]) -> Result |
     if file.is_file():
         try:
             return read_json(file, kind)
-        except RlkdError as error:
+        except (RlkdError, OSError) as error:
             remarks.append(str(error))
     return None
 
