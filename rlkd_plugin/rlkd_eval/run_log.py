@@ -12,6 +12,8 @@ from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_files import json_object, numbered_lines
 
 LOG = "logging.jsonl"
+MOST_DIGITS = 15
+"""Digits of a step's number; a longer one is none."""
 LARGEST = sys.float_info.max
 """The largest float; an integer of JSON may be larger."""
 
@@ -130,7 +132,7 @@ def grpo_steps(entries: Iterable[Mapping[str, Any]]) -> tuple[list[StepRecord], 
 def step_of(entry: Mapping[str, Any]) -> int | None:
     """Return the optimizer step of a log line, or None where it names none."""
     step = str(entry.get("global_step/max_steps", "")).partition("/")[0]
-    return int(step) if step.isdecimal() else None
+    return int(step) if step.isdecimal() and len(step) <= MOST_DIGITS else None
 
 
 def _record(step: int, entry: Mapping[str, Any]) -> StepRecord:
