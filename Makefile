@@ -45,6 +45,7 @@ setup: $(PLUGIN_MADE) $(MODEL_MADE)  ## Make .venv, install everything, fetch th
 demo: setup  ## Real GRPO of a small model on the CPU, then its table and chart
 	@mkdir -p $(DEMO)
 ifneq ($(DATA),)
+	@rm -f output/demo_rows.jsonl output/demo_rows.jsonl.rlkd.json  # they may be of another copy
 	@$(BIN)/rlkd prepare gsm8k "$(DATA)" output/demo_rows.jsonl
 endif
 	@echo "== training; all output goes to $(DEMO)/console.log"

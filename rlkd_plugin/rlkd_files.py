@@ -20,16 +20,31 @@ BLOCK = 1 << 16
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
+def follow_link(file: Path) -> Path:
+    """Return the file that a symbolic link names, which may not be there yet; else the file.
+
+    Raises:
+        RlkdError: if links name each other in a circle.
+    """
+    if not file.is_symlink():
+        return file
+    try:
+        return file.resolve()
+    except (OSError, RuntimeError):  # which of the two depends on Python's version
+        raise RlkdError(f"{file} is a link that leads to itself; name another file") from None
+
+
 @contextmanager
 def open_whole(file: Path) -> Iterator[BinaryIO]:
     """Open a file to replace: a reader sees the old content or all that the body writes.
 
-    This holds on network file systems too.
+    This holds on network file systems too. What a link names is replaced, not the link.
 
     Raises:
         OSError: if it cannot be written; then, as after any error of the body, the old content
             stays, and nothing is left beside it.
     """
+    file = follow_link(file)
     part = file.with_name(f".{file.name}.{os.getpid()}.{uuid.uuid4().hex}")
     try:
         with part.open("wb") as content:

@@ -2,4 +2,5 @@
 
 from rlkd_plugin.rlkd_cli.app import app
 
-app()
+if __name__ == "__main__":  # a worker process imports it under another name
+    app()

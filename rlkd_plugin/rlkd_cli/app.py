@@ -18,6 +18,7 @@ from rlkd_plugin.rlkd_cli.eval_commands import diversity, diversity_table, eval_
 from rlkd_plugin.rlkd_cli.misspelt import warn_of_misspelt_variables
 from rlkd_plugin.rlkd_cli.plugin_commands import guard, path, recipes
 from rlkd_plugin.rlkd_cli.report_commands import curves, report
+from rlkd_plugin.rlkd_cli.stop_signals import orderly_stop
 
 PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 """Context settings of a command whose arguments are another command line."""
@@ -27,9 +28,13 @@ class Commands(TyperGroup):
     """The commands; an error in the user's files or settings ends as one line."""
 
     def invoke(self, ctx: typer.Context) -> Any:
-        """Run a command; where it raises an error of ours, print it and exit with code 1."""
+        """Run a command; where it raises an error of ours, print it and exit with code 1.
+
+        One that is stopped exits with 130 after Ctrl-C and with 143 after SIGTERM.
+        """
         try:
-            return super().invoke(ctx)
+            with orderly_stop():
+                return super().invoke(ctx)
         except BrokenPipeError:
             raise  # as in `rlkd recipes | head`: click ends without a word
         except (RlkdError, OSError) as error:

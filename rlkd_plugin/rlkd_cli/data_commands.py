@@ -52,9 +52,14 @@ def prepare(
         nonlocal read
         read = rows
 
-    with show_progress(src, lambda: read):
-        done = run(name, src, out, workers, on_progress=advance)
+    try:
+        with show_progress(src, lambda: read):
+            done = run(name, src, out, workers, on_progress=advance)
+    except KeyboardInterrupt:
+        typer.echo(f"stopped after {read:,} rows; the same command goes on behind them")
+        raise
     show_prepare(done, plain_console())
+    typer.echo(done.account.line())
     typer.echo(f"written to {out}")
 
 

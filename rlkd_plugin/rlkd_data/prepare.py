@@ -6,19 +6,22 @@ reason, and does not stop the job. A job that was stopped goes on where it was.
 
 import json
 import logging
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from multiprocessing import Pool
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.rlkd_data.jobs.account import Account
+from rlkd_plugin.rlkd_data.jobs.data_job import source_files
+from rlkd_plugin.rlkd_data.jobs.ownership import Result, check_place, own
+from rlkd_plugin.rlkd_data.jobs.record import Maker
+from rlkd_plugin.rlkd_data.jobs.worker_pool import WorkerPool
 from rlkd_plugin.rlkd_data.rows.formats import FORMATS
 from rlkd_plugin.rlkd_data.rows.golds import NormalisedGold
 from rlkd_plugin.rlkd_data.rows.row_files import (
@@ -26,14 +29,24 @@ from rlkd_plugin.rlkd_data.rows.row_files import (
     Row,
     check_columns,
     raw_rows,
-    row_files,
 )
-from rlkd_plugin.rlkd_files import append_all, claimed, json_line, publish, write_whole
+from rlkd_plugin.rlkd_files import (
+    append_all,
+    claimed,
+    follow_link,
+    json_line,
+    publish,
+    still_there,
+    write_whole,
+)
 
 SHOWN = 20
 """Rows shown for each reason; a file in the wrong format would show millions."""
 BLOCK = 500
 """Rows that are worked on together; after each block the progress is saved."""
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,8 @@ class EncodedRow:
     normalised: bool
 
 
-logger = logging.getLogger(__name__)
+Encoded = Sequence[EncodedRow | FormatError]
+"""The rows of a block, or why they are refused."""
 
 
 @dataclass
@@ -75,6 +89,11 @@ class Progress:
     without_solution: int = 0
     normalised: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def account(self) -> Account:
+        """What became of every row that was read, by this run and those that it goes on from."""
+        return Account(self.read, {"kept": self.kept, "refused": self.refused.total()})
 
 
 def prepare(
@@ -103,14 +122,18 @@ def prepare(
         The final counts.
 
     Raises:
-        RlkdError: before any work if the format is unknown, a path is wrong, a column is missing
-            or another job writes `out`; after it if no row could be used.
+        RlkdError: before any work if the format is unknown, a path is wrong, a column is missing,
+            `out` is not of this format and source, or another job writes it; after it if no row
+            could be used.
     """
     files = _check(name, source, out)
-    part = out.with_name(f".{out.name}.part")
-    saved = out.with_name(f".{out.name}.progress.json")
-    # the workers start before the claim: after it they would inherit the lock
-    with _open_map(workers) as map_rows, claimed(part, out) as rows:
+    real = follow_link(out)  # what OUT links to is replaced, not the link
+    part = real.with_name(f".{real.name}.part")
+    saved = real.with_name(f".{real.name}.progress.json")
+    result = Result(
+        "rlkd prepare", out, Maker(name, {"format": name}), {"": ()}, source=str(source.resolve())
+    )
+    with own(result) as owned, _open_map(workers) as encode, claimed(part, out) as rows:
         job = [name, __version__, [[str(f.resolve()), *_stamp(f)] for f in files]]
         progress = _load(saved, job, rows)
         if progress.read:
@@ -119,15 +142,19 @@ def prepare(
         form = FORMATS[name]
         todo = islice(raw_rows(files, form.columns, form.key), progress.read, None)
         while block := list(islice(todo, BLOCK)):
-            encoded = map_rows(partial(_encode_row, name), [raw for _, raw in block])
-            append_all(rows, _count_block(progress, block, encoded))
+            lines = _count_block(progress, block, encode(name, block))
+            _check_there(rows, part, progress)
+            append_all(rows, lines)
             write_whole(saved, json.dumps(vars(progress)))
             on_progress(progress.read)
         for reason, count in progress.refused.items():
             if count > SHOWN:
                 logger.warning("... and %d more: %s", count - SHOWN, reason)
+        progress.account.check()
+        _check_there(rows, part, progress)
         if progress.kept:
-            publish(part, out)
+            owned.check_untouched()
+            publish(part, real)
         else:
             part.unlink()
         saved.unlink(missing_ok=True)
@@ -140,9 +167,20 @@ def prepare(
     return progress
 
 
-def _count_block(
-    progress: Progress, block: Sequence[PlacedRow], encoded: Iterable[EncodedRow | FormatError]
-) -> bytes:
+def _check_there(rows: BinaryIO, part: Path, progress: Progress) -> None:
+    """Check that the hidden file is still there, and holds what was written.
+
+    Raises:
+        RlkdError: if it was removed, moved, replaced or changed.
+    """
+    if not still_there(rows, part):
+        raise RlkdError(
+            f"{part} was removed, moved or replaced while the job ran, and its {progress.kept:,} "
+            "rows with it; give the same command again"
+        )
+
+
+def _count_block(progress: Progress, block: Sequence[PlacedRow], encoded: Encoded) -> bytes:
     """Count the rows of a block, and return the lines of those that are kept."""
     lines = []
     for (place, _), row in zip(block, encoded, strict=True):
@@ -173,13 +211,18 @@ def _encode_row(name: str, raw: Row | FormatError) -> EncodedRow | FormatError:
 
 
 @contextmanager
-def _open_map(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Give a `map` that works here, or in processes that leave Ctrl-C to this one."""
+def _open_map(workers: int) -> Iterator[Callable[[str, Sequence[PlacedRow]], Encoded]]:
+    """Give a function that encodes the rows of a block, here or in processes."""
     if workers <= 1:
-        yield map
+        yield lambda name, block: [_encode_row(name, raw) for _, raw in block]
         return
-    with Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        yield partial(pool.map, chunksize=max(1, BLOCK // (4 * workers)))
+    with WorkerPool(workers, [__name__]) as pool:
+
+        def encode(name: str, block: Sequence[PlacedRow]) -> Encoded:
+            what = f"{block[0][0]} to {block[-1][0]}"
+            return pool.map(partial(_encode_row, name), [raw for _, raw in block], what)
+
+        yield encode
 
 
 def _load(saved: Path, job: list[Any], rows: BinaryIO) -> Progress:
@@ -203,15 +246,10 @@ def _stamp(file: Path) -> tuple[int, int]:
 def _check(name: str, source: Path, out: Path) -> list[Path]:
     if name not in FORMATS:
         raise RlkdError(f"unknown format {name!r}; known: {', '.join(sorted(FORMATS))}")
-    files = row_files(source)
-    if not out.parent.is_dir():
-        raise RlkdError(f"there is no folder {out.parent} for {out.name}; make it first")
+    check_place(out)
     if out.exists() and not out.is_file():
         raise RlkdError(f"{out} is a folder or a device; name the file to write")
-    if source.is_dir() and out.parent.samefile(source) and out.suffix in (".jsonl", ".parquet"):
-        raise RlkdError(f"{out} would be a source of the next job; write it to another folder")
+    files = source_files(source, out)
     for file in files:
-        if out.exists() and out.samefile(file):
-            raise RlkdError(f"{out} is the source itself; name another file to write")
         check_columns(file, FORMATS[name].needs)
     return files

@@ -161,6 +161,7 @@ async def write_subset(
         report.account.check()
         if count > len(known):
             raise RlkdError(f"only {len(known)} problems have an embedding, fewer than {count}")
+        owned.check_untouched()
         _write_chosen(job, count, known, items, report)
 
 

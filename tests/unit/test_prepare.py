@@ -143,7 +143,7 @@ def test_wrong_arguments_are_errors_before_any_work(tmp_path: Path) -> None:
         ("gsm8k", source, tmp_path / "none" / "o", "there is no folder"),
         ("gsm8k", source, tmp_path, "is a folder"),
         ("gsm8k", source, Path("/dev/null"), "a folder or a device"),
-        ("gsm8k", tmp_path, tmp_path / "o.jsonl", "would be a source of the next job"),
+        ("gsm8k", tmp_path, tmp_path / "o.jsonl", "would be read as a source"),
         ("gsm8k", source, source, "is the source itself"),
         ("gsm8k", source, link, "is the source itself"),
     ):
@@ -156,11 +156,17 @@ def test_wrong_arguments_are_errors_before_any_work(tmp_path: Path) -> None:
 def test_no_row_is_an_error_and_leaves_what_was_there(lines: list, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", *lines)
     out = tmp_path / "rows.jsonl"
-    out.write_text("of yesterday")
     with pytest.raises(RlkdError, match="no row in the format gsm8k"):
         prepare("gsm8k", source, out)
-    assert out.read_text() == "of yesterday"
-    assert sorted(tmp_path.iterdir()) == [source, out]
+    assert sorted(tmp_path.iterdir()) == [source]
+    write(source, GOOD)
+    prepare("gsm8k", source, out)
+    before = out.read_bytes()
+    write(source, *lines)
+    with pytest.raises(RlkdError, match="no row in the format gsm8k"):
+        prepare("gsm8k", source, out)
+    assert out.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == [source, out, tmp_path / "rows.jsonl.rlkd.json"]
 
 
 def many(path: Path, count: int) -> Path:
@@ -209,7 +215,8 @@ def test_a_stopped_job_goes_on_where_it_was(
     assert caplog.messages[0] == "going on after 20 rows that are done"
     assert (summary.kept, summary.refused) == (whole.kept, whole.refused)
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert {file.name for file in tmp_path.iterdir()} == {"in.jsonl", "whole.jsonl", "rows.jsonl"}
+    found = {file.name.removesuffix(".rlkd.json") for file in tmp_path.iterdir()}
+    assert found == {"in.jsonl", "whole.jsonl", "rows.jsonl"}
 
 
 def test_workers_change_nothing_but_the_time(
@@ -312,9 +319,10 @@ def test_a_claim_on_a_file_that_was_renamed_meanwhile_is_refused(
     part = tmp_path / ".rows.jsonl.part"
 
     def lock_late(rows: object, how: int) -> None:
-        part.rename(out)
-        out.write_text("of the other job")
-        part.write_bytes(b"")
+        if part.exists():  # the record is claimed before it
+            part.rename(out)
+            out.write_text("of the other job")
+            part.write_bytes(b"")
 
     monkeypatch.setattr(rlkd_files.fcntl, "flock", lock_late)
     with pytest.raises(RlkdError, match="another job writes"):

@@ -20,7 +20,14 @@ from rlkd_plugin.rlkd_data.jobs.record import (
     record_file,
 )
 from rlkd_plugin.rlkd_data.jobs.result_file import MAKER, ResultFile, check_lines
-from rlkd_plugin.rlkd_files import append_all, claimed, json_line, open_whole, publish
+from rlkd_plugin.rlkd_files import (
+    append_all,
+    claimed,
+    follow_link,
+    json_line,
+    open_whole,
+    publish,
+)
 
 FOREIGN = "name another file to write"
 """What to do about a file that is somebody else's."""
@@ -61,6 +68,14 @@ class Result:
         """The files of the result, OUT first."""
         return [self.file(ending) for ending in self.columns]
 
+    def may_be_file(self, file: Path) -> bool:
+        """Say whether a file's lines are those of this job, whatever made them."""
+        try:
+            check_lines(file, self.columns[file.name.removeprefix(self.out.name)])
+        except RlkdError:
+            return False
+        return True
+
     def record(self) -> Record:
         """Return the record of a new result."""
         columns = {ending: [*names] for ending, names in self.columns.items()}
@@ -81,14 +96,28 @@ class Owned:
     Attributes:
         result: whose.
         maker: what each new line names as its maker; None in a result of one maker.
+        is_new: whether OUT was not there at the beginning.
     """
 
     result: Result
     maker: str | None
+    is_new: bool
 
     def open(self, ending: str = "") -> ResultFile:
-        """Return a file of the result, to be entered with `with`."""
+        """Return a file of the result whose lines are appended, to be entered with `with`."""
         return ResultFile(self.result.file(ending), *self.result.columns[ending], maker=self.maker)
+
+    def check_untouched(self) -> None:
+        """Check that nobody else has written OUT, before it is replaced as a whole.
+
+        Raises:
+            RlkdError: if somebody has.
+        """
+        if self.is_new and self.result.out.exists():
+            raise RlkdError(
+                f"{self.result.out} was written by something else while the job ran; move it away, "
+                "then give the same command again"
+            )
 
 
 @contextmanager
@@ -122,7 +151,8 @@ def own(result: Result, *, mix: bool = False) -> Iterator[Owned]:
             elif record.label_of(result.maker) is None:
                 record = _mix(result, record)
                 _replace_record(claims, result.out, record)
-            yield Owned(result, record.label_of(result.maker) if record.is_mixed else None)
+            maker = record.label_of(result.maker) if record.is_mixed else None
+            yield Owned(result, maker, not result.out.exists())
         finally:
             if is_ours:
                 _remove_empty(result, place)
@@ -173,6 +203,8 @@ def check_place(out: Path) -> None:
     """
     if not out.parent.is_dir():
         raise RlkdError(f"there is no folder {out.parent} for {out.name}; make it first")
+    if not (real := follow_link(out)).parent.is_dir():
+        raise RlkdError(f"{out} links to {real}, whose folder is not there; make it first")
 
 
 def _check(result: Result, record: Record | None, mix: bool) -> Record | None:
@@ -219,7 +251,7 @@ def _without_record(result: Result, file: Path, mix: bool) -> Record:
             f"{file} is there already, and no {record_file(result.out).name} says that "
             f"`{result.command}` made it: {FOREIGN}"
         )
-        if result.may_mix and lines and file.stat().st_size:
+        if result.may_mix and lines and all(map(result.may_be_file, lines)):
             message += f"; if an older version of the plugin made it{MIX.replace(';', ',')}"
         raise RlkdError(message)
     for ending, columns in result.columns.items():
