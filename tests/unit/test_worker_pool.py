@@ -1,0 +1,204 @@
+"""Worker processes: one that is killed costs its block's repetition, and none outlives its job."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.jobs.worker_pool import TRIES, WorkerPool
+from rlkd_plugin.rlkd_data.prepare import prepare
+from tests.support.row_lines import write
+from tests.support.waiting import default_signals, wait_for
+
+PRELOAD = ["rlkd_plugin.rlkd_data.jobs.worker_pool"]
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def fail(number: int) -> int:
+    raise ValueError(f"a mistake at {number}")
+
+
+def die_once(task: tuple[str, int]) -> int:
+    """Kill this process the first time that a file is not there."""
+    mark, number = task
+    if number == 7 and not Path(mark).exists():
+        Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(number)
+
+
+def die(number: int) -> int:
+    if number == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_results_come_in_order() -> None:
+    with WorkerPool(2, PRELOAD) as pool:
+        for count in (0, 1, 3, 100):
+            assert pool.map(square, range(count), "b") == [n * n for n in range(count)]
+
+
+def test_a_killed_process_costs_the_blocks_repetition(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks = [(str(tmp_path / "mark"), n) for n in range(20)]
+    with WorkerPool(2, PRELOAD) as pool:
+        assert pool.map(die_once, tasks, "rows 1 to 20") == [n * n for n in range(20)]
+        assert pool.map(square, [3], "the next") == [9]
+    assert caplog.messages == ["a worker process was killed; rows 1 to 20: done again by new ones"]
+
+
+def test_a_block_that_kills_each_time_ends_with_a_sentence() -> None:
+    words = f"rows 1 to 20: a worker process was killed {TRIES} times.*give fewer --workers"
+    with WorkerPool(2, PRELOAD) as pool, pytest.raises(RlkdError, match=words):
+        pool.map(die, range(20), "rows 1 to 20")
+
+
+def test_an_error_of_the_function_itself_comes_through() -> None:
+    with WorkerPool(2, PRELOAD) as pool:
+        with pytest.raises(ValueError, match="a mistake at 0"):
+            pool.map(fail, range(4), "b")
+        assert pool.map(square, [2], "the next") == [4]
+
+
+# --- rlkd prepare with two workers ---
+
+
+def source(folder: Path, count: int = 1600) -> Path:
+    """Rows whose golds take their time."""
+    return write(
+        folder / "in.jsonl",
+        *(
+            {
+                "problem": f"P{n}",
+                "teacher_reasoning": f"It is {n}.",
+                "answer": f"\\frac{{{n}}}{{7}}",
+            }
+            for n in range(count)
+        ),
+    )
+
+
+@contextmanager
+def preparing(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Run `rlkd prepare`, past its first block when the body begins."""
+    arguments = [str(source(folder)), str(folder / "out.jsonl"), "--workers", "2"]
+    command = [sys.executable, "-m", "rlkd_plugin.rlkd_cli", "prepare", "jsonl", *arguments]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=default_signals,
+    ) as job:
+        saved = folder / ".out.jsonl.progress.json"
+        wait_for(lambda: saved.exists() or job.poll() is not None, "the first block is saved")
+        try:
+            yield job
+        finally:
+            job.kill()
+
+
+def family(job: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """All processes that a job has started."""
+    return psutil.Process(job.pid).children(recursive=True)
+
+
+def is_worker(process: psutil.Process, job: "subprocess.Popen[str]") -> bool:
+    return process.ppid() != job.pid
+
+
+def is_server(process: psutil.Process, job: "subprocess.Popen[str]") -> bool:
+    return process.ppid() == job.pid and "forkserver" in " ".join(process.cmdline())
+
+
+@pytest.mark.parametrize("which", [is_worker, is_server])
+def test_a_job_whose_process_is_killed_writes_the_same_rows(
+    which: Callable[[Any, Any], bool], tmp_path: Path
+) -> None:
+    with preparing(tmp_path) as job:
+        for process in family(job):
+            if which(process, job):
+                process.kill()
+                break
+        said = job.communicate(timeout=60)[0]
+    assert job.returncode == 0, said
+    assert "1,600 rows read = 1,600 kept" in said and "Traceback" not in said
+    prepare("jsonl", tmp_path / "in.jsonl", tmp_path / "whole.jsonl")
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_no_process_outlives_the_job_and_the_same_command_goes_on(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    with preparing(tmp_path) as job:
+        processes = family(job)
+        job.send_signal(number)
+        said = job.communicate(timeout=60)[0]
+    assert job.returncode == code, said
+    assert "Traceback" not in said and "Exception ignored" not in said
+    assert ("stopped after" in said) == (code > 0)
+    wait_for(lambda: not any(map(is_alive, processes)), "all of its processes are gone")
+    assert prepare("jsonl", tmp_path / "in.jsonl", tmp_path / "out.jsonl").kept == 1600
+    prepare("jsonl", tmp_path / "in.jsonl", tmp_path / "whole.jsonl")
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_the_jobs_lock_is_not_left_with_a_worker(tmp_path: Path) -> None:
+    """A worker that lives a moment longer would keep the next job from going on."""
+    with preparing(tmp_path) as job:
+        workers = [process for process in family(job) if is_worker(process, job)]
+        for process in workers:
+            process.suspend()  # it cannot notice that its job is gone
+        job.kill()
+        job.wait(60)
+        try:
+            assert prepare("jsonl", tmp_path / "in.jsonl", tmp_path / "out.jsonl").kept == 1600
+        finally:
+            for process in workers:
+                process.resume()
+
+
+def test_a_hidden_file_that_is_removed_is_noticed(tmp_path: Path) -> None:
+    def remove(rows: int) -> None:
+        (tmp_path / ".out.jsonl.part").unlink(missing_ok=True)
+
+    with pytest.raises(RlkdError, match=r"\.out\.jsonl\.part was removed, moved or replaced"):
+        prepare("jsonl", source(tmp_path, 20), tmp_path / "out.jsonl", on_progress=remove)
+    assert not (tmp_path / "out.jsonl").exists()
+    assert prepare("jsonl", tmp_path / "in.jsonl", tmp_path / "out.jsonl").kept == 20
+
+
+def test_an_out_that_somebody_else_writes_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+
+    def write_mine(rows: int) -> None:
+        out.write_text("mine")
+
+    with pytest.raises(RlkdError, match="was written by something else while the job ran"):
+        prepare("jsonl", source(tmp_path, 20), out, on_progress=write_mine)
+    assert out.read_text() == "mine"
+    out.unlink()
+    assert prepare("jsonl", tmp_path / "in.jsonl", out).kept == 20
