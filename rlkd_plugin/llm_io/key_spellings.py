@@ -9,6 +9,10 @@ import re
 from urllib.parse import quote
 
 _BASE64 = "[A-Za-z0-9+/_-]"
+_WORD = "[A-Za-z0-9_]"
+_ESCAPE = r"\\{1,16}"
+"""The backslashes of an escape, which is escaped itself where JSON stands in JSON; few enough that
+a text of nothing else is searched quickly."""
 
 
 def has_escapes(text: str) -> bool:
@@ -46,10 +50,10 @@ def spelling_pattern(key: str, *, as_a_word: bool = False) -> "re.Pattern[str]":
 
     Args:
         key: of ASCII.
-        as_a_word: whether it counts only where no letter, digit or underscore is beside it.
+        as_a_word: whether it counts only where no ASCII letter, digit or underscore is beside it.
     """
     characters = "".join(map(_character, key))
-    return re.compile(rf"(?<!\w){characters}(?!\w)" if as_a_word else characters)
+    return re.compile(rf"(?<!{_WORD}){characters}(?!{_WORD})" if as_a_word else characters)
 
 
 def base64_pattern(spelling: str) -> "re.Pattern[str]":
@@ -61,7 +65,7 @@ def base64_pattern(spelling: str) -> "re.Pattern[str]":
 def _character(character: str) -> str:
     """Return a pattern of one character as a text, JSON or a URL may spell it."""
     code = "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in f"{ord(character):02x}")
-    spelt = [re.escape(character), rf"\\+u00{code}", f"%{code}"]
+    spelt = [re.escape(character), rf"{_ESCAPE}u00{code}", f"%{code}"]
     if character in '"\\/':
-        spelt.insert(0, rf"\\+{re.escape(character)}")
+        spelt.insert(0, _ESCAPE + re.escape(character))
     return f"(?:{'|'.join(spelt)})"

@@ -80,10 +80,9 @@ class _Blotter:
         least = SHORTEST_BASE64 if as_parts < SHORTEST_KEY else SHORTEST_WORD
         every = {text for key in self._keys for text in base64_spellings(key)}
         self._base64 = sorted(text for text in every if len(text) >= least)
-        self._spelt = [
-            *{text for key in self._keys for text in plain_spellings(key)},
-            *self._base64,
-        ]
+        plain = {text for key in self._keys for text in plain_spellings(key)}
+        self._spelt = [*plain, *self._base64]
+        self._is_odd = any(mark in key for key in self._keys for mark in '"\\')
 
     def cleanse(self, text: str) -> str:
         """Return a text without the keys."""
@@ -111,11 +110,8 @@ class _Blotter:
         """Say whether a text may hold a key; for nearly all texts it takes microseconds."""
         if any(spelling in text for spelling in self._spelt):
             return True
-        return (
-            bool(self._keys)
-            and has_escapes(text)
-            and any(pattern.search(text) for pattern in self._patterns)
-        )
+        is_escaped = bool(self._keys) and (has_escapes(text) or (self._is_odd and "\\" in text))
+        return is_escaped and any(pattern.search(text) for pattern in self._patterns)
 
     def _cleanse_value(self, value: Any) -> Any:
         """Return a value of JSON without the keys."""

@@ -62,6 +62,7 @@ def evaluate_set(job: EvaluationJob, name: str, server: Server | None, concurren
         EndpointError: if the server fails, or rejects our requests.
         RlkdError: if evalscope is missing, or responses are missing and no server is given.
     """
+    benchmark(name)  # the name may come from a plan that somebody wrote
     work = job.work(name)
     if server is None and not (work / "predictions").is_dir():
         raise RlkdError(f"{work} holds no responses to score: run without --rescore")
