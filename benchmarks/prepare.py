@@ -236,7 +236,7 @@ def main() -> None:
             for kind in options.files:
                 if kind == "csv" and not of_texts(SHAPES[name]):
                     continue
-                file, out = Path(folder) / f"rows.{kind}", Path(folder) / "out.jsonl"
+                file, out = Path(folder) / f"rows.{kind}", Path(folder) / f"out of {kind}.jsonl"
                 FILES[kind](
                     file, (SHAPES[name](n, options.chars) for n in range(1, options.rows + 1))
                 )
@@ -250,7 +250,8 @@ def main() -> None:
                     f"{options.rows / seconds:.0f} rows/s; {kept} kept, "
                     f"{without} of them without a solution; refused {refused}"
                 )
-                file.unlink()
+                for made in Path(folder).iterdir():  # a result is of one source alone
+                    made.unlink()
 
 
 if __name__ == "__main__":
