@@ -1,6 +1,7 @@
 """A server of chat completions that gives every row one structure, and remembers the requests."""
 
 import asyncio
+import hashlib
 import json
 import time
 import urllib.request
@@ -23,7 +24,7 @@ class Request:
 def serve(port: int, latency: float) -> None:
     """Answer every request after the latency; GET /requests returns the requests and forgets them.
 
-    The verifier's answer is PASS.
+    The verifier's answer is PASS; an embedding is made of a text's hash.
     """
     requests: list[Request] = []
 
@@ -37,6 +38,15 @@ def serve(port: int, latency: float) -> None:
         choice = {"message": {"content": text}, "finish_reason": "stop"}
         return web.json_response({"choices": [choice], "usage": {}})
 
+    async def embed(request: web.Request) -> web.Response:
+        body = await request.json()
+        await asyncio.sleep(latency)
+        data = [
+            {"index": place, "embedding": [1.0, *hashlib.sha256(text.encode()).digest()[:8]]}
+            for place, text in enumerate(body["input"])
+        ]
+        return web.json_response({"data": data, "usage": {}})
+
     async def tell(request: web.Request) -> web.Response:
         rows = [asdict(one) for one in requests]
         requests.clear()
@@ -44,6 +54,7 @@ def serve(port: int, latency: float) -> None:
 
     app = web.Application(client_max_size=1 << 26)
     app.router.add_post("/v1/chat/completions", complete)
+    app.router.add_post("/v1/embeddings", embed)
     app.router.add_get("/requests", tell)
     web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
 

@@ -153,6 +153,8 @@ def speed(options: argparse.Namespace, folder: Path, port: int) -> None:
 def resume(options: argparse.Namespace, folder: Path, port: int) -> None:
     """Resume a result that has nearly all rows."""
     source, out = folder / "rows.jsonl", folder / "out.jsonl"
+    write_grpo(source, 1, None)
+    start_job("structure", source, out, port, 1).communicate()  # it writes the record
     write_grpo(source, options.rows, None)
     write_grpo(out, options.rows - 100, STRUCTURE)
     imports = subprocess.run(
