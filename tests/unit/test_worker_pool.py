@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,30 @@ def test_a_killed_process_costs_the_blocks_repetition(
         assert pool.map(die_once, tasks, "rows 1 to 20") == [n * n for n in range(20)]
         assert pool.map(square, [3], "the next") == [9]
     assert caplog.messages == ["a worker process was killed; rows 1 to 20: done again by new ones"]
+
+
+def die_while_answering(mark: str) -> str:
+    """Return a text that no pipe takes at once; the first time, be killed while it is written."""
+
+    def kill_in_send() -> None:
+        main = threading.main_thread().ident
+        while sys._current_frames()[main or 0].f_code.co_name != "_send":
+            time.sleep(0.0001)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if not Path(mark).exists():
+        Path(mark).touch()
+        threading.Thread(target=kill_in_send, daemon=True).start()
+    return "x" * 10_000_000
+
+
+def test_a_process_that_is_killed_while_it_answers_is_noticed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with WorkerPool(2, PRELOAD) as pool:
+        answers = pool.map(die_while_answering, [str(tmp_path / "mark")] * 8, "b")
+    assert answers == ["x" * 10_000_000] * 8
+    assert caplog.messages == ["a worker process was killed; b: done again by new ones"]
 
 
 def test_a_block_that_kills_each_time_ends_with_a_sentence() -> None:
@@ -121,7 +147,7 @@ def is_worker(process: psutil.Process, job: "subprocess.Popen[str]") -> bool:
 
 
 def is_server(process: psutil.Process, job: "subprocess.Popen[str]") -> bool:
-    return process.ppid() == job.pid and "forkserver" in " ".join(process.cmdline())
+    return process.ppid() == job.pid
 
 
 @pytest.mark.parametrize("which", [is_worker, is_server])
@@ -129,10 +155,7 @@ def test_a_job_whose_process_is_killed_writes_the_same_rows(
     which: Callable[[Any, Any], bool], tmp_path: Path
 ) -> None:
     with preparing(tmp_path) as job:
-        for process in family(job):
-            if which(process, job):
-                process.kill()
-                break
+        next(process for process in family(job) if which(process, job)).kill()
         said = job.communicate(timeout=60)[0]
     assert job.returncode == 0, said
     assert "1,600 rows read = 1,600 kept" in said and "Traceback" not in said
@@ -169,16 +192,18 @@ def is_alive(process: psutil.Process) -> bool:
 def test_the_jobs_lock_is_not_left_with_a_worker(tmp_path: Path) -> None:
     """A worker that lives a moment longer would keep the next job from going on."""
     with preparing(tmp_path) as job:
-        workers = [process for process in family(job) if is_worker(process, job)]
-        for process in workers:
+        processes = family(job)
+        for process in processes:
             process.suspend()  # it cannot notice that its job is gone
         job.kill()
         job.wait(60)
         try:
             assert prepare("jsonl", tmp_path / "in.jsonl", tmp_path / "out.jsonl").kept == 1600
         finally:
-            for process in workers:
-                process.resume()
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):  # the fork server ends the others
+                    process.resume()
+        wait_for(lambda: not any(map(is_alive, processes)), "all of its processes are gone")
 
 
 def test_a_hidden_file_that_is_removed_is_noticed(tmp_path: Path) -> None:

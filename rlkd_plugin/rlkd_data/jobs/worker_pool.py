@@ -1,19 +1,21 @@
 """Processes that share a job's work, block by block; one that is killed costs its block's time.
 
-The kernel kills a process when memory is short. The block is then done again by new processes. The
-processes leave Ctrl-C to the job, hold none of its locks, and end with it however it ends.
+The kernel kills a process when memory is short. The block is then done again by new processes. Each
+process has a pipe of its own: `ProcessPoolExecutor` and `Pool` share one, and wait for ever where a
+process is killed while it writes to it. What the processes do is in `worker_process`.
 """
 
 import logging
-import multiprocessing
-import os
+import pickle
 import signal
-import threading
+import subprocess
+import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import wait
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
 from rlkd_plugin.gsrm import RlkdError
@@ -22,6 +24,14 @@ TRIES = 3
 """Times that a block is begun; if a process is killed in each, the block itself is too much."""
 CHUNKS = 4
 """Parts of a block for each process: the last ones to finish wait for less."""
+GRACE = 2.0
+"""Seconds that a fork server, which may still import its modules, has to notice that it ends."""
+SERVER = (
+    "import sys; fds, modules, *sys.path[:] = sys.argv[1:]; "
+    "from rlkd_plugin.rlkd_data.jobs.worker_process import run_fork_server; "
+    "run_fork_server(fds, modules)"
+)
+"""The fork server's program: it finds modules where the job does, before it imports any."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,8 +39,39 @@ Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 
+class _ProcessKilled(Exception):
+    """A process has closed its pipe before it answered."""
+
+
+@dataclass(frozen=True)
+class _Processes:
+    """A fork server and its processes.
+
+    Attributes:
+        server: imports modules once and forks the processes.
+        alive: a pipe that nobody writes to; when it is closed, server and processes end.
+        pipes: one to each process.
+    """
+
+    server: "subprocess.Popen[bytes]"
+    alive: Connection
+    pipes: Sequence[Connection]
+
+    def stop(self) -> None:
+        """End all of them at once, whatever they do."""
+        for pipe in (self.alive, *self.pipes):
+            pipe.close()
+        try:
+            self.server.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self.server.kill()
+            self.server.wait()
+
+
 class WorkerPool:
     """Processes for one job; used with `with`.
+
+    They hold none of the job's locks and leave Ctrl-C to it. However it ends, they end with it.
 
     Args:
         workers: how many.
@@ -39,11 +80,11 @@ class WorkerPool:
 
     def __init__(self, workers: int, preload: Sequence[str]) -> None:
         self.workers = workers
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([*preload])
-        self._executor: ProcessPoolExecutor | None = None
+        self._preload = preload
+        self._processes: _Processes | None = None
 
     def __enter__(self) -> "WorkerPool":
+        self._start()  # they import while the job looks for its first rows
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -66,9 +107,12 @@ class WorkerPool:
         for _ in range(TRIES):
             try:
                 return self._map_once(function, items)
-            except BrokenProcessPool:
+            except _ProcessKilled:
                 self._stop()
                 logger.warning("a worker process was killed; %s: done again by new ones", what)
+            except BaseException:
+                self._stop()  # some may have work that nobody waits for
+                raise
         raise RlkdError(
             f"{what}: a worker process was killed {TRIES} times in this block; memory may be "
             "short: give fewer --workers. What was done stays, and the same command goes on there"
@@ -76,46 +120,66 @@ class WorkerPool:
 
     def _map_once(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         size = max(1, -(-len(items) // (CHUNKS * self.workers)))
-        chunks = [items[begin : begin + size] for begin in range(0, len(items), size)]
-        with _interrupts_blocked():  # the first chunk starts the processes, which inherit it
-            executor = self._executor or self._start()
-            try:
-                futures = [executor.submit(_map_chunk, function, chunk) for chunk in chunks]
-            except (OSError, EOFError) as error:  # the fork server was killed
-                raise BrokenProcessPool(str(error)) from error
-        try:
-            return [result for future in futures for result in future.result()]
-        except BaseException:
-            for future in futures:
-                future.cancel()  # nobody waits for it
-            raise
+        begins = deque(range(0, len(items), size))
+        idle = [*(self._processes or self._start()).pipes]
+        busy: dict[Connection, int] = {}
+        done: dict[int, list[Result]] = {}
+        errors: dict[int, Exception] = {}
+        while begins or busy:
+            while begins and idle:
+                pipe, begin = idle.pop(), begins.popleft()
+                busy[pipe] = begin
+                _send(pipe, (function, items[begin : begin + size]))
+            for pipe in wait([*busy]):
+                assert isinstance(pipe, Connection)
+                begin = busy.pop(pipe)
+                done[begin], error = _receive(pipe)
+                if error is not None:
+                    errors[begin] = error
+                    begins.clear()  # an error before it can only come from what is in work
+                idle.append(pipe)
+        if errors:
+            raise errors[min(errors)]
+        return [result for begin in sorted(done) for result in done[begin]]
 
-    def _start(self) -> ProcessPoolExecutor:
-        self._executor = ProcessPoolExecutor(
-            self.workers, mp_context=self._context, initializer=_end_with_parent
-        )
-        return self._executor
+    def _start(self) -> _Processes:
+        alive_there, alive = Pipe(duplex=False)
+        ends = [Pipe() for _ in range(self.workers)]
+        there = [alive_there, *(theirs for _, theirs in ends)]
+        fds = [pipe.fileno() for pipe in there]
+        words = [",".join(map(str, fds)), ",".join(self._preload), *sys.path]
+        with _interrupts_blocked():  # the server and its processes inherit it
+            server = subprocess.Popen(
+                [sys.executable, "-c", SERVER, *words], stdin=subprocess.DEVNULL, pass_fds=fds
+            )
+        for pipe in there:
+            pipe.close()  # so that the death of the process at the other end is seen
+        self._processes = _Processes(server, alive, [ours for ours, _ in ends])
+        return self._processes
 
     def _stop(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
-            self._executor = None
+        if self._processes is not None:
+            self._processes.stop()
+            self._processes = None
 
 
-def _map_chunk(function: Callable[[Item], Result], chunk: Sequence[Item]) -> list[Result]:
-    return [function(item) for item in chunk]
+def _send(pipe: Connection, work: object) -> None:
+    try:
+        pipe.send_bytes(pickle.dumps(work))
+    except OSError as error:
+        raise _ProcessKilled from error
 
 
-def _end_with_parent() -> None:
-    """Let this process end when the job's is gone; nothing else tells it that no work will come."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # it is a worker
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _receive(pipe: Connection) -> tuple[list, Exception | None]:
+    """Return the results of a chunk, and what the function raised."""
+    try:
+        answer = pipe.recv_bytes()
+    except (EOFError, OSError) as error:
+        raise _ProcessKilled from error
+    results, error, trace = pickle.loads(answer)
+    if error is not None:
+        error.__cause__ = RuntimeError(f"in a worker process:\n{trace}")
+    return results, error
 
 
 @contextmanager

@@ -1,0 +1,92 @@
+"""What the processes of a `WorkerPool` do: apply a function to chunks, and end with their job.
+
+A fork server imports the modules once; the processes that it forks share that memory. It has no
+threads of its own when it forks. Who gives the work, and what a lost process means, is the pool's
+business.
+"""
+
+import gc
+import os
+import pickle
+import signal
+import threading
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from multiprocessing.connection import Connection
+
+
+def run_fork_server(fds: str, modules: str) -> None:
+    """Fork a process for each pipe, and end all of them when the job is gone.
+
+    Args:
+        fds: comma-separated: a pipe that is closed when the job ends, then one for each process.
+        modules: comma-separated: to import first.
+    """
+    alive_fd, *pipe_fds = map(int, fds.split(","))
+    alive = Connection(alive_fd, writable=False)
+    pipes = [Connection(fd) for fd in pipe_fds]
+    for module in filter(None, modules.split(",")):
+        import_module(module)
+    gc.freeze()  # a collection would write to the pages that the processes share
+    processes = []
+    while pipes:
+        pipe = pipes.pop()
+        pid = os.fork()
+        if not pid:
+            _run_process(alive, pipe, pipes)
+        processes.append(pid)
+        pipe.close()
+    _wait_for_end(alive)
+    for pid in processes:
+        os.kill(pid, signal.SIGKILL)  # one that is dead already still has its number
+        os.waitpid(pid, 0)
+
+
+def _run_process(alive: Connection, pipe: Connection, others: Sequence[Connection]) -> None:
+    """Work until the job closes the pipe; never return."""
+    try:
+        for other in others:
+            other.close()
+        # the fork server may be killed before us
+        threading.Thread(target=_exit_at_end, args=(alive,), daemon=True).start()
+        while True:
+            pipe.send_bytes(_answer(pipe.recv_bytes()))
+    except (EOFError, OSError, MemoryError):  # the job is gone; or it sees that we are
+        pass
+    finally:
+        os._exit(1)
+
+
+def _answer(work: bytes) -> bytes:
+    """Return the results of a chunk, or the error that the function raised and its traceback.
+
+    Raises:
+        MemoryError: where it would mean nothing about the items.
+    """
+    try:
+        function, chunk = pickle.loads(work)
+        return pickle.dumps(([function(item) for item in chunk], None, ""))
+    except MemoryError:
+        raise
+    except Exception as error:
+        return pickle.dumps(([], _portable(error), traceback.format_exc()))
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that can be pickled and read again."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever its own methods raise
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _exit_at_end(alive: Connection) -> None:
+    _wait_for_end(alive)
+    os._exit(1)
+
+
+def _wait_for_end(alive: Connection) -> None:
+    with suppress(EOFError, OSError):
+        alive.recv_bytes()
