@@ -32,8 +32,8 @@ from tools.stand_ins.places import ROOT
 from tools.stand_ins.swift_commands import free_port
 
 LATENCY = 0.05
-LONGEST = 3.0
-"""Seconds from the start of a job within which it is stopped."""
+SHORTEST, LONGEST = 0.5, 3.0
+"""Seconds from the start of a job until it is stopped; earlier it is Python that starts."""
 NOISE = ("Traceback", "Exception ignored", "was never retrieved", "was destroyed but")
 ACCOUNT = re.compile(r"^([\d,]+) rows? read = (.+)$", re.MULTILINE)
 WAYS = {
@@ -152,7 +152,7 @@ def measure(job: Job, way: str, folder: Path, port: int, stops: int) -> None:
     seen = Seen()
     for _ in range(stops):
         running = start(job, folder, out, port)
-        time.sleep(dice.uniform(0.1, LONGEST))
+        time.sleep(dice.uniform(SHORTEST, LONGEST))
         stop(running, way, dice)
         said = running.communicate(timeout=120)[0]
         seen.add(running.returncode, said)

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -68,7 +69,7 @@ def evaluate(
     from rlkd_plugin.rlkd_eval.plans import claimed_folder
 
     _check_server(url, model, key_env, rescore)
-    with claimed_folder(out):
+    with claimed_folder(out), _said_when_stopped(out):
         if rescore:
             job = resume_evaluation(out)
         else:
@@ -149,7 +150,7 @@ def diversity(
         plan["body"] = f"{identity(json.dumps(settings.student_body, sort_keys=True)):x}"
     engine, _ = choose_engine(settings, ["GSRM"])  # a missing setting is named before any work
     questions = read_questions(job)
-    with claimed_folder(out):
+    with claimed_folder(out), _said_when_stopped(out):
         keep_plan(out, Plan("rlkd diversity", plan), WRITTEN)
         served = model_server(model, adapter, server_options, out / "server.log") if model else None
         with served or nullcontext() as found:  # its device is free again for the embeddings
@@ -193,6 +194,16 @@ def _check_server(url: str, model: str, key_env: str, rescore: bool) -> None:
             f"--key-env{shown}: there is no such variable, or it is empty; give the name of the "
             "variable that holds the key"
         )
+
+
+@contextmanager
+def _said_when_stopped(out: Path) -> Iterator[None]:
+    """Say how to go on, if Ctrl-C or SIGTERM ends the body."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; {out} keeps what is done, and the same command goes on there")
+        raise
 
 
 def _read_pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
