@@ -162,6 +162,19 @@ def test_a_database_and_packed_files_in_packed_files(tmp_path: Path) -> None:
         assert str(caught.value) == f"{file} {says}"
 
 
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl.gz", "a.csv.GZ", "a.json.zst"])
+def test_an_empty_file_of_a_format_that_begins_with_bytes_is_no_empty_source(
+    name: str, tmp_path: Path
+) -> None:
+    """A download that failed, as a rule; an empty file of JSON lines has no rows."""
+    (tmp_path / "b.jsonl").write_bytes(LINES)
+    (tmp_path / "c.jsonl").write_bytes(b"")
+    assert len(row_files(tmp_path)) == 2
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(RlkdError, match=rf"{name} is empty"):
+        row_files(tmp_path)
+
+
 LONG = json.dumps({"problem": "so " * 40_000}).encode()
 
 

@@ -73,6 +73,12 @@ def read(file: Path) -> list[Any]:
         ("rows.CSV", b"\xef\xbb\xbf" + table(TEXTS).replace(b"\r\n", b"\n"), TEXTS),
         ("rows.tsv", table(TEXTS, "\t"), TEXTS),
         ("really lines.csv", lines(ROWS), ROWS),
+        (
+            "an object in a cell.csv",
+            b'a\n"so\n{""b"": 1}\n{}\nso"\n{}\n',
+            [{"a": 'so\n{"b": 1}\n{}\nso'}, {"a": "{}"}],
+        ),
+        ("a long line.csv", b'{"a": "' + b"so" * 50_000 + b'"}\n{}', [{"a": "so" * 50_000}, {}]),
         ("really an array.csv", json.dumps(ROWS).encode(), ROWS),
         ("no row.json", b" [ ] \n", []),
         ("no row.jsonl", b" \n\n", []),

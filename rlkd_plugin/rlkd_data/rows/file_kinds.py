@@ -14,7 +14,7 @@ from rlkd_plugin.rlkd_data.rows.foreign_files import (
     in_another_encoding,
     with_zeros,
 )
-from rlkd_plugin.rlkd_data.rows.packed_files import READ_ERRORS, open_content
+from rlkd_plugin.rlkd_data.rows.packed_files import READ_ERRORS, SUFFIXES, open_content
 from rlkd_plugin.rlkd_data.rows.parquet_rows import is_parquet, open_parquet
 from rlkd_plugin.rlkd_data.rows.row_types import MAX_ROW, UnreadableRestError
 from rlkd_plugin.rlkd_files import BYTE_ORDER_MARK, json_object
@@ -62,6 +62,12 @@ class _Head:
         """The first bytes of a line that goes on behind them."""
         return b"" if self.whole else self.content.rpartition(b"\n")[2]
 
+    @property
+    def goes_on_with_object(self) -> bool:
+        """Whether that line may be an object; behind other lines an indented one is part of it."""
+        line = self.half_line if self.lines else self.half_line.lstrip()
+        return line.startswith(b"{")
+
 
 def kind_of(file: Path) -> Kind:
     """Return how the rows of a file are written; a file without any is of lines.
@@ -80,14 +86,16 @@ def kind_of(file: Path) -> Kind:
     text = head.content.lstrip()
     if _ARRAY.match(text):
         return Kind.ARRAY
-    if separator(file) is not None and not _has_object(head):
+    # a line in a cell may be an object; JSON lines under a table's name begin with one
+    if separator(file) is not None and not _begins_with_object(head):
         _check_table(file, head)
         return Kind.TABLE
     if not text:
+        _check_empty(file)
         return Kind.LINES
     if what := _other_json(head):
         raise RlkdError(f"{file} is {what}, no rows; write one object a line, or an array of them")
-    if not _has_object(head) and not head.half_line.startswith(b"{"):
+    if not _has_object(head) and not head.goes_on_with_object:
         raise RlkdError(f"{file} {explain(head.content, head.lines or [head.half_line])}")
     return Kind.LINES
 
@@ -119,6 +127,10 @@ def _has_object(head: _Head) -> bool:
     return any(map(_is_object, head.lines))
 
 
+def _begins_with_object(head: _Head) -> bool:
+    return any(map(_is_object, head.lines[:1])) or (not head.lines and head.goes_on_with_object)
+
+
 def _is_object(line: bytes) -> bool:
     try:
         json_object(line)
@@ -132,7 +144,7 @@ def _other_json(head: _Head) -> str | None:
     text = head.content.decode("utf-8", "replace").strip()
     if text.startswith("[") and not _ARRAY.match(text.encode()) and not _has_object(head):
         return "a JSON array whose first element is no object" if _ends_at(text) else None
-    if text.startswith("{") and not (head.lines and _is_object(head.lines[0])):
+    if text.startswith("{") and not _begins_with_object(head):
         return "one JSON object over several lines" if "\n" in text[: _ends_at(text)] else None
     return None
 
@@ -161,6 +173,12 @@ def _is_one_line(file: Path) -> bool:
     except READ_ERRORS:
         return False
     return found
+
+
+def _check_empty(file: Path) -> None:
+    """Refuse a file without a byte whose name says that it begins with some."""
+    if not file.stat().st_size and file.name.lower().endswith((".parquet", *SUFFIXES)):
+        raise RlkdError(f"{file} is empty, which no {file.suffix} file is; fetch it again")
 
 
 def _check_table(file: Path, head: _Head) -> None:

@@ -28,4 +28,6 @@ def check_size(size: int) -> None:
         UnreadableRestError: if there are more bytes.
     """
     if size > MAX_ROW:
-        raise UnreadableRestError(f"the next row is over {MAX_ROW >> 20} MiB; a quote is missing")
+        raise UnreadableRestError(
+            f"the next row is over {MAX_ROW >> 20} MiB; a quote is missing, or it holds all rows"
+        )
