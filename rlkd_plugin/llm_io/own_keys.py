@@ -32,8 +32,8 @@ SHORTEST_WORD = 8
 """Characters of a shorter key that is blotted out of replies where it stands alone, unless it is a
 word or a number."""
 SHORTEST_PART = 4
-"""Characters of a key that is blotted out of an error wherever it stands; a shorter one stands
-alone."""
+"""Characters of a key that is blotted out of an error wherever it stands, unless it is a word or a
+number; others stand alone. An error names options, of which a placeholder may be a part."""
 SHORTEST_BASE64 = 6
 """Characters of base64 that are no coincidence in an error."""
 
@@ -52,7 +52,10 @@ class OwnKeys:
     def __init__(self, keys: Iterable[str] = ()) -> None:
         found = {key for key in keys if key and key.isascii() and key.isprintable()}
         longest_first = sorted(found, key=lambda key: (-len(key), key))
-        self._in_replies = _Blotter(filter(_is_no_word, longest_first), as_parts=SHORTEST_KEY)
+        in_replies = [
+            key for key in longest_first if len(key) >= SHORTEST_WORD and not _is_word(key)
+        ]
+        self._in_replies = _Blotter(in_replies, as_parts=SHORTEST_KEY)
         self._in_errors = _Blotter(longest_first, as_parts=SHORTEST_PART)
 
     def __reduce__(self) -> tuple[type["OwnKeys"], tuple[()]]:
@@ -76,7 +79,7 @@ class _Blotter:
     """Blots out keys, of which those shorter than `as_parts` only where they stand alone."""
 
     def __init__(self, keys: Iterable[str], as_parts: int) -> None:
-        self._keys = {key: len(key) < as_parts for key in keys}
+        self._keys = {key: len(key) < as_parts or _is_word(key) for key in keys}
         least = SHORTEST_BASE64 if as_parts < SHORTEST_KEY else SHORTEST_WORD
         every = {text for key in self._keys for text in base64_spellings(key)}
         self._base64 = sorted(text for text in every if len(text) >= least)
@@ -193,8 +196,6 @@ def _proxy_passwords() -> Iterator[str]:
         yield unquote(password)
 
 
-def _is_no_word(key: str) -> bool:
-    """Say whether a key in a reply is a key, and no word or number that a model says."""
-    if len(key) >= SHORTEST_KEY:
-        return True
-    return len(key) >= SHORTEST_WORD and not (key.isalpha() or key.isdigit())
+def _is_word(key: str) -> bool:
+    """Say whether a key may be a word or a number that a model or a server says of its own."""
+    return len(key) < SHORTEST_KEY and (key.isalpha() or key.isdigit())

@@ -59,7 +59,7 @@ def keep_samples(work: Path, file: Path, runs: int) -> None:
             "--max-tokens are more than the model's context (vLLM: --max-model-len); "
             f"remove {work} and draw again"
         )
-    rows = list(_each_row(work, "reviews", lambda *of: _row(*of, drawn)))
+    rows = list(_each_row(work, "reviews", lambda subset, review: _row(subset, review, drawn)))
     counts = Counter(row["problem"] for row in rows)
     if not rows or any(count != runs for count in counts.values()):
         raise RlkdError(f"of {len(counts)} problems some have not {runs} samples; see {work}/logs")

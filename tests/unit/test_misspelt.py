@@ -12,7 +12,10 @@ from rlkd_plugin.rlkd_cli import app
 from tests.conftest import SetOptions
 
 WARNING = "RLKD_REQUESTS_PER_MINUT is set, but no setting has this name"
-COMMANDS = sorted(name for name in (c.name or c.callback.__name__ for c in app.registered_commands))
+COMMANDS = sorted(
+    command.name or str(getattr(command.callback, "__name__", ""))
+    for command in app.registered_commands
+)
 
 
 def words(name: str, folder: Path) -> list[str]:

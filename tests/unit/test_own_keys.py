@@ -120,10 +120,11 @@ def test_other_texts_stay_as_they_are(text: str) -> None:
 @pytest.mark.parametrize(
     ("key", "in_reply", "in_error"),
     [
-        ("EMPTY", "EMPTY xEMPTYx", "*** x***x"),
-        ("none", "none xnonex", "*** x***x"),
+        ("EMPTY", "EMPTY xEMPTYx", "*** xEMPTYx"),
+        ("none", "none xnonex", "*** xnonex"),
         ("a", "a xax", "*** xax"),
-        ("12345678", "12345678 x12345678x", "*** x***x"),
+        ("12345678", "12345678 x12345678x", "*** x12345678x"),
+        ("sk-7", "sk-7 xsk-7x", "*** x***x"),
         ("sk-s3cret", "*** xsk-s3cretx", "*** x***x"),
         ("sk-s3cret-12", "*** x***x", "*** x***x"),
     ],
@@ -216,8 +217,9 @@ ECHO = f"{KEY} and {OTHER}, {in_base64(OTHER, 'user:')}"
 
 def client_of(url: str) -> ChatClient:
     endpoint = Endpoint("judge", (url,), "m", "RLKD_JUDGE_API_KEY")
-    times = {"request_timeout": 5.0, "patience": 0.02, "startup_patience": 0.02}
-    return ChatClient(endpoint, usage=Usage(), **times)
+    return ChatClient(
+        endpoint, request_timeout=5.0, patience=0.02, startup_patience=0.02, usage=Usage()
+    )
 
 
 def ask(url: str) -> Any:
