@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_data.rows import json_rows, row_types
 from rlkd_plugin.rlkd_data.rows.row_files import check_columns, count_rows, raw_rows, row_files
+from rlkd_plugin.rlkd_data.rows.row_format import grpo_row
 
 ROWS = [{"problem": f"What is {n}?", "answer": n, "path": "so " * n} for n in range(50)]
 TEXTS = [{name: str(value) for name, value in row.items()} for row in ROWS]
@@ -482,3 +483,11 @@ def test_a_cut_parquet_file_is_refused_before_any_work(tmp_path: Path) -> None:
     for begin in (lambda: row_files(file), lambda: next(raw_rows([file]))):
         with pytest.raises(RlkdError, match="is no whole Parquet file"):
             begin()
+
+
+def test_an_empty_path_of_a_table_beside_a_structure_is_none() -> None:
+    """A cell cannot say null; without a structure the path is missing."""
+    row = {"problem": "p", "answer": "1", "teacher_reasoning": "", "teacher_structure": "s"}
+    assert grpo_row(row)["teacher_reasoning"] is None
+    with pytest.raises(FormatError, match="teacher_reasoning is missing or no text"):
+        grpo_row({**row, "teacher_structure": ""})

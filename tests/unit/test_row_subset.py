@@ -145,7 +145,7 @@ def test_what_another_model_or_test_set_measured_does_not_count(
     subset(source, tests, out, 3)
     other = WordEmbedder()
     other.name = "another"
-    with pytest.raises(RlkdError, match="embedder: 'words' there, 'another' now.*--mix"):
+    with pytest.raises(RlkdError, match=r"embedder: 'words' there, 'another' now.*--mix"):
         subset(source, tests, out, 3, other)
     assert subset(source, tests, out, 3, other, mix=True).measured_before == 0
     more = write(tmp_path / "more.jsonl", {"problem": "prime"})
@@ -178,7 +178,7 @@ def test_neither_the_test_set_nor_another_file_is_overwritten(
     with pytest.raises(RlkdError, match="is the source itself"):
         subset(source, tests, tests, 1)
     mine = write(tmp_path / "mine.jsonl", {"precious": 1})
-    with pytest.raises(RlkdError, match="no mine.jsonl.rlkd.json says that `rlkd subset` made it"):
+    with pytest.raises(RlkdError, match=r"no mine.jsonl.rlkd.json says that `rlkd subset` made it"):
         subset(source, tests, mine, 1)
     with pytest.raises(RlkdError, match="is a folder or a device"):
         subset(source, tests, tmp_path, 1)

@@ -15,10 +15,10 @@ import msgspec
 
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.rows.source_folders import RECORD
 
 FORMAT = 1
 """The version of the record and of the files that it describes."""
-SUFFIX = ".rlkd.json"
 OVERRULED = {"served_from": "weights", "base_served_from": "base_weights"}
 """Facts that are not compared where another one is known on both sides: a model may be moved."""
 MAY_BE_UNKNOWN = {*OVERRULED, *OVERRULED.values(), "served_revision", "adapter_weights"}
@@ -93,7 +93,7 @@ class Record:
 
 def record_file(out: Path) -> Path:
     """Return the place of a file's record."""
-    return out.with_name(out.name + SUFFIX)
+    return out.with_name(out.name + RECORD)
 
 
 def read_record(file: Path) -> Record | None:

@@ -46,6 +46,8 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
     if structure is not None and not isinstance(structure, str):
         raise FormatError(f"teacher_structure is no text: {structure!r:.200}")
     path = raw.get("teacher_reasoning")
+    if path == "" and structure:
+        path = None  # a table of texts has no other way to say so
     if path is not None or not structure:
         path = text_of(raw, "teacher_reasoning")
     solution = _solution(raw, domain)

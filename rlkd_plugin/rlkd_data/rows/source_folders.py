@@ -9,8 +9,8 @@ from rlkd_plugin.rlkd_data.rows.packed_files import plain_name
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """Ends of the names of row files in a folder, in any letter case, also before `.gz` or `.zst`."""
-MAKER = ".rlkd.json"
-"""End of the name of the file that tells what made a result; it holds no rows, and is not named."""
+RECORD = ".rlkd.json"
+"""Ends the name of the file that says what made a result; it holds no rows, and is not named."""
 SECOND_FILES = ("dropped", "discarded", "similarities")
 """What a job writes beside its result X: `X.dropped.jsonl` and so on."""
 SPLIT = "train"
@@ -54,7 +54,7 @@ def unread_files(source: Path) -> list[str]:
 
 def is_row_name(name: str) -> bool:
     """Say whether a file of this name in a folder is taken for a row file."""
-    return name[:1] != "." and not name.endswith(MAKER) and plain_name(name).endswith(SUFFIXES)
+    return name[:1] != "." and not name.endswith(RECORD) and plain_name(name).endswith(SUFFIXES)
 
 
 def _entries(folder: Path) -> list[tuple[Path, str]]:
@@ -68,7 +68,7 @@ def _entries(folder: Path) -> list[tuple[Path, str]]:
 
 def _seen_entries(folder: Path) -> Iterator[tuple[Path, str]]:
     for file in sorted(folder.iterdir()):
-        if file.name[0] != "." and not file.name.endswith(MAKER):
+        if file.name[0] != "." and not file.name.endswith(RECORD):
             yield file, _why_unread(file)
 
 
