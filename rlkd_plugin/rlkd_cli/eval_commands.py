@@ -135,7 +135,12 @@ def diversity(
     from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
     from rlkd_plugin.rlkd_data.embedder import choose_embedder
     from rlkd_plugin.rlkd_data.jobs.result_file import identity
-    from rlkd_plugin.rlkd_eval.diversity_job import WRITTEN, draw_all, measure_all
+    from rlkd_plugin.rlkd_eval.diversity_job import (
+        WRITTEN,
+        check_structures,
+        draw_all,
+        measure_all,
+    )
     from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob, Drawing, read_questions
     from rlkd_plugin.rlkd_eval.plans import Plan, claimed_folder, keep_plan
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
@@ -152,6 +157,7 @@ def diversity(
     questions = read_questions(job)
     with claimed_folder(out), _said_when_stopped(out):
         keep_plan(out, Plan("rlkd diversity", plan), WRITTEN)
+        check_structures(job)
         served = model_server(model, adapter, server_options, out / "server.log") if model else None
         with served or nullcontext() as found:  # its device is free again for the embeddings
             student_settings = settings

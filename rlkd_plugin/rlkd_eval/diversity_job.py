@@ -18,15 +18,15 @@ from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.embedder import Embedder
 from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
-from rlkd_plugin.rlkd_data.jobs.record import Maker
-from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
+from rlkd_plugin.rlkd_data.jobs.record import Maker, read_record, record_file
+from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.rows.row_files import Row
+from rlkd_plugin.rlkd_eval.diversity_lines import Decomposed, Response, Sampled, read_kept_lines
 from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob
 from rlkd_plugin.rlkd_eval.kept_files import write_json
 from rlkd_plugin.rlkd_eval.results import DIVERSITY, Diversity
 from rlkd_plugin.rlkd_eval.step_diversity import Vector, by_step
-from rlkd_plugin.rlkd_files import strict_json_lines
 
 BATCH = 64
 """Texts in one request for embeddings."""
@@ -78,31 +78,28 @@ async def draw_responses(
     """
     drawing = job.drawing
     with ResultFile(job.responses, "problem", "sample", "response") as file:
-        done = file.done(_key)
-        todo = (
-            {**question, "sample": number}
+        done = {line.key for line in read_kept_lines(job.responses, Response)}
+        samples = (
+            Sampled(problem=question["problem"], domain=question["domain"], sample=number)
             for number in range(drawing.samples)
             for question in questions
-            if _key({**question, "sample": number}) not in done
         )
+        todo = (item for item in samples if item.key not in done)
 
-        async def work(item: Row) -> Row:
+        async def work(item: Sampled) -> Response:
             messages = [{"role": "system", "content": drawing.system}] if drawing.system else []
-            messages.append({"role": "user", "content": item["problem"]})
+            messages.append({"role": "user", "content": item.problem})
             reply = await client.complete(
                 messages,
                 temperature=drawing.temperature,
                 max_tokens=drawing.max_tokens,
                 may_be_empty=True,
             )
-            return {
-                **item,
-                "response": reply.text,
-                "thinking": reply.thinking,
-                "cut_off": reply.is_cut,
-            }
+            return Response(
+                **item.line(), response=reply.text, thinking=reply.thinking, cut_off=reply.is_cut
+            )
 
-        await run_job(todo, work, lambda _, row: file.append(row), concurrency)
+        await run_job(todo, work, lambda _, line: file.append(line.line()), concurrency)
 
 
 async def decompose_responses(job: DiversityJob, engine: Engine, concurrency: int) -> None:
@@ -121,26 +118,36 @@ async def decompose_responses(job: DiversityJob, engine: Engine, concurrency: in
         remedy=f"remove {job.structures.name} to decompose the responses again",
     )
     with own(result) as owned, owned.open() as file:
-        done = file.done(_key)
-        todo = (row for row in strict_json_lines(job.responses) if _key(row) not in done)
+        done = {line.key for line in read_kept_lines(job.structures, Decomposed)}
+        responses = read_kept_lines(job.responses, Response)
+        todo = (line for line in responses if line.key not in done)
 
-        async def work(row: Row) -> Row:
+        async def work(drawn: Response) -> Decomposed:
             # a server with a reasoning parser delivers the path apart
-            path = row.get("thinking", "").strip() or reasoning_path(row["response"])
-            item = {name: row[name] for name in ("problem", "domain", "sample")}
+            path = drawn.thinking.strip() or reasoning_path(drawn.response)
+            of = Sampled(problem=drawn.problem, domain=drawn.domain, sample=drawn.sample).line()
             if not has_reasoning(path):
-                return {**item, "status": "undecomposable", "steps": []}
-            result = await engine.decompose(row["problem"], row["domain"], path)
+                return Decomposed(**of, status="undecomposable")
+            result = await engine.decompose(drawn.problem, drawn.domain, path)
             steps = result.structure.steps if result.structure else ()
-            return {
-                **item,
-                "status": result.status,
-                "clipped": result.clipped,
-                "cut": result.cut,
-                "steps": [asdict(step) for step in steps],
-            }
+            return Decomposed(
+                **of, status=result.status, clipped=result.clipped, cut=result.cut, steps=steps
+            )
 
-        await run_job(todo, work, lambda _, row: file.append(row), concurrency)
+        await run_job(todo, work, lambda _, line: file.append(line.line()), concurrency)
+
+
+def check_structures(job: DiversityJob) -> None:
+    """Check that structures which are there already have a record, before hours of drawing.
+
+    Raises:
+        RlkdError: if they have none, or it is no record.
+    """
+    if job.structures.exists() and read_record(record_file(job.structures)) is None:
+        raise RlkdError(
+            f"{job.structures} is there already, and no {record_file(job.structures).name} says "
+            "what made it: remove it to decompose the responses again, or name a new folder"
+        )
 
 
 async def measure(job: DiversityJob, questions: Sequence[Row], embedder: Embedder) -> Diversity:
@@ -154,19 +161,18 @@ async def measure(job: DiversityJob, questions: Sequence[Row], embedder: Embedde
     """
     asked = {row["problem"]: place for place, row in enumerate(questions)}
 
-    def counts(row: Row) -> bool:
-        return row["problem"] in asked and row["sample"] < job.drawing.samples
+    def counts(line: Sampled) -> bool:
+        return line.problem in asked and line.sample < job.drawing.samples
 
     structures: list[list[list[str]]] = [[] for _ in asked]
     statuses: Counter[str] = Counter()
     clipped = cut = 0
-    for row in filter(counts, strict_json_lines(job.structures)):
-        statuses[row["status"]] += 1
-        clipped += row.get("clipped", False)
-        cut += row.get("cut", False)
-        texts = [step_text(Step(**step)) for step in row["steps"]]
-        structures[asked[row["problem"]]].append(texts)
-    cut_off = [row["cut_off"] for row in filter(counts, strict_json_lines(job.responses))]
+    for line in filter(counts, read_kept_lines(job.structures, Decomposed)):
+        statuses[line.status] += 1
+        clipped += line.clipped
+        cut += line.cut
+        structures[asked[line.problem]].append([step_text(step) for step in line.steps])
+    cut_off = [one.cut_off for one in filter(counts, read_kept_lines(job.responses, Response))]
     drawn = len(asked) * job.drawing.samples
     if not drawn == len(cut_off) == statuses.total():
         raise RlkdError(
@@ -214,7 +220,3 @@ async def _embed(
         found = np.asarray(await embedder.embed(batch), dtype=np.float32)
         vectors |= zip(batch, found, strict=True)
     return vectors
-
-
-def _key(row: Row) -> int:
-    return identity(row["problem"], str(row["sample"]))

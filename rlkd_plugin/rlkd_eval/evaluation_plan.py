@@ -173,7 +173,7 @@ def resume_evaluation(out: Path) -> EvaluationJob:
     """
     plan = read_plan(out)
     if plan is None:
-        raise RlkdError(f"{out} holds no evaluation ({PLAN})")
+        raise RlkdError(f"{out} holds no evaluation ({PLAN}); name a folder of `rlkd eval`")
     facts = _facts(out, plan, _Facts)
     return EvaluationJob(out, facts.subject, _facts(out, plan, Sampling), list(facts.problems))
 

@@ -108,13 +108,14 @@ def claimed_folder(folder: Path) -> Iterator[None]:
         raise RlkdError(f"{folder} is no folder; name a new one")
     if (folder / PLAN).exists() and not (folder / PLAN).is_file():
         raise RlkdError(f"{folder / PLAN} is no file; name a new folder")
-    is_new = not folder.exists()
+    is_new, had_plan = not folder.exists(), (folder / PLAN).exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with claimed(folder / PLAN, folder):
             yield
     finally:
-        if (folder / PLAN).is_file() and not (folder / PLAN).stat().st_size:
+        file = folder / PLAN
+        if not had_plan and file.is_file() and not file.stat().st_size:
             (folder / PLAN).unlink()  # nothing was begun
             if is_new:
                 with suppress(OSError):

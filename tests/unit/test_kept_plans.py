@@ -95,7 +95,7 @@ def test_a_plan_of_another_kind_of_evaluation_is_one_sentence(tmp_path: Path) ->
     (tmp_path / PLAN).write_text('{"subject": 5, "problems": 6}')
     with pytest.raises(RlkdError, match="holds no evaluation"):
         evaluation_plan.resume_evaluation(tmp_path)
-    with pytest.raises(RlkdError, match=r"holds no evaluation \(plan.json\)"):
+    with pytest.raises(RlkdError, match=r"holds no evaluation \(plan.json\); name a folder"):
         evaluation_plan.resume_evaluation(tmp_path / "none")
 
 
