@@ -61,5 +61,5 @@ def test_structures_without_a_record_are_refused_before_anything_is_drawn(tmp_pa
     job.structures.write_text("{}\n")
     with pytest.raises(RlkdError, match="says what made it: remove it to decompose"):
         check_structures(job)
-    record_file(job.structures).write_text('{"command": "rlkd diversity", "makers": {}}')
+    record_file(job.structures).write_text('{"command": "rlkd diversity", "makers": {"m": {}}}')
     check_structures(job)

@@ -166,6 +166,7 @@ def test_mix_does_not_take_a_file_of_another_kind(content: bytes, tmp_path: Path
 RECORDS = {
     "a list": "[]",
     "another tool's": '{"name": "x"}',
+    "no maker": '{"command": "rlkd x", "makers": {}}',
     "no JSON": "notes",
     "wrong types": '{"command": 1, "makers": []}',
     "not UTF-8": b"\xff\xfe",

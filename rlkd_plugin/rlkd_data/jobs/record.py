@@ -112,6 +112,8 @@ def read_record(file: Path) -> Record | None:
         return None
     try:
         found = msgspec.json.decode(content, type=Record)
+        if not found.makers:
+            raise msgspec.ValidationError("it names no maker")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RlkdError(
             f"{file} is no record of a job of this plugin ({error}); name another output"
