@@ -133,7 +133,7 @@ setup(
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["rlkd = rlkd_plugin.rlkd_cli:app"]},
+    entry_points={"console_scripts": ["rlkd = rlkd_plugin.rlkd_cli:run"]},
     classifiers=[
         "Development Status :: 4 - Beta",
         "Environment :: Console",

@@ -1,9 +1,11 @@
 """How a command is stopped: SIGTERM ends it in order as Ctrl-C does, with its own exit code."""
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import typer
@@ -37,8 +39,23 @@ def orderly_stop() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending
         raise typer.Exit(128 + told) from None
     finally:
         if before is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, before)
+
+
+def end_with(command: Callable[[], object]) -> None:
+    """Run a command as all that this process does.
+
+    One that was stopped ends at once then: threads that wait for a server would keep the process.
+    """
+    try:
+        command()
+    except SystemExit as end:
+        if end.code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):  # nobody reads it any more
+                    stream.flush()
+            os._exit(end.code)
+        raise
