@@ -9,6 +9,7 @@ accepted.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from rlkd_plugin.gsrm import EndpointError, FormatError
@@ -24,6 +25,7 @@ from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.prompted_engine import body_digest
 from rlkd_plugin.llm_io.replies import Reply, after_thinking
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
+from rlkd_plugin.rlkd_data.jobs.done_rows import DoneRows
 from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
 from rlkd_plugin.rlkd_data.jobs.record import Maker
 from rlkd_plugin.rlkd_data.jobs.result_file import identity
@@ -150,7 +152,7 @@ async def construct_pairs(job: DataJob, models: PairModels, report: ConstructRep
         owned.open() as accepted,
         owned.open(DISCARDED) as discarded,
     ):
-        done = accepted.done(pair_identity) | discarded.done(pair_identity)
+        done = DoneRows(map(pair_identity, chain(accepted.rows(), discarded.rows())))
 
         async def work(row: Row) -> Row | str:
             return await _construct_pair(row, models, report)

@@ -8,12 +8,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from rlkd_plugin.engines.base import Engine, TeacherCache
 from rlkd_plugin.gsrm import EndpointError, FormatError, parse_structure, render_structure
 from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
+from rlkd_plugin.rlkd_data.jobs.done_rows import DoneRows
 from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
 from rlkd_plugin.rlkd_data.jobs.record import Maker
 from rlkd_plugin.rlkd_data.jobs.result_file import identity
@@ -93,8 +95,9 @@ async def write_structures(
     result = Result("rlkd structure", job.out, maker, columns, shard=job.shard.name, may_mix=True)
     with own(result, mix=job.mix) as owned, owned.open() as written, owned.open(DROPPED) as dropped:
         # a structure in the result may have been in the source, or not
-        done = {key for row in written.rows() for key in structure_identities(row)}
-        done |= {structure_identities(row)[0] for row in dropped.rows()}
+        of_written = (key for row in written.rows() for key in structure_identities(row))
+        of_dropped = (structure_identities(row)[0] for row in dropped.rows())
+        done = DoneRows(chain(of_written, of_dropped))
 
         async def work(row: Row) -> _Outcome:
             return await _structure(row, engine, cache, report)

@@ -27,7 +27,7 @@ def result(out: Path, facts: Any = None, **change: Any) -> Result:
 def write(out: Path, *numbers: int, facts: Any = None, mix: bool = False) -> None:
     """Run a job that writes a line for each number."""
     with own(result(out, facts), mix=mix) as owned, owned.open() as file:
-        done = file.done(lambda row: row["n"])
+        done = {row["n"] for row in file.rows()}
         for number in numbers:
             if number not in done:
                 file.append({"n": number, "text": "t"})
@@ -206,7 +206,7 @@ def test_a_second_file_alone_is_kept_and_known(tmp_path: Path) -> None:
         dropped.append({"n": 1, "why": "w"})
     assert not out.exists()
     with own(result(out)) as owned, owned.open(SECOND) as dropped:
-        assert dropped.done(lambda row: row["n"]) == {1}
+        assert [row["n"] for row in dropped.rows()] == [1]
     with pytest.raises(RlkdError, match="model: 'a' there, 'b' now"):
         write(out, 2, facts={"model": "b"})
 

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.jobs.done_rows import DoneRows
 from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 
@@ -21,7 +24,7 @@ def test_lines_are_appended_and_read_again(tmp_path: Path) -> None:
             assert len(list(results.rows())) == number - 1
             results.append({"n": number, "text": "é\n"})
     with ResultFile(file) as results:
-        assert results.done(lambda row: row["n"]) == {1, 2}
+        assert [row["n"] for row in results.rows()] == [1, 2]
     assert file.read_bytes().count(b"\n") == 2
 
 
@@ -179,3 +182,18 @@ def test_a_full_disk_leaves_whole_lines_and_says_what_to_do(tmp_path: Path) -> N
     assert file.stat().st_size <= 100 and file.read_bytes().endswith(b"}\n")
     with ResultFile(file) as results:
         assert [row["n"] for row in results.rows()] == [0, 1]
+
+
+def test_done_rows_are_seen_once() -> None:
+    done = DoneRows(iter([7, 2**64 - 1, 7, 0]))
+    assert [key in done for key in (0, 1, 7, 2**64 - 1)] == [True, False, True, True]
+    assert [done.see(key) for key in (7, 7, 1, 0)] == [True, False, False, True]
+    assert 7 in done and not DoneRows([]).see(7) and 7 not in DoneRows([])
+
+
+@given(st.lists(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1)))
+def test_done_rows_are_a_set(keys: list[int], others: list[int]) -> None:
+    done = DoneRows(keys)
+    assert [key for key in keys + others if key in done] == [
+        key for key in keys + others if key in set(keys)
+    ]

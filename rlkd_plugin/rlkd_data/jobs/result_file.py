@@ -6,10 +6,9 @@ this job's at all (`ownership`).
 """
 
 import hashlib
-import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,11 @@ logger = logging.getLogger(__name__)
 
 def identity(*texts: str) -> int:
     """Return a number for texts, the same in every process: 64 bits of a hash."""
-    digest = hashlib.blake2b(json.dumps(texts).encode("utf-8", "replace"), digest_size=8)
+    digest = hashlib.blake2b(digest_size=8)
+    for text in texts:
+        content = text.encode("utf-8", "surrogatepass")  # a model's reply may hold half a pair
+        digest.update(b"%d:" % len(content))
+        digest.update(content)
     return int.from_bytes(digest.digest(), "big")
 
 
@@ -208,7 +211,3 @@ class ResultFile:
     def lines(self) -> int:
         """Lines that are there now."""
         return self.before + self.appended
-
-    def done(self, key: Callable[[Row], int]) -> set[int]:
-        """Return the identities of the rows that were written before."""
-        return {key(row) for row in self.rows()}

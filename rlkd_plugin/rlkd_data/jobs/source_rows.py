@@ -1,12 +1,13 @@
 """Which rows of a source a long job still has to do: its shard's, each once, none done before."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rlkd_plugin.gsrm import EndpointError, FormatError, RlkdError
 from rlkd_plugin.rlkd_data.jobs.account import Account
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
+from rlkd_plugin.rlkd_data.jobs.done_rows import DoneRows
 from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows, row_files
 from rlkd_plugin.rlkd_data.rows.row_format import RowFunction
 
@@ -118,13 +119,13 @@ class RowCounts:
             )
 
 
-def rows_to_do(job: DataJob, kind: RowKind, done: Set[int], counts: RowCounts) -> Iterator[Row]:
+def rows_to_do(job: DataJob, kind: RowKind, done: DoneRows, counts: RowCounts) -> Iterator[Row]:
     """Yield the rows to work on, and count the others.
 
     Args:
         job: names the source and the shard of it.
         kind: of the rows.
-        done: the identities of the rows that the job has done.
+        done: the rows that the job has done.
         counts: filled while rows are read.
     """
     found: set[int] = set()
@@ -141,11 +142,14 @@ def rows_to_do(job: DataJob, kind: RowKind, done: Set[int], counts: RowCounts) -
         if not job.shard.holds(identities[0]):
             counts.other_shards += 1
             continue
-        is_duplicate = identities[0] in found
-        found.update(identities)
-        if is_duplicate:
+        if identities[0] in found:
             counts.duplicates += 1
-        elif identities[0] in done:
+        elif done.see(identities[0]):
             counts.done_before += 1
+        elif identities[0] in done:
+            counts.duplicates += 1
         else:
+            found.update(identities)
             yield row
+            continue
+        found.update(identities[1:])
