@@ -35,6 +35,8 @@ COLUMNS = (
     "teacher_reasoning",
     "teacher_structure",
 )
+_in_order = json.JSONEncoder(sort_keys=True)
+
 WITHOUT_FIRST = 20
 """Rows after which the share of those without a whole structure counts."""
 MAX_WITHOUT = 0.9
@@ -141,11 +143,11 @@ def _source_row(raw: Mapping[str, Any]) -> Row:
 
 def structure_identities(row: Row) -> list[int]:
     """Return what tells a row from others; of one with a structure also what it is without."""
-    messages = json.dumps(row["messages"], sort_keys=True)
+    messages = _in_order.encode(row["messages"])
     texts = (row[name] or "" for name in ("solution", "problem", "domain", "teacher_reasoning"))
     bare = identity(messages, *texts)
     structure = row["teacher_structure"]
-    return [identity(str(bare), structure), bare] if structure else [bare]
+    return [bare ^ identity(structure), bare] if structure else [bare]
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,15 +47,17 @@ def check_lines(file: Path, columns: Sequence[str]) -> None:
         RlkdError: if it has no whole line, or one that is no JSON object with these columns.
     """
     found = 0
-    cut: FormatError | RlkdError | None = None
+    cut: RlkdError | None = None
     for number, row in json_lines(file):
         if cut:
             raise cut
-        cut = _fault(file, number, row, columns)
-        found += not cut
+        if _is_line(row, columns):
+            found += 1
+        else:
+            cut = _fault(file, number, row, columns)
     with file.open("rb") as content:
-        is_whole = content.seek(0, os.SEEK_END) and content.seek(-1, os.SEEK_END) >= 0
-        is_whole = bool(is_whole) and content.read(1) == b"\n"
+        content.seek(max(0, content.seek(0, os.SEEK_END) - 1))
+        is_whole = content.read() == b"\n"
     if cut and (is_whole or not found):
         raise cut
     if not found:
@@ -69,23 +71,23 @@ def read_lines(file: Path, columns: Sequence[str]) -> Iterator[Row]:
         RlkdError: at a line that is no JSON object with these columns; of a job that was killed
             the last one.
     """
+    needed = frozenset(columns)
     for number, row in json_lines(file):
-        if fault := _fault(file, number, row, columns):
-            raise fault
-        assert not isinstance(row, FormatError)  # `_fault` has one for it
+        if isinstance(row, FormatError) or not needed <= row.keys():
+            raise _fault(file, number, row, columns)
         yield row
 
 
-def _fault(
-    file: Path, number: int, row: Row | FormatError, columns: Sequence[str]
-) -> RlkdError | None:
-    """Return why a line is none of a job with these columns, None if it is."""
-    if isinstance(row, FormatError):
-        fault = str(row)
-    elif missing := [name for name in columns if name not in row]:
-        fault = f"it has no {', '.join(missing)}"
-    else:
-        return None
+def _is_line(row: Row | FormatError, columns: Sequence[str]) -> bool:
+    """Say whether a line may be one of a job with these columns."""
+    return not isinstance(row, FormatError) and all(name in row for name in columns)
+
+
+def _fault(file: Path, number: int, row: Row | FormatError, columns: Sequence[str]) -> RlkdError:
+    """Return why a line is none of a job with these columns."""
+    fault = str(row)
+    if not isinstance(row, FormatError):
+        fault = f"it has no {', '.join(name for name in columns if name not in row)}"
     return RlkdError(
         f"{file}:{number} is no line of this job: {fault}; name another file to write, or remove "
         "the line"
@@ -147,14 +149,14 @@ class ResultFile:
         if not first or not self.columns:
             return
         if first.endswith(b"\n"):
-            row = next(json_lines(self.file), (1, FormatError("it is blank")))
-            fault = _fault(self.file, *row, self.columns)
+            number, row = next(json_lines(self.file), (1, FormatError("it is blank")))
+            is_ours = _is_line(row, self.columns)
         else:
+            number, row = 1, FormatError("it has no end")
             keys = [f'{{"{name}": '.encode() for name in self.columns]
             is_ours = any(first.startswith(key[: len(first)]) for key in keys)
-            fault = None if is_ours else _fault(self.file, 1, FormatError("it has no end"), ())
-        if fault:
-            raise fault
+        if not is_ours:
+            raise _fault(self.file, number, row, self.columns)
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         with self._claim:
