@@ -18,7 +18,7 @@ from rlkd_plugin.rlkd_cli.eval_commands import diversity, diversity_table, eval_
 from rlkd_plugin.rlkd_cli.misspelt import warn_of_misspelt_variables
 from rlkd_plugin.rlkd_cli.plugin_commands import guard, path, recipes
 from rlkd_plugin.rlkd_cli.report_commands import curves, report
-from rlkd_plugin.rlkd_cli.stop_signals import orderly_stop
+from rlkd_plugin.rlkd_cli.stop_signals import exit_code, orderly_stop
 
 PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 """Context settings of a command whose arguments are another command line."""
@@ -35,6 +35,8 @@ class Commands(TyperGroup):
         try:
             with orderly_stop():
                 return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(exit_code()) from None
         except BrokenPipeError:
             raise  # as in `rlkd recipes | head`: click ends without a word
         except (RlkdError, OSError) as error:

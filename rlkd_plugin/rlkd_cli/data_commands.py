@@ -1,6 +1,5 @@
 """The commands of the data jobs."""
 
-import asyncio
 import os
 import re
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_cli.stop_signals import run_stoppable
 
 if TYPE_CHECKING:
     from rlkd_plugin.rlkd_data.jobs.data_job import Shard
@@ -108,7 +108,7 @@ def construct(
             await construct_pairs(job, models, report)
 
     with show_job(job, report, show_construct, cost):
-        asyncio.run(work())
+        run_stoppable(work())
 
 
 def structure(
@@ -141,7 +141,7 @@ def structure(
             await write_structures(job, engine, cache, report)
 
     with show_job(job, report, show_structure, Cost([RoleCost("GSRM", engine.usage)])):
-        asyncio.run(work())
+        run_stoppable(work())
 
 
 def subset(
@@ -178,7 +178,7 @@ def subset(
 
     cost = Cost() if model else Cost([RoleCost("embed", embedder.usage)])
     with show_job(job, report, show_subset, cost, kept=job.file_beside(SIMILARITIES)):
-        asyncio.run(work())
+        run_stoppable(work())
 
 
 def merge(

@@ -1,6 +1,5 @@
 """The commands that test a GSRM and a judge before a run depends on them."""
 
-import asyncio
 import shutil
 import sys
 from pathlib import Path
@@ -8,6 +7,8 @@ from textwrap import wrap
 from typing import Annotated
 
 import typer
+
+from rlkd_plugin.rlkd_cli.stop_signals import run_stoppable
 
 INDENT = 7
 """Columns of the word before a finding."""
@@ -34,7 +35,7 @@ def check() -> None:
             verdicts.append(finding.verdict)
         return verdicts
 
-    verdicts = asyncio.run(show_findings())
+    verdicts = run_stoppable(show_findings())
     if "wrong" in verdicts:
         typer.echo("rewards would be wrong: correct what is marked `wrong`, and check again")
         raise typer.Exit(1)
@@ -73,5 +74,5 @@ def judge_check(
     known = read_pairs(pairs or PAIRS)
     one_way = settings.model_copy(update={"judge_swap": False})  # each way is measured alone
     engine, _ = choose_engine(one_way, ["judge"])
-    found = asyncio.run(judge_pairs(known, engine, swap=swap))
+    found = run_stoppable(judge_pairs(known, engine, swap=swap))
     show_judge(found, settings.judge_threshold, plain_console(), wrong, mean=settings.judge_swap)

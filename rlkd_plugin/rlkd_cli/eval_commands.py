@@ -1,6 +1,5 @@
 """The commands that evaluate a model."""
 
-import asyncio
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.rlkd_cli.stop_signals import run_stoppable
 
 
 def evaluate(
@@ -164,8 +164,8 @@ def diversity(
             if found:
                 update = {"student_base_url": (found.url,), "student_model": found.name}
                 student_settings = settings.model_copy(update=update)
-            asyncio.run(draw_all(job, questions, student_settings))
-        asyncio.run(measure_all(job, questions, engine, embedder, settings.concurrency))
+            run_stoppable(draw_all(job, questions, student_settings))
+        run_stoppable(measure_all(job, questions, engine, embedder, settings.concurrency))
     show_diversity([out], wide_console())
 
 
