@@ -28,10 +28,10 @@ def follow_link(file: Path) -> Path:
     """
     if not file.is_symlink():
         return file
-    try:
-        return file.resolve()
-    except (OSError, RuntimeError):  # which of the two depends on Python's version
-        raise RlkdError(f"{file} is a link that leads to itself; name another file") from None
+    real = Path(os.path.realpath(file))
+    if real.is_symlink():
+        raise RlkdError(f"{file} is a link that leads to itself; name another file")
+    return real
 
 
 @contextmanager
@@ -66,8 +66,11 @@ def write_whole(file: Path, content: str | bytes) -> None:
 
 
 def publish(part: Path, file: Path) -> None:
-    """Rename a complete file to the name under which it is read; both on one file system."""
-    os.replace(part, file)
+    """Rename a complete file to the name under which it is read; both on one file system.
+
+    What a link names is replaced, not the link.
+    """
+    os.replace(part, follow_link(file))
 
 
 @contextmanager
@@ -96,7 +99,7 @@ def still_there(lines: BinaryIO, file: Path) -> bool:
     """Return whether a path still names an open file, which may be removed, moved or replaced."""
     try:
         return os.path.samestat(os.fstat(lines.fileno()), file.stat())
-    except FileNotFoundError:
+    except OSError:  # its folder may be gone, too, or closed to us
         return False
 
 

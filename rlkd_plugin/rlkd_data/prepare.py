@@ -6,6 +6,7 @@ reason, and does not stop the job. A job that was stopped goes on where it was.
 
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -142,10 +143,9 @@ def prepare(
         form = FORMATS[name]
         todo = islice(raw_rows(files, form.columns, form.key), progress.read, None)
         while block := list(islice(todo, BLOCK)):
-            lines = _count_block(progress, block, encode(name, block))
+            encoded = encode(name, block)
             _check_there(rows, part, progress)
-            append_all(rows, lines)
-            write_whole(saved, json.dumps(vars(progress)))
+            _save(progress, _count_block(progress, block, encoded), rows, saved)
             on_progress(progress.read)
         for reason, count in progress.refused.items():
             if count > SHOWN:
@@ -174,10 +174,31 @@ def _check_there(rows: BinaryIO, part: Path, progress: Progress) -> None:
         RlkdError: if it was removed, moved, replaced or changed.
     """
     if not still_there(rows, part):
+        fault = "was removed, moved or replaced"
+    elif (size := rows.seek(0, os.SEEK_END)) != progress.written:
+        fault = f"was changed by something else ({size:,} bytes in place of {progress.written:,})"
+    else:
+        return
+    raise RlkdError(
+        f"{part} {fault} while the job ran, and held {progress.kept:,} rows; give the same "
+        "command again, which goes on or begins anew"
+    )
+
+
+def _save(progress: Progress, lines: bytes, rows: BinaryIO, saved: Path) -> None:
+    """Append the lines of a block, and save the progress.
+
+    Raises:
+        RlkdError: if there is no room for them.
+    """
+    try:
+        append_all(rows, lines)
+        write_whole(saved, json.dumps(vars(progress)))
+    except OSError as error:
         raise RlkdError(
-            f"{part} was removed, moved or replaced while the job ran, and its {progress.kept:,} "
-            "rows with it; give the same command again"
-        )
+            f"{saved.parent}: {error.strerror}; the rows that were saved stay. Make room, then "
+            "give the same command again"
+        ) from error
 
 
 def _count_block(progress: Progress, block: Sequence[PlacedRow], encoded: Encoded) -> bytes:

@@ -1,8 +1,10 @@
 """Files that a kill leaves whole: replaced at once, claimed by one process, read line by line."""
 
 import datetime
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from rlkd_plugin.rlkd_files import (
     json_object,
     open_whole,
     publish,
+    still_there,
     strict_json_lines,
     write_whole,
 )
@@ -81,6 +84,81 @@ def test_a_published_file_takes_the_place_of_the_old(tmp_path: Path) -> None:
     file.write_text("old")
     publish(part, file)
     assert (file.read_text(), part.exists()) == ("new", False)
+
+
+def write_by_publish(file: Path, content: str) -> None:
+    part = file.with_name("part")
+    part.write_text(content)
+    publish(part, file)
+
+
+@pytest.mark.parametrize("write", [write_whole, write_by_publish])
+@pytest.mark.parametrize("old", ["old", None])
+@pytest.mark.parametrize("chain", [False, True])
+def test_what_a_link_names_is_replaced_and_the_link_stays(
+    write: Callable[[Path, str], None], old: str | None, chain: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "far").mkdir()
+    real, link = tmp_path / "far" / "real", tmp_path / "link"
+    if old is not None:
+        real.write_text(old)
+    if chain:
+        (tmp_path / "second").symlink_to("far/real")
+    link.symlink_to("second" if chain else "far/real")
+    write(link, "new")
+    assert link.is_symlink() and (link.read_text(), real.read_text()) == ("new", "new")
+    assert list((tmp_path / "far").iterdir()) == [real]
+
+
+def test_a_part_is_written_on_the_file_system_of_the_real_file(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link").symlink_to("far/real")
+    with open_whole(tmp_path / "link") as content:
+        content.write(b"new")
+        assert len([*(tmp_path / "far").iterdir()]) == 1
+        assert [file.name for file in tmp_path.iterdir() if file.is_file()] == []
+
+
+@pytest.mark.parametrize("links", [{"one": "one"}, {"one": "two", "two": "one"}])
+def test_a_link_that_leads_to_itself_is_refused(links: dict[str, str], tmp_path: Path) -> None:
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    with pytest.raises(RlkdError, match="one is a link that leads to itself"):
+        write_whole(tmp_path / "one", "new")
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(links)
+
+
+def lose_folder(file: Path) -> None:
+    shutil.rmtree(file.parent)
+
+
+def replace_folder(file: Path) -> None:
+    lose_folder(file)
+    file.parent.write_text("a file")
+
+
+def move(file: Path) -> None:
+    file.rename(file.with_name("elsewhere"))
+
+
+def replace(file: Path) -> None:
+    file.with_name("other").write_bytes(file.read_bytes())
+    file.with_name("other").rename(file)
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [Path.unlink, move, replace, lose_folder, replace_folder],
+)
+def test_an_open_file_that_is_gone_is_noticed(
+    lose: Callable[[Path], object], tmp_path: Path
+) -> None:
+    file = tmp_path / "folder" / "rows"
+    file.parent.mkdir()
+    with claimed(file) as lines:
+        assert still_there(lines, file)
+        lose(file)
+        assert not still_there(lines, file)
 
 
 CLAIM = """

@@ -1,6 +1,9 @@
 """Worker processes: one that is killed costs its block's repetition, and none outlives its job."""
 
+import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -214,6 +217,54 @@ def test_a_hidden_file_that_is_removed_is_noticed(tmp_path: Path) -> None:
         prepare("jsonl", source(tmp_path, 20), tmp_path / "out.jsonl", on_progress=remove)
     assert not (tmp_path / "out.jsonl").exists()
     assert prepare("jsonl", tmp_path / "in.jsonl", tmp_path / "out.jsonl").kept == 20
+
+
+@pytest.mark.parametrize("content", [b"", b"more than the job wrote" * 9999])
+def test_a_hidden_file_that_something_else_writes_is_noticed(
+    content: bytes, tmp_path: Path
+) -> None:
+    def write_mine(rows: int) -> None:
+        (tmp_path / ".out.jsonl.part").write_bytes(content)
+
+    with pytest.raises(RlkdError, match=r"part was changed by something else \([\d,]+ bytes"):
+        prepare("jsonl", source(tmp_path, 20), tmp_path / "out.jsonl", on_progress=write_mine)
+    assert not (tmp_path / "out.jsonl").exists()
+    assert prepare("jsonl", tmp_path / "in.jsonl", tmp_path / "out.jsonl").kept == 20
+
+
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_folder_that_is_removed_is_one_sentence(is_file: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    def remove(rows: int) -> None:
+        shutil.rmtree(folder)
+        if is_file:
+            folder.write_text("a file now")
+
+    with pytest.raises(RlkdError, match=r"\.out\.jsonl\.part was removed, moved or replaced"):
+        prepare("jsonl", source(tmp_path, 20), folder / "out.jsonl", on_progress=remove)
+
+
+def test_a_disk_without_room_is_one_sentence_and_the_job_goes_on(tmp_path: Path) -> None:
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    words = ["prepare", "jsonl", str(source(tmp_path)), str(tmp_path / "out.jsonl")]
+    done = subprocess.run(
+        [sys.executable, "-m", "rlkd_plugin.rlkd_cli", *words, "--workers", "1"],
+        capture_output=True,
+        text=True,
+        preexec_fn=little_room,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"rlkd: {tmp_path}: File too large; the rows that were saved stay. Make room, then give "
+        "the same command again\n"
+    )
+    saved = json.loads((tmp_path / ".out.jsonl.progress.json").read_text())
+    assert (tmp_path / ".out.jsonl.part").stat().st_size == saved["written"] > 0
+    assert prepare("jsonl", tmp_path / "in.jsonl", tmp_path / "out.jsonl").kept == 1600
 
 
 def test_an_out_that_somebody_else_writes_meanwhile_is_not_replaced(tmp_path: Path) -> None:

@@ -156,8 +156,8 @@ def own(result: Result, *, mix: bool = False) -> Iterator[Owned]:
         finally:
             if is_ours:
                 _remove_empty(result, place)
-            elif not place.stat().st_size:
-                place.unlink()
+            else:
+                _remove_if_empty(place)
 
 
 @contextmanager
@@ -275,8 +275,13 @@ def _mix(result: Result, record: Record) -> Record:
 def _remove_empty(result: Result, place: Path) -> None:
     """Remove the files that hold nothing, and the record if it describes nothing."""
     for file in result.files:
-        with suppress(OSError):
-            if not file.stat().st_size:
-                file.unlink()
+        _remove_if_empty(file)
     if not any(file.exists() for file in result.files):
-        place.unlink(missing_ok=True)
+        with suppress(OSError):
+            place.unlink()
+
+
+def _remove_if_empty(file: Path) -> None:
+    with suppress(OSError):  # it or its folder may be gone, which the job has said or says next
+        if not file.stat().st_size:
+            file.unlink()
