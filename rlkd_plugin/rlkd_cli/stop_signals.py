@@ -8,11 +8,12 @@ All this is for a process that is nothing but the command. Who calls a command f
 his own signals.
 """
 
+import atexit
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
@@ -77,7 +78,8 @@ def run_command(command: Callable[[], object]) -> None:
             ends here: threads that still wait for a server would keep it for as long.
     """
     sys.unraisablehook = _no_lost_interrupt
-    _receive_signals()
+    ours = _receive_signals()
+    atexit.register(_ignore, ours)
     try:
         command()
     except SystemExit as end:
@@ -160,6 +162,12 @@ def _receive_signals() -> dict[int, Any]:
     plain = (signal.SIG_DFL, signal.default_int_handler)
     ours = [number for number in SIGNALS if signal.getsignal(number) in plain]
     return {number: signal.signal(number, _stop.receive) for number in ours}
+
+
+def _ignore(numbers: Iterable[int]) -> None:
+    """Ignore signals while Python clears up, whose threads have ended: the exit code stays."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _wait() -> None:

@@ -23,8 +23,8 @@ from rlkd_plugin.rlkd_cli.stop_signals import (
     exit_code, orderly_stop, run_command, run_stoppable, signals_end_at_once
 )
 
-def tell():
-    os.kill(os.getpid(), int(sys.argv[1]))
+def tell(kill=os.kill, pid=os.getpid(), number=int(sys.argv[1])):
+    kill(pid, number)
 
 def in_order(work):
     try:
@@ -121,6 +121,21 @@ def test_a_command_ends_without_a_traceback_when(
     assert (done.returncode, done.stdout.splitlines(), done.stderr) == (code, said, "")
 
 
+def test_the_exit_code_stays_while_python_clears_up(tmp_path: Path) -> None:
+    code = """
+class Late:
+    def __del__(self, tell=tell):
+        tell()
+def work():
+    sys.late = Late()
+    print("done")
+run_command(work)
+"""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        done = run(code, number, tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
 def test_a_forked_process_ends_alone(tmp_path: Path) -> None:
     """Nor does it print again what the command has not yet shown."""
     code = """
@@ -128,7 +143,7 @@ def work():
     print("once")
     pid = os.fork()
     if not pid:
-        tell()
+        tell(pid=os.getpid())
         print("never said")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 143
     print("goes on")
