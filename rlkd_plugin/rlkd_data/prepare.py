@@ -23,6 +23,7 @@ from rlkd_plugin.rlkd_data.jobs.data_job import source_files
 from rlkd_plugin.rlkd_data.jobs.ownership import Result, check_place, own
 from rlkd_plugin.rlkd_data.jobs.record import Maker
 from rlkd_plugin.rlkd_data.jobs.worker_pool import WorkerPool
+from rlkd_plugin.rlkd_data.jobs.worker_process import apply
 from rlkd_plugin.rlkd_data.rows.formats import FORMATS
 from rlkd_plugin.rlkd_data.rows.golds import NormalisedGold
 from rlkd_plugin.rlkd_data.rows.row_files import (
@@ -235,7 +236,7 @@ def _encode_row(name: str, raw: Row | FormatError) -> EncodedRow | FormatError:
 def _open_map(workers: int) -> Iterator[Callable[[str, Sequence[PlacedRow]], Encoded]]:
     """Give a function that encodes the rows of a block, here or in processes."""
     if workers <= 1:
-        yield lambda name, block: [_encode_row(name, raw) for _, raw in block]
+        yield lambda name, block: apply(partial(_encode_row, name), [raw for _, raw in block])
         return
     with WorkerPool(workers, [__name__]) as pool:
 

@@ -11,10 +11,27 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
+from typing import TypeVar
+
+STACK = 40_000
+"""Slots of the frame of `apply`. From 3.11 on, Python keeps frames in blocks of 16 KB and maps and
+unmaps one at each call that crosses a border, thousands of times for a gold answer. A frame that is
+larger gets a block of its own size and more, in which all stay that it calls."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def apply(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return the results of a function that calls deeply and often."""
+    return [function(item) for item in items]
+
+
+apply.__code__ = apply.__code__.replace(co_stacksize=STACK)
 
 
 def run_fork_server(fds: str, modules: str) -> None:
@@ -67,7 +84,7 @@ def _answer(work: bytes) -> bytes:
     """
     try:
         function, chunk = pickle.loads(work)
-        return pickle.dumps(([function(item) for item in chunk], None, ""))
+        return pickle.dumps((apply(function, chunk), None, ""))
     except MemoryError:
         raise
     except Exception as error:
