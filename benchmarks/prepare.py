@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -202,10 +203,9 @@ def job(*arguments: str) -> tuple[str, float]:
         ended = threading.Event()
 
         def watch() -> None:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-            while not ended.wait(0.1):
-                workers = map(int, children.read_text("utf-8").split())
-                peaks.extend(map(peak, workers))
+            job = psutil.Process(process.pid)
+            while not ended.wait(0.1):  # the workers are children of a fork server
+                peaks.extend(peak(child.pid) for child in job.children(recursive=True))
 
         threading.Thread(target=watch, daemon=True).start()
         for line in process.stdout:
