@@ -119,21 +119,26 @@ def append_all(lines: BinaryIO, content: bytes) -> None:
         raise
 
 
-def cut_half_line(lines: BinaryIO) -> bool:
-    """Remove a last line that a kill cut off, and return whether there was one."""
-    size = lines.seek(0, os.SEEK_END)
-    keep = size
+def half_line_start(lines: BinaryIO) -> int:
+    """Return where the last line begins, if it has no end; else the size of the file."""
+    keep = lines.seek(0, os.SEEK_END)
     while keep > 0:
         start = max(0, keep - BLOCK)
         lines.seek(start)
         at = lines.read(keep - start).rfind(b"\n")
         if at >= 0:
-            keep = start + at + 1
-            break
+            return start + at + 1
         keep = start
-    if keep < size:
+    return 0
+
+
+def cut_half_line(lines: BinaryIO) -> bool:
+    """Remove a last line that a kill cut off, and return whether there was one."""
+    keep = half_line_start(lines)
+    is_cut = keep < lines.seek(0, os.SEEK_END)
+    if is_cut:
         lines.truncate(keep)
-    return keep < size
+    return is_cut
 
 
 def append_lines(file: Path, lines: bytes) -> None:

@@ -28,7 +28,7 @@ from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
 from rlkd_plugin.rlkd_data.jobs.done_rows import DoneRows
 from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
 from rlkd_plugin.rlkd_data.jobs.record import Maker
-from rlkd_plugin.rlkd_data.jobs.result_file import identity
+from rlkd_plugin.rlkd_data.jobs.result_file import Shape, identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts, RowKind, rows_to_do
 from rlkd_plugin.rlkd_data.rows.row_fields import domain_or_math, path_of, text_of
@@ -37,7 +37,12 @@ from rlkd_plugin.rlkd_data.structure_faults import check_structure, read_verific
 
 DISCARDED = ".discarded.jsonl"
 """Ends the name of the file of the rows without a pair."""
-COLUMNS = "problem", "domain", "reasoning_path", "attempts"
+ROW: Shape = {"problem": str, "domain": str, "reasoning_path": str}
+SHAPES: Mapping[str, Shape] = {
+    "": {**ROW, "attempts": int, "structure": str},
+    DISCARDED: {**ROW, "attempts": list, "reason": str},
+}
+"""The lines of the files of `rlkd construct`."""
 REGENERATIONS = 3
 """The paper: a sample that fails after three re-generations is discarded."""
 ATTEMPT_CHARS = 20_000
@@ -143,9 +148,8 @@ async def construct_pairs(job: DataJob, models: PairModels, report: ConstructRep
             rows that it cannot be because of their texts.
     """
     source_files(job.source, job.out)
-    columns = {"": (*COLUMNS, "structure"), DISCARDED: (*COLUMNS, "reason")}
     result = Result(
-        "rlkd construct", job.out, models.maker, columns, shard=job.shard.name, may_mix=True
+        "rlkd construct", job.out, models.maker, SHAPES, shard=job.shard.name, may_mix=True
     )
     with (
         own(result, mix=job.mix) as owned,

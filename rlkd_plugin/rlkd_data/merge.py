@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data import construct, teacher_structures
 from rlkd_plugin.rlkd_data.construct import pair_identity
 from rlkd_plugin.rlkd_data.jobs.account import Account
-from rlkd_plugin.rlkd_data.jobs.ownership import FOREIGN, MIX, own_new
+from rlkd_plugin.rlkd_data.jobs.ownership import MIX, OTHER_FILE, Result, own_new
 from rlkd_plugin.rlkd_data.jobs.record import (
     UNKNOWN,
     Maker,
@@ -23,7 +24,7 @@ from rlkd_plugin.rlkd_data.jobs.record import (
     read_record,
     record_file,
 )
-from rlkd_plugin.rlkd_data.jobs.result_file import MAKER, read_lines
+from rlkd_plugin.rlkd_data.jobs.result_file import ANY, MAKER, Shape, read_lines
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_data.teacher_structures import structure_identities
 from rlkd_plugin.rlkd_files import claimed, json_line, open_whole
@@ -36,6 +37,12 @@ IDENTITIES: Mapping[str, Callable[[Row], Sequence[int]] | None] = {
     "rlkd prepare": None,  # it writes equal rows as often as the source has them
 }
 """The commands whose results can be merged, and what tells their rows from others."""
+SHAPES: Mapping[str, Mapping[str, Shape]] = {
+    "rlkd construct": construct.SHAPES,
+    "rlkd structure": teacher_structures.SHAPES,
+    "rlkd prepare": {"": ANY},
+}
+"""The lines of their files."""
 
 
 @dataclass
@@ -69,7 +76,8 @@ class _Part:
     def rows(self, ending: str) -> Iterator[Row]:
         """Return the rows of one of its files, by what stands behind OUT in its name."""
         file = self.out.with_name(self.out.name + ending)
-        return read_lines(file, self.record.columns[ending]) if file.exists() else iter(())
+        shape = SHAPES[self.record.command][ending]
+        return read_lines(file, shape) if file.exists() else iter(())
 
 
 def merge_results(
@@ -90,13 +98,16 @@ def merge_results(
     found = [_read_part(part) for part in parts]
     _check_different(parts)
     record = _merged_record(found, mix)
-    _name_missing_shards(found)
+    for remark in _remarks(found):
+        logger.warning("%s", remark)
+    shapes = SHAPES[record.command]
+    result = Result(record.command, out, Maker("", record.last()), shapes)
     with ExitStack() as stack:
         for part in found:
             stack.enter_context(claimed(record_file(part.out), part.out))
-        stack.enter_context(own_new(out, record))
-        endings = sorted(record.columns, key=len)
-        files = [stack.enter_context(open_whole(out.with_name(out.name + e))) for e in endings]
+        stack.enter_context(own_new(result, record))
+        endings = sorted(shapes, key=len)
+        files = [stack.enter_context(open_whole(result.file(ending))) for ending in endings]
         seen: set[int] = set()
         for ending, file in zip(endings, files, strict=True):
             for row in _different_rows(found, ending, record, seen, report):
@@ -109,8 +120,8 @@ def merge_results(
 
 def _read_part(out: Path) -> _Part:
     record = read_record(record_file(out))
-    if record is None or not out.exists():
-        missing = out if not out.exists() else record_file(out)
+    if record is None:
+        missing = record_file(out) if out.exists() else out
         raise RlkdError(f"there is no {missing}: name the OUT of each job, with what stands beside")
     if record.command not in IDENTITIES:
         known = ", ".join(f"`{command}`" for command in IDENTITIES)
@@ -132,28 +143,31 @@ def _merged_record(parts: Sequence[_Part], mix: bool) -> Record:
     Raises:
         RlkdError: if the parts do not go together.
     """
-    first = parts[0]
-    makers = dict(first.record.makers)
-    for part in parts[1:]:
+    first, *others = parts
+    merged = first.record
+    for part in others:
         if part.record.command != first.record.command:
             fault = f"by `{part.record.command}`, {first.out} by `{first.record.command}`"
             raise RlkdError(f"{part.out} was made {fault}; merge those of one command")
         if part.record.columns != first.record.columns:
             raise RlkdError(
                 f"{part.out} has the columns of version {part.record.version} of the plugin, "
-                f"{first.out} those of {first.record.version}; {FOREIGN}"
+                f"{first.out} those of {first.record.version}; {OTHER_FILE}"
             )
         for label, facts in part.record.makers.items():
-            if replace(first.record, makers=makers).label_of(Maker("", facts)) is None:
-                differs = "; ".join(differences(facts, Maker("", first.record.last())))
-                if not mix:
+            if label == UNKNOWN or (known := merged.label_of(Maker("", facts))) is None:
+                if label not in merged.makers and not mix:
+                    differs = "; ".join(differences(facts, Maker("", merged.last())))
                     raise RlkdError(
                         f"{part.out} (there) and {first.out} (now) were made with other settings "
                         f"({differs or label}){MIX}"
                     )
-                makers[label] = facts
-    is_mixed = len(makers) > 1 or any(part.record.is_mixed for part in parts)
-    return replace(first.record, makers=makers, is_mixed=is_mixed, source="", shard="")
+                merged = replace(merged, makers={**merged.makers, label: facts})
+            else:
+                merged = merged.learn(Maker(known, facts))
+    is_mixed = len(merged.makers) > 1 or any(part.record.is_mixed for part in parts)
+    is_done = all(part.record.is_done for part in parts)
+    return replace(merged, is_mixed=is_mixed, is_done=is_done, source="", shard="")
 
 
 def _different_rows(
@@ -162,8 +176,11 @@ def _different_rows(
     """Yield the rows of one file of each part that are not seen yet, and count all."""
     identities = IDENTITIES[record.command]
     for part in parts:
-        first = next(iter(part.record.makers))
-        label = first if first == UNKNOWN else record.label_of(Maker("", part.record.last()))
+        labels = {
+            label: record.label_of(Maker("", facts)) or label
+            for label, facts in part.record.makers.items()
+        }
+        first = next(iter(labels))
         for row in part.rows(ending):
             report.read[part.out] = report.read.get(part.out, 0) + 1
             keys = identities(row) if identities else []
@@ -171,14 +188,20 @@ def _different_rows(
                 report.duplicates += 1
                 continue
             seen.update(keys)
-            yield {**row, MAKER: row.get(MAKER, label)} if record.is_mixed else row
+            if record.is_mixed:
+                label = row.get(MAKER, first)
+                row = {**row, MAKER: labels.get(label, label)}
+            yield row
 
 
-def _name_missing_shards(parts: Sequence[_Part]) -> None:
-    """Log which shards of a source are not among the parts."""
+def _remarks(parts: Sequence[_Part]) -> Iterator[str]:
+    """Yield what a user has to know of the parts: what is missing."""
     shards = [re.fullmatch(r"(\d+)/(\d+)", part.record.shard) for part in parts]
     numbers = [(int(shard[1]), int(shard[2])) for shard in shards if shard]
     for total in {total for _, total in numbers}:
         there = {number for number, of in numbers if of == total}
         if missing := [f"{n}/{total}" for n in range(1, total + 1) if n not in there]:
-            logger.warning("not among the parts: shard %s", ", ".join(missing))
+            yield f"not among the parts: shard {', '.join(missing)}"
+    for part in parts:
+        if not part.record.is_done:
+            yield f"{part.out}: its job did not come to its end; what it has is merged"

@@ -4,24 +4,21 @@ Read, one pure row function, write. A row that cannot be used is refused with it
 reason, and does not stop the job. A job that was stopped goes on where it was.
 """
 
-import json
 import logging
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
-from rlkd_plugin.rlkd_data.jobs.account import Account
-from rlkd_plugin.rlkd_data.jobs.data_job import source_files
+from rlkd_plugin.rlkd_data.jobs.data_job import check_unchanged, source_files, source_stamps
 from rlkd_plugin.rlkd_data.jobs.ownership import Result, check_place, own
 from rlkd_plugin.rlkd_data.jobs.record import Maker
+from rlkd_plugin.rlkd_data.jobs.result_file import ANY
 from rlkd_plugin.rlkd_data.jobs.worker_pool import WorkerPool
 from rlkd_plugin.rlkd_data.jobs.worker_process import apply
 from rlkd_plugin.rlkd_data.rows.formats import FORMATS
@@ -32,14 +29,11 @@ from rlkd_plugin.rlkd_data.rows.row_files import (
     check_columns,
     raw_rows,
 )
+from rlkd_plugin.rlkd_data.unfinished import HiddenFiles, Progress, UnfinishedRows
 from rlkd_plugin.rlkd_files import (
-    append_all,
     claimed,
     follow_link,
     json_line,
-    publish,
-    still_there,
-    write_whole,
 )
 
 SHOWN = 20
@@ -70,34 +64,6 @@ Encoded = Sequence[EncodedRow | FormatError]
 """The rows of a block, or why they are refused."""
 
 
-@dataclass
-class Progress:
-    """How far a job is: what it has read, written and refused.
-
-    Attributes:
-        job: the format, our version, and path, size and time of each source file.
-        read: rows of the source that are kept or refused.
-        written: bytes of the unfinished file that hold their rows.
-        kept: how many rows these are.
-        without_solution: how many of the kept have no final answer that `accuracy` could check.
-        normalised: how many of the kept have a gold answer in another notation than the source's.
-        refused: rows refused, by reason.
-    """
-
-    job: list[Any]
-    read: int = 0
-    written: int = 0
-    kept: int = 0
-    without_solution: int = 0
-    normalised: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def account(self) -> Account:
-        """What became of every row that was read, by this run and those that it goes on from."""
-        return Account(self.read, {"kept": self.kept, "refused": self.refused.total()})
-
-
 def prepare(
     name: str,
     source: Path,
@@ -115,7 +81,7 @@ def prepare(
 
     Args:
         name: one of `FORMATS`.
-        source: a file of JSON lines or Parquet, or a folder of them.
+        source: a file or a folder, in any form that `rows.row_files` reads.
         out: the file to write, JSON lines, in the order of the source.
         workers: processes that make rows; nearly all the time goes into checking gold answers.
         on_progress: called with the number of rows read, now and then.
@@ -129,36 +95,37 @@ def prepare(
             could be used.
     """
     files = _check(name, source, out)
-    real = follow_link(out)  # what OUT links to is replaced, not the link
-    part = real.with_name(f".{real.name}.part")
-    saved = real.with_name(f".{real.name}.progress.json")
-    result = Result(
-        "rlkd prepare", out, Maker(name, {"format": name}), {"": ()}, source=str(source.resolve())
-    )
-    with own(result) as owned, _open_map(workers) as encode, claimed(part, out) as rows:
-        job = [name, __version__, [[str(f.resolve()), *_stamp(f)] for f in files]]
-        progress = _load(saved, job, rows)
+    hidden = HiddenFiles.of(follow_link(out))  # what OUT links to is replaced, not the link
+    hidden.check_none_is(files)
+    place = os.fsencode(source.resolve()).decode("utf-8", "backslashreplace")
+    result = Result("rlkd prepare", out, Maker(name, {"format": name}), {"": ANY}, source=place)
+    with (
+        own(result) as owned,
+        _open_map(workers) as encode,
+        claimed(hidden.part, out) as lines,
+    ):
+        rows, stamps = UnfinishedRows(hidden, lines), source_stamps(files)
+        places = [[file, *stamp] for file, stamp in stamps.items()]
+        progress = rows.load([name, __version__, places])
         if progress.read:
             logger.warning("going on after %d rows that are done", progress.read)
-        rows.truncate(progress.written)  # what came after it was not saved as done
+        on_progress(progress.read)
         form = FORMATS[name]
         todo = islice(raw_rows(files, form.columns, form.key), progress.read, None)
         while block := list(islice(todo, BLOCK)):
-            encoded = encode(name, block)
-            _check_there(rows, part, progress)
-            _save(progress, _count_block(progress, block, encoded), rows, saved)
+            rows.append(_count_block(progress, block, encode(name, block)), progress)
             on_progress(progress.read)
         for reason, count in progress.refused.items():
             if count > SHOWN:
                 logger.warning("... and %d more: %s", count - SHOWN, reason)
         progress.account.check()
-        _check_there(rows, part, progress)
+        rows.check(progress.written)
+        check_unchanged(source, stamps)
         if progress.kept:
-            owned.check_untouched()
-            publish(part, real)
+            owned.publish(hidden.part)
         else:
-            part.unlink()
-        saved.unlink(missing_ok=True)
+            hidden.part.unlink()
+        hidden.saved.unlink(missing_ok=True)
     if not progress.kept:
         reasons = ", ".join(f"{count} x {why}" for why, count in progress.refused.items())
         raise RlkdError(
@@ -166,40 +133,6 @@ def prepare(
             f"{out} was not written"
         )
     return progress
-
-
-def _check_there(rows: BinaryIO, part: Path, progress: Progress) -> None:
-    """Check that the hidden file is still there, and holds what was written.
-
-    Raises:
-        RlkdError: if it was removed, moved, replaced or changed.
-    """
-    if not still_there(rows, part):
-        fault = "was removed, moved or replaced"
-    elif (size := rows.seek(0, os.SEEK_END)) != progress.written:
-        fault = f"was changed by something else ({size:,} bytes in place of {progress.written:,})"
-    else:
-        return
-    raise RlkdError(
-        f"{part} {fault} while the job ran, and held {progress.kept:,} rows; give the same "
-        "command again, which goes on or begins anew"
-    )
-
-
-def _save(progress: Progress, lines: bytes, rows: BinaryIO, saved: Path) -> None:
-    """Append the lines of a block, and save the progress.
-
-    Raises:
-        RlkdError: if there is no room for them.
-    """
-    try:
-        append_all(rows, lines)
-        write_whole(saved, json.dumps(vars(progress)))
-    except OSError as error:
-        raise RlkdError(
-            f"{saved.parent}: {error.strerror}; the rows that were saved stay. Make room, then "
-            "give the same command again"
-        ) from error
 
 
 def _count_block(progress: Progress, block: Sequence[PlacedRow], encoded: Encoded) -> bytes:
@@ -245,24 +178,6 @@ def _open_map(workers: int) -> Iterator[Callable[[str, Sequence[PlacedRow]], Enc
             return pool.map(partial(_encode_row, name), [raw for _, raw in block], what)
 
         yield encode
-
-
-def _load(saved: Path, job: list[Any], rows: BinaryIO) -> Progress:
-    """Return the saved progress of the same job, where its rows are still there, or a new one."""
-    try:
-        progress = Progress(**json.loads(saved.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        return Progress(job)
-    if progress.job != job or progress.written > rows.seek(0, 2):
-        logger.warning("%s is of another job, or its rows are gone: starting from row 1", saved)
-        return Progress(job)
-    progress.refused = Counter(progress.refused)
-    return progress
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    status = file.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def _check(name: str, source: Path, out: Path) -> list[Path]:

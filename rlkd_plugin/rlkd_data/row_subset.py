@@ -6,9 +6,10 @@ measured stays in a file beside the result, so that a job that was stopped goes 
 """
 
 import logging
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +19,12 @@ from rlkd_plugin.rlkd_data.jobs.account import Account
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
 from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
 from rlkd_plugin.rlkd_data.jobs.record import Maker
-from rlkd_plugin.rlkd_data.jobs.result_file import identity
+from rlkd_plugin.rlkd_data.jobs.result_file import ANY, Shape, identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.rows.row_fields import text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows, row_files
 from rlkd_plugin.rlkd_data.similarity import Nearest, embed_items, in_batches, nearest_items
-from rlkd_plugin.rlkd_files import json_line, open_whole
+from rlkd_plugin.rlkd_files import follow_link, json_line
 
 NEAR = 0.95
 """Problems of at least this cosine to a test item are reported."""
@@ -32,6 +33,11 @@ SHOWN = 10
 
 SIMILARITIES = ".similarities.jsonl"
 """Ends the name of the file that keeps what was measured."""
+
+SHAPES: Mapping[str, Shape] = {
+    "": ANY,  # rows of the source, as they stand
+    SIMILARITIES: {"id": int, "similarity": float, "nearest": int, "tests": int},
+}
 
 _NO_WORD = re.compile(r"[\W_]+")
 
@@ -130,16 +136,18 @@ async def write_subset(
     present = _count_problems(files, report)
     if count > len(present):
         raise RlkdError(f"{job.source} has {len(present)} different problems, fewer than {count}")
-    columns = {"": (), SIMILARITIES: ("id", "similarity", "nearest", "tests")}
     result = Result(
-        "rlkd subset", job.out, Maker(embedder.name, embedder.facts), columns, may_mix=True
+        "rlkd subset", job.out, Maker(embedder.name, embedder.facts), SHAPES, may_mix=True
     )
     with own(result, mix=job.mix) as owned, owned.open(SIMILARITIES) as measured:
         targets = await embed_items(items, embedder)
         known: Known = {
             row["id"]: (row["similarity"], row["nearest"])
             for row in measured.rows()
-            if row["tests"] == targets.id and row["id"] in present
+            if row["tests"] == targets.id
+            and row["id"] in present
+            and -1 <= row["similarity"] <= 1
+            and 0 <= row["nearest"] < len(items)
         }
         report.measured_before = len(known)
 
@@ -161,8 +169,13 @@ async def write_subset(
         report.account.check()
         if count > len(known):
             raise RlkdError(f"only {len(known)} problems have an embedding, fewer than {count}")
-        owned.check_untouched()
-        _write_chosen(job, count, known, items, report)
+        real = follow_link(job.out)  # the part is on its file system
+        part = real.with_name(f".{real.name}.{os.getpid()}.part")
+        try:
+            _write_chosen(job, part, count, known, items, report)
+            owned.publish(part)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _read_items(tests: Path, out: Path) -> list[str]:
@@ -208,7 +221,7 @@ def _unknown(files: Sequence[Path], known: Known) -> Iterator[tuple[int, str]]:
 
 
 def _write_chosen(
-    job: DataJob, count: int, known: Known, items: Sequence[str], report: SubsetReport
+    job: DataJob, part: Path, count: int, known: Known, items: Sequence[str], report: SubsetReport
 ) -> None:
     ranked = sorted(known, key=lambda key: (known[key][0], key))
     chosen = set(ranked[:count])
@@ -216,7 +229,7 @@ def _write_chosen(
     plain_items = {_plain(item): item for item in items}
     ends: dict[int, Similar] = {}
     found: set[int] = set()
-    with open_whole(job.out) as lines:
+    with part.open("wb") as lines:
         for text, row in _problems(row_files(job.source)):
             key = identity(text)
             if key in found or key not in known:

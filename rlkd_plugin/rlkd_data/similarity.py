@@ -1,5 +1,6 @@
 """How similar texts are to the items of a test set: the largest cosine of their embeddings."""
 
+import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ async def embed_items(items: Sequence[str], embedder: Embedder) -> ItemVectors:
         EndpointError: if the embedding server fails, or rejects an item.
     """
     vectors = [vector for batch in in_batches(items) for vector in await embedder.embed(batch)]
-    return ItemVectors(items, _unit(vectors), identity(embedder.name, *items))
+    facts = json.dumps(embedder.facts, sort_keys=True)
+    return ItemVectors(items, _unit(vectors), identity(facts, *items))
 
 
 async def nearest_items(

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
+from types import NoneType
 from typing import Any
 
 from rlkd_plugin.engines.base import Engine, TeacherCache
@@ -18,7 +19,7 @@ from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
 from rlkd_plugin.rlkd_data.jobs.done_rows import DoneRows
 from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
 from rlkd_plugin.rlkd_data.jobs.record import Maker
-from rlkd_plugin.rlkd_data.jobs.result_file import identity
+from rlkd_plugin.rlkd_data.jobs.result_file import Shape, identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts, RowKind, rows_to_do
 from rlkd_plugin.rlkd_data.rows.row_files import Row
@@ -27,15 +28,20 @@ from rlkd_plugin.rlkd_data.rows.row_format import grpo_row
 CUT = "structure cut at its token limit: raise RLKD_GSRM_MAX_TOKENS"
 DROPPED = ".dropped.jsonl"
 """Ends the name of the file of the rows without a structure."""
-COLUMNS = (
-    "messages",
-    "solution",
-    "problem",
-    "domain",
-    "teacher_reasoning",
-    "teacher_structure",
-)
-_in_order = json.JSONEncoder(sort_keys=True)
+OPTIONAL = (str, NoneType)
+ROW: Shape = {
+    "messages": list,
+    "solution": str,
+    "problem": str,
+    "domain": str,
+    "teacher_reasoning": OPTIONAL,
+}
+SHAPES: Mapping[str, Shape] = {
+    "": {**ROW, "teacher_structure": str},
+    DROPPED: {**ROW, "teacher_structure": OPTIONAL, "dropped": str},
+}
+"""The lines of the files of `rlkd structure`."""
+_in_order = json.JSONEncoder(sort_keys=True, default=str)  # as a line is written
 
 WITHOUT_FIRST = 20
 """Rows after which the share of those without a whole structure counts."""
@@ -93,8 +99,7 @@ async def write_structures(
     source_files(job.source, job.out)
     facts = engine.facts
     maker = Maker(facts.get("gsrm", engine.name), facts)
-    columns = {"": COLUMNS, DROPPED: (*COLUMNS, "dropped")}
-    result = Result("rlkd structure", job.out, maker, columns, shard=job.shard.name, may_mix=True)
+    result = Result("rlkd structure", job.out, maker, SHAPES, shard=job.shard.name, may_mix=True)
     with own(result, mix=job.mix) as owned, owned.open() as written, owned.open(DROPPED) as dropped:
         # a structure in the result may have been in the source, or not
         of_written = (key for row in written.rows() for key in structure_identities(row))

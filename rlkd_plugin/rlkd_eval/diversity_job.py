@@ -19,10 +19,16 @@ from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.embedder import Embedder
 from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
 from rlkd_plugin.rlkd_data.jobs.record import Maker, read_record, record_file
-from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile
+from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, Shape
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.rows.row_files import Row
-from rlkd_plugin.rlkd_eval.diversity_lines import Decomposed, Response, Sampled, read_kept_lines
+from rlkd_plugin.rlkd_eval.diversity_lines import (
+    Decomposed,
+    Response,
+    Sampled,
+    convert_lines,
+    read_kept_lines,
+)
 from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob
 from rlkd_plugin.rlkd_eval.kept_files import write_json
 from rlkd_plugin.rlkd_eval.results import DIVERSITY, Diversity
@@ -34,8 +40,9 @@ BATCH = 64
 
 WRITTEN = (DIVERSITY, "responses.jsonl", "structures.jsonl", "server.log")
 """What a measurement writes into its folder, beside its plan."""
-STRUCTURES = "problem", "sample", "status"
-"""Columns without which a line of the structures is none."""
+STRUCTURES: Shape = {"problem": str, "sample": int, "status": str}
+RESPONSES: Shape = {"problem": str, "sample": int, "response": str}
+"""What tells a line of the structures, and of the responses, from other files' lines."""
 
 
 async def draw_all(job: DiversityJob, questions: Sequence[Row], settings: Settings) -> None:
@@ -77,8 +84,8 @@ async def draw_responses(
         EndpointError: if a server fails past the retry deadline, or rejects our requests.
     """
     drawing = job.drawing
-    with ResultFile(job.responses, "problem", "sample", "response") as file:
-        done = {line.key for line in read_kept_lines(job.responses, Response)}
+    with ResultFile(job.responses, RESPONSES) as file:
+        done = {line.key for line in convert_lines(job.responses, file.rows(), Response)}
         samples = (
             Sampled(problem=question["problem"], domain=question["domain"], sample=number)
             for number in range(drawing.samples)
@@ -118,7 +125,7 @@ async def decompose_responses(job: DiversityJob, engine: Engine, concurrency: in
         remedy=f"remove {job.structures.name} to decompose the responses again",
     )
     with own(result) as owned, owned.open() as file:
-        done = {line.key for line in read_kept_lines(job.structures, Decomposed)}
+        done = {line.key for line in convert_lines(job.structures, file.rows(), Decomposed)}
         responses = read_kept_lines(job.responses, Response)
         todo = (line for line in responses if line.key not in done)
 

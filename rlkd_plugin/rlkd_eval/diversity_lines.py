@@ -1,16 +1,15 @@
 """The lines of `responses.jsonl` and `structures.jsonl`, as the job writes and reads them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from rlkd_plugin.gsrm import FormatError, RlkdError, Step
-from rlkd_plugin.rlkd_data.jobs.result_file import identity
+from rlkd_plugin.gsrm import RlkdError, Step
+from rlkd_plugin.rlkd_data.jobs.result_file import ANY, identity, read_lines
 from rlkd_plugin.rlkd_data.rows.row_files import Row
-from rlkd_plugin.rlkd_files import json_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +58,20 @@ def read_kept_lines(file: Path, kind: type[Line]) -> Iterator[Line]:
     Raises:
         RlkdError: at a line of another shape; the message names file and line.
     """
-    if not file.exists():
-        return
-    for number, row in json_lines(file):
+    if file.exists():
+        yield from convert_lines(file, read_lines(file, ANY), kind)
+
+
+def convert_lines(file: Path, rows: Iterable[Row], kind: type[Line]) -> Iterator[Line]:
+    """Yield the rows of a file as what they are.
+
+    Raises:
+        RlkdError: at a row of another shape; the message names the file and the row's place.
+    """
+    for number, row in enumerate(rows, start=1):
         try:
-            if isinstance(row, FormatError):
-                raise row
             line = msgspec.convert(row, kind)
-        except (FormatError, msgspec.ValidationError) as error:
+        except msgspec.ValidationError as error:
             raise RlkdError(
                 f"{file}:{number} is no line of this job: {error}; name a new folder, or remove "
                 "the line"

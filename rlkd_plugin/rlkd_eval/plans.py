@@ -110,13 +110,13 @@ def claimed_folder(folder: Path) -> Iterator[None]:
         raise RlkdError(f"{folder / PLAN} is no file; name a new folder")
     is_new, had_plan = not folder.exists(), (folder / PLAN).exists()
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with claimed(folder / PLAN, folder):
+    file = folder / PLAN
+    with claimed(file, folder):
+        try:
             yield
-    finally:
-        file = folder / PLAN
-        if not had_plan and file.is_file() and not file.stat().st_size:
-            (folder / PLAN).unlink()  # nothing was begun
-            if is_new:
-                with suppress(OSError):
-                    folder.rmdir()
+        finally:
+            if not had_plan and file.is_file() and not file.stat().st_size:
+                file.unlink()  # nothing was begun
+                if is_new:
+                    with suppress(OSError):
+                        folder.rmdir()

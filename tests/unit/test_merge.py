@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.rlkd_cli import app
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, Shard
 from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
 from rlkd_plugin.rlkd_data.jobs.record import Maker, read_record, record_file
 from rlkd_plugin.rlkd_data.merge import MergeReport, merge_results
 from rlkd_plugin.rlkd_data.prepare import prepare
-from rlkd_plugin.rlkd_data.teacher_structures import StructureReport, write_structures
+from rlkd_plugin.rlkd_data.teacher_structures import SHAPES, StructureReport, write_structures
 from tests.support.row_lines import lines, write
 from tests.unit.test_teacher_structures import Scripted, row
 
@@ -103,7 +103,7 @@ def test_another_command_is_refused(source: Path, tmp_path: Path) -> None:
     prepare("jsonl", source, tmp_path / "2.jsonl")
     with pytest.raises(RlkdError, match=r"by `rlkd prepare`, .*1.jsonl by `rlkd structure`"):
         merged([one, tmp_path / "2.jsonl"], tmp_path / "out.jsonl")
-    other = Result("rlkd subset", tmp_path / "3", Maker("m", {}), {"": ("n",)})
+    other = Result("rlkd subset", tmp_path / "3", Maker("m", {}), {"": {"n": int}})
     with own(other) as owned, owned.open() as file:
         file.append({"n": 1})
     with pytest.raises(RlkdError, match="was made by `rlkd subset`; those of `rlkd construct`"):
@@ -135,7 +135,7 @@ def test_a_part_that_is_in_work_is_refused(source: Path, tmp_path: Path) -> None
     facts = {"engine": "scripted", "gsrm": "one", "revision": ""}
     record = read_record(record_file(one))
     assert record is not None
-    result = Result("rlkd structure", one, Maker("one", facts), record.columns)
+    result = Result("rlkd structure", one, Maker("one", facts), SHAPES)
     with own(result), pytest.raises(RlkdError, match=r"another job writes .*1.jsonl"):
         merged([one], tmp_path / "out.jsonl")
 
@@ -148,20 +148,50 @@ def test_prepared_rows_are_merged_as_they_are(tmp_path: Path) -> None:
     assert lines(tmp_path / "out.jsonl") == 2 * lines(tmp_path / "1.jsonl")
 
 
-def test_a_merge_that_was_killed_is_done_again(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second file is there when the kill comes, OUT is not."""
+def test_what_a_killed_merge_left_is_not_replaced(source: Path, tmp_path: Path) -> None:
+    """The second file is there when the kill comes, OUT is not; it may be anything by then."""
     one = structured(source, tmp_path / "1.jsonl")
     out = tmp_path / "out.jsonl"
     merged([one], out)
-    place = record_file(out)
-    place.write_text(place.read_text().replace('"is_merging": false', '"is_merging": true'))
     out.unlink()
-    with pytest.raises(RlkdError, match="is not whole: give the `rlkd merge` command again"):
-        structured(source, out)
-    merged([one], out)
+    with pytest.raises(RlkdError, match=r"out\.jsonl\.dropped\.jsonl is there already"):
+        merged([one], out)
+    structured(source, out)
     assert content(out) == content(one)
+
+
+def test_the_lines_of_mixed_parts_name_makers_that_the_record_has(
+    source: Path, tmp_path: Path
+) -> None:
+    """One machine knows the weights of a model, another its place alone."""
+    facts: list[dict[str, Any]] = [
+        {"gsrm": "g", "weights": "1", "served_from": "/a"},
+        {"gsrm": "h", "weights": "2", "served_from": "/a"},
+        {"gsrm": "g", "weights": "1", "served_from": "/b"},
+    ]
+    for part, which in (("1", (0, 1)), ("2", (2, 1))):
+        for number, one in enumerate(which):
+            write(source, *(row(100 * int(part) + 10 * number + n) for n in range(2)))
+            engine: Any = Scripted()
+            engine.facts = {**engine.facts, **facts[one]}
+            job = DataJob(source, tmp_path / f"{part}.jsonl", mix=bool(number))
+            asyncio.run(write_structures(job, engine, None, StructureReport()))
+    merged([tmp_path / "1.jsonl", tmp_path / "2.jsonl"], tmp_path / "out.jsonl", mix=True)
+    record = read_record(record_file(tmp_path / "out.jsonl"))
+    assert record is not None and len(record.makers) == 2
+    found = lines(tmp_path / "out.jsonl")
+    assert {line["maker"] for line in found} == {*record.makers} and len(found) == 8
+
+
+def test_a_part_whose_job_was_stopped_is_named(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine: Any = Scripted(fail_at=4)
+    job = DataJob(source, tmp_path / "1.jsonl", concurrency=1)
+    with pytest.raises(EndpointError):
+        asyncio.run(write_structures(job, engine, None, StructureReport()))
+    merged([tmp_path / "1.jsonl"], tmp_path / "out.jsonl")
+    assert "1.jsonl: its job did not come to its end" in caplog.text
 
 
 def test_the_command_prints_the_account(source: Path, tmp_path: Path) -> None:

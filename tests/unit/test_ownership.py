@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,17 @@ import pytest
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
 from rlkd_plugin.rlkd_data.jobs.record import FORMAT, Maker, differences, read_record, record_file
-from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile
+from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, Shape
 from tests.support.row_lines import lines
 
 SECOND = ".dropped.jsonl"
-COLUMNS = {"": ("n", "text"), SECOND: ("n", "why")}
+SHAPES: Mapping[str, Shape] = {"": {"n": int, "text": str}, SECOND: {"n": int, "why": str}}
 
 
 def result(out: Path, facts: Any = None, **change: Any) -> Result:
     """A result of a job with two files."""
     given = {"command": "rlkd x", "maker": Maker("m", facts or {"model": "a"}), **change}
-    return Result(out=out, columns=COLUMNS, may_mix=True, **given)
+    return Result(out=out, shapes=SHAPES, may_mix=True, **given)
 
 
 def write(out: Path, *numbers: int, facts: Any = None, mix: bool = False) -> None:
@@ -75,7 +75,9 @@ def test_a_foreign_file_that_took_the_place_of_ours_stays_as_it_is(tmp_path: Pat
     write(out, 1)
     for content in (b'{"precious": true}', b"notes", b'{"a": 1}\n{"b', b"\n\nnotes\n"):
         out.write_bytes(content)
-        with pytest.raises(RlkdError, match=r"out.jsonl:\d is no line of this job"):
+        with pytest.raises(
+            RlkdError, match=r"out.jsonl:\d is no line of this job|out.jsonl is not as this job"
+        ):
             write(out, 2)
         assert out.read_bytes() == content
 
@@ -226,14 +228,15 @@ def test_a_file_that_goes_while_the_job_runs_is_noticed(
     lose: Callable[[Path], Any], tmp_path: Path
 ) -> None:
     file = tmp_path / "out.jsonl"
+    (tmp_path / "b").mkdir()
     words = r"out.jsonl was removed, moved or replaced while the job ran; of the 1 rows"
     with pytest.raises(RlkdError, match=words), ResultFile(file) as results:
         results.append({"n": 1})
         lose(file)
         results.append({"n": 2})
-    with pytest.raises(RlkdError, match=words), ResultFile(tmp_path / "out.jsonl") as results:
+    with pytest.raises(RlkdError, match=words), ResultFile(tmp_path / "b" / "out.jsonl") as results:
         results.append({"n": 1})
-        lose(file)
+        lose(tmp_path / "b" / "out.jsonl")
 
 
 def replace(file: Path) -> None:
@@ -266,3 +269,69 @@ def test_what_somebody_else_appends_is_noticed(tmp_path: Path) -> None:
 def test_what_one_machine_does_not_know_is_no_difference(before: Any, now: Any, same: bool) -> None:
     assert (not differences(before, Maker("m", now))) == same
     assert (not differences(now, Maker("m", before))) == same
+
+
+def test_a_file_is_not_changed_before_all_its_lines_are_ours(tmp_path: Path) -> None:
+    """Notes behind a first line that is ours."""
+    out = tmp_path / "out.jsonl"
+    write(out, 1)
+    for rest in (b"notes", b'notes\n{"n": 2, "te', b'{"n": "two", "text": "t"}\n{"n": 3'):
+        out.write_bytes(b'{"n": 1, "text": "t"}\n' + rest)
+        before = out.read_bytes()
+        with pytest.raises(RlkdError, match=r"out\.jsonl.* is no(t as| line of) this job"):
+            write(out, 4)
+        assert out.read_bytes() == before
+
+
+def test_a_whole_last_line_that_lacks_its_end_is_kept(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    write(out, 1, 2)
+    out.write_bytes(out.read_bytes()[:-1])
+    write(out, 2, 3)
+    assert [row["n"] for row in lines(out)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('{"n": null, "text": "t"}', "its n is None"),
+        ('{"n": 2, "text": ["t"]}', r"its text is \['t'\]"),
+        ('{"n": 2}', "it has no text"),
+    ],
+)
+def test_a_line_with_another_type_is_none_of_the_job(line: str, fault: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    write(out, 1)
+    with out.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(RlkdError, match=rf"out\.jsonl:2 is no line of this job: {fault}"):
+        write(out, 3)
+
+
+def test_a_record_learns_what_a_later_machine_knows(tmp_path: Path) -> None:
+    """Else a retrained model could come in behind one whose weights were not known."""
+    out = tmp_path / "out.jsonl"
+    place = {"model": "g", "served_from": "/m"}
+    write(out, 1, facts={**place, "weights": None})
+    write(out, 2, facts={**place, "weights": "1"})
+    write(out, 3, facts={**place, "weights": None})
+    with pytest.raises(RlkdError, match="weights: '1' there, '2' now"):
+        write(out, 4, facts={**place, "weights": "2"})
+    assert [row["n"] for row in lines(out)] == [1, 2, 3]
+
+
+def test_a_record_says_whether_its_job_came_to_an_end(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    for is_done in (True, False):
+        if is_done:
+            write(out, 1)
+        else:
+            with pytest.raises(ZeroDivisionError), own(result(out)):
+                raise ZeroDivisionError
+        record = read_record(record_file(out))
+        assert record is not None and record.is_done == is_done
+
+
+def test_a_name_that_is_none_is_refused() -> None:
+    with pytest.raises(RlkdError, match="is no file to write"):
+        write(Path(""), 1)

@@ -493,3 +493,76 @@ def test_path_prints_one_line_without_ms_swift() -> None:
     assert Path(result.stdout.removesuffix("\n")).is_absolute()
     assert Path(result.stdout.removesuffix("\n")).parts[-2:] == ("rlkd_plugin", "register.py")
     assert logging.getLogger("rlkd_plugin").level == logging.NOTSET
+
+
+def test_a_foreign_file_in_the_place_of_ours_is_not_replaced(tmp_path: Path) -> None:
+    """Before a run and while it runs; the record is there each time."""
+    source, out = write(tmp_path / "in.jsonl", GOOD), tmp_path / "rows.jsonl"
+    prepare("gsm8k", source, out)
+    prepare("gsm8k", source, out)
+    words = "is not as `rlkd prepare` left it"
+    out.write_text("my notes")
+    with pytest.raises(RlkdError, match=words):
+        prepare("gsm8k", source, out)
+    assert out.read_text() == "my notes"
+    out.unlink()
+
+    def write_mine(rows: int) -> None:
+        out.write_text("mine")
+
+    for _ in range(2):
+        with pytest.raises(RlkdError, match=words):
+            prepare("gsm8k", source, out, on_progress=write_mine)
+        assert out.read_text() == "mine"
+        out.unlink()
+        prepare("gsm8k", source, out)
+
+
+@pytest.mark.parametrize("name", [".rows.jsonl.part", ".rows.jsonl.progress.json"])
+def test_a_file_with_the_name_of_a_hidden_one_stays(name: str, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", GOOD)
+    mine = write(tmp_path / name, GOOD)
+    before = mine.read_bytes()
+    with pytest.raises(RlkdError, match="is not of this job, which would write it: move it away"):
+        prepare("gsm8k", source, tmp_path / "rows.jsonl")
+    with pytest.raises(RlkdError, match="has the name of a hidden file of this job"):
+        prepare("gsm8k", mine, tmp_path / "rows.jsonl")
+    assert mine.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == [mine, source]
+
+
+def test_rows_that_were_changed_behind_a_stop_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also by a change that leaves the size."""
+    source = many(tmp_path / "in.jsonl", 50)
+    monkeypatch.setattr(job, "BLOCK", 10)
+    stop_at(25, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        prepare("gsm8k", source, tmp_path / "rows.jsonl")
+    part = tmp_path / ".rows.jsonl.part"
+    part.write_bytes(part.read_bytes().replace(b"question", b"QUESTION").replace(b"1?", b"2?"))
+    prepare("gsm8k", source, tmp_path / "rows.jsonl")
+    assert "its rows are gone: starting from row 1" in caplog.text
+    prepare("gsm8k", source, tmp_path / "whole.jsonl")
+    assert (tmp_path / "rows.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_a_source_that_changes_while_the_job_runs_is_noticed(tmp_path: Path) -> None:
+    source = many(tmp_path / "in.jsonl", 20)
+
+    def change(rows: int) -> None:
+        with source.open("a") as lines:
+            lines.write("{}\n")
+
+    with pytest.raises(RlkdError, match="was changed while the job ran, so rows of it may be"):
+        prepare("gsm8k", source, tmp_path / "rows.jsonl", on_progress=change)
+    assert not (tmp_path / "rows.jsonl").exists()
+
+
+@pytest.mark.parametrize("digits", [310, 4000])
+def test_a_number_of_many_digits_is_a_text(digits: int, tmp_path: Path) -> None:
+    line = '{"problem": "p", "domain": "code", "teacher_reasoning": "t", "answer": %s}'
+    source = write(tmp_path / "in.jsonl", line % ("7" * digits))
+    prepare("jsonl", source, tmp_path / "rows.jsonl")
+    assert "7" * digits in (tmp_path / "rows.jsonl").read_text()

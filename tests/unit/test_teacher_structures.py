@@ -1,10 +1,13 @@
 """`rlkd structure`: the column, what is dropped, and that nothing is asked for twice."""
 
 import asyncio
+import datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -337,3 +340,41 @@ def test_a_second_file_that_is_a_source_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RlkdError, match=r"no out.jsonl.rlkd.json says that `rlkd structure`"):
         structures(source, tmp_path / "out.jsonl")
     assert source.read_bytes() == before
+
+
+def test_rows_without_a_structure_are_no_result(tmp_path: Path) -> None:
+    """A copy of the source at the place of OUT would make all rows done."""
+    source, out = write(tmp_path / "rows.jsonl", row(1)), tmp_path / "out.jsonl"
+    structures(source, out)
+    (line,) = lines(out)
+    write(out, {**line, "teacher_structure": None})
+    with pytest.raises(RlkdError, match=r"out\.jsonl:1 is no line of this job: its teacher_struct"):
+        structures(source, out)
+    (tmp_path / "out.jsonl.rlkd.json").unlink()
+    with pytest.raises(RlkdError, match=r"made it: name another file to write$"):
+        structures(source, out)
+    with pytest.raises(RlkdError, match="its teacher_structure is None"):
+        structures_of(DataJob(source, out, mix=True))
+
+
+def test_a_source_that_changes_while_rows_are_read_is_noticed(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", *(row(n) for n in range(4)))
+
+    class Changing(Scripted):
+        async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
+            write(source, row(1))
+            return await super().decompose(problem, domain, path)
+
+    with pytest.raises(RlkdError, match="was changed while the job ran"):
+        structures(source, tmp_path / "out.jsonl", Changing())
+
+
+def test_a_date_in_a_message_is_written_as_its_text(tmp_path: Path) -> None:
+    when = datetime.datetime(2026, 1, 2)
+    message = {"role": "user", "content": "What is 1?", "when": when}
+    table = pa.Table.from_pylist([{**row(1), "messages": [message]}])
+    pq.write_table(table, tmp_path / "rows.parquet")
+    out = tmp_path / "out.jsonl"
+    assert structures(tmp_path / "rows.parquet", out).written == 1
+    assert structures(tmp_path / "rows.parquet", out).done_before == 1
+    assert lines(out)[0]["messages"][0]["when"] == str(when)

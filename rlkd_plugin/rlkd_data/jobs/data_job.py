@@ -1,6 +1,7 @@
 """What a data job is told: its rows, its result, and its part of the work."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,36 @@ class DataJob:
     def file_beside(self, ending: str) -> Path:
         """Return the path of a second file of the job: `out` with an ending."""
         return self.out.with_name(self.out.name + ending)
+
+
+Stamps = dict[str, tuple[int, int]]
+"""Size and time of change of each file of a source."""
+
+
+def source_stamps(files: Sequence[Path]) -> Stamps:
+    """Return what tells the content of files from what it is later."""
+    found = {}
+    for file in files:
+        status = file.stat()
+        found[str(file.resolve())] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+def check_unchanged(source: Path, before: Stamps) -> None:
+    """Check that a source is what it was when a job began to read it.
+
+    Raises:
+        RlkdError: if a file was changed, removed or added.
+    """
+    try:
+        is_same = source_stamps(row_files(source)) == before
+    except (OSError, RlkdError):
+        is_same = False
+    if not is_same:
+        raise RlkdError(
+            f"{source} was changed while the job ran, so rows of it may be missing; give the same "
+            "command again"
+        )
 
 
 def source_files(source: Path, out: Path) -> list[Path]:

@@ -5,7 +5,7 @@ files. A file that is there without a record is somebody else's. Not here: what 
 (`record`), and how lines are appended (`result_file`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +15,12 @@ from rlkd_plugin.rlkd_data.jobs.record import (
     UNKNOWN,
     Maker,
     Record,
+    content_stamp,
     differences,
     read_record,
     record_file,
 )
-from rlkd_plugin.rlkd_data.jobs.result_file import MAKER, ResultFile, check_lines
+from rlkd_plugin.rlkd_data.jobs.result_file import MAKER, OTHER_FILE, ResultFile, Shape, check_lines
 from rlkd_plugin.rlkd_files import (
     append_all,
     claimed,
@@ -29,8 +30,6 @@ from rlkd_plugin.rlkd_files import (
     publish,
 )
 
-FOREIGN = "name another file to write"
-"""What to do about a file that is somebody else's."""
 MIX = "; --mix goes on with it, and each line then names its maker"
 """Ends a message about a result of another maker."""
 
@@ -43,7 +42,8 @@ class Result:
         command: that writes it: "rlkd structure".
         out: the file.
         maker: what its lines depend on.
-        columns: of the lines of each file, by what stands behind OUT in its name; "" is OUT.
+        shapes: of the lines of each file, by what stands behind OUT in its name; "" is OUT. A file
+            of any shape is replaced as a whole, lines are appended to others.
         source: the only one that this result may be of; "" where it may grow by others.
         shard: the part of the source that this job works on; "" for all of it.
         may_mix: whether a user can go on with what other settings made, by --mix.
@@ -53,11 +53,11 @@ class Result:
     command: str
     out: Path
     maker: Maker
-    columns: Mapping[str, Sequence[str]]
+    shapes: Mapping[str, Shape]
     source: str = ""
     shard: str = ""
     may_mix: bool = False
-    remedy: str = f"{FOREIGN}, or remove this one"
+    remedy: str = f"{OTHER_FILE}, or remove this one"
 
     def file(self, ending: str) -> Path:
         """Return the place of a file of the result."""
@@ -66,19 +66,17 @@ class Result:
     @property
     def files(self) -> list[Path]:
         """The files of the result, OUT first."""
-        return [self.file(ending) for ending in self.columns]
+        return [self.file(ending) for ending in self.shapes]
 
-    def may_be_file(self, file: Path) -> bool:
-        """Say whether a file's lines are those of this job, whatever made them."""
-        try:
-            check_lines(file, self.columns[file.name.removeprefix(self.out.name)])
-        except RlkdError:
-            return False
-        return True
+    @property
+    def files_of_lines(self) -> dict[Path, Shape]:
+        """The files to which lines are appended and that are there, with their shapes."""
+        files = {self.file(ending): shape for ending, shape in self.shapes.items() if shape}
+        return {file: shape for file, shape in files.items() if file.exists()}
 
     def record(self) -> Record:
         """Return the record of a new result."""
-        columns = {ending: [*names] for ending, names in self.columns.items()}
+        columns = {ending: [*shape] for ending, shape in self.shapes.items()}
         makers = {self.maker.label: self.maker.facts}
         return Record(
             command=self.command,
@@ -89,35 +87,46 @@ class Result:
         )
 
 
-@dataclass(frozen=True)
 class Owned:
     """A result that this process alone may write.
 
-    Attributes:
+    Args:
         result: whose.
-        maker: what each new line names as its maker; None in a result of one maker.
-        is_new: whether OUT was not there at the beginning.
+        record: of it, in its place and claimed.
+        claims: are left when the job ends.
     """
 
-    result: Result
-    maker: str | None
-    is_new: bool
+    def __init__(self, result: Result, record: Record, claims: ExitStack) -> None:
+        self.result = result
+        self.record = record
+        self._claims = claims
 
     def open(self, ending: str = "") -> ResultFile:
         """Return a file of the result whose lines are appended, to be entered with `with`."""
-        return ResultFile(self.result.file(ending), *self.result.columns[ending], maker=self.maker)
+        label = self.record.label_of(self.result.maker) if self.record.is_mixed else None
+        return ResultFile(self.result.file(ending), self.result.shapes[ending], maker=label)
 
-    def check_untouched(self) -> None:
-        """Check that nobody else has written OUT, before it is replaced as a whole.
+    def publish(self, part: Path) -> None:
+        """Give a complete file the name OUT; a kill at any time leaves a record that knows it.
 
         Raises:
-            RlkdError: if somebody has.
+            RlkdError: if somebody else has written OUT since this job did.
         """
-        if self.is_new and self.result.out.exists():
-            raise RlkdError(
-                f"{self.result.out} was written by something else while the job ran; move it away, "
-                "then give the same command again"
-            )
+        check_stamp(self.result.out, self.record)
+        stamp = content_stamp(part)
+        self.write(replace(self.record, stamp=(*self.record.stamp, stamp)))
+        publish(part, self.result.out)
+        self.write(replace(self.record, stamp=(stamp,)))
+
+    def write(self, record: Record) -> None:
+        """Replace the record at once; the new file is claimed already when it gets its name."""
+        place = record_file(self.result.out)
+        part = place.with_name(f".{place.name}.part")
+        part.unlink(missing_ok=True)
+        lines = self._claims.enter_context(claimed(part, self.result.out))
+        append_all(lines, record.encode())
+        publish(part, place)
+        self.record = record
 
 
 @contextmanager
@@ -140,19 +149,18 @@ def own(result: Result, *, mix: bool = False) -> Iterator[Owned]:
     _check(result, read_record(place), mix)  # before anything is created
     is_ours = False
     with ExitStack() as claims:
-        lines = claims.enter_context(claimed(place, result.out))
+        claims.enter_context(claimed(place, result.out))
         try:
             record = _check(result, read_record(place), mix)  # another job may have been faster
             is_ours = True
             if record is None:
                 record = result.record()
-                lines.truncate(0)
-                append_all(lines, record.encode())
             elif record.label_of(result.maker) is None:
                 record = _mix(result, record)
-                _replace_record(claims, result.out, record)
-            maker = record.label_of(result.maker) if record.is_mixed else None
-            yield Owned(result, maker, not result.out.exists())
+            owned = Owned(result, record, claims)
+            owned.write(replace(record.learn(result.maker), is_done=False))
+            yield owned
+            owned.write(replace(owned.record, is_done=True))
         finally:
             if is_ours:
                 _remove_empty(result, place)
@@ -161,38 +169,41 @@ def own(result: Result, *, mix: bool = False) -> Iterator[Owned]:
 
 
 @contextmanager
-def own_new(out: Path, record: Record) -> Iterator[None]:
-    """Own a result that the body writes as a whole; after a kill the same job may do so again.
+def own_new(result: Result, record: Record) -> Iterator[Owned]:
+    """Own a result that the body writes as a whole.
+
+    Args:
+        result: of which nothing is there.
+        record: what it says of itself in the end.
 
     Raises:
-        RlkdError: if something is there already.
+        RlkdError: if something is there already; also what a job left that was killed.
     """
-    check_place(out)
-    place = record_file(out)
-    files = [out.with_name(out.name + ending) for ending in record.columns]
-    before = read_record(place)
-    there = [file for file in files if file.exists()]
-    if there and not (before and before.is_merging and before.command == record.command):
-        raise RlkdError(f"{there[0]} is there already: {FOREIGN}")
+    check_place(result.out)
+    place = record_file(result.out)
+    _check_new(result)
     with ExitStack() as claims:
-        claims.enter_context(claimed(place, out))
+        claims.enter_context(claimed(place, result.out))
+        _check_new(result)  # another job may have been faster
         try:
-            _replace_record(claims, out, replace(record, is_merging=True))
-            yield
-            _replace_record(claims, out, record)
+            owned = Owned(result, record, claims)
+            owned.write(replace(record, is_done=False))
+            yield owned
+            stamp = () if result.shapes[""] else (content_stamp(result.out),)
+            owned.write(replace(record, stamp=stamp))
         finally:
-            if not any(file.exists() for file in files):
-                place.unlink(missing_ok=True)
+            _remove_empty(result, place)
 
 
-def _replace_record(claims: ExitStack, out: Path, record: Record) -> None:
-    """Replace a record at once; the new file is claimed already when it gets its name."""
-    place = record_file(out)
-    part = place.with_name(f".{place.name}.part")
-    part.unlink(missing_ok=True)
-    lines = claims.enter_context(claimed(part, out))
-    append_all(lines, record.encode())
-    publish(part, place)
+def _check_new(result: Result) -> None:
+    """Check that nothing of a result is there, and no record of somebody else.
+
+    Raises:
+        RlkdError: if something is.
+    """
+    if there := [file for file in result.files if file.exists()]:
+        raise RlkdError(f"{there[0]} is there already: {OTHER_FILE}, or remove this one")
+    read_record(record_file(result.out))
 
 
 def check_place(out: Path) -> None:
@@ -201,6 +212,8 @@ def check_place(out: Path) -> None:
     Raises:
         RlkdError: if there is none.
     """
+    if not out.name:
+        raise RlkdError(f"{str(out)!r} is no file to write")
     if not out.parent.is_dir():
         raise RlkdError(f"there is no folder {out.parent} for {out.name}; make it first")
     if not (real := follow_link(out)).parent.is_dir():
@@ -220,21 +233,26 @@ def _check(result: Result, record: Record | None, mix: bool) -> Record | None:
         return _without_record(result, there[0], mix)
     if record.command != result.command:
         raise RlkdError(
-            f"{there[0]} was made by `{record.command}`, not by `{result.command}`: {FOREIGN}"
+            f"{there[0]} was made by `{record.command}`, not by `{result.command}`: {OTHER_FILE}"
         )
-    if record.is_merging:
-        raise RlkdError(f"{there[0]} is not whole: give the `rlkd merge` command again")
+    if not result.shapes[""]:
+        check_stamp(result.out, record)
     if record.columns != result.record().columns:
-        fault = f"has the columns of version {record.version} of the plugin: {record.columns}"
-    elif record.source != result.source:
-        fault = f"was made from {record.source}, not from {result.source}"
-    elif record.label_of(result.maker) is None and not mix:
+        raise RlkdError(
+            f"{there[0]} has the columns of version {record.version} of the plugin "
+            f"({record.columns}): {result.remedy}"
+        )
+    if record.source != result.source:
+        made_from = record.source or "the results that `rlkd merge` put together"
+        fault = f"was made from {made_from}, not from {result.source}"
+        raise RlkdError(f"{there[0]} {fault}: {result.remedy}")
+    if record.label_of(result.maker) is None and not mix:
         found = "; ".join(differences(record.last(), result.maker))
-        fault = f"was made with other settings ({found})"
-    else:
-        return record
-    mix_helps = result.may_mix and "settings" in fault
-    raise RlkdError(f"{there[0]} {fault}: {result.remedy}{MIX if mix_helps else ''}")
+        raise RlkdError(
+            f"{there[0]} was made with other settings ({found}): {result.remedy}"
+            f"{MIX if result.may_mix else ''}"
+        )
+    return record
 
 
 def _without_record(result: Result, file: Path, mix: bool) -> Record:
@@ -243,31 +261,51 @@ def _without_record(result: Result, file: Path, mix: bool) -> Record:
     Raises:
         RlkdError: if the user does not, or its lines are others.
     """
-    lines = [
-        f for end, names in result.columns.items() if names and (f := result.file(end)).exists()
-    ]
+    lines = result.files_of_lines
     if not (mix and lines):
         message = (
             f"{file} is there already, and no {record_file(result.out).name} says that "
-            f"`{result.command}` made it: {FOREIGN}"
+            f"`{result.command}` made it: {OTHER_FILE}"
         )
-        if result.may_mix and lines and all(map(result.may_be_file, lines)):
+        if result.may_mix and lines and _may_be(lines):
             message += f"; if an older version of the plugin made it{MIX.replace(';', ',')}"
         raise RlkdError(message)
-    for ending, columns in result.columns.items():
-        if (file := result.file(ending)) in lines:
-            check_lines(file, columns)
-    return replace(result.record(), makers={UNKNOWN: {}})
+    for there, shape in lines.items():
+        check_lines(there, shape)
+    stamp = (content_stamp(result.out),) if result.out.exists() and result.out not in lines else ()
+    return replace(result.record(), makers={UNKNOWN: {}}, stamp=stamp)
+
+
+def _may_be(lines: Mapping[Path, Shape]) -> bool:
+    """Say whether files have the lines of a job, whatever made them."""
+    try:
+        for file, shape in lines.items():
+            check_lines(file, shape)
+    except RlkdError:
+        return False
+    return True
+
+
+def check_stamp(out: Path, record: Record) -> None:
+    """Check that a file which is replaced as a whole is still what its job wrote.
+
+    Raises:
+        RlkdError: if somebody has changed it, or put another file in its place.
+    """
+    if out.exists() and content_stamp(out) not in record.stamp:
+        raise RlkdError(
+            f"{out} is not as `{record.command}` left it, something else wrote it: {OTHER_FILE}, "
+            "or move this one away"
+        )
 
 
 def _mix(result: Result, record: Record) -> Record:
     """Let every line that is there name its maker, and return the record with a second one."""
     first = next(iter(record.makers))
-    for ending, columns in result.columns.items() if not record.is_mixed else ():
-        if columns and (file := result.file(ending)).exists():
-            with open_whole(file) as lines, ResultFile(file, *columns) as rows:
-                for row in rows.rows():
-                    lines.write(json_line({**row, MAKER: row.get(MAKER, first)}, escape=True))
+    for file, shape in result.files_of_lines.items() if not record.is_mixed else ():
+        with open_whole(file) as lines, ResultFile(file, shape) as rows:
+            for row in rows.rows():
+                lines.write(json_line({**row, MAKER: row.get(MAKER, first)}, escape=True))
     makers = {**record.makers, result.maker.label: result.maker.facts}
     return replace(record, makers=makers, is_mixed=True)
 

@@ -7,7 +7,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ MAY_BE_UNKNOWN = {*OVERRULED, *OVERRULED.values(), "served_revision", "adapter_w
 """Facts that one machine may know and another may not; None is no other value of them."""
 UNKNOWN = "unknown"
 """The label of whatever made a result before records were kept."""
+STAMPED = 1 << 20
+"""Bytes at each end of a file that its stamp depends on."""
 SHOWN = 120
 """Characters of a fact's value in a message."""
 
@@ -62,7 +64,8 @@ class Record:
         shard: the part of the source that it was begun with: "2/4"; "" for all of it.
         makers: the facts of each maker, by its label.
         is_mixed: whether each line names its maker.
-        is_merging: whether it is put together from parts, and not yet whole.
+        is_done: whether the job came to its end, at the last time that it was begun.
+        stamp: of OUT's content, where the job replaces it as a whole; of two while it does so.
     """
 
     format: int = FORMAT
@@ -73,7 +76,8 @@ class Record:
     shard: str = ""
     makers: Mapping[str, Mapping[str, Any]]
     is_mixed: bool = False
-    is_merging: bool = False
+    is_done: bool = False
+    stamp: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """Return the record as the text of its file."""
@@ -86,9 +90,28 @@ class Record:
                 return label
         return None
 
+    def learn(self, maker: Maker) -> "Record":
+        """Return the record with what a known maker's facts tell that it does not know yet."""
+        label = self.label_of(maker)
+        if label is None:
+            return self
+        known = {name: value for name, value in self.makers[label].items() if value is not None}
+        return replace(self, makers={**self.makers, label: {**maker.facts, **known}})
+
     def last(self) -> Mapping[str, Any]:
         """Return the facts of the maker that came last."""
         return [*self.makers.values()][-1]
+
+
+def content_stamp(file: Path) -> str:
+    """Return what tells a file's content from others: its size, and a hash of its ends."""
+    size = file.stat().st_size
+    digest = hashlib.blake2b(digest_size=8)
+    with file.open("rb") as content:
+        digest.update(content.read(STAMPED))
+        content.seek(max(0, size - STAMPED))
+        digest.update(content.read())
+    return f"{size} {digest.hexdigest()}"
 
 
 def record_file(out: Path) -> Path:

@@ -8,24 +8,32 @@ this job's at all (`ownership`).
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_files import (
     append_all,
     claimed,
-    cut_half_line,
+    half_line_start,
     json_line,
     json_lines,
+    json_object,
     still_there,
 )
 
 MAKER = "maker"
 """The column in which a line of a result of several makers names its own."""
+
+OTHER_FILE = "name another file to write"
+
+Shape = Mapping[str, type | tuple[type, ...]]
+"""The columns of a line that has to have them, and the types of their values."""
+ANY: Shape = {}
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -40,68 +48,95 @@ def identity(*texts: str) -> int:
     return int.from_bytes(digest.digest(), "big")
 
 
-def check_lines(file: Path, columns: Sequence[str]) -> None:
-    """Look through a file of which it is not known what made it; nothing is changed.
-
-    Raises:
-        RlkdError: if it has no whole line, or one that is no JSON object with these columns.
-    """
-    found = 0
-    cut: RlkdError | None = None
-    for number, row in json_lines(file):
-        if cut:
-            raise cut
-        if _is_line(row, columns):
-            found += 1
-        else:
-            cut = _fault(file, number, row, columns)
-    with file.open("rb") as content:
-        content.seek(max(0, content.seek(0, os.SEEK_END) - 1))
-        is_whole = content.read() == b"\n"
-    if cut and (is_whole or not found):
-        raise cut
-    if not found:
-        raise RlkdError(f"{file} has no line, so no job made it; name another file to write")
-
-
-def read_lines(file: Path, columns: Sequence[str]) -> Iterator[Row]:
+def read_lines(file: Path, shape: Shape) -> Iterator[Row]:
     """Yield the rows of a file that a job wrote to its end.
 
     Raises:
-        RlkdError: at a line that is no JSON object with these columns; of a job that was killed
-            the last one.
+        RlkdError: at a line that is none of this shape; of a job that was killed the last one.
     """
-    needed = frozenset(columns)
-    for number, row in json_lines(file):
-        if isinstance(row, FormatError) or not needed <= row.keys():
-            raise _fault(file, number, row, columns)
-        yield row
+    yield from _checked(file, json_lines(file), shape)
 
 
-def _is_line(row: Row | FormatError, columns: Sequence[str]) -> bool:
-    """Say whether a line may be one of a job with these columns."""
-    return not isinstance(row, FormatError) and all(name in row for name in columns)
+def check_lines(file: Path, shape: Shape) -> None:
+    """Look through a file of which it is not known what made it; nothing is changed.
+
+    Raises:
+        RlkdError: if it has no whole line, or one that is none of this shape.
+    """
+    with file.open("rb") as content:
+        is_cut = _is_cut(file, content, shape)
+    if not sum(1 for _ in _whole_rows(file, shape, is_cut)):
+        raise RlkdError(f"{file} has no line, so no job made it; {OTHER_FILE}")
 
 
-def _fault(file: Path, number: int, row: Row | FormatError, columns: Sequence[str]) -> RlkdError:
-    """Return why a line is none of a job with these columns."""
-    fault = str(row)
-    if not isinstance(row, FormatError):
-        fault = f"it has no {', '.join(name for name in columns if name not in row)}"
-    return RlkdError(
-        f"{file}:{number} is no line of this job: {fault}; name another file to write, or remove "
-        "the line"
-    )
+def _whole_rows(file: Path, shape: Shape, is_cut: bool) -> Iterator[Row]:
+    """Yield the rows of a file, without a last line that was cut off."""
+    numbered = _without_last(json_lines(file)) if is_cut else json_lines(file)
+    yield from _checked(file, numbered, shape)
+
+
+def _without_last(numbered: Iterator[T]) -> Iterator[T]:
+    held = next(numbered, None)
+    for line in numbered:
+        assert held is not None  # there is one behind it
+        yield held
+        held = line
+
+
+def _checked(
+    file: Path, numbered: Iterator[tuple[int, Row | FormatError]], shape: Shape
+) -> Iterator[Row]:
+    kinds = tuple(shape.items())
+    for number, row in numbered:
+        if isinstance(row, FormatError):
+            fault = str(row)
+        else:
+            for name, kind in kinds:
+                if not isinstance(row.get(name), kind):
+                    break
+            else:
+                yield row
+                continue
+            missing = ", ".join(name for name in shape if name not in row)
+            fault = f"it has no {missing}" if missing else f"its {name} is {row[name]!r:.60}"
+        raise RlkdError(
+            f"{file}:{number} is no line of this job: {fault}; {OTHER_FILE}, or remove the line"
+        )
+
+
+def _is_cut(file: Path, lines: BinaryIO, shape: Shape) -> bool:
+    """Say whether the last line was cut off by a kill; one that only lacks its end was not.
+
+    Raises:
+        RlkdError: if it cannot be the beginning of a line of this shape: it is somebody else's.
+    """
+    lines.seek(half_line_start(lines))
+    last = lines.read()
+    if not last:
+        return False
+    try:
+        json_object(last)
+        return False
+    except FormatError:
+        pass
+    begins = [f'{{"{name}": '.encode() for name in shape]
+    if begins and not any(last.startswith(begin[: len(last)]) for begin in begins):
+        raise RlkdError(
+            f"{file} is not as this job left it: its last line has no end, and begins "
+            f"{last[:40]!r}; {OTHER_FILE}"
+        )
+    return True
 
 
 class ResultFile:
     """A file of JSON lines, claimed by one process; used with `with`.
 
-    Entering removes a last line that a kill cut off, so its row is done again.
+    A last line that a kill cut off is removed, so its row is done again, but not before all other
+    lines were read and are this job's.
 
     Args:
         file: where it is, or will be; known to be this job's.
-        columns: that each of its lines has.
+        shape: of its lines; by default any.
         maker: what each new line names as its maker; by default none.
 
     Attributes:
@@ -114,12 +149,13 @@ class ResultFile:
             changed by somebody else.
     """
 
-    def __init__(self, file: Path, *columns: str, maker: str | None = None) -> None:
+    def __init__(self, file: Path, shape: Shape = ANY, *, maker: str | None = None) -> None:
         self.file = file
-        self.columns = columns
+        self.shape = shape
         self.before = 0
         self.appended = 0
         self._maker = {} if maker is None else {MAKER: maker}
+        self._is_read = False
 
     def __enter__(self) -> "ResultFile":
         if not self.file.parent.is_dir():
@@ -129,34 +165,12 @@ class ResultFile:
         self._claim = ExitStack()
         self._lines = self._claim.enter_context(claimed(self.file))
         try:
-            self._check_first()
+            self._is_cut = _is_cut(self.file, self._lines, self.shape)
         except RlkdError:
             self._claim.close()
             raise
-        if cut_half_line(self._lines):
-            logger.warning("%s: its last line was cut off and is removed", self.file)
-        self._size = os.fstat(self._lines.fileno()).st_size
+        self._size = self._lines.seek(0, os.SEEK_END)
         return self
-
-    def _check_first(self) -> None:
-        """Check that the first line is of this job, also where it was cut off, before any change.
-
-        Raises:
-            RlkdError: if somebody has put another file in this place.
-        """
-        with self.file.open("rb") as content:
-            first = content.readline()
-        if not first or not self.columns:
-            return
-        if first.endswith(b"\n"):
-            number, row = next(json_lines(self.file), (1, FormatError("it is blank")))
-            is_ours = _is_line(row, self.columns)
-        else:
-            number, row = 1, FormatError("it has no end")
-            keys = [f'{{"{name}": '.encode() for name in self.columns]
-            is_ours = any(first.startswith(key[: len(first)]) for key in keys)
-        if not is_ours:
-            raise _fault(self.file, number, row, self.columns)
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         with self._claim:
@@ -176,6 +190,8 @@ class ResultFile:
         Raises:
             RlkdError: if there is no room for it, or the file is no longer there.
         """
+        for _ in self.rows() if not self._is_read else ():
+            pass  # nothing is written to a file that may be somebody else's
         line = json_line({**row, **self._maker}, escape=True)
         self._check_there()
         try:
@@ -203,11 +219,24 @@ class ResultFile:
 
     def rows(self) -> Iterator[Row]:
         """Yield what was written before."""
-        before = 0
-        for row in read_lines(self.file, self.columns):
-            before += 1
+        count = 0
+        for row in _whole_rows(self.file, self.shape, self._is_cut):
+            count += 1
             yield row
-        self.before = before - self.appended
+        self.before = count - self.appended
+        self._is_read = True
+        self._mend_end()
+
+    def _mend_end(self) -> None:
+        """Remove a last line that was cut off, and give an end to one that only lacks it."""
+        start = half_line_start(self._lines)
+        if self._is_cut:
+            self._lines.truncate(start)
+            logger.warning("%s: its last line was cut off and is removed", self.file)
+            self._is_cut = False
+        elif start < self._size:
+            append_all(self._lines, b"\n")
+        self._size = self._lines.seek(0, os.SEEK_END)
 
     @property
     def lines(self) -> int:

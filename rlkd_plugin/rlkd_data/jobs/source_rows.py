@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from rlkd_plugin.gsrm import EndpointError, FormatError, RlkdError
 from rlkd_plugin.rlkd_data.jobs.account import Account
-from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
+from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, check_unchanged, source_stamps
 from rlkd_plugin.rlkd_data.jobs.done_rows import DoneRows
 from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows, row_files
 from rlkd_plugin.rlkd_data.rows.row_format import RowFunction
@@ -127,9 +127,14 @@ def rows_to_do(job: DataJob, kind: RowKind, done: DoneRows, counts: RowCounts) -
         kind: of the rows.
         done: the rows that the job has done.
         counts: filled while rows are read.
+
+    Raises:
+        RlkdError: in the end, if the source was changed meanwhile.
     """
     found: set[int] = set()
-    for _, raw in raw_rows(row_files(job.source)):
+    files = row_files(job.source)
+    stamps = source_stamps(files)
+    for _, raw in raw_rows(files):
         counts.read += 1
         try:
             if isinstance(raw, FormatError):
@@ -153,3 +158,4 @@ def rows_to_do(job: DataJob, kind: RowKind, done: DoneRows, counts: RowCounts) -
             yield row
             continue
         found.update(identities[1:])
+    check_unchanged(job.source, stamps)

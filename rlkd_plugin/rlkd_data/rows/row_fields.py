@@ -32,9 +32,9 @@ def number_text(value: Any) -> str | None:
     """
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
-    if not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, int) else format(Decimal(str(value)), "f")
+    if isinstance(value, int):
+        return str(value)
+    return format(Decimal(str(value)), "f") if math.isfinite(value) else None
 
 
 def path_of(raw: Mapping[str, Any]) -> str:
