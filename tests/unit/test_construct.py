@@ -101,6 +101,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
         monkeypatch.setenv(f"RLKD_{role}_MODEL", role.lower())
     yield made
     server.shutdown()
+    server.server_close()
 
 
 LONG = STRUCTURE.replace("5", "5, or 6 - 1, or 4 + 1" * 20_000)

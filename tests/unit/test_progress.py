@@ -2,7 +2,6 @@
 
 import gzip
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from rlkd_plugin.rlkd_data.jobs import progress
 from rlkd_plugin.rlkd_data.jobs.progress import show_progress
+from tests.support.waiting import wait_for as wait_for_state
 
 ROWS = b'{"n": 1}\n' * 1234
 
@@ -22,9 +22,13 @@ def lines_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def wait_for(text: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Return what is shown, until a line has the text."""
     shown = ""
-    while text not in shown:
+
+    def has_text() -> bool:
+        nonlocal shown
         shown += capsys.readouterr().err
-        time.sleep(0.005)
+        return text in shown
+
+    wait_for_state(has_text, f"a line has {text!r}")
     return shown
 
 
@@ -84,7 +88,10 @@ def test_a_job_does_not_wait_for_the_count(
         shown = wait_for("0 rows\n", capsys)
         done = 600
         shown += wait_for("600 rows, ", capsys)
-        threading.Timer(0.05, slow_count).start()  # a part of the file, while the job ends
+        for seconds in (0.05, 5.0, 20.0):  # a part of the file, while the job ends
+            timer = threading.Timer(seconds, slow_count)
+            timer.daemon = True
+            timer.start()
     assert " of " not in shown and " left" not in shown
 
 

@@ -263,6 +263,7 @@ def server() -> Iterator[tuple[str, list[Answer], list[dict[str, Any]]]]:
     threading.Thread(target=running.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{running.server_address[1]}/v1", answers, asked
     running.shutdown()
+    running.server_close()
 
 
 def embedded(url: str, texts: list[str], **settings: Any) -> list[list[float]]:
