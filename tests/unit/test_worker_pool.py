@@ -278,7 +278,7 @@ def test_an_out_that_somebody_else_writes_meanwhile_is_not_replaced(tmp_path: Pa
     def write_mine(rows: int) -> None:
         out.write_text("mine")
 
-    with pytest.raises(RlkdError, match="was written by something else while the job ran"):
+    with pytest.raises(RlkdError, match="is not as `rlkd prepare` left it"):
         prepare("jsonl", source(tmp_path, 20), out, on_progress=write_mine)
     assert out.read_text() == "mine"
     out.unlink()
