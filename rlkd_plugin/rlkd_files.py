@@ -34,6 +34,27 @@ def follow_link(file: Path) -> Path:
     return real
 
 
+def beside(file: Path, ending: str) -> Path:
+    """Return the place of a file whose name goes on with an ending."""
+    return file.with_name(file.name + ending)
+
+
+def check_place(file: Path) -> None:
+    """Check that a file can be at a place: it has a name and a folder, and nothing else is there.
+
+    Raises:
+        RlkdError: if not.
+    """
+    if not file.name:
+        raise RlkdError(f"{str(file)!r} is no file to write")
+    if not file.parent.is_dir():
+        raise RlkdError(f"there is no folder {file.parent} for {file.name}; make it first")
+    if not (real := follow_link(file)).parent.is_dir():
+        raise RlkdError(f"{file} links to {real}, whose folder is not there; make it first")
+    if file.exists() and not file.is_file():
+        raise RlkdError(f"{file} is a folder or a device; name the file to write")
+
+
 @contextmanager
 def open_whole(file: Path) -> Iterator[BinaryIO]:
     """Open a file to replace: a reader sees the old content or all that the body writes.

@@ -82,10 +82,11 @@ def construct(
     from rlkd_plugin.llm_io.role_client import role_client
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_cli.tables.job_tables import show_construct
-    from rlkd_plugin.rlkd_data.construct import ConstructReport, PairModels, construct_pairs
+    from rlkd_plugin.rlkd_data.construct import ConstructReport, construct_pairs
     from rlkd_plugin.rlkd_data.jobs.cost import Cost, RoleCost, read_price
     from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
     from rlkd_plugin.rlkd_data.jobs.job_end import show_job
+    from rlkd_plugin.rlkd_data.pair_attempts import PairModels
 
     part = _read_shard(shard)
     settings = load_settings()
@@ -164,7 +165,8 @@ def subset(
     from rlkd_plugin.rlkd_data.jobs.cost import Cost, RoleCost
     from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
     from rlkd_plugin.rlkd_data.jobs.job_end import show_job
-    from rlkd_plugin.rlkd_data.row_subset import SIMILARITIES, SubsetReport, write_subset
+    from rlkd_plugin.rlkd_data.row_subset import SIMILARITIES, write_subset
+    from rlkd_plugin.rlkd_data.subset_report import SubsetReport
 
     settings = load_settings()
     embedder = choose_embedder(settings, model)

@@ -1,6 +1,5 @@
 """The commands that evaluate a model."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -129,12 +128,12 @@ def diversity(
     Give the same command again to resume a stopped job.
     """
     from rlkd_plugin.llm_io.model_server import model_server
+    from rlkd_plugin.llm_io.prompted_engine import body_digest
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.llm_io.weight_fingerprint import weights_of
     from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
     from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
     from rlkd_plugin.rlkd_data.embedder import choose_embedder
-    from rlkd_plugin.rlkd_data.jobs.result_file import identity
     from rlkd_plugin.rlkd_eval.diversity_job import (
         WRITTEN,
         check_structures,
@@ -152,7 +151,7 @@ def diversity(
     student = {"model": model or settings.student_model, "adapter": adapter}
     plan = {**student, **weights_of(model, adapter), **vars(drawing)}
     if settings.student_body:  # it may hold what no file should show
-        plan["body"] = f"{identity(json.dumps(settings.student_body, sort_keys=True)):x}"
+        plan["body"] = body_digest(settings.student_body)
     engine, _ = choose_engine(settings, ["GSRM"])  # a missing setting is named before any work
     questions = read_questions(job)
     with claimed_folder(out), _said_when_stopped(out):

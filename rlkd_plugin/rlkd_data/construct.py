@@ -13,27 +13,17 @@ from itertools import chain
 from typing import Any
 
 from rlkd_plugin.gsrm import EndpointError, FormatError
-from rlkd_plugin.gsrm.prompts import (
-    END,
-    decompose_prompt,
-    feedback_prompt,
-    pair_prompts,
-    verify_prompt,
-)
-from rlkd_plugin.gsrm.texts import break_control, has_reasoning, teacher_path
-from rlkd_plugin.llm_io.chat_client import ChatClient
-from rlkd_plugin.llm_io.prompted_engine import body_digest
-from rlkd_plugin.llm_io.replies import Reply, after_thinking
+from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
 from rlkd_plugin.rlkd_data.jobs.done_rows import DoneRows
-from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
-from rlkd_plugin.rlkd_data.jobs.record import Maker
-from rlkd_plugin.rlkd_data.jobs.result_file import Shape, identity
+from rlkd_plugin.rlkd_data.jobs.ownership import own
+from rlkd_plugin.rlkd_data.jobs.result import Result
+from rlkd_plugin.rlkd_data.jobs.result_lines import Shape, identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts, RowKind, rows_to_do
+from rlkd_plugin.rlkd_data.pair_attempts import NEITHER, PairModels, construct_pair
 from rlkd_plugin.rlkd_data.rows.row_fields import domain_or_math, path_of, text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row
-from rlkd_plugin.rlkd_data.structure_faults import check_structure, read_verification
 
 DISCARDED = ".discarded.jsonl"
 """Ends the name of the file of the rows without a pair."""
@@ -43,14 +33,6 @@ SHAPES: Mapping[str, Shape] = {
     DISCARDED: {**ROW, "attempts": list, "reason": str},
 }
 """The lines of the files of `rlkd construct`."""
-REGENERATIONS = 3
-"""The paper: a sample that fails after three re-generations is discarded."""
-ATTEMPT_CHARS = 20_000
-"""Characters of a structure with a fault, and of a feedback, that the generator is shown."""
-MORE_ROOM = 2
-"""Times the token limit at which a structure that was cut off is asked for once more."""
-CUT = "cut off at its token limit: raise RLKD_GENERATOR_MAX_TOKENS"
-NEITHER = "a verifier that says neither"
 MAX_NEITHER = 0.5
 """Share of the rows, from the tenth on, for which a verifier may say neither PASS nor FAIL."""
 
@@ -74,38 +56,9 @@ class ConstructReport(RowCounts):
         """Rows that were accepted or discarded."""
         return {"accepted": self.accepted.total(), "discarded": self.discarded.total()}
 
-
-@dataclass(frozen=True)
-class PairModels:
-    """The two models that write R-S pairs; both clients are entered already.
-
-    Attributes:
-        generator: writes structures.
-        generator_tokens: most tokens of a structure.
-        verifier: says PASS or FAIL.
-        verifier_tokens: most tokens of a verification.
-    """
-
-    generator: ChatClient
-    generator_tokens: int
-    verifier: ChatClient
-    verifier_tokens: int
-
-    @property
-    def maker(self) -> Maker:
-        """What a pair depends on beside its row."""
-        generator, verifier = self.generator.endpoint, self.verifier.endpoint
-        facts = {
-            "generator": generator.model,
-            "generator_max_tokens": self.generator_tokens,
-            "generator_body": body_digest(generator.body),
-            "verifier": verifier.model,
-            "verifier_max_tokens": self.verifier_tokens,
-            "verifier_body": body_digest(verifier.body),
-            "prompts": f"{identity(pair_prompts()):016x}",
-            "attempts": REGENERATIONS + 1,
-        }
-        return Maker(generator.model, facts)
+    def count_cut(self) -> None:
+        """Count a structure that was cut off."""
+        self.cut += 1
 
 
 def pair_source(raw: Mapping[str, Any]) -> Row:
@@ -159,7 +112,7 @@ async def construct_pairs(job: DataJob, models: PairModels, report: ConstructRep
         done = DoneRows(map(pair_identity, chain(accepted.rows(), discarded.rows())))
 
         async def work(row: Row) -> Row | str:
-            return await _construct_pair(row, models, report)
+            return await construct_pair(row, models, report.count_cut)
 
         def write(row: Row, found: Row | str) -> None:
             if isinstance(found, str):
@@ -175,134 +128,6 @@ async def construct_pairs(job: DataJob, models: PairModels, report: ConstructRep
         kind = RowKind(pair_source, lambda row: [pair_identity(row)])
         await run_job(rows_to_do(job, kind, done, report), work, write, job.concurrency)
     report.check_done(job, accepted.lines, accepted.before + discarded.before)
-
-
-async def _construct_pair(row: Row, models: PairModels, report: ConstructReport) -> Row | str:
-    """Return a row with its structure, or with every attempt and the reason why it has none.
-
-    Where a server rejects the row's text, its words are returned instead.
-    """
-    prompt = decompose_prompt("construct", row["domain"], row["problem"], row["reasoning_path"])
-    messages = [{"role": "user", "content": prompt}]
-    attempts: list[Row] = []
-    room = _Room(models.generator_tokens)
-    for number in range(1, REGENERATIONS + 2):
-        try:
-            attempt = await _attempt(row, messages, models, room)
-        except EndpointError as error:
-            if not error.refuses_text:
-                raise
-            if not attempts:
-                return str(error)
-            return {**row, "attempts": attempts, "reason": "rejected by a server after feedback"}
-        if attempt.passed:
-            return {**row, "structure": attempt.structure, "attempts": number}
-        text, fault = attempt.structure[:ATTEMPT_CHARS], attempt.fault[:ATTEMPT_CHARS]
-        attempts.append({"structure": text, "by": attempt.by, "fault": fault})
-        if attempt.passed is None:
-            return {**row, "attempts": attempts, "reason": NEITHER}
-        report.cut += attempt.cut
-        if attempt.cut and room.grow():
-            continue  # the same question
-        messages += [
-            {"role": "assistant", "content": text},
-            {"role": "user", "content": feedback_prompt(fault)},
-        ]
-    reason = CUT if attempt.cut else f"{attempt.by} found fault each time"
-    return {**row, "attempts": attempts, "reason": reason}
-
-
-@dataclass
-class _Room:
-    """The token limit of a row's structures; it grows once, where the server has the room."""
-
-    tokens: int
-    may_grow: bool = True
-
-    def grow(self) -> bool:
-        """Raise the limit, and return whether that was done."""
-        if not self.may_grow:
-            return False
-        self.tokens *= MORE_ROOM
-        self.may_grow = False
-        return True
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """A structure, and whether it passes.
-
-    Attributes:
-        structure: in the canonical form if it passed, else as it was written.
-        by: "rules" or "verifier", whichever said the last word.
-        passed: None if the verifier says neither PASS nor FAIL.
-        fault: the last word, where it did not pass.
-        cut: whether it was cut off at its token limit.
-    """
-
-    structure: str
-    by: str
-    passed: bool | None
-    fault: str
-    cut: bool = False
-
-
-async def _attempt(
-    row: Row, messages: list[dict[str, str]], models: PairModels, room: _Room
-) -> _Attempt:
-    reply = await _write(messages, models, room)
-    text = break_control(_said(reply))
-    if reply.is_cut:
-        fault = f"It was cut off at {room.tokens} tokens. Write fewer words in each part."
-        return _Attempt(text, "rules", False, fault, cut=True)
-    too_long = reply.completion_tokens > room.tokens
-    structure, fault = check_structure(text, row["problem"], row["reasoning_path"], too_long)
-    if structure is None:
-        return _Attempt(text, "rules", False, fault)
-    passed, fault = await _verify(row, structure, models)
-    return _Attempt(structure if passed else text, "verifier", passed, fault)
-
-
-async def _write(messages: list[dict[str, str]], models: PairModels, room: _Room) -> Reply:
-    """Return the generator's reply; where it rejects more room, that of the room that it has."""
-    while True:
-        try:
-            return await models.generator.complete(
-                messages, temperature=0.0, max_tokens=room.tokens, stop=[END]
-            )
-        except EndpointError as error:
-            if not error.refuses_text or room.tokens == models.generator_tokens:
-                raise
-            room.tokens = models.generator_tokens
-
-
-def _said(reply: Reply) -> str:
-    """Return what a model says after its thinking.
-
-    A server with a reasoning parser delivers the whole reply of a model that does not think as its
-    thinking; then it is the answer, unless it was cut off in it.
-    """
-    said = after_thinking(reply.text)
-    return said if said or reply.is_cut else after_thinking(reply.thinking)
-
-
-async def _verify(row: Row, structure: str, models: PairModels) -> tuple[bool | None, str]:
-    """Return whether the verifier passes a structure, and its feedback; None if it says neither."""
-    prompt = verify_prompt(row["domain"], row["problem"], row["reasoning_path"], structure)
-    said = ""
-    for temperature in (0.0, 0.7):  # the retry must be able to say something else
-        reply = await models.verifier.complete(
-            [{"role": "user", "content": prompt}],
-            temperature=temperature,
-            max_tokens=models.verifier_tokens,
-        )
-        said = _said(reply)
-        passed, feedback = read_verification(said)
-        if passed and reply.is_cut:
-            continue  # what is cut off may take it back
-        if passed is not None:
-            return passed, feedback
-    return None, said
 
 
 def _check_verifier(report: ConstructReport, last: Row) -> None:

@@ -1,7 +1,8 @@
 """The job behind `rlkd merge`: the results of several machines put together as one.
 
-Parts of one command and one maker alone go together. A row that is in two parts counts once. The
-merged result has a record, so the job that made the parts can go on with it.
+Parts of one command and one maker alone go together. A line that is in two parts counts once; a row
+whose structures differ there is two lines. The merged result has a record, so `rlkd construct` and
+`rlkd structure` can resume with it.
 """
 
 import logging
@@ -15,7 +16,7 @@ from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data import construct, teacher_structures
 from rlkd_plugin.rlkd_data.construct import pair_identity
 from rlkd_plugin.rlkd_data.jobs.account import Account
-from rlkd_plugin.rlkd_data.jobs.ownership import MIX, OTHER_FILE, Result, own_new
+from rlkd_plugin.rlkd_data.jobs.ownership import own_new
 from rlkd_plugin.rlkd_data.jobs.record import (
     UNKNOWN,
     Maker,
@@ -24,10 +25,11 @@ from rlkd_plugin.rlkd_data.jobs.record import (
     read_record,
     record_file,
 )
-from rlkd_plugin.rlkd_data.jobs.result_file import ANY, MAKER, Shape, read_lines
+from rlkd_plugin.rlkd_data.jobs.result import Result
+from rlkd_plugin.rlkd_data.jobs.result_lines import ANY, MAKER, OTHER_FILE, Shape, read_lines
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_data.teacher_structures import structure_identities
-from rlkd_plugin.rlkd_files import claimed, json_line, open_whole
+from rlkd_plugin.rlkd_files import beside, claimed, json_line, open_whole
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ class _Part:
 
     def rows(self, ending: str) -> Iterator[Row]:
         """Return the rows of one of its files, by what stands behind OUT in its name."""
-        file = self.out.with_name(self.out.name + ending)
+        file = beside(self.out, ending)
         shape = SHAPES[self.record.command][ending]
         return read_lines(file, shape) if file.exists() else iter(())
 
@@ -155,16 +157,17 @@ def _merged_record(parts: Sequence[_Part], mix: bool) -> Record:
                 f"{first.out} those of {first.record.version}; {OTHER_FILE}"
             )
         for label, facts in part.record.makers.items():
-            if label == UNKNOWN or (known := merged.label_of(Maker("", facts))) is None:
+            if label == UNKNOWN or merged.label_of(facts) is None:
                 if label not in merged.makers and not mix:
-                    differs = "; ".join(differences(facts, Maker("", merged.last())))
+                    differs = "; ".join(differences(facts, merged.last()))
                     raise RlkdError(
                         f"{part.out} (there) and {first.out} (now) were made with other settings "
-                        f"({differs or label}){MIX}"
+                        f"({differs or label}); --mix merges them, and each line then names its "
+                        "maker"
                     )
                 merged = replace(merged, makers={**merged.makers, label: facts})
             else:
-                merged = merged.learn(Maker(known, facts))
+                merged = merged.learn(facts)
     is_mixed = len(merged.makers) > 1 or any(part.record.is_mixed for part in parts)
     is_done = all(part.record.is_done for part in parts)
     return replace(merged, is_mixed=is_mixed, is_done=is_done, source="", shard="")
@@ -177,8 +180,7 @@ def _different_rows(
     identities = IDENTITIES[record.command]
     for part in parts:
         labels = {
-            label: record.label_of(Maker("", facts)) or label
-            for label, facts in part.record.makers.items()
+            label: record.label_of(facts) or label for label, facts in part.record.makers.items()
         }
         first = next(iter(labels))
         for row in part.rows(ending):

@@ -16,9 +16,10 @@ from pathlib import Path
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_data.jobs.data_job import check_unchanged, source_files, source_stamps
-from rlkd_plugin.rlkd_data.jobs.ownership import Result, check_place, own
+from rlkd_plugin.rlkd_data.jobs.ownership import own
 from rlkd_plugin.rlkd_data.jobs.record import Maker
-from rlkd_plugin.rlkd_data.jobs.result_file import ANY
+from rlkd_plugin.rlkd_data.jobs.result import Result
+from rlkd_plugin.rlkd_data.jobs.result_lines import ANY
 from rlkd_plugin.rlkd_data.jobs.worker_pool import WorkerPool
 from rlkd_plugin.rlkd_data.jobs.worker_process import apply
 from rlkd_plugin.rlkd_data.rows.formats import FORMATS
@@ -30,11 +31,7 @@ from rlkd_plugin.rlkd_data.rows.row_files import (
     raw_rows,
 )
 from rlkd_plugin.rlkd_data.unfinished import HiddenFiles, Progress, UnfinishedRows
-from rlkd_plugin.rlkd_files import (
-    claimed,
-    follow_link,
-    json_line,
-)
+from rlkd_plugin.rlkd_files import check_place, claimed, follow_link, json_line
 
 SHOWN = 20
 """Rows shown for each reason; a file in the wrong format would show millions."""
@@ -110,14 +107,11 @@ def prepare(
         if progress.read:
             logger.warning("going on after %d rows that are done", progress.read)
         on_progress(progress.read)
-        form = FORMATS[name]
-        todo = islice(raw_rows(files, form.columns, form.key), progress.read, None)
+        todo = islice(_rows(name, files), progress.read, None)
         while block := list(islice(todo, BLOCK)):
             rows.append(_count_block(progress, block, encode(name, block)), progress)
             on_progress(progress.read)
-        for reason, count in progress.refused.items():
-            if count > SHOWN:
-                logger.warning("... and %d more: %s", count - SHOWN, reason)
+        _log_the_rest(progress)
         progress.account.check()
         rows.check(progress.written)
         check_unchanged(source, stamps)
@@ -133,6 +127,11 @@ def prepare(
             f"{out} was not written"
         )
     return progress
+
+
+def _rows(name: str, files: Sequence[Path]) -> Iterator[PlacedRow]:
+    form = FORMATS[name]
+    return raw_rows(files, form.columns, form.key)
 
 
 def _count_block(progress: Progress, block: Sequence[PlacedRow], encoded: Encoded) -> bytes:
@@ -152,6 +151,12 @@ def _count_block(progress: Progress, block: Sequence[PlacedRow], encoded: Encode
         progress.normalised += row.normalised
         lines.append(row.line)
     return b"".join(lines)
+
+
+def _log_the_rest(progress: Progress) -> None:
+    for reason, count in progress.refused.items():
+        if count > SHOWN:
+            logger.warning("... and %d more: %s", count - SHOWN, reason)
 
 
 def _encode_row(name: str, raw: Row | FormatError) -> EncodedRow | FormatError:
@@ -184,8 +189,6 @@ def _check(name: str, source: Path, out: Path) -> list[Path]:
     if name not in FORMATS:
         raise RlkdError(f"unknown format {name!r}; known: {', '.join(sorted(FORMATS))}")
     check_place(out)
-    if out.exists() and not out.is_file():
-        raise RlkdError(f"{out} is a folder or a device; name the file to write")
     files = source_files(source, out)
     for file in files:
         check_columns(file, FORMATS[name].needs)

@@ -10,24 +10,29 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_data.embedder import Embedder
-from rlkd_plugin.rlkd_data.jobs.account import Account
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
-from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
+from rlkd_plugin.rlkd_data.jobs.ownership import own
 from rlkd_plugin.rlkd_data.jobs.record import Maker
-from rlkd_plugin.rlkd_data.jobs.result_file import ANY, Shape, identity
+from rlkd_plugin.rlkd_data.jobs.result import Result
+from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile
+from rlkd_plugin.rlkd_data.jobs.result_lines import ANY, Shape, identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.rows.row_fields import text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows, row_files
-from rlkd_plugin.rlkd_data.similarity import Nearest, embed_items, in_batches, nearest_items
+from rlkd_plugin.rlkd_data.similarity import (
+    ItemVectors,
+    Nearest,
+    embed_items,
+    in_batches,
+    nearest_items,
+)
+from rlkd_plugin.rlkd_data.subset_report import NEAR, Similar, SubsetReport
 from rlkd_plugin.rlkd_files import follow_link, json_line
 
-NEAR = 0.95
-"""Problems of at least this cosine to a test item are reported."""
 SHOWN = 10
 """Rows shown at each end."""
 
@@ -40,68 +45,6 @@ SHAPES: Mapping[str, Shape] = {
 }
 
 _NO_WORD = re.compile(r"[\W_]+")
-
-
-@dataclass(frozen=True)
-class Similar:
-    """A row's similarity to the test item that is nearest to it, and both problems."""
-
-    similarity: float
-    problem: str
-    test_problem: str
-
-
-@dataclass
-class SubsetReport:
-    """What the job found.
-
-    Attributes:
-        rows: of the source.
-        refused: rows that have no problem to compare, or cannot be read, by reason.
-        problems: different problems of the others.
-        measured_before: problems that this job measured before it was stopped.
-        measured: problems measured by this run.
-        rejected: problems that the embedding server rejects; they are not chosen.
-        written: rows in the result.
-        least: the rows that are least similar, from the first on.
-        most: the rows that are most similar, from the first on.
-        exact: rows whose problem is a test item's, but for case, spaces and punctuation.
-        near: other rows of at least `NEAR` similarity.
-    """
-
-    rows: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    problems: int = 0
-    measured_before: int = 0
-    rejected: int = 0
-    measured: int = 0
-    written: int = 0
-    least: list[Similar] = field(default_factory=list)
-    most: list[Similar] = field(default_factory=list)
-    exact: list[Similar] = field(default_factory=list)
-    near: list[Similar] = field(default_factory=list)
-
-    @property
-    def without_problem(self) -> int:
-        """Rows that are refused."""
-        return self.refused.total()
-
-    @property
-    def account(self) -> Account:
-        """What became of every row that was read, as if each problem stood in one row."""
-        parts = {
-            "measured": self.measured,
-            "refused": self.without_problem,
-            "duplicates": self.rows - self.without_problem - self.problems,
-            "done before": self.measured_before,
-            "rejected by a server": self.rejected,
-        }
-        return Account(self.rows, parts)
-
-    @property
-    def passed(self) -> int:
-        """Rows that need no more work."""
-        return sum(self.account.parts.values())
 
 
 logger = logging.getLogger(__name__)
@@ -141,14 +84,7 @@ async def write_subset(
     )
     with own(result, mix=job.mix) as owned, owned.open(SIMILARITIES) as measured:
         targets = await embed_items(items, embedder)
-        known: Known = {
-            row["id"]: (row["similarity"], row["nearest"])
-            for row in measured.rows()
-            if row["tests"] == targets.id
-            and row["id"] in present
-            and -1 <= row["similarity"] <= 1
-            and 0 <= row["nearest"] < len(items)
-        }
+        known = _known_before(measured, targets, present)
         report.measured_before = len(known)
 
         async def work(batch: list[tuple[int, str]]) -> list[Nearest | None]:
@@ -176,6 +112,18 @@ async def write_subset(
             owned.publish(part)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _known_before(measured: ResultFile, targets: ItemVectors, present: set[int]) -> Known:
+    """Return what this job measured before, of problems that the source has."""
+    return {
+        row["id"]: (row["similarity"], row["nearest"])
+        for row in measured.rows()
+        if row["tests"] == targets.id
+        and row["id"] in present
+        and -1 <= row["similarity"] <= 1
+        and 0 <= row["nearest"] < len(targets.items)
+    }
 
 
 def _read_items(tests: Path, out: Path) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.rlkd_data.embedder import Embedder
-from rlkd_plugin.rlkd_data.jobs.result_file import identity
+from rlkd_plugin.rlkd_data.jobs.result_lines import identity
 
 BATCH = 64
 """Texts in one request for embeddings."""

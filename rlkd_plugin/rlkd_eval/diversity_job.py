@@ -17,9 +17,11 @@ from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.embedder import Embedder
-from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
+from rlkd_plugin.rlkd_data.jobs.ownership import own
 from rlkd_plugin.rlkd_data.jobs.record import Maker, read_record, record_file
-from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, Shape
+from rlkd_plugin.rlkd_data.jobs.result import Result
+from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile
+from rlkd_plugin.rlkd_data.jobs.result_lines import Shape
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_eval.diversity_lines import (

@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from rlkd_plugin.gsrm import RlkdError, Step
-from rlkd_plugin.rlkd_data.jobs.result_file import ANY, identity, read_lines
+from rlkd_plugin.rlkd_data.jobs.result_lines import ANY, identity, read_lines
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 
 

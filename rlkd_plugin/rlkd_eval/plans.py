@@ -14,7 +14,7 @@ import msgspec
 
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.rlkd_data.jobs.record import FORMAT, Maker, differences
+from rlkd_plugin.rlkd_data.jobs.record import FORMAT, differences
 from rlkd_plugin.rlkd_eval.kept_files import PLAN, read_json
 from rlkd_plugin.rlkd_files import append_lines, claimed
 
@@ -90,7 +90,7 @@ def keep_plan(folder: Path, plan: Plan, names: Sequence[str]) -> None:
         return
     if before.command != plan.command:
         fault = f"was made by `{before.command}`, not by `{plan.command}`"
-    elif differs := differences(before.facts, Maker("", plan.facts)):
+    elif differs := differences(before.facts, plan.facts):
         fault = f"is another job's ({'; '.join(differs)})"
     else:
         return

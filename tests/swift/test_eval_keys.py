@@ -14,6 +14,7 @@ from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.llm_io.evalscope_model import evalscope_model
 from rlkd_plugin.rlkd_cli import app
 from tests.support.json_server import serving
+from tests.support.raw_server import raw_server
 from tests.support.row_lines import write
 
 KEY = "sk-eval-s3cret-0123456789"
@@ -154,22 +155,11 @@ def test_a_key_that_no_header_can_hold_is_an_error(monkeypatch: pytest.MonkeyPat
 
 def test_a_connection_that_breaks_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here the library below quotes what the server sent, and its cause does."""
-    import socket
-    import threading
     import traceback
 
     from openai import APIConnectionError
 
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def answer() -> None:
-            connection, _ = server.accept()
-            connection.recv(1 << 16)
-            connection.sendall(f"HTTP/1.1 200 OK\r\nX bad {KEY}\r\n\r\n".encode())
-            connection.close()
-
-        threading.Thread(target=answer, daemon=True).start()
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+    with raw_server(f"HTTP/1.1 200 OK\r\nX bad {KEY}\r\n\r\n".encode()) as url:
         model: Any = evalscope_model(url, "m", "MY_KEY")
         with pytest.raises(APIConnectionError) as error:
             model.client.with_options(max_retries=0).chat.completions.create(model="m", messages=[])

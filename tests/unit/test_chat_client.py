@@ -36,6 +36,7 @@ from tests.support.loopback import (
     said,
     status,
 )
+from tests.support.raw_server import raw_server
 
 pytestmark = pytest.mark.filterwarnings("error")  # an unclosed session is a warning
 
@@ -521,18 +522,7 @@ def test_a_key_is_not_shown_however_a_server_repeats_it(
 
 def test_a_key_in_a_broken_header_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUDGE_KEY", KEY)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def answer() -> None:
-            with suppress(OSError):
-                while True:
-                    connection, _ = server.accept()
-                    connection.recv(1 << 16)
-                    connection.sendall(f"HTTP/1.1 200 OK\r\nX bad {KEY}\r\n\r\n".encode())
-                    connection.close()
-
-        threading.Thread(target=answer, daemon=True).start()
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+    with raw_server(f"HTTP/1.1 200 OK\r\nX bad {KEY}\r\n\r\n".encode()) as url:
         message = str(failure(make_client(url, startup_patience=0.2)))
     assert "***" in message and KEY not in message
 

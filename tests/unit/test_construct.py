@@ -21,10 +21,10 @@ from rlkd_plugin.gsrm.prompts import DOMAINS, decompose_prompt, verify_prompt
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_cli import app
-from rlkd_plugin.rlkd_data import construct as construct_job
-from rlkd_plugin.rlkd_data.construct import ConstructReport, PairModels, construct_pairs
+from rlkd_plugin.rlkd_data.construct import ConstructReport, construct_pairs
 from rlkd_plugin.rlkd_data.jobs import progress as job_progress
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
+from rlkd_plugin.rlkd_data.pair_attempts import CUT, PairModels
 from rlkd_plugin.rlkd_data.structure_faults import check_structure, read_verification
 from tests.support.row_lines import lines, write
 from tests.support.waiting import default_signals, wait_for
@@ -286,7 +286,7 @@ def test_a_reply_that_a_server_takes_for_thinking_is_read(
     source = write(tmp_path / "rows.jsonl", row("p"), row("q"))
     report = construct(source, tmp_path / "out.jsonl")
     assert report.accepted == {("math", 2): 1}
-    assert report.discarded == {("math", construct_job.CUT): 1}  # thinking that never ended
+    assert report.discarded == {("math", CUT): 1}  # thinking that never ended
 
 
 def test_a_pass_that_was_cut_off_is_none(script: Script, tmp_path: Path) -> None:

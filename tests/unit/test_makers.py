@@ -11,7 +11,7 @@ from rlkd_plugin.gsrm import prompts
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import Settings, load_settings
 from rlkd_plugin.rlkd_cli import app
-from rlkd_plugin.rlkd_data.jobs.record import Maker, differences, read_record, record_file
+from rlkd_plugin.rlkd_data.jobs.record import differences, read_record, record_file
 from tests.support.loopback import GSRM, JUDGE, Loopback, said
 from tests.support.row_lines import lines, write
 from tools.stand_ins.hub_shapes import STRUCTURE
@@ -126,7 +126,7 @@ def _check_both(one: Settings, other: Settings) -> None:
     """Check that cache and files tell two settings apart."""
     before, now = ServerEngine(one), ServerEngine(other)
     assert before.identity != now.identity
-    assert differences(before.facts, Maker("", now.facts))
+    assert differences(before.facts, now.facts)
 
 
 CONSTRUCT_CHANGES = {

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.rlkd_cli import app
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, Shard
-from rlkd_plugin.rlkd_data.jobs.ownership import Result, own
+from rlkd_plugin.rlkd_data.jobs.ownership import own
 from rlkd_plugin.rlkd_data.jobs.record import Maker, read_record, record_file
+from rlkd_plugin.rlkd_data.jobs.result import Result
 from rlkd_plugin.rlkd_data.merge import MergeReport, merge_results
 from rlkd_plugin.rlkd_data.prepare import prepare
 from rlkd_plugin.rlkd_data.teacher_structures import SHAPES, StructureReport, write_structures

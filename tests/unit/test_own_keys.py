@@ -6,10 +6,8 @@ import json
 import os
 import pickle
 import random
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +26,7 @@ from rlkd_plugin.llm_io.own_keys import OwnKeys, own_keys
 from rlkd_plugin.rlkd_cli import app
 from tests.conftest import SetOptions
 from tests.support.json_server import serving
+from tests.support.raw_server import raw_server
 from tests.support.row_lines import write
 from tools.stand_ins.hub_shapes import STRUCTURE
 
@@ -277,23 +276,6 @@ def test_an_error_holds_no_key(status: int, caplog: pytest.LogCaptureFixture) ->
             with pytest.raises(EndpointError) as error:
                 ask(f"{url}/v1")
             assert "***" in str(error.value) and is_clean(str(error.value) + caplog.text)
-
-
-@contextmanager
-def raw_server(reply: bytes) -> Iterator[str]:
-    """Serve these very bytes."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def answer() -> None:
-            with suppress(OSError):
-                while True:
-                    connection, _ = server.accept()
-                    connection.recv(1 << 16)
-                    connection.sendall(reply)
-                    connection.close()
-
-        threading.Thread(target=answer, daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/v1"
 
 
 @pytest.mark.usefixtures("keys")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data.jobs.done_rows import DoneRows
-from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile, identity
+from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile
+from rlkd_plugin.rlkd_data.jobs.result_lines import identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 
 

@@ -17,7 +17,8 @@ from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_cli import app
 from rlkd_plugin.rlkd_data import similarity
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
-from rlkd_plugin.rlkd_data.row_subset import SubsetReport, write_subset
+from rlkd_plugin.rlkd_data.row_subset import write_subset
+from rlkd_plugin.rlkd_data.subset_report import SubsetReport
 from tests.support.row_lines import lines, write
 
 WORDS = ("circle", "train", "apples", "dice", "prime")

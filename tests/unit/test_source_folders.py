@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data import construct, row_subset, teacher_structures
+from rlkd_plugin.rlkd_data.rows import source_folders
 from rlkd_plugin.rlkd_data.rows.row_files import count_rows, raw_rows, row_files, unread_files
 from tests.unit.test_row_formats import zstd
 
@@ -161,3 +163,8 @@ def test_a_pointer_in_place_of_a_folders_json_is_no_unread_file(tmp_path: Path) 
     (tmp_path / "b.json").write_text(pointer)
     with pytest.raises(RlkdError, match=r"b\.json is a Git LFS pointer"):
         row_files(tmp_path)
+
+
+def test_the_second_files_of_all_jobs_are_known() -> None:
+    endings = {construct.DISCARDED, row_subset.SIMILARITIES, teacher_structures.DROPPED}
+    assert {f".{name}.jsonl" for name in source_folders.SECOND_FILES} == endings

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import resource
 import shutil
 import signal
@@ -100,6 +101,21 @@ def test_an_error_of_the_function_itself_comes_through() -> None:
         with pytest.raises(ValueError, match="a mistake at 0"):
             pool.map(fail, range(4), "b")
         assert pool.map(square, [2], "the next") == [4]
+
+
+def depth(item: list) -> int:
+    return 1 + depth(item[0]) if item else 0
+
+
+def test_items_that_are_nested_too_deep_to_be_sent_are_worked_on_here() -> None:
+    deep: list = []
+    for _ in range(800):
+        deep = [deep]
+    with pytest.raises(RecursionError):
+        pickle.dumps((depth, [deep]))
+    with WorkerPool(2, PRELOAD) as pool:
+        assert pool.map(depth, [[], deep, [[]]], "b") == [0, 800, 1]
+        assert pool.map(depth, [deep], "b") == [800]
 
 
 # --- rlkd prepare with two workers ---

@@ -7,7 +7,7 @@ from rlkd_plugin.rlkd_data.construct import ConstructReport
 from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts
 from rlkd_plugin.rlkd_data.merge import MergeReport
 from rlkd_plugin.rlkd_data.prepare import Progress
-from rlkd_plugin.rlkd_data.row_subset import NEAR, Similar, SubsetReport
+from rlkd_plugin.rlkd_data.subset_report import NEAR, Similar, SubsetReport
 from rlkd_plugin.rlkd_data.teacher_structures import StructureReport
 
 SHOWN = 20

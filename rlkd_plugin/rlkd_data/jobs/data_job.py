@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data.rows.row_files import row_files, unread_files
+from rlkd_plugin.rlkd_files import beside
 
 UNREAD_SHOWN = 10
 """Names of files that are not read in one message."""
@@ -51,7 +52,7 @@ class DataJob:
 
     def file_beside(self, ending: str) -> Path:
         """Return the path of a second file of the job: `out` with an ending."""
-        return self.out.with_name(self.out.name + ending)
+        return beside(self.out, ending)
 
 
 Stamps = dict[str, tuple[int, int]]

@@ -16,6 +16,7 @@ import msgspec
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data.rows.source_folders import RECORD
+from rlkd_plugin.rlkd_files import beside
 
 FORMAT = 1
 """The version of the record and of the files that it describes."""
@@ -30,6 +31,9 @@ STAMPED = 1 << 20
 SHOWN = 120
 """Characters of a fact's value in a message."""
 
+Facts = Mapping[str, Any]
+"""What a result depends on: values by name, as JSON has them."""
+
 
 @dataclass(frozen=True)
 class Maker:
@@ -41,7 +45,7 @@ class Maker:
     """
 
     name: str
-    facts: Mapping[str, Any]
+    facts: Facts
 
     @property
     def label(self) -> str:
@@ -74,7 +78,7 @@ class Record:
     columns: Mapping[str, list[str]] = field(default_factory=dict)
     source: str = ""
     shard: str = ""
-    makers: Mapping[str, Mapping[str, Any]]
+    makers: Mapping[str, Facts]
     is_mixed: bool = False
     is_done: bool = False
     stamp: tuple[str, ...] = ()
@@ -83,22 +87,22 @@ class Record:
         """Return the record as the text of its file."""
         return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
 
-    def label_of(self, maker: Maker) -> str | None:
+    def label_of(self, facts: Facts) -> str | None:
         """Return the label under which a maker is known here, None if it is another one."""
-        for label, facts in self.makers.items():
-            if label != UNKNOWN and not differences(facts, maker):
+        for label, known in self.makers.items():
+            if label != UNKNOWN and not differences(known, facts):
                 return label
         return None
 
-    def learn(self, maker: Maker) -> "Record":
+    def learn(self, facts: Facts) -> "Record":
         """Return the record with what a known maker's facts tell that it does not know yet."""
-        label = self.label_of(maker)
+        label = self.label_of(facts)
         if label is None:
             return self
         known = {name: value for name, value in self.makers[label].items() if value is not None}
-        return replace(self, makers={**self.makers, label: {**maker.facts, **known}})
+        return replace(self, makers={**self.makers, label: {**facts, **known}})
 
-    def last(self) -> Mapping[str, Any]:
+    def last(self) -> Facts:
         """Return the facts of the maker that came last."""
         return [*self.makers.values()][-1]
 
@@ -116,7 +120,7 @@ def content_stamp(file: Path) -> str:
 
 def record_file(out: Path) -> Path:
     """Return the place of a file's record."""
-    return out.with_name(out.name + RECORD)
+    return beside(out, RECORD)
 
 
 def read_record(file: Path) -> Record | None:
@@ -149,9 +153,9 @@ def read_record(file: Path) -> Record | None:
     return found
 
 
-def differences(before: Mapping[str, Any], maker: Maker) -> list[str]:
-    """Return what differs between the facts of a record and a maker, a text each."""
-    now = msgspec.json.decode(msgspec.json.encode(maker.facts))
+def differences(before: Facts, facts: Facts) -> list[str]:
+    """Return what differs between the facts of a record and those of now, a text each."""
+    now = msgspec.json.decode(msgspec.json.encode(facts))
     found = []
     for name in before | now:
         there, here = before.get(name), now.get(name)

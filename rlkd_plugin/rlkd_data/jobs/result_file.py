@@ -1,131 +1,28 @@
 """The file to which a long job appends what it has done: whole lines, one process, resumable.
 
-A line is a JSON object. A row is known by its content (`identity`), not by its place in the source,
-so that a stopped job goes on with whatever source has the same rows. Not here: whether the file is
-this job's at all (`ownership`).
+Not here: what a line is (`result_lines`), and whether the file is this job's at all (`ownership`).
 """
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any
 
-from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.jobs.result_lines import ANY, MAKER, Shape, is_cut, whole_rows
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_files import (
     append_all,
+    check_place,
     claimed,
     half_line_start,
     json_line,
-    json_lines,
-    json_object,
     still_there,
 )
 
-MAKER = "maker"
-"""The column in which a line of a result of several makers names its own."""
-
-OTHER_FILE = "name another file to write"
-
-Shape = Mapping[str, type | tuple[type, ...]]
-"""The columns of a line that has to have them, and the types of their values."""
-ANY: Shape = {}
-T = TypeVar("T")
-
 logger = logging.getLogger(__name__)
-
-
-def identity(*texts: str) -> int:
-    """Return a number for texts, the same in every process: 64 bits of a hash."""
-    digest = hashlib.blake2b(digest_size=8)
-    for text in texts:
-        content = text.encode("utf-8", "surrogatepass")  # a model's reply may hold half a pair
-        digest.update(b"%d:" % len(content))
-        digest.update(content)
-    return int.from_bytes(digest.digest(), "big")
-
-
-def read_lines(file: Path, shape: Shape) -> Iterator[Row]:
-    """Yield the rows of a file that a job wrote to its end.
-
-    Raises:
-        RlkdError: at a line that is none of this shape; of a job that was killed the last one.
-    """
-    yield from _checked(file, json_lines(file), shape)
-
-
-def check_lines(file: Path, shape: Shape) -> None:
-    """Look through a file of which it is not known what made it; nothing is changed.
-
-    Raises:
-        RlkdError: if it has no whole line, or one that is none of this shape.
-    """
-    with file.open("rb") as content:
-        is_cut = _is_cut(file, content, shape)
-    if not sum(1 for _ in _whole_rows(file, shape, is_cut)):
-        raise RlkdError(f"{file} has no line, so no job made it; {OTHER_FILE}")
-
-
-def _whole_rows(file: Path, shape: Shape, is_cut: bool) -> Iterator[Row]:
-    """Yield the rows of a file, without a last line that was cut off."""
-    numbered = _without_last(json_lines(file)) if is_cut else json_lines(file)
-    yield from _checked(file, numbered, shape)
-
-
-def _without_last(numbered: Iterator[T]) -> Iterator[T]:
-    held = next(numbered, None)
-    for line in numbered:
-        assert held is not None  # there is one behind it
-        yield held
-        held = line
-
-
-def _checked(
-    file: Path, numbered: Iterator[tuple[int, Row | FormatError]], shape: Shape
-) -> Iterator[Row]:
-    kinds = tuple(shape.items())
-    for number, row in numbered:
-        if isinstance(row, FormatError):
-            fault = str(row)
-        else:
-            for name, kind in kinds:
-                if not isinstance(row.get(name), kind):
-                    break
-            else:
-                yield row
-                continue
-            missing = ", ".join(name for name in shape if name not in row)
-            fault = f"it has no {missing}" if missing else f"its {name} is {row[name]!r:.60}"
-        raise RlkdError(
-            f"{file}:{number} is no line of this job: {fault}; {OTHER_FILE}, or remove the line"
-        )
-
-
-def _is_cut(file: Path, lines: BinaryIO, shape: Shape) -> bool:
-    """Say whether the last line was cut off by a kill; one that only lacks its end was not.
-
-    Raises:
-        RlkdError: if it cannot be the beginning of a line of this shape: it is somebody else's.
-    """
-    lines.seek(half_line_start(lines))
-    last = lines.read()
-    if not last:
-        return False
-    try:
-        json_object(last)
-        return False
-    except FormatError:
-        pass
-    begins = [f'{{"{name}": '.encode() for name in shape]
-    if begins and not any(last.startswith(begin[: len(last)]) for begin in begins):
-        raise RlkdError(
-            f"{file} is not as this job left it: its last line has no end, and begins "
-            f"{last[:40]!r}; {OTHER_FILE}"
-        )
-    return True
 
 
 class ResultFile:
@@ -158,14 +55,11 @@ class ResultFile:
         self._is_read = False
 
     def __enter__(self) -> "ResultFile":
-        if not self.file.parent.is_dir():
-            raise RlkdError(f"there is no folder {self.file.parent} for {self.file.name}")
-        if self.file.exists() and not self.file.is_file():
-            raise RlkdError(f"{self.file} is a folder or a device; name the file to write")
+        check_place(self.file)
         self._claim = ExitStack()
         self._lines = self._claim.enter_context(claimed(self.file))
         try:
-            self._is_cut = _is_cut(self.file, self._lines, self.shape)
+            self._is_cut = is_cut(self.file, self._lines, self.shape)
         except RlkdError:
             self._claim.close()
             raise
@@ -220,7 +114,7 @@ class ResultFile:
     def rows(self) -> Iterator[Row]:
         """Yield what was written before."""
         count = 0
-        for row in _whole_rows(self.file, self.shape, self._is_cut):
+        for row in whole_rows(self.file, self.shape, self._is_cut):
             count += 1
             yield row
         self.before = count - self.appended

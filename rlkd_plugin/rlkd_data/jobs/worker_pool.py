@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.jobs.worker_process import apply
 
 TRIES = 3
 """Times that a block is begun; if a process is killed in each, the block itself is too much."""
@@ -127,10 +128,15 @@ class WorkerPool:
         errors: dict[int, Exception] = {}
         while begins or busy:
             while begins and idle:
-                pipe, begin = idle.pop(), begins.popleft()
+                begin = begins.popleft()
+                chunk = items[begin : begin + size]
+                if (work := _pack(function, chunk)) is None:
+                    done[begin] = apply(function, chunk)
+                    continue
+                pipe = idle.pop()
                 busy[pipe] = begin
-                _send(pipe, (function, items[begin : begin + size]))
-            for pipe in wait([*busy]):
+                _send(pipe, work)
+            for pipe in wait([*busy]) if busy else ():
                 assert isinstance(pipe, Connection)
                 begin = busy.pop(pipe)
                 done[begin], error = _receive(pipe)
@@ -163,9 +169,17 @@ class WorkerPool:
             self._processes = None
 
 
-def _send(pipe: Connection, work: object) -> None:
+def _pack(function: Callable[[Item], Result], chunk: Sequence[Item]) -> bytes | None:
+    """Return work as it is sent; None for items that are nested too deep for it."""
     try:
-        pipe.send_bytes(pickle.dumps(work))
+        return pickle.dumps((function, chunk))
+    except RecursionError:
+        return None
+
+
+def _send(pipe: Connection, work: bytes) -> None:
+    try:
+        pipe.send_bytes(work)
     except OSError as error:
         raise _ProcessKilled from error
 
