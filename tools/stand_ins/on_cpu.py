@@ -5,6 +5,7 @@
 DeepSpeed uses the process group that this file opens; the run's options stay as they are.
 """
 
+import os
 import sys
 
 import deepspeed
@@ -18,5 +19,10 @@ if __name__ == "__main__":
     command, *words = sys.argv[1:]
     parse_yaml_args(words)
     {"sft": sft_main, "rlhf": rlhf_main}[command](words)
-    if dist.is_initialized():  # threads of a group left open may abort the process at its end
+    if dist.is_initialized():
+        dist.barrier()  # a rank that ends first breaks the connections of the others
         dist.destroy_process_group()
+    # threads of gloo may abort a process that clears up: "terminate called without an exception"
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)
