@@ -46,8 +46,12 @@ def guard(
     server: Annotated[
         bool, typer.Option("--server", help="It serves: that it ends is an error.")
     ] = False,
+    rollout: Annotated[
+        bool,
+        typer.Option("--rollout", help="It is `swift rollout`; implies --server."),
+    ] = False,
 ) -> None:
     """Run a command of a Procfile; when it or the process manager ends, nothing of it is left."""
     from rlkd_plugin.rlkd_guard import guard as run
 
-    raise typer.Exit(run(command, server))  # an OSError ends as one line, with status 1
+    raise typer.Exit(run(command, server or rollout))  # an OSError ends as one line, with status 1
