@@ -49,6 +49,7 @@ RL = {
     "vllm_server_port": 8000,
     "vllm_server_group_port": 51216,
     "vllm_server_timeout": 1800,
+    "log_rollout_offpolicy_metrics": True,
     "truncation_strategy": "delete",
     "external_plugins": "rlkd_plugin/register.py",
 }
