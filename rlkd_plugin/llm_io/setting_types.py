@@ -37,6 +37,15 @@ def _split_names(value: object) -> object:
     return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
+def _split_steps(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    texts = [text.strip() for text in value.split(",") if text.strip()]
+    if not all(re.fullmatch("[1-9][0-9]{0,8}", text) for text in texts):
+        raise ValueError("give steps as whole numbers from 1 on, comma-separated: 20,40,60")
+    return tuple(sorted({int(text) for text in texts}))
+
+
 def _check_variable_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         raise ValueError("it holds the name of the variable with the key, not the key itself")
@@ -48,6 +57,9 @@ Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_urls)]
 
 Phases = Annotated[tuple[Phase, ...], NoDecode, BeforeValidator(_split_names)]
 """Comma-separated phases of the structured fine-grained training."""
+
+Steps = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split_steps)]
+"""Comma-separated steps of a training, in order and each once."""
 
 VariableName = Annotated[str, AfterValidator(_check_variable_name)]
 """The name of an environment variable that holds a key; a key itself is rejected."""

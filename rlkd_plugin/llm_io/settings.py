@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.gsrm.phases import PHASES, check_phases
 from rlkd_plugin.llm_io.role_body import Body
-from rlkd_plugin.llm_io.setting_types import Folder, Phases, Urls, VariableName
+from rlkd_plugin.llm_io.setting_types import Folder, Phases, Steps, Urls, VariableName
 
 PREFIX = "RLKD_"
 
@@ -199,6 +199,11 @@ class Settings(BaseSettings):
     )
     trace_dir: Folder | None = Field(
         default=None, description="where the trace is written; else in the run's output folder"
+    )
+    snapshot_steps: Steps = Field(
+        default=(),
+        description="steps at which `rlkd_snapshots` keeps the weights beside the checkpoints, "
+        "comma-separated; multiples of `save_steps`",
     )
 
     phases: Phases = Field(

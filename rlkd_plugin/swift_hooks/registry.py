@@ -16,6 +16,7 @@ from rlkd_plugin.swift_hooks.rewards.metrics import RlkdMetrics
 from rlkd_plugin.swift_hooks.rewards.reward_model import RlkdGsrmModel
 from rlkd_plugin.swift_hooks.rewards.sampling_reward import RlkdGsrmSampling
 from rlkd_plugin.swift_hooks.rewards.tag_count import RlkdTagCount
+from rlkd_plugin.swift_hooks.snapshots import RlkdSnapshots
 from rlkd_plugin.swift_hooks.structured.callback import RlkdStructured
 from rlkd_plugin.swift_hooks.structured.checks import watch_host
 from rlkd_plugin.swift_hooks.structured.loss import StructuredLoss
@@ -27,6 +28,7 @@ TABLE: tuple[tuple[MutableMapping[str, Any], str, Any], ...] = (
     (prms, "rlkd_gsrm", RlkdGsrmSampling),
     (rm_plugins, "rlkd_gsrm", RlkdGsrmModel),
     (callbacks_map, "rlkd_metrics", RlkdMetrics),
+    (callbacks_map, "rlkd_snapshots", RlkdSnapshots),
     (callbacks_map, "rlkd_structured", RlkdStructured),
     (loss_map, "rlkd_structured", StructuredLoss),
     (loss_scale_map, "rlkd_structured", StructuredLossScale),

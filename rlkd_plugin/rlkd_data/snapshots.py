@@ -1,0 +1,91 @@
+"""A snapshot: what a checkpoint needs to be served, kept when the checkpoint itself is deleted.
+
+It has the weights or the adapter, config, tokenizer, chat template and arguments, but nothing to
+resume from: no optimizer, scheduler or random state. Not here: when one is taken
+(`swift_hooks.snapshots`), and how a run's are found (`rlkd_eval.run_models`).
+"""
+
+import os
+import re
+import shutil
+from fnmatch import fnmatch
+from pathlib import Path
+
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.llm_io.weight_fingerprint import WEIGHTS
+
+SNAPSHOTS = "snapshots"
+"""The folder of a run's snapshots, in the run's own folder."""
+TRAINER_STATE = "trainer_state.json"
+"""What Transformers writes last into a checkpoint, but for the rotation of older ones."""
+STATE = (
+    *("optimizer*", "scheduler.pt", "scaler.pt", "rng_state*.pth", "training_args.bin"),
+    *("global_step*", "latest", "zero_to_fp32.py", "pytorch_model_fsdp_*", "*.distcp"),
+)
+"""What Transformers, DeepSpeed and FSDP save to resume from."""
+
+
+def checkpoint_step(folder: Path) -> int | None:
+    """Return N of a folder `checkpoint-N`, else None."""
+    found = re.fullmatch(r"checkpoint-(\d+)", folder.name)
+    return int(found[1]) if found else None
+
+
+def holds_weights(folder: Path) -> bool:
+    """Return whether a folder holds the weights of a model or of an adapter."""
+    return any(file.is_file() for pattern in WEIGHTS for file in folder.glob(pattern))
+
+
+def snapshot_of(checkpoint: Path) -> Path:
+    """Return the place of a checkpoint's snapshot."""
+    return checkpoint.parent / SNAPSHOTS / checkpoint.name
+
+
+def take_snapshot(checkpoint: Path) -> Path:
+    """Keep a checkpoint's model in `snapshots`, in place of an older one of this step.
+
+    Weights are hard links where the file system has them: they take no room while the checkpoint
+    is there, and stay when it is deleted. Everything else is copied, so that an edit of a config
+    changes one of the two. The snapshot gets its name when it is whole.
+
+    Args:
+        checkpoint: a folder that is written to its end.
+
+    Returns:
+        The snapshot's folder.
+
+    Raises:
+        OSError: if it cannot be written; nothing is left then.
+        RlkdError: if the checkpoint holds no weights.
+    """
+    if not holds_weights(checkpoint):
+        raise RlkdError(f"{checkpoint} holds no weights ({', '.join(WEIGHTS)})")
+    kept = snapshot_of(checkpoint)
+    part, old = (kept.with_name(f".{kept.name}.{end}") for end in ("part", "old"))
+    for left in (part, old):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    kept.parent.mkdir(exist_ok=True)
+    try:
+        shutil.copytree(
+            checkpoint, part, ignore=shutil.ignore_patterns(*STATE), copy_function=_keep
+        )
+        if kept.exists():
+            kept.rename(old)
+        part.rename(kept)
+    except shutil.Error as error:  # of each file that failed: the first says enough
+        raise OSError(error.args[0][0][2]) from None
+    finally:
+        for left in (part, old):
+            shutil.rmtree(left, ignore_errors=True)
+    return kept
+
+
+def _keep(source: str, target: str) -> None:
+    """Link a file of weights, where that can be, or copy the file."""
+    if any(fnmatch(Path(source).name, pattern) for pattern in WEIGHTS):
+        try:
+            os.link(source, target)
+            return
+        except OSError:  # no links on this file system: the copy says what else may be wrong
+            pass
+    shutil.copy2(source, target)
