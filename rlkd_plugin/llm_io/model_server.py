@@ -4,27 +4,30 @@ import json
 import os
 import secrets
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.llm_io.own_keys import own_keys
+from rlkd_plugin.llm_io.prompting import Prompting
+from rlkd_plugin.llm_io.server_commands import deploy_command, has_vllm, vllm_command
 
 LONGEST_START = 3600.0
 """Seconds from the start within which a server has to answer; it may fetch its model first."""
-LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Values of vLLM's `--max-lora-rank`."""
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens URLs without the environment's proxy."""
+SERVING = "serving"
+"""The folder, beside the server's log, of the files by which `vllm serve` asks a model."""
+SETS_TEMPLATE = ("--chat-template", "--template", "--generation-config")
+"""Options that would overrule a template."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,19 @@ class ServedModel:
     name: str
 
 
+WriteFiles = Callable[[str, Path, str | None], None]
+"""Writes the files for `vllm serve` of a model into a folder, with a system prompt or without."""
+
+
 @contextmanager
-def model_server(model: str, adapter: str, options: str, log: Path) -> Iterator[ServedModel]:
+def model_server(
+    model: str,
+    adapter: str,
+    options: str,
+    log: Path,
+    prompting: Prompting | None = None,
+    write_files: WriteFiles | None = None,
+) -> Iterator[ServedModel]:
     """Serve a model on a free port while the body runs.
 
     vLLM is used where its command is installed. `rlkd_guard` ends the server, and all that it
@@ -47,16 +61,28 @@ def model_server(model: str, adapter: str, options: str, log: Path) -> Iterator[
         adapter: a LoRA's folder, or an empty text.
         options: more of the server's options, as on a command line.
         log: file for its output.
+        prompting: how it is to ask the model.
+        write_files: writes what vLLM needs for a template.
 
     Raises:
         RlkdError: if it ends before it answers, or never does; the message has its last lines. Also
             if the options hold a key.
     """
-    given = _read_options(options)
+    prompting = prompting or Prompting()
+    given = _read_options(options, prompting)
     name = f"rlkd-{secrets.token_hex(4)}"
     port, group_port = _free_port(), _free_port()
     url = f"http://127.0.0.1:{port}/v1"
-    command = [*_command(model, adapter, port, name), *given]
+    if not has_vllm():
+        command = deploy_command(model, adapter, port, name, prompting)
+    elif prompting.template and write_files:
+        files = log.parent / SERVING
+        files.mkdir(exist_ok=True)
+        write_files(model, files, prompting.system or None)
+        command = vllm_command(model, adapter, port, name, files)
+    else:
+        command = vllm_command(model, adapter, port, name)
+    command += given
     guarded = [sys.executable, "-m", "rlkd_plugin.rlkd_guard", "--server", *command]
     with log.open("wb") as output:
         # `swift deploy` opens a process group, even of one
@@ -76,19 +102,26 @@ def model_server(model: str, adapter: str, options: str, log: Path) -> Iterator[
         server.wait()
 
 
-def _read_options(options: str) -> list[str]:
+def _read_options(options: str, prompting: Prompting) -> list[str]:
     """Return the words of a user's options.
 
     Raises:
-        RlkdError: if a quote is not closed, or a key stands there, which the log would show.
+        RlkdError: if a quote is not closed, or a key stands there, which the log would show, or
+            another template than the one that the job has.
     """
     try:
         words = shlex.split(options)
     except ValueError as error:
         raise RlkdError(f"--server-options cannot be read: {error}") from None
-    if any(word.partition("=")[0].replace("_", "-") == "--api-key" for word in words):
+    names = [word.partition("=")[0].replace("_", "-") for word in words]
+    if "--api-key" in names:
         raise RlkdError(
             "--server-options must not hold a key: the server is for this job alone, and needs none"
+        )
+    if prompting.template and (others := [name for name in names if name in SETS_TEMPLATE]):
+        raise RlkdError(
+            f"--server-options has {others[0]}, and the model is served with the template "
+            f"{prompting.template}: leave it out, or give --template model"
         )
     return words
 
@@ -96,27 +129,6 @@ def _read_options(options: str) -> list[str]:
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]
-
-
-def _command(model: str, adapter: str, port: int, name: str) -> list[str]:
-    if shutil.which("vllm"):
-        command = ["vllm", "serve", model, "--host", "127.0.0.1", "--port", str(port)]
-        # else the model's own generation_config would add a top_k or a repetition penalty
-        command += ["--generation-config", "vllm", "--seed", str(secrets.randbelow(2**31))]
-        if not adapter:
-            return [*command, "--served-model-name", name]
-        rank = json.loads((Path(adapter) / "adapter_config.json").read_text("utf-8"))["r"]
-        allowed = next((r for r in LORA_RANKS if r >= rank), rank)
-        command += ["--enable-lora", "--max-lora-rank", str(allowed)]
-        return [*command, "--lora-modules", f"{name}={adapter}"]
-    command = [sys.executable, "-m", "swift.cli.deploy", "--model", model, "--port", str(port)]
-    command += ["--host", "127.0.0.1", "--served_model_name", name, "--verbose", "false"]
-    command += ["--infer_backend", "transformers", "--max_batch_size", "16"]
-    # what a request leaves open, generation_config.json would fill in; a top_k of 0 too
-    command += ["--top_p", "1", "--top_k", "1000000", "--repetition_penalty", "1"]
-    if adapter:
-        command += ["--adapters", adapter]
-    return command
 
 
 def _serves(url: str, name: str) -> bool:

@@ -1,0 +1,93 @@
+"""How a server is to ask its model: the template that it was trained with, or its own.
+
+ms-swift keeps the options of a training as `args.json` in each checkpoint. A checkpoint's own chat
+template is still the base model's, which may hold another system prompt or write `<think>` for it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.llm_io.dialogues import RLKD_R1
+from rlkd_plugin.llm_io.weight_fingerprint import folder_of
+
+CHAT_TEMPLATE = "chat_template.jinja"
+GENERATION = "generation_config.json"
+"""The files for `vllm serve`."""
+ARGS = "args.json"
+
+Choice = Literal["auto", "model", "rlkd_r1"]
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """How a server is to ask its model.
+
+    Attributes:
+        template: "rlkd_r1", or empty for the model's own.
+        is_trained: whether a checkpoint says that it was trained with `rlkd_r1`.
+        system: the system prompt of that training, if it was not the template's.
+    """
+
+    template: str = ""
+    is_trained: bool = False
+    system: str = ""
+
+    @property
+    def said(self) -> str:
+        """A sentence for the user, or nothing where nothing is set."""
+        if not self.template:
+            return ""
+        why = ", as it was trained (--template model for its own)" if self.is_trained else ""
+        return f"serving with the template {self.template}{why}"
+
+
+def choose_prompting(choice: Choice, model: str, adapter: str) -> Prompting:
+    """Return how a model is to be asked.
+
+    Args:
+        choice: "rlkd_r1" for the template; "model" for the model's own; "auto" for `rlkd_r1` where
+            the adapter or the model was trained with it, and else for the model's own.
+        model: its folder or id; empty for one that is served elsewhere.
+        adapter: the folder of a LoRA for it, or nothing.
+
+    Raises:
+        RlkdError: if its training asked in a way that is not known here.
+    """
+    training = _training_of(adapter) or _training_of(model) or {}
+    is_trained = training.get("template") == RLKD_R1
+    if choice == "model" or (choice == "auto" and not is_trained):
+        return Prompting(is_trained=is_trained)
+    if not is_trained:
+        return Prompting(RLKD_R1)
+    system = training.get("system")
+    for option, strange in {
+        "response_prefix": training.get("response_prefix"),
+        "system": system == "" and "''",
+        "use_chat_template": training.get("use_chat_template") is False and "false",
+    }.items():
+        if strange:
+            raise RlkdError(
+                f"{adapter or model} was trained with --{option} {strange}, which this command "
+                "cannot repeat: serve it yourself and give --url, or give --template model"
+            )
+    return Prompting(RLKD_R1, is_trained=True, system=system or "")
+
+
+def _training_of(model: str) -> Mapping[str, Any] | None:
+    """Return the options with which ms-swift trained a model; None where it did not.
+
+    Raises:
+        RlkdError: if they cannot be read.
+    """
+    folder = folder_of(model, is_local=True)
+    file = folder / ARGS if folder else None
+    if file is None or not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RlkdError(f"{file} cannot be read: {error}") from None
+    return found if isinstance(found, dict) else None
