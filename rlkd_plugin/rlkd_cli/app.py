@@ -13,8 +13,9 @@ from typer.core import TyperGroup
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_cli.data_commands import construct, merge, prepare, structure, subset
+from rlkd_plugin.rlkd_cli.diversity_commands import diversity, diversity_table
 from rlkd_plugin.rlkd_cli.engine_commands import check, judge_check
-from rlkd_plugin.rlkd_cli.eval_commands import diversity, diversity_table, eval_table, evaluate
+from rlkd_plugin.rlkd_cli.eval_commands import eval_table, evaluate
 from rlkd_plugin.rlkd_cli.misspelt import warn_of_misspelt_variables
 from rlkd_plugin.rlkd_cli.plugin_commands import guard, path, recipes
 from rlkd_plugin.rlkd_cli.report_commands import curves, report

@@ -1,15 +1,21 @@
 """The commands that evaluate a model."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rlkd_plugin.gsrm import FormatError, RlkdError
-from rlkd_plugin.rlkd_cli.stop_signals import run_stoppable
+from rlkd_plugin.rlkd_cli.eval_options import (
+    Snapshots,
+    Steps,
+    WithBase,
+    check_alone,
+    said_when_stopped,
+    system_prompt,
+)
 
 
 def evaluate(
@@ -48,47 +54,79 @@ def evaluate(
     rescore: Annotated[
         bool, typer.Option("--rescore", help="Score the saved responses anew, draw none.")
     ] = False,
+    snapshots: Snapshots = None,
+    steps: Steps = "",
+    with_base: WithBase = False,
 ) -> None:
     """Evaluate with evalscope: m responses per problem, pass@1 and pass@k with their uncertainty.
 
-    Give the same command again to resume a stopped evaluation.
+    Give the same command again to resume a stopped evaluation, or to evaluate new snapshots.
     """
     from rlkd_plugin.llm_io.model_server import ServedModel, model_server
     from rlkd_plugin.llm_io.weight_fingerprint import weights_of
+    from rlkd_plugin.rlkd_cli.each_model import each_model, models_of
     from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
     from rlkd_plugin.rlkd_cli.tables.eval_table import show_results
     from rlkd_plugin.rlkd_eval.evaluation import Server, evaluate_set
     from rlkd_plugin.rlkd_eval.evaluation_plan import (
         EvaluationJob,
         Sampling,
+        Subject,
         describe_subject,
         prepare_evaluation,
         resume_evaluation,
     )
+    from rlkd_plugin.rlkd_eval.finished import is_evaluated
     from rlkd_plugin.rlkd_eval.plans import claimed_folder
+    from rlkd_plugin.rlkd_eval.run_models import RunModel
 
-    _check_server(url, model, key_env, rescore)
-    with claimed_folder(out), _said_when_stopped(out):
+    if snapshots:
+        others = {"--adapter": adapter, "--url": url, "--label": label, "--rescore": rescore}
+        check_alone(others)
+    else:
+        check_alone({"--steps": steps, "--with-base": with_base}, needs="--snapshots")
+        _check_server(url, model, key_env, rescore)
+    names = [name.strip() for name in sets.split(",") if name.strip()]
+    counts = {name: int(count) for name, count in _read_pairs(samples, "--samples")}
+    drawn = Sampling(temperature, top_p, max_tokens, system_prompt(system), limit, counts or None)
+    files = {name: Path(file) for name, file in _read_pairs(data, "--data")}
+
+    def draw(job: EvaluationJob, place: ServedModel | None) -> None:
+        subject, log = job.subject, job.out / "server.log"
+        there = nullcontext(place) if place else None
+        with there or model_server(subject.model, subject.adapter, server_options, log) as found:
+            for name in job.names:
+                evaluate_set(job, name, Server(found.url, found.name, key_env), concurrency)
+
+    def one_of_run(folder: Path, one: RunModel) -> bool:
+        subject = Subject(one.label, one.model, one.adapter, one.run, one.step)
+        with claimed_folder(folder):
+            job = EvaluationJob(folder, subject, drawn, names)
+            prepare_evaluation(job, files, weights_of(one.model, one.adapter))
+            if is_evaluated(job):
+                return False
+            draw(job, None)
+        return True
+
+    if snapshots:
+        found = models_of(snapshots, steps, model, with_base, run)
+        with said_when_stopped(out):
+            folders = each_model(found, out, one_of_run)
+        show_results(folders, wide_console())
+        return
+    with claimed_folder(out), said_when_stopped(out):
         if rescore:
             job = resume_evaluation(out)
+            for name in job.names:
+                evaluate_set(job, name, None, concurrency)
         else:
-            names = [name.strip() for name in sets.split(",") if name.strip()]
-            counts = {name: int(count) for name, count in _read_pairs(samples, "--samples")}
-            drawn = Sampling(
-                temperature, top_p, max_tokens, _system_prompt(system), limit, counts or None
-            )
             if model:
                 subject = describe_subject(label, model, adapter, run)
             else:
                 subject = describe_subject(label, f"{served} at {url}", adapter, run, served)
             job = EvaluationJob(out, subject, drawn, names)
-            files = {name: Path(file) for name, file in _read_pairs(data, "--data")}
             prepare_evaluation(job, files, {} if url else weights_of(model, adapter))
-        there = nullcontext(ServedModel(url, served)) if rescore or url else None
-        with there or model_server(model, adapter, server_options, out / "server.log") as found:
-            server = None if rescore else Server(found.url, found.name, key_env)
-            for name in job.names:
-                evaluate_set(job, name, server, concurrency)
+            draw(job, ServedModel(url, served) if url else None)
     show_results([out], wide_console())
 
 
@@ -100,82 +138,6 @@ def eval_table(
     from rlkd_plugin.rlkd_cli.tables.eval_table import show_results
 
     show_results(folders, wide_console())
-
-
-def diversity(
-    out: Annotated[Path, typer.Argument(help="Folder of one model's results, new or stopped.")],
-    rows: Annotated[Path, typer.Argument(help="Questions: rows with problem and domain.")],
-    model: Annotated[
-        str, typer.Option(help="Model to serve and measure; default: RLKD_STUDENT_...")
-    ] = "",
-    adapter: Annotated[str, typer.Option(help="Folder of a LoRA for it.")] = "",
-    server_options: Annotated[str, typer.Option(help="More options of vllm or swift deploy.")] = "",
-    embed_model: Annotated[
-        str, typer.Option(help="A local sentence-transformers model; default: RLKD_EMBED_BASE_URL.")
-    ] = "",
-    samples: Annotated[
-        int, typer.Option(min=2, help="Responses per question; the paper: 16.")
-    ] = 16,
-    temperature: Annotated[float, typer.Option(help="The paper: 0.8.")] = 0.8,
-    count: Annotated[int, typer.Option(help="Questions; the paper: 500; 0 for all.")] = 500,
-    seed: Annotated[int, typer.Option(help="Seed of the drawing of questions.")] = 42,
-    max_tokens: Annotated[int, typer.Option(help="New tokens per response.")] = 32768,
-    system: Annotated[str, typer.Option(help="A system prompt; `r1` for the recipes' own.")] = "",
-    label: Annotated[str, typer.Option(help="Name in tables; default: the folder's.")] = "",
-) -> None:
-    """Measure how much the steps of a model's responses to one question differ (figure 5).
-
-    Give the same command again to resume a stopped job.
-    """
-    from rlkd_plugin.llm_io.model_server import model_server
-    from rlkd_plugin.llm_io.prompted_engine import body_digest
-    from rlkd_plugin.llm_io.settings import load_settings
-    from rlkd_plugin.llm_io.weight_fingerprint import weights_of
-    from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
-    from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
-    from rlkd_plugin.rlkd_data.embedder import choose_embedder
-    from rlkd_plugin.rlkd_eval.diversity_job import (
-        WRITTEN,
-        check_structures,
-        draw_all,
-        measure_all,
-    )
-    from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob, Drawing, read_questions
-    from rlkd_plugin.rlkd_eval.plans import Plan, claimed_folder, keep_plan
-    from rlkd_plugin.swift_hooks.engine_choice import choose_engine
-
-    settings = load_settings()
-    drawing = Drawing(samples, temperature, max_tokens, _system_prompt(system), count, seed)
-    job = DiversityJob(out, rows, drawing, label or out.name)
-    embedder = choose_embedder(settings, embed_model)
-    student = {"model": model or settings.student_model, "adapter": adapter}
-    plan = {**student, **weights_of(model, adapter), **vars(drawing)}
-    if settings.student_body:  # it may hold what no file should show
-        plan["body"] = body_digest(settings.student_body)
-    engine, _ = choose_engine(settings, ["GSRM"])  # a missing setting is named before any work
-    questions = read_questions(job)
-    with claimed_folder(out), _said_when_stopped(out):
-        keep_plan(out, Plan("rlkd diversity", plan), WRITTEN)
-        check_structures(job)
-        served = model_server(model, adapter, server_options, out / "server.log") if model else None
-        with served or nullcontext() as found:  # its device is free again for the embeddings
-            student_settings = settings
-            if found:
-                update = {"student_base_url": (found.url,), "student_model": found.name}
-                student_settings = settings.model_copy(update=update)
-            run_stoppable(draw_all(job, questions, student_settings))
-        run_stoppable(measure_all(job, questions, engine, embedder, settings.concurrency))
-    show_diversity([out], wide_console())
-
-
-def diversity_table(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of `rlkd diversity`.")],
-) -> None:
-    """Show the diversity of several models side by side, step by step."""
-    from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
-    from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
-
-    show_diversity(folders, wide_console())
 
 
 def _check_server(url: str, model: str, key_env: str, rescore: bool) -> None:
@@ -201,16 +163,6 @@ def _check_server(url: str, model: str, key_env: str, rescore: bool) -> None:
         )
 
 
-@contextmanager
-def _said_when_stopped(out: Path) -> Iterator[None]:
-    """Say how to go on, if Ctrl-C or SIGTERM ends the body."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(f"stopped; {out} keeps what is done, and the same command goes on there")
-        raise
-
-
 def _read_pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
     """Return the name and value of each NAME=VALUE.
 
@@ -222,11 +174,3 @@ def _read_pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
         if not value or (option == "--samples" and not value.isdecimal()):
             raise RlkdError(f"{option} {name}: give SET=VALUE, for example {option} aime24=64")
     return [(name, value) for name, _, value in parts]
-
-
-def _system_prompt(text: str) -> str:
-    if text != "r1":
-        return text
-    from rlkd_plugin.gsrm.prompts import R1_SYSTEM
-
-    return R1_SYSTEM
