@@ -48,10 +48,14 @@ def guard(
     ] = False,
     rollout: Annotated[
         bool,
-        typer.Option("--rollout", help="It is `swift rollout`; implies --server."),
+        typer.Option(
+            "--rollout",
+            help="It is `swift rollout`, a server that is ended too when it logs that it did not "
+            "take the student's weights.",
+        ),
     ] = False,
 ) -> None:
     """Run a command of a Procfile; when it or the process manager ends, nothing of it is left."""
     from rlkd_plugin.rlkd_guard import guard as run
 
-    raise typer.Exit(run(command, server or rollout))  # an OSError ends as one line, with status 1
+    raise typer.Exit(run(command, server, rollout))  # an OSError ends as one line, with status 1

@@ -6,28 +6,40 @@ end the manager would notice. When the manager itself is killed, nobody ends any
 stands between the two. It is two processes that watch each other, so that either of them may be
 killed too. It is no launcher: it starts one command, once. It needs Linux.
 
-`python -m rlkd_plugin.rlkd_guard [--server] COMMAND` is the same, without `rlkd`.
+`python -m rlkd_plugin.rlkd_guard [--server | --rollout] COMMAND` is the same, without `rlkd`.
 """
 
 import ctypes
 import logging
 import os
+import re
 import signal
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import psutil
+
+from rlkd_plugin.rlkd_guard.relay import Relay
 
 GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL; honcho kills us after five."""
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
+STALE = re.compile(
+    rb"\[ERROR:[^\]]*\] Method execution failed: (collective_rpc|reset_prefix_cache)"
+)
+"""What `swift rollout` logs when it did not load the weights, or still holds keys and values of older
+ones. It goes on serving, and the trainer is told nothing. Failures in vLLM's engines and in their
+workers end up in this line too: each update is one `collective_rpc`."""
+
+TRACEBACK = 1.0
+"""Seconds in which the traceback below such a line comes out."""
+
 logger = logging.getLogger(__name__)
 
 
-def guard(command: Sequence[str], server: bool = False) -> int:
+def guard(command: Sequence[str], server: bool = False, rollout: bool = False) -> int:
     """Run a command until it ends, we are told to stop, or the process manager is gone.
 
     Then everything that it started or left behind is ended.
@@ -36,6 +48,8 @@ def guard(command: Sequence[str], server: bool = False) -> int:
         command: its words.
         server: whether its end is an error, whatever its status. vLLM ends with 0 when its engine
             was killed, and a process manager takes the status of the first to end.
+        rollout: whether it is `swift rollout`, a server that is ended when it logs that it did not
+            take the student's weights.
 
     Returns:
         The command's exit status as a shell reports it: 128 + n after signal n, 127 if it is not
@@ -50,14 +64,14 @@ def guard(command: Sequence[str], server: bool = False) -> int:
     outer = psutil.Process()
     inner = os.fork()
     if inner:
-        status = _hold(inner, manager, told)
-        if server and status == 0:
+        status = _hold(inner, lambda: _is_gone(*manager), told)
+        if (server or rollout) and status == 0:
             logger.warning("rlkd guard: the server has ended")
-        return status or int(server)
+        return status or int(server or rollout)
     status = 1
     try:
         _adopt_orphans()
-        status = _run(command, [outer], told)
+        status = _run(command, outer, told, Relay(STALE) if rollout else None)
     except Exception:
         logger.exception("rlkd guard: failed")
     finally:
@@ -86,29 +100,74 @@ def manager_of(process: psutil.Process) -> list[psutil.Process]:
     return found
 
 
-def _run(command: Sequence[str], needed: Sequence[psutil.Process], told: Sequence[int]) -> int:
+def _run(
+    command: Sequence[str], outer: psutil.Process, told: Sequence[int], relay: Relay | None
+) -> int:
     """Start the command, wait for its end, and return its exit status."""
     try:
         # no Popen: it would reap the command itself, if that is gone before we look
-        pid = os.posix_spawnp(command[0], [*command], os.environ, setsigdef=[signal.SIGPIPE])
+        pid = os.posix_spawnp(
+            command[0],
+            [*command],
+            os.environ,
+            file_actions=relay.file_actions() if relay else (),
+            setsigdef=[signal.SIGPIPE],
+        )
     except OSError as error:
         logger.warning("rlkd guard: %s: %s", command[0], error.strerror)
         return 126 if isinstance(error, PermissionError) else 127
-    return _hold(pid, needed, told)
+    if relay is None:
+        return _hold(pid, lambda: _is_gone(outer), told)
+    return _hold_rollout(pid, outer, told, relay)
 
 
-def _hold(pid: int, needed: Sequence[psutil.Process], told: Sequence[int]) -> int:
-    """Wait for a child, end what is left of it, and return its exit status."""
+def _hold_rollout(pid: int, outer: psutil.Process, told: Sequence[int], relay: Relay) -> int:
+    """Hold a rollout server, and end it when it did not take the student's weights."""
+
+    def ends() -> bool:
+        if relay.found:
+            time.sleep(TRACEBACK)
+        return bool(relay.found) or _is_gone(outer)
+
+    relay.start()
+    status = _hold(pid, ends, told)
+    late = time.monotonic() + GRACE
+    relay.finish(lambda: runs(outer) and not (told and time.monotonic() > late))
+    if not relay.found:
+        return status
+    logger.warning(
+        "rlkd guard: the rollout server did not take the student's weights: %s; it is ended, for "
+        "its completions would be those of an older student. The traceback is above: put its cause "
+        "right, and resume the training from its last checkpoint",
+        relay.found,
+    )
+    return 1
+
+
+def _hold(pid: int, ends: Callable[[], bool], told: Sequence[int]) -> int:
+    """Wait for a child, end what is left of it, and return its exit status.
+
+    Args:
+        pid: the child's.
+        ends: whether to wait no longer.
+        told: the signals that we got.
+    """
     status = None
-    while status is None and not told and all(map(runs, needed)):
+    while status is None and not told and not ends():
         time.sleep(0.2)
         status, _ = _reap(pid)
-    if status is None and not told:
-        logger.warning("rlkd guard: who started it is gone")
     end_all()
     if status is None:
         status = 128 + (told[0] if told else signal.SIGKILL)
     return status
+
+
+def _is_gone(*processes: psutil.Process) -> bool:
+    """Return whether one of those who need us is gone, and say so."""
+    if all(map(runs, processes)):
+        return False
+    logger.warning("rlkd guard: who started it is gone")
+    return True
 
 
 def end_all() -> None:
@@ -159,9 +218,3 @@ def _adopt_orphans() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "the kernel lets us adopt no orphans")
-
-
-if __name__ == "__main__":
-    words = sys.argv[1:]
-    is_server = words[:1] == ["--server"]
-    sys.exit(guard(words[is_server:], is_server))
