@@ -17,15 +17,13 @@ from pathlib import Path
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.llm_io.own_keys import own_keys
-from rlkd_plugin.llm_io.prompting import Prompting
+from rlkd_plugin.llm_io.prompting import SERVING, Prompting
 from rlkd_plugin.llm_io.server_commands import deploy_command, has_vllm, vllm_command
 
 LONGEST_START = 3600.0
 """Seconds from the start within which a server has to answer; it may fetch its model first."""
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens URLs without the environment's proxy."""
-SERVING = "serving"
-"""The folder, beside the server's log, of the files by which `vllm serve` asks a model."""
 SETS_TEMPLATE = ("--chat-template", "--template", "--generation-config")
 """Options that would overrule a template."""
 

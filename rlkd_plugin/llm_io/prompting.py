@@ -16,6 +16,8 @@ from rlkd_plugin.llm_io.weight_fingerprint import folder_of
 CHAT_TEMPLATE = "chat_template.jinja"
 GENERATION = "generation_config.json"
 """The files for `vllm serve`."""
+SERVING = "serving"
+"""The folder of these files, beside the server's log."""
 ARGS = "args.json"
 
 Choice = Literal["auto", "model", "rlkd_r1"]

@@ -22,6 +22,7 @@ class Benchmark:
         options: options of the adapter that are not its defaults.
         local: more of them for a local copy, which has no subset but `default`.
         integers: whether every `answer` is an integer.
+        is_math: whether a problem is asked as it stands, without choices.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Benchmark:
     options: Mapping[str, Any] = field(default_factory=dict)
     local: Mapping[str, Any] = field(default_factory=dict)
     integers: bool = False
+    is_math: bool = True
 
 
 BENCHMARKS = {
@@ -68,6 +70,7 @@ BENCHMARKS = {
         ),
         samples=8,
         ks=(4, 8),
+        is_math=False,
     ),
     "gsm8k": Benchmark(
         title="GSM8K",

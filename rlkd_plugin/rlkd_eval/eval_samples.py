@@ -114,7 +114,18 @@ def _remarks(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
             "answer, and count as wrong; if these are many, the server may take whole responses "
             "for thinking (vLLM: --reasoning-parser)"
         )
+    if unread := [row for row in rows if _is_unread(row)]:
+        remarks.append(
+            f"{name}: in {len(unread)} of {len(rows)} responses evalscope finds no answer, and they "
+            f"count as wrong; the first one ends with {unread[0]['response'][-100:]!r}"
+        )
     return remarks
+
+
+def _is_unread(row: dict[str, Any]) -> bool:
+    """Return whether a response says something at its end, and no answer was found in it."""
+    is_scored = row["status"] in (None, "success") and row["stop"] not in CUT_OFF
+    return is_scored and not row["answer"] and bool(answer_part(row["response"]))
 
 
 def _place(problem: str) -> tuple[str, int]:
@@ -143,12 +154,16 @@ def _row(
 
 
 def answer_part(response: str) -> str:
-    """Return where the answer of a response is looked for: after its thinking.
+    """Return where the answer of a response is looked for: after its thinking, in answer tags.
 
-    A response that ends itself without ending its thinking is searched as a whole.
+    A response that ends itself without ending its thinking is searched as a whole. Of several
+    answers in tags the first counts, as for ms-swift's `accuracy`; the tags themselves are no part
+    of it: evalscope finds no number in `<answer>42</answer>`.
     """
     said = split_thinking(response)[1]
-    return said if said or thinking_end(response) is not None else response
+    part = said if said or thinking_end(response) is not None else response
+    answer, closed, _ = part.partition("<answer>")[2].partition("</answer>")
+    return answer.strip() if closed else part
 
 
 def _is_draft(response: str) -> bool:

@@ -6,7 +6,7 @@ evaluation.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -132,6 +132,8 @@ def _set_options(job: EvaluationJob, name: str) -> Mapping[str, Any]:
     }
     if problems.is_dir():
         options |= {"local_path": str(problems), **bench.local}
+    if job.sampling.template and bench.is_math:
+        options["prompt_template"] = "{question}"  # as in training: the system prompt says the rest
     if job.sampling.system:
         options["system_prompt"] = job.sampling.system
     return options
@@ -161,7 +163,7 @@ def _write_result(job: EvaluationJob) -> None:
         adapter=subject.adapter,
         run=subject.run or None,
         step=subject.step,
-        settings=asdict(job.sampling),
+        settings=job.sampling.facts,
         versions={"rlkd_plugin": __version__, "evalscope": version("evalscope")},
         sets={file.stem: scores_of(file) for file in files},
     )

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.llm_io.prompting import SERVING
 from rlkd_plugin.rlkd_eval.benchmarks import benchmark
 from rlkd_plugin.rlkd_eval.kept_files import PLAN
 from rlkd_plugin.rlkd_eval.local_problems import read_problems
@@ -18,7 +19,7 @@ from rlkd_plugin.rlkd_eval.plans import Plan, keep_plan, read_plan
 from rlkd_plugin.rlkd_eval.results import EVALUATION
 from rlkd_plugin.rlkd_files import write_whole
 
-WRITTEN = (EVALUATION, "samples", "problems", "evalscope", "server.log")
+WRITTEN = (EVALUATION, "samples", "problems", "evalscope", "server.log", SERVING)
 """What an evaluation writes into its folder, beside its plan."""
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class Sampling:
         system: a system prompt, or nothing.
         limit: problems of each test set, the first ones; 0 for all.
         samples: m of each test set, by name; the paper's where it is not named.
+        template: that of the server, where it is `rlkd_r1`; empty for the model's own.
     """
 
     temperature: float = 0.6
@@ -43,6 +45,12 @@ class Sampling:
     system: str = ""
     limit: int = 0
     samples: Mapping[str, int] | None = None
+    template: str = ""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The settings; a template that is none is left out, as in earlier versions."""
+        return {name: value for name, value in asdict(self).items() if name != "template" or value}
 
     def of(self, name: str) -> int:
         """Return m of a test set."""
@@ -138,7 +146,7 @@ def prepare_evaluation(
     hashes = {name: blake2b(text, digest_size=8).hexdigest() for name, text in copies.items()}
     plan = {
         "subject": asdict(job.subject),
-        **asdict(sampling),
+        **sampling.facts,
         "problems": hashes,
         **(weights or {}),
     }
