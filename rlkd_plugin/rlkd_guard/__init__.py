@@ -29,9 +29,10 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 STALE = re.compile(
     rb"\[ERROR:[^\]]*\] Method execution failed: (collective_rpc|reset_prefix_cache)"
 )
-"""What `swift rollout` logs when it did not load the weights, or still holds keys and values of older
-ones. It goes on serving, and the trainer is told nothing. Failures in vLLM's engines and in their
-workers end up in this line too: each update is one `collective_rpc`."""
+"""What `swift rollout` logs when it did not load the weights, or still caches what older ones made.
+
+It goes on serving, and the trainer is told nothing. Failures in vLLM's engines and in their workers
+end up in this line too: each update is one `collective_rpc`."""
 
 TRACEBACK = 1.0
 """Seconds in which the traceback below such a line comes out."""

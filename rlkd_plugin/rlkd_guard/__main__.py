@@ -1,4 +1,4 @@
-"""`rlkd guard` without `rlkd`: `python -m rlkd_plugin.rlkd_guard [--server | --rollout] COMMAND`."""
+"""`rlkd guard` without `rlkd`: `python -m rlkd_plugin.rlkd_guard [--rollout] COMMAND`."""
 
 import sys
 
