@@ -20,6 +20,7 @@ from rlkd_plugin.rlkd_cli.misspelt import warn_of_misspelt_variables
 from rlkd_plugin.rlkd_cli.plugin_commands import guard, path, recipes
 from rlkd_plugin.rlkd_cli.report_commands import curves, report
 from rlkd_plugin.rlkd_cli.stop_signals import exit_code, orderly_stop
+from rlkd_plugin.rlkd_cli.template_option import chat_template
 
 PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 """Context settings of a command whose arguments are another command line."""
@@ -92,6 +93,7 @@ app.command("eval")(evaluate)
 app.command()(eval_table)
 app.command()(diversity)
 app.command()(diversity_table)
+app.command()(chat_template)
 app.command()(curves)
 app.command()(report)
 app.command(context_settings=PASSED_ON)(guard)

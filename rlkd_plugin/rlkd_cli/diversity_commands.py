@@ -15,6 +15,7 @@ from rlkd_plugin.rlkd_cli.eval_options import (
     system_prompt,
 )
 from rlkd_plugin.rlkd_cli.stop_signals import run_stoppable
+from rlkd_plugin.rlkd_cli.template_option import Template, prompting_of, serve
 
 
 def diversity(
@@ -36,6 +37,7 @@ def diversity(
     seed: Annotated[int, typer.Option(help="Seed of the drawing of questions.")] = 42,
     max_tokens: Annotated[int, typer.Option(help="New tokens per response.")] = 32768,
     system: Annotated[str, typer.Option(help="A system prompt; `r1` for the recipes' own.")] = "",
+    template: Template = "auto",
     label: Annotated[str, typer.Option(help="Name in tables; default: the folder's.")] = "",
     snapshots: Snapshots = None,
     steps: Steps = "",
@@ -45,7 +47,6 @@ def diversity(
 
     Give the same command again to resume a stopped job, or to measure new snapshots.
     """
-    from rlkd_plugin.llm_io.model_server import model_server
     from rlkd_plugin.llm_io.prompted_engine import body_digest
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.llm_io.weight_fingerprint import weights_of
@@ -70,7 +71,9 @@ def diversity(
     else:
         check_alone({"--steps": steps, "--with-base": with_base}, needs="--snapshots")
     settings = load_settings()
-    drawing = Drawing(samples, temperature, max_tokens, system_prompt(system), count, seed)
+    prompting = prompting_of(template, model, adapter, snapshots)
+    prompt = system_prompt(system) or prompting.system
+    drawing = Drawing(samples, temperature, max_tokens, prompt, count, seed)
     embedder = choose_embedder(settings, embed_model)
     engine, _ = choose_engine(settings, ["GSRM"])  # a missing setting is named before any work
     questions = read_questions(DiversityJob(out, rows, drawing, ""))
@@ -82,13 +85,17 @@ def diversity(
         plan = {**served, **weights_of(*student), **vars(drawing)}
         if settings.student_body:  # it may hold what no file should show
             plan["body"] = body_digest(settings.student_body)
+        if prompting.template:
+            plan["template"] = prompting.template
         with claimed_folder(folder):
             keep_plan(folder, Plan("rlkd diversity", plan), WRITTEN)
             if not anew and is_measured(folder, embedder.name):
                 return False
             check_structures(job)
             log = folder / "server.log"
-            server = model_server(*student, server_options, log) if student[0] else nullcontext()
+            server = nullcontext()
+            if student[0]:
+                server = serve(*student, server_options, log, prompting)
             with server as found:  # its device is free again for the embeddings
                 update = {}
                 if found:

@@ -16,6 +16,7 @@ from rlkd_plugin.rlkd_cli.eval_options import (
     said_when_stopped,
     system_prompt,
 )
+from rlkd_plugin.rlkd_cli.template_option import Template, prompting_of, serve
 
 
 def evaluate(
@@ -46,6 +47,7 @@ def evaluate(
         int, typer.Option(help="New tokens per response; the paper: 32768.")
     ] = 32768,
     system: Annotated[str, typer.Option(help="A system prompt; `r1` for the recipes' own.")] = "",
+    template: Template = "auto",
     concurrency: Annotated[int, typer.Option(help="Requests in flight.")] = 64,
     label: Annotated[str, typer.Option(help="Name in tables; default: the model's.")] = "",
     run: Annotated[
@@ -62,7 +64,7 @@ def evaluate(
 
     Give the same command again to resume a stopped evaluation, or to evaluate new snapshots.
     """
-    from rlkd_plugin.llm_io.model_server import ServedModel, model_server
+    from rlkd_plugin.llm_io.model_server import ServedModel
     from rlkd_plugin.llm_io.weight_fingerprint import weights_of
     from rlkd_plugin.rlkd_cli.each_model import each_model, models_of
     from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
@@ -88,13 +90,24 @@ def evaluate(
         _check_server(url, model, key_env, rescore)
     names = [name.strip() for name in sets.split(",") if name.strip()]
     counts = {name: int(count) for name, count in _read_pairs(samples, "--samples")}
-    drawn = Sampling(temperature, top_p, max_tokens, system_prompt(system), limit, counts or None)
+    prompting = prompting_of(template, "" if url or rescore else model, adapter, snapshots)
+    drawn = Sampling(
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        system=system_prompt(system) or prompting.system,
+        limit=limit,
+        samples=counts or None,
+        template=prompting.template,
+    )
     files = {name: Path(file) for name, file in _read_pairs(data, "--data")}
 
     def draw(job: EvaluationJob, place: ServedModel | None) -> None:
         subject, log = job.subject, job.out / "server.log"
         there = nullcontext(place) if place else None
-        with there or model_server(subject.model, subject.adapter, server_options, log) as found:
+        with there or serve(
+            subject.model, subject.adapter, server_options, log, prompting
+        ) as found:
             for name in job.names:
                 evaluate_set(job, name, Server(found.url, found.name, key_env), concurrency)
 

@@ -14,6 +14,7 @@ from rlkd_plugin.engines.base import Engine
 from rlkd_plugin.gsrm import RlkdError, Step
 from rlkd_plugin.gsrm.texts import has_reasoning, reasoning_path
 from rlkd_plugin.llm_io.chat_client import ChatClient
+from rlkd_plugin.llm_io.prompting import SERVING
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.embedder import Embedder
@@ -40,7 +41,7 @@ BATCH = 64
 """Texts in one request for embeddings."""
 
 
-WRITTEN = (DIVERSITY, "responses.jsonl", "structures.jsonl", "server.log")
+WRITTEN = (DIVERSITY, "responses.jsonl", "structures.jsonl", "server.log", SERVING)
 """What a measurement writes into its folder, beside its plan."""
 STRUCTURES: Shape = {"problem": str, "sample": int, "status": str}
 RESPONSES: Shape = {"problem": str, "sample": int, "response": str}

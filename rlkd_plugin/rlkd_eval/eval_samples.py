@@ -116,8 +116,8 @@ def _remarks(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
         )
     if unread := [row for row in rows if _is_unread(row)]:
         remarks.append(
-            f"{name}: in {len(unread)} of {len(rows)} responses evalscope finds no answer, and they "
-            f"count as wrong; the first one ends with {unread[0]['response'][-100:]!r}"
+            f"{name}: in {len(unread)} of {len(rows)} responses evalscope finds no answer, and "
+            f"they count as wrong; the first one ends with {unread[0]['response'][-100:]!r}"
         )
     return remarks
 

@@ -1,0 +1,70 @@
+"""How the commands that serve a model ask it: `--template`, and files for a server of one's own."""
+
+import shlex
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rlkd_plugin.llm_io.prompting import Choice, Prompting, choose_prompting
+
+if TYPE_CHECKING:
+    from rlkd_plugin.llm_io.model_server import ServedModel
+
+Template = Annotated[
+    Choice,
+    typer.Option(
+        help="How the model is asked: as with the recipes' template, as with its own, or (auto) "
+        "with what it was trained with; of a running server: what it has."
+    ),
+]
+
+
+def prompting_of(choice: Choice, model: str, adapter: str, run: Path | None = None) -> Prompting:
+    """Choose how a model is asked, and say so where that is not its own way.
+
+    Args:
+        choice: of the user.
+        model: that is served here, or nothing.
+        adapter: of a LoRA for it, or nothing.
+        run: the folder of a training, all of whose models are asked as the last one was trained;
+            the one that it began with too.
+
+    Raises:
+        RlkdError: if the training asked in a way that is not known here.
+    """
+    if run:
+        from rlkd_plugin.rlkd_eval.run_models import run_models
+
+        last = run_models(run, base=model)[-1]
+        model, adapter = last.model, last.adapter
+    prompting = choose_prompting(choice, model, adapter)
+    if prompting.template and model:
+        typer.echo(prompting.said)
+    return prompting
+
+
+def serve(
+    model: str, adapter: str, options: str, log: Path, prompting: Prompting
+) -> AbstractContextManager["ServedModel"]:
+    """Return `model_server` with all that a template needs; the arguments are its."""
+    from rlkd_plugin.llm_io.model_server import model_server
+    from rlkd_plugin.swift_hooks.data.serving_files import write_serving_files
+
+    return model_server(model, adapter, options, log, prompting, write_serving_files)
+
+
+def chat_template(
+    model: Annotated[str, typer.Argument(help="Folder or id of the model to serve.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the two files.")],
+    adapter: Annotated[str, typer.Option(help="Folder of a LoRA for it.")] = "",
+) -> None:
+    """Write the files by which your own `vllm serve` asks a model as `rlkd_r1` trained it."""
+    from rlkd_plugin.llm_io.server_commands import template_options
+    from rlkd_plugin.swift_hooks.data.serving_files import write_serving_files
+
+    prompting = choose_prompting("rlkd_r1", model, adapter)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_serving_files(model, folder, prompting.system or None)
+    typer.echo(f"vllm serve {shlex.quote(model)} {shlex.join(template_options(folder))}")
