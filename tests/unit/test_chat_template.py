@@ -7,28 +7,11 @@ import pytest
 from rlkd_plugin.llm_io.chat_template import chat_template
 from rlkd_plugin.llm_io.dialogues import CHATML, PLAIN, R1, dialogue_of
 from rlkd_plugin.swift_hooks.data.serving_files import end_tokens, template_of
+from tests.support.conversations import ASKED, CONVERSATIONS, SAID, SYSTEM
 from tests.support.each import check_each
 from tests.support.templates import template, tokenizer_with
 
 R1_TOKENS = ("<｜User｜>", "<｜Assistant｜>", "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>")
-SYSTEM = {"role": "system", "content": "Be brief: {{QUERY}} isn't 'it', \\n."}
-ASKED = {"role": "user", "content": "1 + 1?"}
-SAID = {"role": "assistant", "content": "<think>\n1 + 1\n</think>\n<answer>\n2\n</answer>"}
-CONVERSATIONS = {
-    "the default system": [ASKED],
-    "a system of its own": [SYSTEM, ASKED],
-    "no system": [{"role": "system", "content": ""}, ASKED],
-    "several turns": [SYSTEM, ASKED, SAID, ASKED, SAID, ASKED],
-    "two users": [ASKED, {"role": "user", "content": " and 2?"}, SAID, ASKED],
-    "to go on with": [ASKED, SAID],
-    "signs": [
-        {
-            "role": "user",
-            "content": "  \n\"\\frac{1}{2}\" '@end@' {{ x }} {% y %} {# z #} <|im_end|> "
-            "<｜User｜> é 数 \U0001f600\t\n\n",
-        }
-    ],
-}
 
 
 def without(token: str) -> Any:
