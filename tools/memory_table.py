@@ -5,9 +5,9 @@
 Nothing here is measured. The models are Qwen2's 7B; a gigabyte is 10^9 bytes, and a device of 64 GB
 has 65.4 of them for us (60.96 GiB, as vllm-ascend's logs show it). The sum has these parts:
 
-- what ZeRO-3 shards over four devices: weights, gradients (bfloat16), Adam's two moments and the
-  weights themselves in float32; frozen models in bfloat16. With offload all of it is in the host's
-  memory;
+- what ZeRO-3 shards over four devices or two: weights, gradients (bfloat16), Adam's two moments
+  and the weights themselves in float32; frozen models in bfloat16. With offload all of it is in the
+  host's memory;
 - gathered: the layers that a pass holds at once (`stage3_max_live_parameters`, 10^9);
 - activations with checkpointing: every layer's input, and one layer in full. ms-swift's PPO has
   none (it follows trl): all layers in full, of student and value model;
@@ -114,8 +114,8 @@ class Need:
         return max(self.step, self.other_peak)
 
 
-def need(config: dict[str, Any]) -> Need:
-    """Calculate the memory that a recipe needs."""
+def need(config: dict[str, Any], devices: int = DEVICES) -> Need:
+    """Calculate the memory that a recipe needs on each of its training devices."""
     kind = config.get("rlhf_type", "sft")
     rows = config["per_device_train_batch_size"]
     trained, frozen = MODEL.parameters, 0
@@ -126,7 +126,7 @@ def need(config: dict[str, Any]) -> Need:
         rows *= 2  # the preferred one and the other
     elif kind == "ppo":  # student and value model; reference and reward model
         trained = frozen = MODEL.parameters + MODEL.backbone
-    on_device = 0 if config["deepspeed"].endswith("offload") else 1 / DEVICES
+    on_device = 0 if config["deepspeed"].endswith("offload") else 1 / devices
     parts = {
         "weights": BF16 * trained * on_device,
         "gradients": BF16 * trained * on_device,
@@ -164,15 +164,17 @@ def table() -> str:
         "| logits | a step | other peak | of 65.4 GB |",
         "| --- |" + " ---: |" * 10,
     ]
-    for name in ("gsrm_sft", *RECIPES, "ppo_reward", "ppo"):
+    rows = [(name, DEVICES) for name in ("gsrm_sft", *RECIPES, "ppo_reward", "ppo")]
+    for name, devices in [*rows, ("gsrm_sft", 2)]:
         file = CONFIGS / (f"{name}.yaml" if name == "gsrm_sft" else f"{name}_npu.yaml")
         config = yaml.safe_load(file.read_text("utf-8"))
-        n = need(config)
+        n = need(config, devices)
         parts = [n.weights, n.gradients, n.optimizer, n.frozen, n.gathered, n.activations, n.logits]
         cells = [f"{part / GIGA:.1f}" for part in (*parts, n.step)]
         cells.append(f"{n.other_peak / GIGA:.1f}" if n.other_peak else "")
         share = n.highest / GIGA / DEVICE_GB
-        lines.append(f"| `{name}` | " + " | ".join(cells) + f" | {share:.0%} |")
+        title = f"`{name}`" if devices == DEVICES else f"`{name}` on two devices"
+        lines.append(f"| {title} | " + " | ".join(cells) + f" | {share:.0%} |")
     return "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tools import idle_table, memory_table
 from tools.stand_ins.places import ROOT
 from tools.stand_ins.recipes import read
 
@@ -78,7 +79,7 @@ def _words(place: str, line: str) -> Iterator[tuple[str, list[str]]]:
         while words and (words[0] in ("exec", "env") or ASSIGNMENT.match(words[0])):
             words.pop(0)
         if words[:2] == ["rlkd", "guard"]:
-            words = words[3:] if words[2] == "--server" else words[2:]
+            words = words[3:] if words[2] in ("--server", "--rollout") else words[2:]
         if words and re.fullmatch(r"[a-z][a-z-]+", words[0]):
             yield place, [word for word in words if word != "..."]
 
@@ -92,7 +93,13 @@ def test_the_commands_are_found() -> None:
     """At least one of each program; the Procfiles have one of each of their lines."""
     assert {words[0] for _, words in FOUND} == PROGRAMS
     counts = {file.name: [place for place, _ in FOUND].count(file.name) for file in PROCFILES}
-    lines = {"5": 4 + 3, "6": 4 + 2, "7": 4, "o": 2}  # and those that wait for another on a device
+    lines = {
+        "5": 4 + 3,
+        "6": 4 + 2,
+        "7": 4,
+        "8": 4,
+        "o": 2,
+    }  # and those that wait for another on a device
     assert counts == {name: lines[name[-1]] for name in counts}
 
 
@@ -258,9 +265,14 @@ def test_the_procfiles_serve_what_the_recipes_ask_for() -> None:
         shares: dict[str, float] = {}
         for name in roles:
             share = float(re.search(r"memory[_-]utilization (\S+?)\"?$", lines[name])[1])
-            shares[devices[name][0]] = shares.get(devices[name][0], 0) + share
+            for each in devices[name]:
+                shares[each] = shares.get(each, 0) + share
         assert max(shares.values()) <= 0.9
         assert ("VLLM_ASCEND_ENABLE_NZ=0" in lines["rollout"]) == (device == "npu")
+        assert " rlkd guard --rollout swift rollout " in lines["rollout"]
+        replicas = re.search(r" --vllm_data_parallel_size (\d+) ", lines["rollout"])
+        assert len(devices["rollout"]) == (int(replicas[1]) if replicas else 1)
+        assert all(len(devices[name]) == 1 for name in roles[1:])
         for env_file in sorted((ROOT / "swift_configs").glob("*.env")):
             env = parse(env_file.read_text("utf-8"))
             config = read(ROOT / "swift_configs" / f"{env['RECIPE']}_{device}.yaml")
@@ -277,10 +289,45 @@ def test_the_procfiles_serve_what_the_recipes_ask_for() -> None:
                     assert f"--served-model-name {name} " in lines[role]
 
 
-def test_the_memory_tables_are_the_tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    from memory_table import server_table, table
-
+def test_the_calculated_tables_are_the_tools() -> None:
     text = (ROOT / "docs" / "recipes.md").read_text("utf-8")
-    assert table() in text
-    assert server_table() in text
+    assert memory_table.table() in text
+    assert memory_table.server_table() in text
+    assert idle_table.table(32) in text
+    assert idle_table.table(128) in text
+
+
+def test_the_idle_table_has_the_procfiles_placements() -> None:
+    """Shares of memory, replicas, and who is together on a device, as in the Procfiles."""
+    from honcho.environ import parse_procfile
+
+    for placement in idle_table.PLACEMENTS[:4]:
+        file = ROOT / "swift_configs" / f"Procfile.npu{placement.title}"
+        lines = parse_procfile(file.read_text("utf-8")).processes
+        assert f"--vllm_gpu_memory_utilization {placement.rollout}" in lines["rollout"]
+        assert f"--gpu-memory-utilization {placement.gsrm}" in lines["gsrm"]
+        replicas = re.search(r"--vllm_data_parallel_size (\d)", lines["rollout"])
+        assert placement.replicas == (int(replicas[1]) if replicas else 1)
+        gsrm, judge = (
+            re.search(r"VISIBLE_DEVICES=(\d)", lines[role])[1] for role in ("gsrm", "judge")
+        )
+        assert placement.together == (gsrm == judge)
+
+
+def test_a_simulated_server_by_hand() -> None:
+    """Two requests of three and one tokens, together; and where only one has room at a time.
+
+    Each token reads the weights and what is cached. The first pass computes the prompts and the
+    first token of each.
+    """
+    weights = idle_table.BF16 * idle_table.MODEL.parameters
+    device = idle_table.Device(read=float(weights), compute=float("inf"))
+    cached = idle_table.MODEL.kv_bytes / weights  # seconds to read a token of the cache
+    requests = [(10, 3), (20, 1)]
+    together = 3 + (30 + 11 + 12) * cached
+    assert idle_table.serve(requests, 100, device) == pytest.approx(together)
+    after = 4 + (10 + 11 + 12 + 20) * cached
+    assert idle_table.serve(requests, 21, device) == pytest.approx(after)
+    assert idle_table.serve(requests, 100, device, split=2) == pytest.approx(together / 2)
+    with pytest.raises(ValueError, match="21 tokens does not fit into 20"):
+        idle_table.serve(requests, 20, device)

@@ -1,6 +1,7 @@
 """`rlkd recipes`: the list, and copies whose every command finds what it names."""
 
 import os
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -15,7 +16,7 @@ from tools.stand_ins.places import ROOT
 from tools.stand_ins.recipes import CONFIGS, read
 
 ABSOLUTE = str(ROOT / "rlkd_plugin" / "register.py")
-PROCFILES = {"Procfile.cuda5", "Procfile.cuda6", "Procfile.cuda7"}
+PROCFILES = {f"Procfile.cuda{devices}" for devices in (5, 6, 7, 8)}
 
 
 def rlkd(*words: str, code: int = 0) -> str:
@@ -53,6 +54,16 @@ def test_no_file_is_left_without_a_recipe() -> None:
     assert everything == set((ROOT / "swift_configs").iterdir())
 
 
+def test_the_plain_command_of_the_gsrm_has_the_references_batch() -> None:
+    """Two devices x 1 row x accumulation 2 there; as many rows a step as its head's command has."""
+    file = ROOT / "swift_configs" / "gsrm_sft.yaml"
+    ranks = re.search(r"^#   NPROC_PER_NODE=(\d) ", file.read_text("utf-8"), re.MULTILINE)
+    config = read(file)
+    assert ranks
+    rows = config["per_device_train_batch_size"] * config["gradient_accumulation_steps"]
+    assert int(ranks[1]) * rows == 2 * 1 * 2
+
+
 def words_of(folder: Path, line: str, values: dict[str, str]) -> list[str]:
     """Run a command of a Procfile where its program only says its words; return these."""
     programs = folder / "programs"
@@ -61,7 +72,7 @@ def words_of(folder: Path, line: str, values: dict[str, str]) -> list[str]:
         "swift": "printf '%s\\n' swift \"$@\"",
         "vllm": "printf '%s\\n' vllm \"$@\"",
         "curl": "exit 0",
-        "rlkd": 'shift; [ "$1" = --server ] && shift; exec "$@"',  # `rlkd guard`
+        "rlkd": 'shift; case $1 in --*) shift;; esac; exec "$@"',  # `rlkd guard --server`
     }
     for name, script in scripts.items():
         (programs / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -116,7 +127,7 @@ def test_the_commands_of_a_copied_procfile_find_their_files(name: str, tmp_path:
     (env_file,) = folder.glob("*.env")
     values = {**parse(env_file.read_text("utf-8")), "GSRM": "gsrm_folder"}
     procfiles = list(folder.glob("Procfile.*"))
-    assert len(procfiles) == (1 if env_file.stem == "grpo" else 3)
+    assert len(procfiles) == (1 if env_file.stem == "grpo" else 4)
     for procfile in procfiles:
         lines = parse_procfile(procfile.read_text("utf-8")).processes
         started = {role: words_of(folder, lines[role], values) for role in lines}
