@@ -25,6 +25,10 @@ Count = Annotated[int, Meta(ge=0, le=10**12)]
 Positive = Annotated[int, Meta(ge=1, le=10**12)]
 Place = Annotated[int, Meta(ge=1, le=100_000)]
 Score = Annotated[float, Meta(gt=0, le=1e6)]
+Cosine = Annotated[float, Meta(ge=-1, le=1)]
+
+RESPONSES = 16
+"""The number of responses at which all values of D can be compared; the paper's (section 4.3)."""
 
 
 @dataclass(frozen=True)
@@ -123,19 +127,44 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class DiversityStep:
-    """The mean diversity score D of a step over questions (section 4.3).
+    """The diversity score D of a step over questions (section 4.3), in two forms.
 
     Attributes:
         step: from 1 on.
-        diversity: the mean of D.
+        diversity: the mean of D over questions, the paper's plain form, which depends on how many
+            responses have the step.
         questions: that have at least two responses with this step.
         responses: of these questions, with this step.
+        cosine: the mean over questions of the mean cosine of two of their responses; None where a
+            file lacks it. It does not depend on how many responses there are.
+        cosine_error: its standard error over questions; None for one question.
     """
 
     step: Place
     diversity: Score
     questions: Count
     responses: Count
+    cosine: Cosine | None = None
+    cosine_error: Annotated[float, Meta(ge=0, le=2)] | None = None
+
+    @property
+    def fixed(self) -> float | None:
+        """D at `RESPONSES` responses, sqrt(N / (1 + (N - 1) c)); `step_diversity` derives it.
+
+        None where the file has no cosine, or one of at most -1 / (N - 1): that is no mean cosine of
+        16 vectors, but the chance of a few.
+        """
+        if self.cosine is None:
+            return None
+        length = (1 + (RESPONSES - 1) * self.cosine) / RESPONSES
+        return length**-0.5 if length > 0 else None
+
+    @property
+    def fixed_error(self) -> float | None:
+        """The standard error of `fixed` over questions, |dD/dc| = D^3 (N - 1) / 2N times c's."""
+        if self.fixed is None or self.cosine_error is None:
+            return None
+        return self.fixed**3 * (RESPONSES - 1) / (2 * RESPONSES) * self.cosine_error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.diversity_estimator import HEAD, simulate, table
 from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.engines.rules import RulesEngine
 from rlkd_plugin.rlkd_cli import app
@@ -18,7 +20,7 @@ from rlkd_plugin.rlkd_eval.report import eval_figures
 from rlkd_plugin.rlkd_eval.results import DiversityStep, read_diversity
 from rlkd_plugin.rlkd_eval.step_diversity import by_step, diversity
 from tests.support.plain_server import plain_server
-from tests.support.swift_run import rows
+from tests.support.swift_run import ROOT, rows
 
 
 def test_equal_embeddings_have_diversity_1() -> None:
@@ -53,12 +55,94 @@ def test_a_response_counts_at_the_steps_that_it_has() -> None:
     x, y = [1.0, 0.0], [0.0, 1.0]
     first = [[x, x], [x, y], [x]]
     second = [[x], [y, x]]
-    # step 1: 1 and sqrt(2); step 2: sqrt(2) of the first question alone
+    # step 1: D is 1 and sqrt(2), c is 1 and 0, whose standard error is sqrt(0.5 / 2); step 2: the
+    # first question alone
     assert by_step([first, second]) == [
-        DiversityStep(1, pytest.approx((1 + math.sqrt(2)) / 2), 2, 5),
-        DiversityStep(2, pytest.approx(math.sqrt(2)), 1, 2),
+        DiversityStep(1, pytest.approx((1 + math.sqrt(2)) / 2), 2, 5, 0.5, pytest.approx(0.5)),
+        DiversityStep(2, pytest.approx(math.sqrt(2)), 1, 2, 0.0, None),
     ]
     assert by_step([]) == []
+
+
+def alike(cosine: float, count: int) -> np.ndarray:
+    """Vectors of length 1 whose pairs all have one cosine, times lengths that must not count."""
+    shared, own = math.sqrt(cosine), math.sqrt(1 - cosine)
+    vectors = np.hstack([np.full((count, 1), shared), own * np.eye(count)])
+    return vectors * np.arange(1, count + 1)[:, None]
+
+
+@pytest.mark.parametrize("count", [2, 3, 16, 40])
+@pytest.mark.parametrize(("cosine", "fixed"), [(0.5, 1.3720), (0.0, 4.0), (0.9, 1.0504)])
+def test_d_at_16_responses_does_not_depend_on_their_number(
+    count: int, cosine: float, fixed: float
+) -> None:
+    """sqrt(16 / (1 + 15 c)) by hand; at 16 vectors of one length it is the plain form."""
+    (step,) = by_step([[[vector] for vector in alike(cosine, count)]])
+    assert step.cosine == pytest.approx(cosine)
+    assert step.fixed == pytest.approx(fixed, abs=1e-4)
+    unit = [v / np.linalg.norm(v) for v in alike(cosine, 16)]
+    assert diversity(unit) == pytest.approx(fixed, abs=1e-4)
+
+
+def test_the_standard_error_of_d_is_that_of_the_cosine_by_the_slope() -> None:
+    step = DiversityStep(1, 1.0, 9, 99, 0.5, 0.001)
+    higher = replace(step, cosine=0.501)
+    assert step.fixed and higher.fixed and step.fixed_error
+    assert step.fixed_error == pytest.approx(step.fixed - higher.fixed, rel=0.01)
+    assert replace(step, cosine_error=None).fixed_error is None
+
+
+def test_questions_are_averaged_before_d_is_taken() -> None:
+    """Two responses at a right angle and two alike: c = 1/2; by itself the first has D = 4."""
+    x, y = [1.0, 0.0], [0.0, 1.0]
+    (step,) = by_step([[[x], [y]], [[x], [x]]])
+    assert step.fixed == pytest.approx(math.sqrt(16 / 8.5))
+
+
+def test_responses_that_point_apart_have_no_d_at_16_and_are_no_error() -> None:
+    """Two vectors at 100 degrees: c = -0.17 is below -1/15; with another question there is one."""
+    apart = [[[1.0, 0.0]], [[math.cos(math.radians(100)), math.sin(math.radians(100))]]]
+    (step,) = by_step([apart])
+    assert step.cosine == pytest.approx(-0.1736, abs=1e-4)
+    assert step.fixed is step.fixed_error is None and step.diversity > 1
+    (step,) = by_step([apart, [[[1.0, 0.0]], [[1.0, 0.0]]]])
+    assert step.fixed == pytest.approx(math.sqrt(16 / (1 + 15 * (1 - 0.1736) / 2)), abs=1e-3)
+
+
+def test_many_questions_of_two_responses_give_the_d_of_sixteen() -> None:
+    """The table of docs/evaluation.md is made of such data; here one row of it, by other seeds."""
+    row = simulate(0.5, 2, repeats=20, seed=5)
+    assert row.plain == pytest.approx(1.157, abs=0.01)
+    assert row.fixed == pytest.approx(row.true, abs=3 * row.fixed_spread / math.sqrt(20) + 1e-9)
+    assert row.each_first > row.true + 0.01
+
+
+def test_the_table_of_the_docs_is_that_of_the_script() -> None:
+    """To 0.002: a library's random numbers and sums may change in their last bits."""
+    docs = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
+    shown = docs.partition(HEAD)[2].strip().partition("\n\n")[0]
+    written, made = (
+        [[float(number) for number in re.findall(r"[\d.]+", line)] for line in lines]
+        for lines in (shown.splitlines()[1:], table().splitlines()[2:])
+    )
+    assert len(written) == len(made) == 12
+    for line, wanted in zip(written, made, strict=True):
+        assert line == pytest.approx(wanted, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "words"),
+    [
+        ([[1.0, math.nan], [1.0, 0.0]], "not finite"),
+        ([[1.0, 0.0], [1.0, 0.0, 0.0]], "several lengths"),
+        ([[0.0, 0.0], [1.0, 0.0]], "vector of zeros"),
+    ],
+)
+def test_embeddings_that_cannot_be_compared_are_refused(
+    vectors: list[list[float]], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        by_step([[[vector] for vector in vectors]])
 
 
 class Letters:
@@ -204,8 +288,13 @@ def test_clipped_paths_and_cut_structures_are_counted_and_told(
     result = json.loads((tmp_path / "out" / "diversity.json").read_text())
     assert (result["clipped"], result["cut"], result["responses"]) == (3, 6, 12)
     assert "3 of clipped paths, 6 cut at the GSRM's token limit" in said
-    (chart,) = eval_figures.diversity([read_diversity(tmp_path / "out")])
-    assert "3 of paths too long for the GSRM, and clipped, 6 of structures cut" in chart.note
+    charts = eval_figures.diversity([read_diversity(tmp_path / "out")])
+    assert [chart.title for chart in charts] == [
+        "Diversity of responses",
+        "Diversity of responses, plain form",
+    ]
+    for chart in charts:
+        assert "3 of paths too long for the GSRM, and clipped, 6 of structures cut" in chart.note
 
 
 def test_the_student_is_asked_for_its_own_sampling_alone(source: Path, tmp_path: Path) -> None:

@@ -19,9 +19,11 @@ from rlkd_plugin.rlkd_eval.evaluation_plan import (
     resume_evaluation,
 )
 from rlkd_plugin.rlkd_eval.kept_files import PLAN, write_json
+from rlkd_plugin.rlkd_eval.report import eval_figures
 from rlkd_plugin.rlkd_eval.results import (
     DIVERSITY,
     EVALUATION,
+    Diversity,
     DiversityStep,
     Interval,
     PassAtK,
@@ -156,8 +158,24 @@ def test_an_old_diversity_is_read(tmp_path: Path) -> None:
     assert found.steps == (DiversityStep(1, 1.25, 499, 7990),)
     assert (found.label, found.temperature, found.statuses["ok"]) == ("ü", 0.8, 7990)
     words = shown(show_diversity, tmp_path)
-    assert "1 1.2500 7990" in words
+    assert "1 - 1.2500 7990" in words and "a file of an older version" in words
     assert "ü: 8000 responses, 500 questions, 7 cut off; structures: {'ok': 7990," in words
+
+
+def test_an_old_and_a_new_diversity_stand_side_by_side(tmp_path: Path) -> None:
+    """D at 16 is sqrt(16 / 8.5) for c = 0.5; its error is 0.01 D^3 15 / 32."""
+    steps = (DiversityStep(1, 1.3, 9, 99, 0.5, 0.01), DiversityStep(2, 1.5, 9, 99, -0.1))
+    (tmp_path / "new").mkdir()
+    write_json(tmp_path / "new" / DIVERSITY, Diversity(label="new", samples=8, steps=steps))
+    (tmp_path / DIVERSITY).write_text(OLD_DIVERSITY, "utf-8")
+    new, old = read_diversity(tmp_path / "new"), read_diversity(tmp_path)
+    assert new.steps == steps
+    words = shown(show_diversity, tmp_path / "new")
+    assert "1 1.3720 ± 0.0121 1.3000 99" in words and "2 - 1.5000 99" in words
+    fixed, plain = eval_figures.diversity([new, old])
+    assert "ü has the plain form alone" in fixed.note and "ü has" not in plain.note
+    (only,) = eval_figures.diversity([old])
+    assert only.title == "Diversity of responses, plain form"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +211,7 @@ def test_what_another_version_adds_or_lacks_is_no_error(tmp_path: Path) -> None:
     (tmp_path / DIVERSITY).write_text(json.dumps({**old, "new": [1]}), "utf-8")
     found = read_diversity(tmp_path)
     assert (found.responses, found.statuses, found.temperature) == (0, {}, None)
-    assert "step ┃ ü ┃ responses" in shown(show_diversity, tmp_path)
+    assert "step ┃ ü ┃ plain ┃ responses" in shown(show_diversity, tmp_path)
 
 
 def test_a_folder_without_a_result_is_named(tmp_path: Path) -> None:

@@ -6,7 +6,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rlkd_plugin.rlkd_eval.results import Diversity, distinguish, read_diversity
+from rlkd_plugin.rlkd_eval.results import (
+    RESPONSES,
+    Diversity,
+    DiversityStep,
+    distinguish,
+    read_diversity,
+)
 
 
 def show_diversity(folders: Sequence[Path], console: Console) -> None:
@@ -16,18 +22,19 @@ def show_diversity(folders: Sequence[Path], console: Console) -> None:
         RlkdError: if a folder holds no result.
     """
     results = distinguish([(str(folder), read_diversity(folder)) for folder in folders])
-    table = Table(title="Diversity D of each step", title_justify="left")
+    title = f"Diversity D of each step at {RESPONSES} responses a question, and the plain form"
+    table = Table(title=title, title_justify="left")
     table.add_column("step", justify="right")
     for result in results:
         at = "" if result.temperature is None else f"\nat {result.temperature:g}"
         table.add_column(f"{result.label}{at}", justify="right")
+        table.add_column("plain", justify="right")
         table.add_column("responses", justify="right")
     at_step = [{step.step: step for step in result.steps} for result in results]
     for number in sorted(set().union(*at_step)):
         cells = [str(number)]
         for steps in at_step:
-            step = steps.get(number)
-            cells += [f"{step.diversity:.4f}", str(step.responses)] if step else ["-", "-"]
+            cells += _cells(steps.get(number))
         table.add_row(*cells)
     console.print(table)
     for result in results:
@@ -36,9 +43,27 @@ def show_diversity(folders: Sequence[Path], console: Console) -> None:
             f"{result.cut_off} cut off; structures: {result.statuses}{_lost(result)}"
         )
     console.print(
-        "D = 1 / mean cosine of the responses' steps to their mean (section 4.3); 1: all alike. A "
-        "response counts at the steps that it has, a question at those that two responses have."
+        f"D at {RESPONSES} responses, with its standard error over questions: from the mean cosine "
+        "of two responses' steps, however many responses have the step; 1: all alike. plain: 1 / "
+        "mean cosine of the steps to their mean (section 4.3), which is smaller where fewer "
+        "responses have the step. A response counts at the steps that it has, a question at those "
+        "that two responses have."
     )
+    if any(step.fixed is None for result in results for step in result.steps):
+        console.print(
+            f"Without D at {RESPONSES} responses: a file of an older version (give its `rlkd "
+            "diversity` again), or too few responses that differ too much."
+        )
+
+
+def _cells(step: DiversityStep | None) -> list[str]:
+    """Return D in both forms, and the responses behind it."""
+    if step is None:
+        return ["-", "-", "-"]
+    fixed = "-" if step.fixed is None else f"{step.fixed:.4f}"
+    if step.fixed_error is not None:
+        fixed += f" ± {step.fixed_error:.4f}"
+    return [fixed, f"{step.diversity:.4f}", str(step.responses)]
 
 
 def _lost(result: Diversity) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rlkd_plugin.rlkd_eval.report.charts import Chart, line_chart
 from rlkd_plugin.rlkd_eval.report.curves import Line
-from rlkd_plugin.rlkd_eval.results import Diversity, Evaluation, Interval
+from rlkd_plugin.rlkd_eval.results import RESPONSES, Diversity, Evaluation, Interval
 
 
 def pass_at_k(evaluations: Sequence[Evaluation]) -> list[Chart]:
@@ -61,12 +61,46 @@ def over_steps(evaluations: Sequence[Evaluation]) -> list[Chart]:
 
 
 def diversity(measured: Sequence[Diversity]) -> list[Chart]:
-    """Return Figure 5: how much responses differ at each meta-reasoning step."""
-    if not measured:
-        return []
-    lines = [
+    """Return Figure 5: how much responses differ at each meta-reasoning step.
+
+    D at one number of responses for all steps comes first, then the paper's plain form; a file of
+    an older version has the plain form alone.
+    """
+    plain = [
         Line(one.label, [(step.step, step.diversity) for step in one.steps]) for one in measured
     ]
+    fixed = [
+        Line(one.label, [(step.step, step.fixed) for step in one.steps])
+        for one in measured
+        if any(step.fixed is not None for step in one.steps)
+    ]
+    about = _about(measured)
+    charts = []
+    if fixed:
+        without = {one.label for one in measured} - {line.name for line in fixed}
+        notes = [
+            f"D from the mean cosine of two responses, at {RESPONSES} responses for every step",
+            *(f"{label} has the plain form alone" for label in sorted(without)),
+            *about,
+        ]
+        charts.append(_diversity_chart("diversity", "Diversity of responses", fixed, notes))
+    if measured:
+        title = "Diversity of responses, plain form"
+        notes = [
+            "D as in section 4.3, over as many responses as have the step: fewer make it smaller",
+            *about,
+        ]
+        charts.append(_diversity_chart("diversity-plain", title, plain, notes))
+    return charts
+
+
+def _diversity_chart(name: str, title: str, lines: Sequence[Line], notes: Sequence[str]) -> Chart:
+    axes = ("meta-reasoning step", "diversity")
+    return line_chart(name, title, axes, lines, note="; ".join(notes))
+
+
+def _about(measured: Sequence[Diversity]) -> list[str]:
+    """Return a note on each measurement, and one where they cannot be compared."""
     notes = [
         f"{one.label}: {one.samples} responses to each of {one.questions} questions"
         + (f" at temperature {one.temperature:g}" if one.temperature is not None else "")
@@ -84,8 +118,7 @@ def diversity(measured: Sequence[Diversity]) -> list[Chart]:
     ]
     if len({one.embedding for one in measured}) > 1:
         notes.insert(0, "embedded by different models: the heights cannot be compared")
-    axes = ("meta-reasoning step", "diversity")
-    return [line_chart("diversity", "Diversity of responses", axes, lines, note="; ".join(notes))]
+    return notes
 
 
 def set_names(evaluations: Sequence[Evaluation]) -> dict[str, str]:
