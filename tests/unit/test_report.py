@@ -400,7 +400,7 @@ def test_the_page_has_what_the_folders_hold(tmp_path: Path) -> None:
     page = write_report(folders, tmp_path / "r.html")[0].read_text("utf-8")
     for heading in (
         "Training",
-        "Reward health",
+        "Health",
         "GSRM training",
         "Evaluation",
         "Over training steps",

@@ -56,8 +56,9 @@ def _of_training(sources: Sequence[Source]) -> list[Section]:
         ),
         Section(
             "health",
-            "Reward health",
-            "How often the reward had nothing to judge, and what it cost.",
+            "Health",
+            "How often the reward had nothing to judge, what it cost, and how far the policy that "
+            "wrote the completions was from the student that learned from them.",
             charts=health,
             notes=notes,
         ),

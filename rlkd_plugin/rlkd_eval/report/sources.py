@@ -42,9 +42,14 @@ COSTS = {
     "rlkd/requests": "requests to the GSRM and the judge",
     "rlkd/seconds": "seconds that the reward took",
 }
-"""The keys of reward health: shares of completions, of teachers, and sums of a step."""
+OFF_POLICY = {
+    "rollout_correction/k3_kl": "distance of the rollouts' policy from the student (k3_kl)",
+    "rollout_correction/log_ppl_abs_diff": "log-perplexity of the rollouts less the student's",
+}
+"""The keys of health: shares of completions, of teachers, sums of a step, and what ms-swift logs
+(`log_rollout_offpolicy_metrics`) of completions that are not the student's."""
 
-HEALTH = SHARES | TEACHER_SHARES | COSTS
+HEALTH = SHARES | TEACHER_SHARES | COSTS | OFF_POLICY
 
 Points = list[tuple[int, float]]
 Result = TypeVar("Result")
