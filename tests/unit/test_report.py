@@ -491,3 +491,26 @@ def test_cut_structures_and_clipped_teachers_are_charts_of_health(tmp_path: Path
     page = write_report([tmp_path / "old"])[0].read_text("utf-8")
     assert not {"health-cut_structure", "health-clipped_teacher"} & data_of(page)["charts"].keys()
     assert zero not in page
+
+
+def test_the_off_policy_measure_is_a_chart_or_a_sentence_of_health(tmp_path: Path) -> None:
+    """Measured with weights that did not arrive; zero in each step where they did."""
+    key = "rollout_correction/k3_kl"
+    values = [0.0, 1.72e-6, 7.6e-6, 1.51e-5]
+    stale = [log_entry(i, 4) | {key: value} for i, value in enumerate(values, start=1)]
+    write_lines(tmp_path / "stale" / "logging.jsonl", stale)
+    write_lines(tmp_path / "fresh" / "logging.jsonl", [entry | {key: 0.0} for entry in stale])
+    page = write_report([tmp_path / "stale"])[0].read_text("utf-8")
+    chart = data_of(page)["charts"]["health-k3_kl"]
+    assert list(chart["data"][0]["y"]) == values
+    assert chart["layout"]["yaxis"]["title"]["text"] == "nats a token"
+    assert "<td>1.72e-06</td>" in page
+    page = write_report([tmp_path / "fresh"])[0].read_text("utf-8")
+    assert "health-k3_kl" not in data_of(page)["charts"]
+    assert "distance of the rollouts&#39; policy from the student (k3_kl)" in page
+    # without rlkd_metrics the log has no numbers of the reward's, whatever ms-swift logs
+    bare = [{k: v for k, v in entry.items() if "rlkd/" not in k} for entry in stale]
+    write_lines(tmp_path / "bare" / "logging.jsonl", bare)
+    assert "No rlkd/* numbers in the log of bare" in write_report([tmp_path / "bare"])[0].read_text(
+        "utf-8"
+    )

@@ -58,7 +58,7 @@ def health(sources: Sequence[Source]) -> tuple[list[Chart], list[str]]:
                 ("step", unit),
                 lines,
                 percent=share,
-                least=0.05 if share else 0,
+                least=0.05 if share else 1e-6 if key in OFF_POLICY else 0,
             )
         )
     charts += [
