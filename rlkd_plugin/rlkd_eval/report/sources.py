@@ -45,7 +45,7 @@ COSTS = {
 }
 OFF_POLICY = {
     "rollout_correction/k3_kl": "distance of the rollouts' policy from the student (k3_kl)",
-    "rollout_correction/log_ppl_abs_diff": "difference of the log-perplexities of rollouts and student",
+    "rollout_correction/log_ppl_abs_diff": "log-perplexities of rollouts and student: difference",
 }
 """The keys of health: shares of completions, of teachers, sums of a step, and what ms-swift logs
 (`log_rollout_offpolicy_metrics`) of completions that are not the student's."""
