@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.diversity_estimator import HEAD, simulate, table
 from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.engines.rules import RulesEngine
 from rlkd_plugin.rlkd_cli import app
@@ -21,6 +20,7 @@ from rlkd_plugin.rlkd_eval.results import DiversityStep, read_diversity
 from rlkd_plugin.rlkd_eval.step_diversity import by_step, diversity
 from tests.support.plain_server import plain_server
 from tests.support.swift_run import ROOT, rows
+from tools.diversity_estimator import HEAD, simulate, table
 
 
 def test_equal_embeddings_have_diversity_1() -> None:
@@ -146,7 +146,7 @@ def test_embeddings_that_cannot_be_compared_are_refused(
 
 
 class Letters:
-    """Embeds a text by its letters: equal texts alike, other ones not."""
+    """Embeds a text by its letters: equal texts alike, other ones not; and it knows primes."""
 
     name = "letters"
 
@@ -157,7 +157,10 @@ class Letters:
         return None
 
     async def embed(self, texts: list[str]) -> list[list[float]]:
-        return [[1.0 + text.count(letter) for letter in "aeiou0123456789"] for text in texts]
+        return [
+            [99.0 * ("prime" in text), *(1.0 + text.count(letter) for letter in "aeiou0123456789")]
+            for text in texts
+        ]
 
 
 QUESTIONS = [{"problem": f"What is {n} + {n}?", "domain": "math"} for n in range(1, 6)]
