@@ -261,6 +261,19 @@ def test_the_newest_run_of_an_output_dir_is_read_with_what_stands_beside_it(tmp_
     assert [bool(source.evaluation) for source in sources] == [True, False]
 
 
+def test_a_folder_of_a_runs_models_is_read_in_the_order_of_steps(tmp_path: Path) -> None:
+    """As `--snapshots` leaves it; the page stands beside them, and names no step alone."""
+    out = tmp_path / "eval"
+    for step in (100, 20):
+        evaluation(out / f"checkpoint-{step}", "A", step)
+    (out / "checkpoint-40").mkdir()  # begun
+    page, _ = write_report([diversity(tmp_path / "d" / "checkpoint-20", "A").parent, out])
+    assert page == tmp_path / "d" / "report.html"
+    names = [source.name for source in read_sources([out, tmp_path / "d"])]
+    assert names == ["eval/checkpoint-20", "eval/checkpoint-100", "d/checkpoint-20"]
+    assert write_report([out / "checkpoint-20"])[0] == out / "checkpoint-20" / "report.html"
+
+
 def test_equal_names_are_told_apart_by_their_parents(tmp_path: Path) -> None:
     folders = [grpo_run(tmp_path / one / "run") for one in "ab"]
     assert [s.name for s in read_sources([*folders, folders[0]])] == ["a/run", "b/run"]
