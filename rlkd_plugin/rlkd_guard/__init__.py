@@ -132,8 +132,7 @@ def _hold_rollout(pid: int, outer: psutil.Process, told: Sequence[int], relay: R
 
     relay.start()
     status = _hold(pid, ends, told)
-    late = time.monotonic() + GRACE
-    relay.finish(lambda: runs(outer) and not (told and time.monotonic() > late))
+    relay.finish(lambda: runs(outer))  # told to stop, it ends us too, after `GRACE`
     if not relay.found:
         return status
     logger.warning(
