@@ -157,9 +157,12 @@ def diversity(folder: Path, label: str, height: float = 0.6) -> Path:
     """Write a measurement of diversity."""
     steps = [
         {
-            **{"step": i, "diversity": height / i**0.3},
-            **{"questions": 40 - i, "responses": 300 - 9 * i},
-            **{"cosine": min(0.9, 0.3 * i**0.4), "cosine_error": 0.002 * i},
+            "step": i,
+            "diversity": height / i**0.3,
+            "questions": 40 - i,
+            "responses": 300 - 9 * i,
+            "cosine": min(0.9, 0.3 * i**0.4),
+            "cosine_error": 0.002 * i,
         }
         for i in range(1, 13)
     ]
