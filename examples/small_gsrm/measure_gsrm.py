@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -81,9 +82,8 @@ async def by_words(pairs: Sequence[Pair]) -> list[bool]:
     return verdicts
 
 
-async def by_embedder(folder: Path, choose: Path) -> Matcher:
+async def by_embedder(embedder: LocalEmbedder, choose: Path) -> Matcher:
     """Return a matcher by MiniLM's cosine with the thresholds of `measure_judges.py`."""
-    embedder = LocalEmbedder(str(folder))
     limits = await thresholds(read_pairs(choose), embedder)
 
     async def match(pairs: Sequence[Pair]) -> list[bool]:
@@ -164,9 +164,11 @@ async def main() -> None:
     parser.add_argument("--choose", type=Path)
     options = parser.parse_args()
     matchers: list[Matcher] = [by_words]
-    if options.embedder:
-        matchers.append(await by_embedder(options.embedder, options.choose))
-    await measure(options.files, matchers)
+    async with AsyncExitStack() as stack:
+        if options.embedder:
+            embedder = await stack.enter_async_context(LocalEmbedder(str(options.embedder)))
+            matchers.append(await by_embedder(embedder, options.choose))
+        await measure(options.files, matchers)
 
 
 if __name__ == "__main__":

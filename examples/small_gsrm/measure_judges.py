@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -114,12 +115,20 @@ async def by_judge(
 
 async def measure(options: argparse.Namespace) -> None:
     """Ask the judges."""
+    async with AsyncExitStack() as stack:
+        embedder = None
+        if options.embedder:
+            embedder = await stack.enter_async_context(LocalEmbedder(str(options.embedder)))
+        await measure_with(options, embedder)
+
+
+async def measure_with(options: argparse.Namespace, embedder: LocalEmbedder | None) -> None:
+    """Ask the judges, one by embeddings among them if there is an embedder."""
     sets = {"unseen problems": read_pairs(options.out / "judge_unseen.jsonl")}
     if options.hand:
         sets["by hand, four domains"] = read_pairs(PAIRS)
     choose = read_pairs(options.out / "judge_choose.jsonl")
     judge = engine_of("judge", options.out / "adapters" / "judge")
-    embedder = LocalEmbedder(str(options.embedder)) if options.embedder else None
     limits = await thresholds(choose, embedder) if embedder else {}
     judge_limits = await judge_thresholds(choose, judge)
     for name, chosen in (("MiniLM", limits), ("LoRA", judge_limits)):

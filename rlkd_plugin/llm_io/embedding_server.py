@@ -7,6 +7,9 @@ from rlkd_plugin.llm_io.prompted_engine import body_digest
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 
+INSTEAD = ", or name a local model (--model of `rlkd subset`, --embed-model of `rlkd diversity`)"
+"""Ends the message about a missing setting."""
+
 
 class ServerEmbedder:
     """Asks the servers that the settings name; entered with `async with`.
@@ -16,7 +19,7 @@ class ServerEmbedder:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.client = role_client("embed", settings, instead=", or a local model: --model FOLDER")
+        self.client = role_client("embed", settings, instead=INSTEAD)
         self.name = settings.embed_model
         self.usage = self.client.usage
 

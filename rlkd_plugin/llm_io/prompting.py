@@ -5,7 +5,7 @@ template is still the base model's, which may hold another system prompt or writ
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +19,13 @@ GENERATION = "generation_config.json"
 SERVING = "serving"
 """The folder of these files, beside the server's log."""
 ARGS = "args.json"
+
+USUAL: Mapping[str, Callable[[Any], bool]] = {
+    "response_prefix": lambda value: value == "",
+    "system": lambda value: isinstance(value, str) and value != "",  # else there was none at all
+    "use_chat_template": lambda value: value is True,
+}
+"""Which values of ms-swift's options leave the template as it is; None always does."""
 
 Choice = Literal["auto", "model", "rlkd_r1"]
 
@@ -64,18 +71,14 @@ def choose_prompting(choice: Choice, model: str, adapter: str) -> Prompting:
         return Prompting(is_trained=is_trained)
     if not is_trained:
         return Prompting(RLKD_R1)
-    system = training.get("system")
-    for option, strange in {
-        "response_prefix": training.get("response_prefix"),
-        "system": system == "" and "''",
-        "use_chat_template": training.get("use_chat_template") is False and "false",
-    }.items():
-        if strange:
+    for option, usual in USUAL.items():
+        value = training.get(option)
+        if not (value is None or usual(value)):
             raise RlkdError(
-                f"{adapter or model} was trained with --{option} {strange}, which this command "
-                "cannot repeat: serve it yourself and give --url, or give --template model"
+                f"{adapter or model} was trained with --{option} {json.dumps(value)}, which cannot "
+                "be repeated here: serve it yourself and give --url, or give --template model"
             )
-    return Prompting(RLKD_R1, is_trained=True, system=system or "")
+    return Prompting(RLKD_R1, is_trained=True, system=training.get("system") or "")
 
 
 def _training_of(model: str) -> Mapping[str, Any] | None:

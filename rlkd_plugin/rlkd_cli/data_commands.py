@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_cli.embedding_options import TrustRemoteCode
 from rlkd_plugin.rlkd_cli.stop_signals import run_stoppable
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def subset(
     model: Annotated[
         str, typer.Option(help="A local sentence-transformers model; default: RLKD_EMBED_BASE_URL.")
     ] = "",
+    trust_remote_code: TrustRemoteCode = False,
     mix: Annotated[bool, typer.Option("--mix", help=MIX)] = False,
 ) -> None:
     """Write the rows whose problems are least similar to those of a test set.
@@ -162,6 +164,7 @@ def subset(
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_cli.tables.job_tables import show_subset
     from rlkd_plugin.rlkd_data.embedder import choose_embedder
+    from rlkd_plugin.rlkd_data.embedding_check import checked
     from rlkd_plugin.rlkd_data.jobs.cost import Cost, RoleCost
     from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
     from rlkd_plugin.rlkd_data.jobs.job_end import show_job
@@ -169,13 +172,13 @@ def subset(
     from rlkd_plugin.rlkd_data.subset_report import SubsetReport
 
     settings = load_settings()
-    embedder = choose_embedder(settings, model)
+    embedder = choose_embedder(settings, model, trust_remote_code=trust_remote_code)
     concurrency = 1 if model else min(8, settings.concurrency)  # a server's replies have 5 MB
     job = DataJob(src, out, concurrency, mix=mix)
     report = SubsetReport()
 
     async def work() -> None:
-        async with embedder:
+        async with checked(embedder):
             await write_subset(job, tests, count, embedder, report)
 
     cost = Cost() if model else Cost([RoleCost("embed", embedder.usage)])

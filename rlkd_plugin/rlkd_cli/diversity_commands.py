@@ -1,11 +1,13 @@
 """The commands that measure the diversity of a model's responses."""
 
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rlkd_plugin.rlkd_cli.embedding_options import TrustRemoteCode
 from rlkd_plugin.rlkd_cli.eval_options import (
     Snapshots,
     Steps,
@@ -29,6 +31,7 @@ def diversity(
     embed_model: Annotated[
         str, typer.Option(help="A local sentence-transformers model; default: RLKD_EMBED_BASE_URL.")
     ] = "",
+    trust_remote_code: TrustRemoteCode = False,
     samples: Annotated[
         int, typer.Option(min=2, help="Responses per question; the paper: 16.")
     ] = 16,
@@ -54,6 +57,7 @@ def diversity(
     from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
     from rlkd_plugin.rlkd_cli.tables.diversity_table import show_diversity
     from rlkd_plugin.rlkd_data.embedder import choose_embedder
+    from rlkd_plugin.rlkd_data.embedding_check import check_early
     from rlkd_plugin.rlkd_eval.diversity_job import (
         WRITTEN,
         check_structures,
@@ -65,6 +69,7 @@ def diversity(
     from rlkd_plugin.rlkd_eval.plans import Plan, claimed_folder, keep_plan
     from rlkd_plugin.rlkd_eval.run_models import RunModel
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
+    from rlkd_plugin.swift_hooks.local.device_memory import free_device_memory
 
     if snapshots:
         check_alone({"--adapter": adapter, "--label": label})
@@ -74,9 +79,19 @@ def diversity(
     prompting = prompting_of(template, model, adapter, snapshots)
     prompt = system_prompt(system) or prompting.system
     drawing = Drawing(samples, temperature, max_tokens, prompt, count, seed)
-    embedder = choose_embedder(settings, embed_model)
+    embedder = choose_embedder(settings, embed_model, trust_remote_code=trust_remote_code)
     engine, _ = choose_engine(settings, ["GSRM"])  # a missing setting is named before any work
     questions = read_questions(DiversityJob(out, rows, drawing, ""))
+
+    def free() -> None:
+        """Leave the device to the next server; an embedding server has its own."""
+        if embed_model:
+            free_device_memory()
+
+    @cache
+    def check_embeddings() -> None:
+        run_stoppable(check_early(embedder))
+        free()
 
     def measure(folder: Path, name: str, student: tuple[str, str], anew: bool) -> bool:
         """Measure a model, or return False where that is done and need not be done anew."""
@@ -92,6 +107,7 @@ def diversity(
             if not anew and is_measured(folder, embedder.name):
                 return False
             check_structures(job)
+            check_embeddings()  # once, before hours of drawing
             log = folder / "server.log"
             server = nullcontext()
             if student[0]:
@@ -102,6 +118,7 @@ def diversity(
                     update = {"student_base_url": (found.url,), "student_model": found.name}
                 run_stoppable(draw_all(job, questions, settings.model_copy(update=update)))
             run_stoppable(measure_all(job, questions, engine, embedder, settings.concurrency))
+            free()
         return True
 
     def one_of_run(folder: Path, one: RunModel) -> bool:

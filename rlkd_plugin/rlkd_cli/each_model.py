@@ -57,8 +57,8 @@ def each_model(
         except (RlkdError, OSError) as error:
             kind = EndpointError if isinstance(error, EndpointError) else RlkdError
             raise kind(
-                f"{about}, {model.place}: {error}. {len(folders)} before it are done; the same "
-                "command goes on with this one"
+                f"{about}, {model.place}: {str(error).rstrip('.')}. Done so far: {len(folders)}; "
+                "the same command goes on with this one"
             ) from error
         folders.append(folder)
     return folders

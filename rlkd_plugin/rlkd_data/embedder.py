@@ -5,8 +5,10 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from rlkd_plugin.engines.base import Usage
+from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.llm_io.embedding_server import ServerEmbedder
 from rlkd_plugin.llm_io.settings import Settings
+from rlkd_plugin.rlkd_data.embedding_model import OPTION
 from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
 
 
@@ -43,10 +45,25 @@ class Embedder(Protocol):
         ...
 
 
-def choose_embedder(settings: Settings, model: str = "") -> Embedder:
+def choose_embedder(
+    settings: Settings, model: str = "", *, trust_remote_code: bool = False
+) -> Embedder:
     """Return the embedder of a local model, or of the servers of the settings if none is named.
 
+    Args:
+        settings: name the servers.
+        model: a folder or an id of a sentence-transformers model; empty for the servers.
+        trust_remote_code: whether code that comes with a local model may run.
+
     Raises:
-        RlkdError: if a setting or the package for local models is missing.
+        RlkdError: if a setting or the package for local models is missing, or the model cannot be
+            loaded as it is meant.
     """
-    return LocalEmbedder(model) if model else ServerEmbedder(settings)
+    if model:
+        return LocalEmbedder(model, trust_remote_code=trust_remote_code)
+    if trust_remote_code:
+        raise RlkdError(
+            f"{OPTION} is about a local embedding model, and none is named: a server has such an "
+            "option of its own"
+        )
+    return ServerEmbedder(settings)

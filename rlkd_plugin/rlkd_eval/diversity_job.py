@@ -15,9 +15,11 @@ from rlkd_plugin.gsrm import RlkdError, Step
 from rlkd_plugin.gsrm.texts import has_reasoning, reasoning_path
 from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.prompting import SERVING
+from rlkd_plugin.llm_io.response_time import fit_timeout
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.embedder import Embedder
+from rlkd_plugin.rlkd_data.embedding_check import checked
 from rlkd_plugin.rlkd_data.jobs.ownership import own
 from rlkd_plugin.rlkd_data.jobs.record import Maker, read_record, record_file
 from rlkd_plugin.rlkd_data.jobs.result import Result
@@ -55,7 +57,8 @@ async def draw_all(job: DiversityJob, questions: Sequence[Row], settings: Settin
         EndpointError: if a server fails past the retry deadline, or rejects our requests.
         RlkdError: if a setting is missing.
     """
-    async with role_client("student", settings, instead=", or give --model") as client:
+    fitted = fit_timeout(settings, job.drawing.max_tokens)
+    async with role_client("student", fitted, instead=", or give --model") as client:
         await draw_responses(job, questions, client, settings.concurrency)
 
 
@@ -74,7 +77,7 @@ async def measure_all(
     """
     async with engine:
         await decompose_responses(job, engine, concurrency)
-    async with embedder:
+    async with checked(embedder):
         return await measure(job, questions, embedder)
 
 
@@ -222,11 +225,21 @@ def step_text(step: Step) -> str:
 async def _embed(
     structures: Sequence[Sequence[Sequence[str]]], embedder: Embedder
 ) -> Mapping[str, Vector]:
-    """Return the embedding of each different text."""
+    """Return the embedding of each different text.
+
+    Raises:
+        EndpointError: as `measure`.
+        RlkdError: if they are of several lengths.
+    """
     texts = list(dict.fromkeys(t for question in structures for one in question for t in one))
     vectors: dict[str, Vector] = {}
     for begin in range(0, len(texts), BATCH):
         batch = texts[begin : begin + BATCH]
         found = np.asarray(await embedder.embed(batch), dtype=np.float32)
         vectors |= zip(batch, found, strict=True)
+    if len(widths := {len(vector) for vector in vectors.values()}) > 1:
+        raise RlkdError(
+            f"{embedder.name} gives vectors of {' and of '.join(map(str, sorted(widths)))} "
+            "numbers; is it one model behind all of RLKD_EMBED_BASE_URL?"
+        )
     return vectors

@@ -15,6 +15,7 @@ from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.llm_io.evalscope_model import evalscope_model
 from rlkd_plugin.llm_io.evalscope_run import run_evalscope
+from rlkd_plugin.llm_io.response_time import response_seconds
 from rlkd_plugin.rlkd_eval.benchmarks import benchmark
 from rlkd_plugin.rlkd_eval.eval_samples import (
     answer_part,
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from evalscope import TaskConfig
 
 RESPONSE_SECONDS = 7200.0
-"""Seconds until evalscope's client gives up a response; its default of ten minutes is too short for
-32,768 tokens from a busy server."""
+"""Least seconds until evalscope's client gives up a response; its default of ten minutes is too
+short for 32,768 tokens from a busy server. More tokens have more time."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _task(job: EvaluationJob, name: str, server: Server | None, concurrency: int
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
             "retries": 0 if server is NOBODY else 5,
-            "timeout": RESPONSE_SECONDS,
+            "timeout": max(RESPONSE_SECONDS, response_seconds(sampling.max_tokens)),
         },
         work_dir=str(work),
         no_timestamp=True,

@@ -17,8 +17,9 @@ def is_evaluated(job: EvaluationJob) -> bool:
 
 
 def is_measured(out: Path, embedding: str) -> bool:
-    """Return whether a folder holds a diversity by this embedding model."""
+    """Return whether a folder holds a diversity by this embedding model, in both forms."""
     try:
-        return read_diversity(out).embedding == embedding
+        found = read_diversity(out)
     except RlkdError:
         return False
+    return found.embedding == embedding and all(step.cosine is not None for step in found.steps)

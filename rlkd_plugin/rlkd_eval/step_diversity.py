@@ -21,7 +21,7 @@ D is convex in c, so the mean is taken first: a mean of the questions' D would b
 they have few responses, and a question with two of them may have no D at all (c < -1/15). It is D
 at the mean cosine, a little below the mean of D where questions differ in c; that gap does not
 depend on N. The vectors are brought to length 1 for it, which makes the paper's form, a mean of
-vectors of any length, that of directions. `python -m benchmarks.diversity_estimator` shows both.
+vectors of any length, that of directions. `python -m tools.diversity_estimator` shows both.
 """
 
 import math

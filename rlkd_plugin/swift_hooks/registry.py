@@ -11,6 +11,7 @@ from swift.rewards import orms, prms, rm_plugins
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.swift_hooks.data.loader import register_rows
 from rlkd_plugin.swift_hooks.data.template import register_r1
+from rlkd_plugin.swift_hooks.own_servers import watch_own_servers
 from rlkd_plugin.swift_hooks.rewards.grpo_reward import RlkdGsrm
 from rlkd_plugin.swift_hooks.rewards.metrics import RlkdMetrics
 from rlkd_plugin.swift_hooks.rewards.reward_model import RlkdGsrmModel
@@ -49,3 +50,4 @@ def register_all() -> None:
     register_r1()
     give_tokenizer()
     watch_host()
+    watch_own_servers()

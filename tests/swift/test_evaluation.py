@@ -281,6 +281,37 @@ def test_each_set_is_scored_by_what_is_said_after_the_thinking(name: str, tmp_pa
     assert scores["pass_at_1"]["value"] == 1.0
 
 
+@pytest.mark.parametrize("form", ["{}", "\n{}\n"])
+@pytest.mark.parametrize("name", COPIES)
+def test_a_model_of_the_recipes_is_asked_and_scored_in_their_form(
+    name: str, form: str, tmp_path: Path
+) -> None:
+    """A bare problem, as in training, and a short answer in tags, in which evalscope finds none."""
+    data = write(tmp_path / "rows.jsonl", [COPIES[name]])
+
+    def reply(body: dict[str, Any]) -> str:
+        said = solved(body)
+        said = said[said.index("ANSWER") :] if "ANSWER" in said else said[13:-2]
+        return f"<think>\nA 3, or so: \\boxed{{3}}\n</think>\n<answer>{form.format(said)}</answer>"
+
+    with plain_server(reply) as (url, asked):
+        options = ["--url", url, "--sets", name, "--data", f"{name}={data}"]
+        options += ["--samples", f"{name}=1", "--label", "x"]
+        run(str(tmp_path / "out"), *options, "--template", "rlkd_r1")
+        said = run(str(tmp_path / "out"), *options, code=1)
+    assert "template: 'rlkd_r1' there, None now" in said
+    (body,) = asked
+    row = COPIES[name]
+    problem = row.get("problem") or row.get("question") or row["Question"]
+    if name == "gpqa_diamond":
+        assert problem in body["messages"][0]["content"]
+    else:
+        assert body["messages"] == [{"role": "user", "content": problem}]
+    found = json.loads((tmp_path / "out" / "eval.json").read_text())
+    assert found["settings"]["template"] == "rlkd_r1"
+    assert found["sets"][name]["pass_at_1"]["value"] == 1.0
+
+
 NUMBERS: dict[str, dict[str, Any]] = {
     "aime24": {"problem_idx": 1, "problem": "What is 3 + 4?", "answer": 7, "problem_type": ["A"]},
     "math500": {**MATH[0], "answer": 2.0, "level": "Level 1", "unique_id": 17},

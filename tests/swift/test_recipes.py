@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from rlkd_plugin.engines.trace import read_rows, replay
 from tests.support.loopback import GSRM, JUDGE, Loopback
@@ -53,6 +54,7 @@ def run(
     config = read(ROOT / "swift_configs" / f"{name}.yaml")
     file = merge(config, overlay(config, folder, model, **given), folder / f"{name}.yaml")
     env = {"RLKD_CACHE_DIR": str(folder), "RLKD_GSRM_MODEL": GSRM, "RLKD_JUDGE_MODEL": JUDGE}
+    env["RLKD_SNAPSHOT_STEPS"] = "2"
     arguments = [recipes.command(config), str(file), *words]
     if typed:
         run_guarded(ranks, arguments, env)
@@ -105,11 +107,24 @@ def test_rl_with_the_structure_reward(
         expected = sum(weight * line[reward] for reward, weight in REWARDS.items())
         assert line["reward"] == pytest.approx(expected, abs=1e-3)
     traced = [row for n in range(ranks) for row in read_rows(out / f"rlkd_trace_rank{n}.jsonl")]
-    assert len(traced) == 2 * 8 * ranks  # per-device batch 2 x accumulation 4
+    accumulation = 16 if name.startswith("shift") else 4
+    assert len(traced) == 2 * 2 * accumulation * ranks  # of two steps; per-device batch 2
     for row in traced:
         again = replay(row)
         assert (again.total if again else 0.0) == row.reward
-    assert (out / "checkpoint-2").is_dir()
+    check_snapshot(out, tiny)
+
+
+def check_snapshot(out: Path, model: Path) -> None:
+    """The last step's snapshot has whole weights, which ZeRO-3's ranks hold in parts."""
+    snapshot = out / "snapshots" / "checkpoint-2"
+    shapes = [
+        {name: value.shape for name, value in load_file(folder / "model.safetensors").items()}
+        for folder in (snapshot, model)
+    ]
+    assert shapes[0] == shapes[1]
+    assert not list(snapshot.glob("global_step*"))
+    assert list((out / "checkpoint-2").glob("global_step*"))
 
 
 def test_the_grpo_baseline(tiny: Path, tmp_path: Path) -> None:
@@ -123,6 +138,7 @@ def test_the_sft_baselines(name: str, tiny: Path, tmp_path: Path) -> None:
     out = run(name, tmp_path, tiny, rows=16)
     losses = [row["loss"] for row in rows(out / "logging.jsonl") if "loss" in row]
     assert len(losses) == 2
+    check_snapshot(out, tiny)
 
 
 def test_ppo_on_its_reward_model(tiny: Path, tmp_path: Path) -> None:

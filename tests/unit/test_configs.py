@@ -52,6 +52,7 @@ RL = {
     "log_rollout_offpolicy_metrics": True,
     "truncation_strategy": "delete",
     "external_plugins": "rlkd_plugin/register.py",
+    "callbacks": ["rlkd_metrics", "rlkd_snapshots"],
 }
 STRUCTURE = {
     "reward_funcs": ["accuracy", "format", "rlkd_tag_count", "rlkd_gsrm"],
@@ -60,8 +61,9 @@ STRUCTURE = {
     "ENV.RLKD_GSRM_BASE_URL": "http://127.0.0.1:8001/v1",
     "ENV.RLKD_JUDGE_BASE_URL": "http://127.0.0.1:8002/v1",
     "ENV.RLKD_STARTUP_PATIENCE": 1800,
-    "callbacks": "rlkd_metrics",
 }
+SNAPSHOTS = {"ENV.RLKD_SNAPSHOT_STEPS": "20,40,60,80,100"}
+"""Steps of figures 4 and 5."""
 R1, MATH = "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "Qwen/Qwen2.5-Math-7B"
 SFT = {
     "model": MATH,
@@ -78,10 +80,18 @@ SFT = {
     "truncation_strategy": "right",
     "data_seed": 42,
     "save_steps": 10,
+    "callbacks": "rlkd_snapshots",
 }
 OPENR1, SHIFTED = "rlkd/openr1-math#3200", "rlkd/jsonl:shifted.jsonl"
 NUMBERS: dict[str, Config] = {
-    "rlkd": {**RL, **STRUCTURE, "model": R1, "max_completion_length": 4096, "dataset": OPENR1},
+    "rlkd": {
+        **RL,
+        **STRUCTURE,
+        **SNAPSHOTS,
+        "model": R1,
+        "max_completion_length": 4096,
+        "dataset": OPENR1,
+    },
     "rlkd_zero": {
         **RL,
         **STRUCTURE,
@@ -92,6 +102,8 @@ NUMBERS: dict[str, Config] = {
     "shift_rlkd": {
         **RL,
         **STRUCTURE,
+        **SNAPSHOTS,
+        "gradient_accumulation_steps": 16,  # figure 4: 32 prompts a step
         "model": MATH,
         "max_completion_length": 3072,
         "dataset": SHIFTED,
@@ -105,7 +117,7 @@ NUMBERS: dict[str, Config] = {
         "reward_weights": [15, 10, 10],
     },
     "sft_distill": {**SFT, "dataset": "rlkd/openr1-math-sft#3200"},
-    "shift_sft": {**SFT, "dataset": "rlkd/jsonl-sft:shifted.jsonl"},
+    "shift_sft": {**SFT, **SNAPSHOTS, "dataset": "rlkd/jsonl-sft:shifted.jsonl"},
     "ppo_reward": {
         "rlhf_type": "rm",
         "model": R1,
@@ -143,7 +155,7 @@ NUMBERS: dict[str, Config] = {
         "weight_decay": 1e-4,
         "per_device_train_batch_size": 1,
         "deepspeed": "zero3",
-        "gradient_accumulation_steps": 2,
+        "gradient_accumulation_steps": 1,  # the reference: 2, on two devices
         "loss_type": "rlkd_structured",
         "loss_scale": "rlkd_structured",
         "callbacks": "rlkd_structured",
@@ -398,7 +410,8 @@ MUTATIONS: list[tuple[str, str, str, Any]] = [
     ("rlkd_npu", "unknown key", "num_generation", 4),
     ("rlkd_zero_cuda", "wrong type", "learning_rate", "small"),
     ("grpo_cuda", "unregistered reward", "reward_funcs", ["accuracy", "format", "rlkd_tags"]),
-    ("rlkd_cuda", "unregistered callback", "callbacks", "rlkd_metric"),
+    ("rlkd_cuda", "unregistered callback", "callbacks", ["rlkd_metrics", "rlkd_snapshot"]),
+    ("shift_sft_cuda", "no steps", "ENV.RLKD_SNAPSHOT_STEPS", "every 20"),
     ("shift_rlkd_npu", "unregistered data set", "dataset", "rlkd/json:shifted.jsonl"),
     ("sft_distill_npu", "unregistered template", "template", "rlkd-r1"),
     ("ppo_cuda", "missing file", "external_plugins", "rlkd_plugin/registers.py"),

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,19 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.diversity_estimator import HEAD, simulate, table
 from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.engines.rules import RulesEngine
 from rlkd_plugin.rlkd_cli import app
+from rlkd_plugin.rlkd_data import embedder
+from rlkd_plugin.rlkd_eval import diversity_job
+from rlkd_plugin.rlkd_eval.finished import is_measured
 from rlkd_plugin.rlkd_eval.report import eval_figures
 from rlkd_plugin.rlkd_eval.results import DiversityStep, read_diversity
 from rlkd_plugin.rlkd_eval.step_diversity import by_step, diversity
+from tests.support.json_server import Answer, serving
 from tests.support.plain_server import plain_server
 from tests.support.swift_run import ROOT, rows
+from tools.diversity_estimator import HEAD, simulate, table
 
 
 def test_equal_embeddings_have_diversity_1() -> None:
@@ -146,7 +151,7 @@ def test_embeddings_that_cannot_be_compared_are_refused(
 
 
 class Letters:
-    """Embeds a text by its letters: equal texts alike, other ones not."""
+    """Embeds a text by its letters: equal texts alike, other ones not; and it knows primes."""
 
     name = "letters"
 
@@ -157,7 +162,10 @@ class Letters:
         return None
 
     async def embed(self, texts: list[str]) -> list[list[float]]:
-        return [[1.0 + text.count(letter) for letter in "aeiou0123456789"] for text in texts]
+        return [
+            [99.0 * ("prime" in text), *(1.0 + text.count(letter) for letter in "aeiou0123456789")]
+            for text in texts
+        ]
 
 
 QUESTIONS = [{"problem": f"What is {n} + {n}?", "domain": "math"} for n in range(1, 6)]
@@ -165,21 +173,27 @@ QUESTIONS = [{"problem": f"What is {n} + {n}?", "domain": "math"} for n in range
 
 def run(out: Path, source: Path, *options: str, code: int = 0, **env: str) -> str:
     words = ["diversity", str(out), str(source), "--samples", "4", "--count", "3", *options]
-    env |= {"COLUMNS": "200", "RLKD_ENGINE": "rules", "RLKD_STUDENT_MODEL": "m"}
-    env |= {"RLKD_EMBED_BASE_URL": "http://127.0.0.1:9/v1", "RLKD_EMBED_MODEL": "e"}
+    env = {
+        **{"COLUMNS": "200", "RLKD_ENGINE": "rules", "RLKD_STUDENT_MODEL": "m"},
+        **{"RLKD_EMBED_BASE_URL": "http://127.0.0.1:9/v1", "RLKD_EMBED_MODEL": "e"},
+        **env,
+    }
     done = CliRunner().invoke(app, words, env=env)
     assert done.exit_code == code, (done.output, done.exception)
     return done.output
 
 
 @pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    from rlkd_plugin.rlkd_data import embedder
-
-    monkeypatch.setattr(embedder, "ServerEmbedder", lambda _: Letters())
+def questions(tmp_path: Path) -> Path:
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in [*QUESTIONS, QUESTIONS[0]]))
     return file
+
+
+@pytest.fixture
+def source(questions: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(embedder, "ServerEmbedder", lambda _: Letters())
+    return questions
 
 
 def varied(body: dict[str, Any], seen: list[int]) -> str:
@@ -340,3 +354,100 @@ def test_too_few_questions_are_refused(source: Path, tmp_path: Path) -> None:
         options = ("--count", "6")
         said = run(tmp_path / "out", source, *options, code=1, RLKD_STUDENT_BASE_URL=url)
     assert "has 5 different questions, not 6" in said
+
+
+def embeddings(vectors: Callable[[str], list[float]]) -> Answer:
+    """A server of embeddings, its entries in another order than the texts."""
+
+    def answer(method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        data = [{"index": i, "embedding": vectors(text)} for i, text in enumerate(body["input"])]
+        return 200, {"data": data[::-1]}
+
+    return answer
+
+
+def test_noise_is_known_before_a_response_is_drawn(questions: Path, tmp_path: Path) -> None:
+    """Vectors of the texts' lengths: any two problems are alike."""
+    with (
+        plain_server(lambda body: "1 + 1 = 2.") as (url, asked),
+        serving(embeddings(lambda text: [1.0, len(text) / 1e3])) as embed_url,
+    ):
+        env = {"RLKD_STUDENT_BASE_URL": url, "RLKD_EMBED_BASE_URL": f"{embed_url}/v1"}
+        said = run(tmp_path / "out", questions, code=1, **env)
+    assert "the embeddings by e are noise" in said and asked == []
+
+
+def test_an_embedding_server_that_is_not_up_yet_stops_the_measuring_alone(
+    questions: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The responses are drawn; once the server is up, the same command asks for nothing anew."""
+    seen: list[int] = []
+    with plain_server(lambda body: varied(body, seen)) as (url, asked):
+        env = {"RLKD_STUDENT_BASE_URL": url, "RLKD_STARTUP_PATIENCE": "0"}
+        said = run(tmp_path / "out", questions, code=1, **env)
+        assert "the embed at http://127.0.0.1:9/v1 has failed" in said and len(asked) == 12
+        assert "the embeddings are not checked yet" in caplog.text
+        vectors = embeddings(lambda t: [5.0 * ("prime" in t), *(1.0 + t.count(n) for n in "0123")])
+        with serving(vectors) as embed_url:
+            run(tmp_path / "out", questions, **{**env, "RLKD_EMBED_BASE_URL": f"{embed_url}/v1"})
+        assert len(asked) == 12
+    assert read_diversity(tmp_path / "out").steps[0].fixed
+
+
+def test_models_of_two_widths_behind_one_name_are_told(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of one text: the second request is answered by another model."""
+    asked: list[int] = []
+
+    class Two(Letters):
+        async def embed(self, texts: list[str]) -> list[list[float]]:
+            asked.append(1)
+            more = [0.0] if len(asked) == 4 else []
+            return [[*vector, *more] for vector in await super().embed(texts)]
+
+    monkeypatch.setattr(embedder, "ServerEmbedder", lambda _: Two())
+    monkeypatch.setattr(diversity_job, "BATCH", 1)
+    seen: list[int] = []
+    with plain_server(lambda body: varied(body, seen)) as (url, _):
+        said = run(tmp_path / "out", source, code=1, RLKD_STUDENT_BASE_URL=url)
+    assert "letters gives vectors of 16 and of 17 numbers" in " ".join(said.split())
+
+
+def test_a_measurement_without_the_mean_cosine_is_not_finished(
+    source: Path, tmp_path: Path
+) -> None:
+    """As an older version wrote it: --snapshots measures it again, from what is there."""
+    seen: list[int] = []
+    with plain_server(lambda body: varied(body, seen)) as (url, _):
+        run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
+    assert is_measured(tmp_path / "out", "letters")
+    file = tmp_path / "out" / "diversity.json"
+    old = json.loads(file.read_text())
+    for step in old["steps"]:
+        del step["cosine"], step["cosine_error"]
+    file.write_text(json.dumps(old))
+    assert not is_measured(tmp_path / "out", "letters")
+
+
+def test_one_question_has_no_standard_error(source: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+    with plain_server(lambda body: varied(body, seen)) as (url, _):
+        said = run(tmp_path / "out", source, "--count", "1", RLKD_STUDENT_BASE_URL=url)
+    step = read_diversity(tmp_path / "out").steps[0]
+    assert (step.questions, step.cosine_error) == (1, None) and step.fixed
+    assert "±" not in table_of(said)
+
+
+def test_responses_of_which_none_has_a_companion_are_told(source: Path, tmp_path: Path) -> None:
+    """Only the first response to each question has a step."""
+    seen: dict[str, int] = {}
+
+    def first_alone(body: dict[str, Any]) -> str:
+        problem = body["messages"][-1]["content"]
+        seen[problem] = seen.get(problem, 0) + 1
+        return "1 + 1 = 2." if seen[problem] == 1 else ""
+
+    with plain_server(first_alone) as (url, _):
+        said = run(tmp_path / "out", source, code=1, RLKD_STUDENT_BASE_URL=url)
+    assert "no step has two responses" in said

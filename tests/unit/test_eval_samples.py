@@ -87,6 +87,23 @@ def test_an_answer_without_thinking_is_the_whole() -> None:
     assert answer_part("7") == "7"
 
 
+@pytest.mark.parametrize(
+    ("response", "part"),
+    [
+        ("<think>\n<answer>6</answer>\n</think>\n<answer>7</answer>", "7"),
+        ("<think>6</think><answer>\n\\boxed{7}\n</answer>\n", "\\boxed{7}"),
+        ("<think>6</think>It is <answer>7</answer>, not <answer>8</answer>", "7"),
+        ("<think>6</think><answer>\n</answer>", ""),
+        ("<think>6</think>\n<answer>7", "<answer>7"),  # not closed
+        ("<think>6</think>\n7</answer>", "7</answer>"),
+        ("It is <answer>7</answer>", "7"),
+    ],
+)
+def test_an_answer_in_tags_is_what_they_hold(response: str, part: str) -> None:
+    """The first after the thinking, as ms-swift's `accuracy` reads it in training."""
+    assert answer_part(response) == part
+
+
 @pytest.mark.parametrize(("opening", "closing"), MARKS)
 @pytest.mark.parametrize("stop", ["max_tokens", "length"])
 def test_a_draft_is_known_by_its_mark(

@@ -261,6 +261,19 @@ def test_the_newest_run_of_an_output_dir_is_read_with_what_stands_beside_it(tmp_
     assert [bool(source.evaluation) for source in sources] == [True, False]
 
 
+def test_a_folder_of_a_runs_models_is_read_in_the_order_of_steps(tmp_path: Path) -> None:
+    """As `--snapshots` leaves it; the page stands beside them, and names no step alone."""
+    out = tmp_path / "eval"
+    for step in (100, 20):
+        evaluation(out / f"checkpoint-{step}", "A", step)
+    (out / "checkpoint-40").mkdir()  # begun
+    page, _ = write_report([diversity(tmp_path / "d" / "checkpoint-20", "A").parent, out])
+    assert page == tmp_path / "d" / "report.html"
+    names = [source.name for source in read_sources([out, tmp_path / "d"])]
+    assert names == ["eval/checkpoint-20", "eval/checkpoint-100", "d/checkpoint-20"]
+    assert write_report([out / "checkpoint-20"])[0] == out / "checkpoint-20" / "report.html"
+
+
 def test_equal_names_are_told_apart_by_their_parents(tmp_path: Path) -> None:
     folders = [grpo_run(tmp_path / one / "run") for one in "ab"]
     assert [s.name for s in read_sources([*folders, folders[0]])] == ["a/run", "b/run"]
@@ -400,7 +413,7 @@ def test_the_page_has_what_the_folders_hold(tmp_path: Path) -> None:
     page = write_report(folders, tmp_path / "r.html")[0].read_text("utf-8")
     for heading in (
         "Training",
-        "Reward health",
+        "Health",
         "GSRM training",
         "Evaluation",
         "Over training steps",
@@ -491,3 +504,26 @@ def test_cut_structures_and_clipped_teachers_are_charts_of_health(tmp_path: Path
     page = write_report([tmp_path / "old"])[0].read_text("utf-8")
     assert not {"health-cut_structure", "health-clipped_teacher"} & data_of(page)["charts"].keys()
     assert zero not in page
+
+
+def test_the_off_policy_measure_is_a_chart_or_a_sentence_of_health(tmp_path: Path) -> None:
+    """Measured with weights that did not arrive; zero in each step where they did."""
+    key = "rollout_correction/k3_kl"
+    values = [0.0, 1.72e-6, 7.6e-6, 1.51e-5]
+    stale = [log_entry(i, 4) | {key: value} for i, value in enumerate(values, start=1)]
+    write_lines(tmp_path / "stale" / "logging.jsonl", stale)
+    write_lines(tmp_path / "fresh" / "logging.jsonl", [entry | {key: 0.0} for entry in stale])
+    page = write_report([tmp_path / "stale"])[0].read_text("utf-8")
+    chart = data_of(page)["charts"]["health-k3_kl"]
+    assert list(chart["data"][0]["y"]) == values
+    assert chart["layout"]["yaxis"]["title"]["text"] == "nats a token"
+    assert "<td>1.72e-06</td>" in page
+    page = write_report([tmp_path / "fresh"])[0].read_text("utf-8")
+    assert "health-k3_kl" not in data_of(page)["charts"]
+    assert "distance of the rollouts&#39; policy from the student (k3_kl)" in page
+    # without rlkd_metrics the log has no numbers of the reward's, whatever ms-swift logs
+    bare = [{k: v for k, v in entry.items() if "rlkd/" not in k} for entry in stale]
+    write_lines(tmp_path / "bare" / "logging.jsonl", bare)
+    assert "No rlkd/* numbers in the log of bare" in write_report([tmp_path / "bare"])[0].read_text(
+        "utf-8"
+    )

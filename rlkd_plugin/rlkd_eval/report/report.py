@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rlkd_plugin import __version__
+from rlkd_plugin.rlkd_data.snapshots import checkpoint_step
 from rlkd_plugin.rlkd_eval.report import eval_figures, run_figures
 from rlkd_plugin.rlkd_eval.report.alignment import alignment
 from rlkd_plugin.rlkd_eval.report.page import Input, Page, Section, render
@@ -23,13 +24,17 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> tuple[Path
 
     Args:
         folders: runs, evaluations and measurements of diversity.
-        out: the file; where None, `report.html` in the first folder that holds something.
+        out: the file; where None, `report.html` in the first folder that holds something; of a
+            folder of a run's models, in the folder itself.
 
     Raises:
         RlkdError: if none of the folders holds anything that can be shown.
     """
     sources = read_sources(folders)
-    out = out or next(s.folder for s in sources if not s.is_empty) / REPORT
+    if out is None:
+        first = next(s.folder for s in sources if not s.is_empty)
+        is_one_of_many = checkpoint_step(first) is not None and first.parent in folders
+        out = (first.parent if is_one_of_many else first) / REPORT
     # a path may hold bytes that are no text
     out.write_text(render(page_of(sources, datetime.now())), "utf-8", errors="replace")
     return out, [f"{source.name}: {remark}" for source in sources for remark in source.remarks]
@@ -56,8 +61,9 @@ def _of_training(sources: Sequence[Source]) -> list[Section]:
         ),
         Section(
             "health",
-            "Reward health",
-            "How often the reward had nothing to judge, and what it cost.",
+            "Health",
+            "How often the reward had nothing to judge, what it cost, and how far the policy that "
+            "wrote the completions was from the student that learned from them.",
             charts=health,
             notes=notes,
         ),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rlkd_plugin.rlkd_eval.phase_log import PHASE_NAMES, phase_starts
 from rlkd_plugin.rlkd_eval.report.charts import Chart, bar_chart, line_chart
 from rlkd_plugin.rlkd_eval.report.curves import Line
-from rlkd_plugin.rlkd_eval.report.sources import COSTS, HEALTH, SHARES, Source
+from rlkd_plugin.rlkd_eval.report.sources import COSTS, HEALTH, OFF_POLICY, SHARES, Source
 from rlkd_plugin.rlkd_eval.report.trace_sample import Step
 from rlkd_plugin.rlkd_eval.report.walk_ends import ENDINGS, Why
 
@@ -42,7 +42,7 @@ def _of_steps(
 
 
 def health(sources: Sequence[Source]) -> tuple[list[Chart], list[str]]:
-    """Return the charts of reward health that are not all zero, and notes on the others."""
+    """Return the charts of health that are not all zero, and notes on the others."""
     runs = [source for source in sources if source.steps]
     charts, zero = [], []
     for key, title in HEALTH.items():
@@ -50,17 +50,15 @@ def health(sources: Sequence[Source]) -> tuple[list[Chart], list[str]]:
         if not any(y for line in lines for _, y in line.points):
             zero += [title] if lines else []
             continue
-        name, share = key.partition("/")[2], key not in COSTS
-        of = "completions" if key in SHARES else "teachers"
-        unit = f"share of {of}" if share else f"{name} of a step"
+        unit, share = _unit(key), key not in COSTS | OFF_POLICY
         charts.append(
             line_chart(
-                f"health-{name}",
+                f"health-{key.partition('/')[2]}",
                 title[0].upper() + title[1:],
                 ("step", unit),
                 lines,
                 percent=share,
-                least=0.05 if share else 0,
+                least=0.05 if share else 1e-6 if key in OFF_POLICY else 0,
             )
         )
     charts += [
@@ -68,10 +66,18 @@ def health(sources: Sequence[Source]) -> tuple[list[Chart], list[str]]:
         *_of_steps(runs, "seconds", "Seconds of a whole training step", "seconds of a step"),
     ]
     notes = [f"Zero in every step: {'; '.join(zero)}."] if zero else []
-    lacking = [run.name for run in runs if not run.health]
+    lacking = [run.name for run in runs if run.health.keys() <= OFF_POLICY.keys()]
     if lacking:
         notes.append(f"No rlkd/* numbers in the log of {', '.join(lacking)} (see its remarks).")
     return charts, notes
+
+
+def _unit(key: str) -> str:
+    if key in OFF_POLICY:
+        return "nats a token"
+    if key in COSTS:
+        return f"{key.partition('/')[2]} of a step"
+    return f"share of {'completions' if key in SHARES else 'teachers'}"
 
 
 def structured_training(sources: Sequence[Source]) -> list[Chart]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.snapshots import checkpoint_step
 from rlkd_plugin.rlkd_eval.kept_files import read_json
 from rlkd_plugin.rlkd_eval.phase_log import PhaseStep, phase_steps
 from rlkd_plugin.rlkd_eval.report.trace_sample import TraceSample, sample_traces
@@ -42,9 +43,14 @@ COSTS = {
     "rlkd/requests": "requests to the GSRM and the judge",
     "rlkd/seconds": "seconds that the reward took",
 }
-"""The keys of reward health: shares of completions, of teachers, and sums of a step."""
+OFF_POLICY = {
+    "rollout_correction/k3_kl": "distance of the rollouts' policy from the student (k3_kl)",
+    "rollout_correction/log_ppl_abs_diff": "log-perplexities of rollouts and student: difference",
+}
+"""The keys of health: shares of completions, of teachers, sums of a step, and what ms-swift logs
+(`log_rollout_offpolicy_metrics`) of completions that are not the student's."""
 
-HEALTH = SHARES | TEACHER_SHARES | COSTS
+HEALTH = SHARES | TEACHER_SHARES | COSTS | OFF_POLICY
 
 Points = list[tuple[int, float]]
 Result = TypeVar("Result")
@@ -104,8 +110,14 @@ def read_sources(folders: Sequence[Path]) -> list[Source]:
 
 
 def _places(folder: Path) -> list[Path]:
-    """Return the folder, its newest run `v*-*`, or both where both hold something."""
-    held = [folder] if any((folder / name).is_file() for name in (EVALUATION, DIVERSITY)) else []
+    """Return the folder, its newest run `v*-*`, and what was measured of a run's models in it."""
+    held = [folder] if _is_measured(folder) else []
+    models = {
+        step: p
+        for p in folder.glob("checkpoint-*")
+        if (step := checkpoint_step(p)) is not None and _is_measured(p)
+    }
+    held += [place for _, place in sorted(models.items())]
     try:
         held.append(run_folder(folder))
     except RlkdError:
@@ -113,12 +125,17 @@ def _places(folder: Path) -> list[Path]:
     return list(dict.fromkeys(held))
 
 
+def _is_measured(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (EVALUATION, DIVERSITY))
+
+
 def _names(places: Iterable[Path]) -> list[str]:
     """Return the folders' own names, with as much of their parents as makes them distinct."""
     whole = [place.resolve().parts for place in places]
     names = []
     for path in whole:
-        count = 2 if re.match(r"v\d+-", path[-1]) else 1  # a date alone tells little
+        # a date or a step alone tells little
+        count = 2 if re.match(r"v\d+-|checkpoint-\d+$", path[-1]) else 1
         while sum(other[-count:] == path[-count:] for other in whole) > 1 and count < len(path):
             count += 1
         names.append("/".join(path[-count:]))

@@ -1,18 +1,26 @@
-"""The callback `rlkd_metrics`: brings the reward's numbers into ms-swift's own logs.
+"""The callback `rlkd_metrics`: brings the reward's numbers into ms-swift's logs, and reads these.
 
 ms-swift builds rewards without a handle on the trainer. The callback, built first, leaves one
-here; the reward hands its numbers over, and `trainer.custom_metrics` averages them over ranks.
+here; the reward hands its numbers over, and `trainer.custom_metrics` averages them over ranks. It
+ends a run whose log says that the completions are not the student's (`stale_policy`).
 """
 
 import weakref
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
 from swift.callbacks import TrainerCallback
 from swift.trainers import Trainer, TrainingArguments
+from swift.utils import get_logger
+from transformers import TrainerControl, TrainerState
 
+from rlkd_plugin.swift_hooks.rewards.stale_policy import StalePolicy, noise_of
 from rlkd_plugin.swift_hooks.swift_trainer import SwiftTrainer
 
 _trainer: "weakref.ref[SwiftTrainer] | None" = None
+
+logger = get_logger()
 
 
 class RlkdMetrics(TrainerCallback):
@@ -24,6 +32,33 @@ class RlkdMetrics(TrainerCallback):
         super().__init__(args, trainer)
         global _trainer
         _trainer = weakref.ref(self.trainer)
+        self.stale_policy: StalePolicy | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Begin to follow the off-policy measure, where completions are to be the student's."""
+        if getattr(args, "async_generate", False):
+            logger.info("rlkd: async_generate: completions of an older student are not noticed")
+            return
+        dtype = next(self.trainer.model.parameters()).dtype
+        self.stale_policy = StalePolicy(float32=dtype == torch.float32)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Look at the off-policy measure.
+
+        Raises:
+            RlkdError: if the completions are not the student's.
+        """
+        if self.stale_policy and logs:
+            self.stale_policy.look(logs, noise_of(state.log_history))
 
 
 def run_folder() -> str | None:

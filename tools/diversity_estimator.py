@@ -1,6 +1,6 @@
 """Both forms of the diversity score on simulated responses of equal spread, as a table.
 
-    python -m benchmarks.diversity_estimator
+    python -m tools.diversity_estimator
 
 Each question's embeddings are unit vectors with one expected cosine to each other: a direction that
 they share, and one of their own. A table's cell is the mean over repeats, with the standard
