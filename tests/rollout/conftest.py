@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.rollout import VARIABLES, RolloutServer
+from tests.support.rollout import HEAD, VARIABLES, RolloutServer
 from tests.support.swift_run import WARM
 from tools.stand_ins.hub_shapes import openr1
 from tools.stand_ins.tiny_model import tiny_student
@@ -24,6 +24,16 @@ def pytest_configure() -> None:
         raise pytest.UsageError("tests/rollout need vLLM's CPU build: make test-rollout")
     os.environ.update(VARIABLES)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what ran, a line a training."""
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    lines = [value for report in reports for name, value in report.user_properties if name == "ran"]
+    if lines:
+        terminalreporter.section("rollouts by vLLM")
+        for line in (HEAD, *lines):
+            terminalreporter.write_line("  ".join(map("{:<10}".format, line)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -31,8 +31,8 @@ def test_five_devices(student: Path, tmp_path: Path) -> None:
 def test_a_rollout_server_that_is_killed_ends_the_run(student: Path, tmp_path: Path) -> None:
     """Whoever started it sees which process ended, and nothing is left of the others."""
     with ProcfileRun("grpo_cuda", "cuda_grpo", tmp_path / "run", student, steps=50) as run:
-        wait_for(lambda: run.ended() or len(run.steps()) >= 2, "two steps", LONGEST)
-        assert run.ended() is None, run.said()[-6000:]
+        wait_for(lambda: run.has_ended or len(run.steps()) >= 2, "two steps", LONGEST)
+        assert not run.has_ended, run.said()[-6000:]
         engine = next(process for process in run.left() if "EngineCore" in name_of(process))
         engine.send_signal(signal.SIGKILL)
         assert run.wait(LONGEST) != 0

@@ -13,7 +13,7 @@ from rlkd_plugin.rlkd_cli.recipe_files import copy_recipe, find_recipe
 from rlkd_plugin.rlkd_guard import runs
 from tests.support.rollout import VARIABLES, overlay_with_vllm
 from tests.support.swift_run import environment
-from tests.support.waiting import default_signals, wait_for
+from tests.support.waiting import default_signals
 from tools.stand_ins import recipes
 from tools.stand_ins.places import MODEL
 from tools.stand_ins.swift_commands import free_port
@@ -98,13 +98,17 @@ class ProcfileRun:
         return [line["global_step/max_steps"] for line in lines if "reward" in line]
 
     def wait(self, seconds: float) -> int:
-        """Wait for the end and return the exit status."""
-        return wait_for(lambda: self.ended(), f"the end of {self.log}", seconds)[0]
+        """Wait for the end and return the exit status.
 
-    def ended(self) -> tuple[int] | None:
-        """Return the exit status, None as long as it runs."""
-        status = self.honcho.poll()
-        return None if status is None else (status,)
+        Raises:
+            subprocess.TimeoutExpired: if it does not end.
+        """
+        return self.honcho.wait(seconds)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether honcho has ended."""
+        return self.honcho.poll() is not None
 
     def left(self) -> list[psutil.Process]:
         """Return the processes of the run that are there."""

@@ -92,9 +92,19 @@ def tiny_model(
 def tiny_student(folder: Path, texts: Iterable[str] = ()) -> Path:
     """Write a tiny model that often writes a tag, so that rewards of a group differ.
 
-    vLLM on a CPU takes it: its heads are 32 wide.
+    vLLM on a CPU takes it: its heads are 32 wide. The likeliest token is never a special one, which
+    vLLM and Transformers treat differently in the middle of a text.
     """
-    return tiny_model(folder, texts, heads=2, vocabulary=400, tags=TAGS)
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tiny_model(folder, texts, heads=2, vocabulary=400, tags=TAGS)
+    special = AutoTokenizer.from_pretrained(folder).all_special_ids
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        model.lm_head.weight[special] = 0
+    model.save_pretrained(folder)
+    return folder
 
 
 def memorising_model(folder: Path, answers: dict[str, str]) -> Path:

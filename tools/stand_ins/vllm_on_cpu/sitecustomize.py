@@ -64,7 +64,9 @@ def checksum(tensors: Iterable[Any]) -> int:
     for tensor in tensors:
         bits = tensor.detach().contiguous().view(-1).view(torch.uint8).to(torch.int64)
         width = tensor.element_size()
-        values = sum(bits[place::width] << (8 * place) for place in range(width))
+        values = torch.zeros_like(bits[::width])
+        for place in range(width):
+            values += bits[place::width] << (8 * place)
         total += int((values * values % 1_000_003).sum()) + int(values.sum())
     return total
 
@@ -79,7 +81,7 @@ class GlooCommunicator:
         self.group, self.rank, self.world_size = group, group.rank, group.world_size
         self.device = torch.device("cpu")
         self.available, self.disabled = True, False
-        store = dist.PrefixStore("weights", group.store)
+        store = dist.PrefixStore("weights", group.store)  # pyright: ignore[reportPrivateImportUsage]
         patience = timedelta(seconds=300)
         self.gloo = dist.ProcessGroupGloo(store, self.rank, self.world_size, patience)
 
@@ -89,7 +91,7 @@ class GlooCommunicator:
 
         options = dist.BroadcastOptions()
         options.rootRank = src
-        self.gloo.broadcast([tensor], options).wait()
+        self.gloo.broadcast([tensor], options).wait()  # pyright: ignore[reportAttributeAccessIssue]
         side = "sent" if self.rank == src else "received"
         note(side=side, bytes=tensor.nbytes, sum=checksum([tensor]))
 
