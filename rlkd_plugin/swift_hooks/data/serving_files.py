@@ -53,8 +53,8 @@ def end_tokens(tokenizer: Any) -> list[int]:
     """
     end = dialogue_of(tokenizer.get_vocab()).end or ""
     found = tokenizer.encode(end.strip(), add_special_tokens=False)
-    ends = found if len(found) == 1 else []
-    return list(dict.fromkeys([*ends, tokenizer.eos_token_id]))
+    ends = [*(found if len(found) == 1 else []), tokenizer.eos_token_id]
+    return [token for token in dict.fromkeys(ends) if token is not None]
 
 
 def _added_before(tokenizer: Any) -> str:
