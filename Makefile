@@ -5,12 +5,14 @@
 #   make demo ARGS="--max_steps 3"                options for `swift rlhf`
 #   make test-fast                                the tests that start no ms-swift, in a minute or two
 #   make test PYTEST_ARGS="-k structure -n 0"     options for pytest; -n 0: one after another
+#   make test-rollout                             the tests with vLLM, in an environment of their own
 #   make small-gsrm SOCRATIC=gsm8k_socratic.jsonl the small GSRM, from GSM8K's Socratic rows
 #   make test TORCH="torch==2.13.0 -f WHEELS"     another build of torch (options for pip)
 
 SHELL  := bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
+ROLLOUT_VENV ?= .venv-rollout
 TORCH  ?= torch==2.13.0
 DATA   ?=
 ARGS   ?=
@@ -34,8 +36,9 @@ VENV_MADE   := $(VENV)/.made-venv
 TORCH_MADE  := $(VENV)/.made-torch
 PLUGIN_MADE := $(VENV)/.made-plugin
 MODEL_MADE  := $(MODEL)/model.safetensors
+ROLLOUT_MADE := $(ROLLOUT_VENV)/.made
 
-.PHONY: help setup demo small-gsrm has-socratic test test-fast lint format clean
+.PHONY: help setup demo small-gsrm has-socratic test test-fast test-rollout lint format clean
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.+)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -75,6 +78,9 @@ test: setup  ## Run all tests: tests/unit, and the real commands of ms-swift in 
 test-fast: setup  ## Run tests/unit, which starts no process of ms-swift
 	@SOCRATIC="$(SOCRATIC)" $(PYTEST) tests/unit $(PYTEST_ARGS)
 
+test-rollout: $(ROLLOUT_MADE) $(MODEL_MADE)  ## Run tests/rollout: ms-swift's rollouts by vLLM, on the CPU
+	@$(ROLLOUT_VENV)/bin/python -m pytest -n 2 --dist loadfile tests/rollout $(PYTEST_ARGS)
+
 lint: $(PLUGIN_MADE)  ## Check the code's rules and form, the layers, and the types
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
@@ -85,8 +91,8 @@ format: $(PLUGIN_MADE)  ## Bring the code into form
 	@$(BIN)/ruff check --fix-only $(CODE)
 	@$(BIN)/ruff format $(CODE)
 
-clean:  ## Remove .venv, caches and build leftovers; models/ and output/ stay
-	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+clean:  ## Remove both environments, caches and build leftovers; models/ and output/ stay
+	@rm -rf .venv .venv-rollout build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find rlkd_plugin tests tools benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV_MADE):
@@ -104,6 +110,11 @@ $(TORCH_MADE): $(VENV_MADE)
 $(PLUGIN_MADE): $(TORCH_MADE) setup.py tests/constraints.txt
 	@echo "== 3/4 installing the plugin, ms-swift and the development tools"
 	@$(PIP) -e '.[dev]' -c tests/constraints.txt
+	@touch $@
+
+$(ROLLOUT_MADE): setup.py tests/constraints.txt tools/rollout_environment.sh
+	@echo "== vLLM's CPU build, ms-swift and the plugin in $(ROLLOUT_VENV)"
+	@tools/rollout_environment.sh "$(PYTHON)" "$(ROLLOUT_VENV)" "$(TORCH)"
 	@touch $@
 
 $(MODEL_MADE): | $(PLUGIN_MADE)

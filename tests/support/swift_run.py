@@ -25,7 +25,9 @@ PLUGIN = "rlkd_plugin/register.py"
 GLOO = """
 import atexit
 import deepspeed
+import deepspeed.comm.torch as transport
 import torch.distributed as dist
+transport.build_shm_op = lambda: None  # it would be compiled; devices have none
 deepspeed.init_distributed(dist_backend="gloo")
 # a process that ends with the group's threads running may abort
 atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())

@@ -1,6 +1,6 @@
 """A random model of two layers with a small vocabulary: exact computations in milliseconds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ QWEN_SPLIT = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 """The rule by which Qwen2's tokenizer splits a text before its byte-level BPE."""
+TAGS = ("<think>\n", "\n</think>\n", "\n<answer>\n", "\n</answer>")
+"""What the reward `rlkd_tag_count` looks for."""
 
 
 def byte_level_tokenizer(texts: Iterable[str], vocabulary: int = 1000) -> Any:
@@ -45,25 +47,35 @@ def chat_tokenizer(tokenizer: Any) -> Any:
     return result
 
 
-def tiny_model(folder: Path, texts: Iterable[str] = ()) -> Path:
+def tiny_model(
+    folder: Path,
+    texts: Iterable[str] = (),
+    heads: int = 4,
+    vocabulary: int = 1000,
+    tags: Sequence[str] = (),
+) -> Path:
     """Write a folder as `modelscope download` leaves it: two random layers of Qwen2.
 
     Args:
         folder: the model's folder.
         texts: texts that the vocabulary is learned from, beside the prompts.
+        heads: of attention, 64 wide together.
+        vocabulary: tokens before the special ones.
+        tags: texts that are one token each.
     """
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     prompts = [decompose_prompt("construct", domain, "", "") for domain in DOMAINS]
-    tokenizer = byte_level_tokenizer([*prompts, *texts])
+    tokenizer = byte_level_tokenizer([*prompts, *texts], vocabulary)
+    tokenizer.add_tokens([*tags])
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -74,6 +86,24 @@ def tiny_model(folder: Path, texts: Iterable[str] = ()) -> Path:
     (folder / "configuration.json").write_text(
         '{"framework": "pytorch", "task": "text-generation"}'
     )
+    return folder
+
+
+def tiny_student(folder: Path, texts: Iterable[str] = ()) -> Path:
+    """Write a tiny model that often writes a tag, so that rewards of a group differ.
+
+    vLLM on a CPU takes it: its heads are 32 wide. The likeliest token is never a special one, which
+    vLLM and Transformers treat differently in the middle of a text.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tiny_model(folder, texts, heads=2, vocabulary=400, tags=TAGS)
+    special = AutoTokenizer.from_pretrained(folder).all_special_ids
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        model.lm_head.weight[special] = 0
+    model.save_pretrained(folder)
     return folder
 
 

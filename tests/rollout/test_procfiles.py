@@ -1,0 +1,45 @@
+"""Whole Procfiles under honcho: rollout, GSRM, judge and two trainers, all real."""
+
+import signal
+from pathlib import Path
+
+import psutil
+
+from rlkd_plugin.engines.trace import read_rows, replay
+from tests.support.procfile import ProcfileRun
+from tests.support.swift_run import steps_logged
+from tests.support.waiting import wait_for
+
+LONGEST = 540.0
+"""Seconds until a run is taken for hung."""
+
+
+def test_five_devices(student: Path, tmp_path: Path) -> None:
+    """Three steps of RLKD; the end of the trainer ends all, with its status."""
+    with ProcfileRun("rlkd_cuda", "cuda5", tmp_path / "run", student, steps=3) as run:
+        assert run.wait(LONGEST) == 0, run.said()[-6000:]
+        assert run.left() == []
+        logged = steps_logged(run.out)
+        assert [line["rollout_correction/k3_kl"] for line in logged] == [0.0] * 3
+        rows = [row for n in (0, 1) for row in read_rows(run.out / f"rlkd_trace_rank{n}.jsonl")]
+        assert len(rows) == 3 * 2 * 8
+        for row in rows:
+            again = replay(row)
+            assert (again.total if again else 0.0) == row.reward
+
+
+def test_a_rollout_server_that_is_killed_ends_the_run(student: Path, tmp_path: Path) -> None:
+    """Whoever started it sees which process ended, and nothing is left of the others."""
+    with ProcfileRun("grpo_cuda", "cuda_grpo", tmp_path / "run", student, steps=50) as run:
+        wait_for(lambda: run.has_ended or len(run.steps()) >= 2, "two steps", LONGEST)
+        assert not run.has_ended, run.said()[-6000:]
+        engine = next(process for process in run.left() if "EngineCore" in name_of(process))
+        engine.send_signal(signal.SIGKILL)
+        assert run.wait(LONGEST) != 0
+        assert run.left() == []
+        assert "rollout.1  | rlkd guard: the server has ended" in run.said()
+
+
+def name_of(process: psutil.Process) -> str:
+    """Return what a process calls itself."""
+    return " ".join([process.name(), *process.cmdline()])
