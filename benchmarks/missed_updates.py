@@ -47,7 +47,7 @@ def main() -> None:
     inputs = tokenizer(texts, return_tensors="pt", padding=True)
     begin = inputs.input_ids.shape[1]
     with torch.no_grad():
-        ids = model.generate(
+        ids = model.generate(  # pyright: ignore[reportAttributeAccessIssue]  # their own Protocol
             **inputs,
             do_sample=True,
             temperature=TEMPERATURE,
