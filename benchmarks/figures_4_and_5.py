@@ -67,6 +67,8 @@ SFT: dict[str, object] = {
     "gradient_accumulation_steps": 1,
     "max_length": 512,
 }
+SERVER = f"--torch_dtype {cpu_dtype()} --model_type llama --template chatml"
+"""The base model does not say its type; a checkpoint's args.json does."""
 SAMPLING = ["--max-tokens", "64", "--system", SYSTEM]
 
 
@@ -119,7 +121,7 @@ def train(out: Path, run: str, steps: int, completions: int) -> None:
 def measure(out: Path, run: str, embed_model: str) -> None:
     """Evaluate all snapshots of a run, and measure their diversity; with the RL run the base."""
     every = ["--snapshots", out / "runs" / run, *(["--with-base"] if run == "rlkd" else [])]
-    every += ["--server-options", f"--torch_dtype {cpu_dtype()}", *SAMPLING]
+    every += ["--server-options", SERVER, *SAMPLING]
     sets = ["--sets", "gsm8k", "--data", f"gsm8k={out / 'tests.jsonl'}", "--samples", "gsm8k=2"]
     rlkd("eval", out / "eval" / run, *every, *sets)
     drawn = ["--count", MEASURED, "--samples", 4, "--embed-model", embed_model]
