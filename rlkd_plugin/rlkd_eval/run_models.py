@@ -98,7 +98,7 @@ def run_models(
     chosen = sorted(step for step in places if not steps or step in steps)
     models = [_model(name, step, places[step], base) for step in chosen]
     if with_base or 0 in steps:
-        models.insert(0, RunModel(name, 0, base or _began_with(parts[-1])))
+        models.insert(0, _began_with(name, parts[-1], base))
     return models
 
 
@@ -114,7 +114,7 @@ def _newest(run: Path) -> Path:
         raise RlkdError(f"{run} is one checkpoint: give it as --model, or name the run's folder")
     if run.name == SNAPSHOTS:
         run = run.parent
-    versions = [(int(m[1]), p) for p in run.glob("v*-*") if (m := VERSION.match(p.name))]
+    versions = [(int(m[1]), p) for p in run.glob("v*-*/") if (m := VERSION.match(p.name))]
     return max(versions)[1] if versions else run
 
 
@@ -142,16 +142,27 @@ def _resumed_from(args: Mapping[str, Any]) -> Path | None:
     return Path(str(args["resume_from_checkpoint"])) if args.get("resume_from_checkpoint") else None
 
 
-def _began_with(first: _Part) -> str:
-    """Return the model that a run began with.
+def _began_with(name: str, first: _Part, base: str) -> RunModel:
+    """Return the model that a run began with, with the LoRA that it went on training.
 
     Raises:
-        RlkdError: if its first folder is gone, or does not say.
+        RlkdError: if its first folder is gone, or does not say, or names several LoRAs.
     """
-    model = str(first.args.get("model") or "")
-    if not model or _resumed_from(first.args):  # there it is the checkpoint
+    is_first = not _resumed_from(first.args)  # else its model is the checkpoint
+    model = base or (str(first.args.get("model") or "") if is_first else "")
+    if not model:
         raise RlkdError(f"{first.folder} does not say which model the run began with: give --model")
-    return model
+    adapters = first.args.get("adapters") if is_first else None
+    match adapters or []:
+        case str(adapter) | [str(adapter)]:
+            return RunModel(name, 0, model, adapter)
+        case []:
+            return RunModel(name, 0, model)
+        case several:
+            raise RlkdError(
+                f"{first.folder} began with several LoRAs ({several}), which are not served at "
+                "once: merge them, and evaluate the merged model by itself"
+            )
 
 
 def _arguments(folder: Path) -> Mapping[str, Any]:

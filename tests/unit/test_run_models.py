@@ -102,6 +102,28 @@ def test_weights_alone_begin_a_new_run(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("start", ["/sft/checkpoint-9", ["/sft/checkpoint-9"]])
+def test_a_run_that_goes_on_training_a_lora_began_with_it(start: Any, tmp_path: Path) -> None:
+    """The base model alone would be a step 0 that the run never was at."""
+    run = part(tmp_path, "run", "20", adapters=start)
+    assert run_models(run, with_base=True)[0] == RunModel("run", 0, BASE, "/sft/checkpoint-9")
+    moved = run_models(run, base="/moved", with_base=True)[0]
+    assert moved == RunModel("run", 0, "/moved", "/sft/checkpoint-9")
+
+
+def test_a_run_that_began_with_several_loras_has_no_step_0(tmp_path: Path) -> None:
+    run = part(tmp_path, "run", "20", adapters=["/one", "/two"])
+    with pytest.raises(RlkdError, match=r"began with several LoRAs \(\['/one', '/two'\]\)"):
+        run_models(run, with_base=True)
+    assert steps(run_models(run)) == [20]
+
+
+def test_only_folders_are_parts_of_a_run(tmp_path: Path) -> None:
+    part(tmp_path / "run", "v0-1", "20")
+    (tmp_path / "run" / "v1-2.tar").write_text("a copy for a colleague")
+    assert steps(run_models(tmp_path / "run")) == [20]
+
+
 def test_an_adapter_stands_on_its_base_model(tmp_path: Path) -> None:
     run = part(tmp_path, "lora")
     folder = run / "snapshots" / "checkpoint-20"
