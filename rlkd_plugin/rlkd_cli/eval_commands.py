@@ -1,7 +1,6 @@
 """The commands that evaluate a model."""
 
 import os
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +8,17 @@ import typer
 
 from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_cli.eval_options import (
+    Adapter,
+    ServerOptions,
     Snapshots,
     Steps,
+    System,
     WithBase,
-    check_alone,
+    check_snapshot_options,
     said_when_stopped,
     system_prompt,
 )
-from rlkd_plugin.rlkd_cli.template_option import Template, prompting_of, serve
+from rlkd_plugin.rlkd_cli.template_option import Template, prompting_of
 
 
 def evaluate(
@@ -24,11 +26,11 @@ def evaluate(
     model: Annotated[
         str, typer.Option(help="Folder or id of the model to serve and evaluate.")
     ] = "",
-    adapter: Annotated[str, typer.Option(help="Folder of a LoRA for it.")] = "",
+    adapter: Adapter = "",
     url: Annotated[str, typer.Option(help="URL of a running server, with /v1.")] = "",
     served: Annotated[str, typer.Option(help="The model's name on that server.")] = "model",
     key_env: Annotated[str, typer.Option(help="Name of the variable with its API key.")] = "",
-    server_options: Annotated[str, typer.Option(help="More options of vllm or swift deploy.")] = "",
+    server_options: ServerOptions = "",
     sets: Annotated[
         str, typer.Option(help="Any of aime24, math500, gpqa_diamond, gsm8k.")
     ] = "aime24,math500,gpqa_diamond",
@@ -46,7 +48,7 @@ def evaluate(
     max_tokens: Annotated[
         int, typer.Option(help="New tokens per response; the paper: 32768.")
     ] = 32768,
-    system: Annotated[str, typer.Option(help="A system prompt; `r1` for the recipes' own.")] = "",
+    system: System = "",
     template: Template = "auto",
     concurrency: Annotated[int, typer.Option(help="Requests in flight.")] = 64,
     label: Annotated[str, typer.Option(help="Name in tables; default: the model's.")] = "",
@@ -65,33 +67,20 @@ def evaluate(
     Give the same command again to resume a stopped evaluation, or to evaluate new snapshots.
     """
     from rlkd_plugin.llm_io.model_server import ServedModel
-    from rlkd_plugin.llm_io.weight_fingerprint import weights_of
     from rlkd_plugin.rlkd_cli.each_model import each_model, models_of
+    from rlkd_plugin.rlkd_cli.evaluator import Evaluator, score_again
     from rlkd_plugin.rlkd_cli.tables.consoles import wide_console
     from rlkd_plugin.rlkd_cli.tables.eval_table import show_results
-    from rlkd_plugin.rlkd_eval.evaluation import Server, evaluate_set
-    from rlkd_plugin.rlkd_eval.evaluation_plan import (
-        EvaluationJob,
-        Sampling,
-        Subject,
-        describe_subject,
-        prepare_evaluation,
-        resume_evaluation,
-    )
-    from rlkd_plugin.rlkd_eval.finished import is_evaluated
-    from rlkd_plugin.rlkd_eval.plans import claimed_folder
-    from rlkd_plugin.rlkd_eval.run_models import RunModel
+    from rlkd_plugin.rlkd_eval.evaluation_plan import Sampling, describe_subject
 
-    if snapshots:
-        others = {"--adapter": adapter, "--url": url, "--label": label, "--rescore": rescore}
-        check_alone(others)
-    else:
-        check_alone({"--steps": steps, "--with-base": with_base}, needs="--snapshots")
+    of_one_model = {"--adapter": adapter, "--url": url, "--label": label, "--rescore": rescore}
+    check_snapshot_options(snapshots, steps, with_base, of_one_model)
+    if not snapshots:
         _check_server(url, model, key_env, rescore)
     names = [name.strip() for name in sets.split(",") if name.strip()]
     counts = {name: int(count) for name, count in _read_pairs(samples, "--samples")}
     prompting = prompting_of(template, "" if url or rescore else model, adapter, snapshots)
-    drawn = Sampling(
+    sampling = Sampling(
         temperature=temperature,
         top_p=top_p,
         max_tokens=max_tokens,
@@ -101,46 +90,21 @@ def evaluate(
         template=prompting.template,
     )
     files = {name: Path(file) for name, file in _read_pairs(data, "--data")}
-
-    def draw(job: EvaluationJob, place: ServedModel | None) -> None:
-        subject, log = job.subject, job.out / "server.log"
-        there = nullcontext(place) if place else None
-        with there or serve(
-            subject.model, subject.adapter, server_options, log, prompting
-        ) as found:
-            for name in job.names:
-                evaluate_set(job, name, Server(found.url, found.name, key_env), concurrency)
-
-    def one_of_run(folder: Path, one: RunModel) -> bool:
-        subject = Subject(one.label, one.model, one.adapter, one.run, one.step)
-        with claimed_folder(folder):
-            job = EvaluationJob(folder, subject, drawn, names)
-            prepare_evaluation(job, files, weights_of(one.model, one.adapter))
-            if is_evaluated(job):
-                return False
-            draw(job, None)
-        return True
-
-    if snapshots:
-        found = models_of(snapshots, steps, model, with_base, run)
-        with said_when_stopped(out):
-            folders = each_model(found, out, one_of_run)
-        show_results(folders, wide_console())
-        return
-    with claimed_folder(out), said_when_stopped(out):
-        if rescore:
-            job = resume_evaluation(out)
-            for name in job.names:
-                evaluate_set(job, name, None, concurrency)
+    evaluator = Evaluator(sampling, names, files, prompting, server_options, key_env, concurrency)
+    folders = [out]
+    with said_when_stopped(out):
+        if snapshots:
+            models = models_of(snapshots, steps, model, with_base, run)
+            folders = each_model(models, out, evaluator.evaluate_snapshot)
+        elif rescore:
+            score_again(out, concurrency)
+        elif model:
+            subject = describe_subject(label, model, adapter, run)
+            evaluator.evaluate(out, subject, ServedModel(url, served) if url else None)
         else:
-            if model:
-                subject = describe_subject(label, model, adapter, run)
-            else:
-                subject = describe_subject(label, f"{served} at {url}", adapter, run, served)
-            job = EvaluationJob(out, subject, drawn, names)
-            prepare_evaluation(job, files, {} if url else weights_of(model, adapter))
-            draw(job, ServedModel(url, served) if url else None)
-    show_results([out], wide_console())
+            subject = describe_subject(label, f"{served} at {url}", adapter, run, served)
+            evaluator.evaluate(out, subject, ServedModel(url, served))
+    show_results(folders, wide_console())
 
 
 def eval_table(

@@ -1,4 +1,4 @@
-"""What `rlkd eval` and `rlkd diversity` share: options of a run's models, and how they are read."""
+"""What `rlkd eval` and `rlkd diversity` share: options of the models, and how they are read."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +9,9 @@ import typer
 
 from rlkd_plugin.gsrm import RlkdError
 
+Adapter = Annotated[str, typer.Option(help="Folder of a LoRA for it.")]
+ServerOptions = Annotated[str, typer.Option(help="More options of vllm or swift deploy.")]
+System = Annotated[str, typer.Option(help="A system prompt; `r1` for the recipes' own.")]
 Snapshots = Annotated[
     Path | None,
     typer.Option(
@@ -21,16 +24,29 @@ WithBase = Annotated[
 ]
 
 
-def check_alone(given: Mapping[str, object], needs: str = "") -> None:
-    """Check that options which do not go with --snapshots, or only with it, are not given.
+def check_snapshot_options(
+    snapshots: Path | None, steps: str, with_base: bool, of_one_model: Mapping[str, object]
+) -> None:
+    """Check that options of one model, and those of snapshots, do not stand side by side.
+
+    Args:
+        snapshots: the value of --snapshots.
+        steps: that of --steps, which goes with it alone.
+        with_base: that of --with-base, which does too.
+        of_one_model: the values of the options that do not go with it, by name.
 
     Raises:
-        RlkdError: if one is.
+        RlkdError: if one is given that does not go with the others.
     """
-    if there := [option for option, value in given.items() if value]:
-        if needs:
-            raise RlkdError(f"{there[0]} goes with {needs} alone")
-        raise RlkdError(f"{there[0]} is of one model: it does not go with --snapshots")
+    if snapshots:
+        if given := _given(of_one_model):
+            raise RlkdError(f"{given[0]} is of one model: it does not go with --snapshots")
+    elif given := _given({"--steps": steps, "--with-base": with_base}):
+        raise RlkdError(f"{given[0]} goes with --snapshots alone")
+
+
+def _given(options: Mapping[str, object]) -> list[str]:
+    return [name for name, value in options.items() if value]
 
 
 @contextmanager
