@@ -46,7 +46,8 @@ def take_snapshot(checkpoint: Path) -> Path:
 
     Weights are hard links where the file system has them: they take no room while the checkpoint
     is there, and stay when it is deleted. Everything else is copied, so that an edit of a config
-    changes one of the two. The snapshot gets its name when it is whole.
+    changes one of the two. Who saves into the checkpoint again calls `part_from_snapshot` first.
+    The snapshot gets its name when it is whole.
 
     Args:
         checkpoint: a folder that is written to its end.
@@ -78,6 +79,43 @@ def take_snapshot(checkpoint: Path) -> Path:
         for left in (part, old):
             shutil.rmtree(left, ignore_errors=True)
     return kept
+
+
+def part_from_snapshot(checkpoint: Path) -> None:
+    """Take weights out of a checkpoint that is saved again, where a snapshot has the same files.
+
+    safetensors before 0.8, and PyTorch, write into a file that is there: through the link the
+    snapshot would change too, and be neither model if that is killed.
+    """
+    for pattern in WEIGHTS:
+        for kept in snapshot_of(checkpoint).glob(pattern):
+            saved = checkpoint / kept.name
+            if saved.is_file() and saved.samefile(kept):
+                saved.unlink()
+
+
+def set_aside(run: Path, last: int, name: str) -> list[int]:
+    """Move a run's snapshots beyond a step into a folder, since the run will reach them again.
+
+    Args:
+        run: the folder of the run.
+        last: the step.
+        name: of the folder, in that of the snapshots.
+
+    Returns:
+        The steps of the snapshots that were moved.
+
+    Raises:
+        OSError: if they cannot be moved.
+    """
+    moved: list[int] = []
+    for kept in (run / SNAPSHOTS).glob("checkpoint-*/"):
+        step = checkpoint_step(kept)
+        if step is not None and step > last:
+            (kept.parent / name).mkdir(exist_ok=True)
+            kept.rename(kept.parent / name / kept.name)
+            moved.append(step)
+    return sorted(moved)
 
 
 def _keep(source: str, target: str) -> None:

@@ -6,6 +6,7 @@ does not end the run, which is worth more: it is said, and tried again at each s
 checkpoint is there.
 """
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.rlkd_data.snapshots import (
     SNAPSHOTS,
     TRAINER_STATE,
+    part_from_snapshot,
+    set_aside,
     snapshot_of,
     take_snapshot,
 )
@@ -58,10 +61,18 @@ class RlkdSnapshots(TrainerCallback):
                 f"rlkd: the run ends at step {state.max_steps}: there will be no snapshot of "
                 f"{_listed(beyond)} ({NAME})"
             )
+        _set_aside(Path(str(args.output_dir)), state.global_step)
         if args.resume_from_checkpoint:
             resumed = Path(args.resume_from_checkpoint).resolve()
             if resumed.parent.name != SNAPSHOTS:
                 self._take_missing(resumed.parent, state.global_step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Keep the snapshot of a checkpoint that is about to be saved again."""
+        if self.steps and state.is_world_process_zero and control.should_save:
+            part_from_snapshot(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -96,6 +107,21 @@ class RlkdSnapshots(TrainerCallback):
             is_whole = step <= last and (checkpoint / TRAINER_STATE).is_file()
             if is_whole and not snapshot_of(checkpoint).is_dir():
                 _take(checkpoint)
+
+
+def _set_aside(run: Path, step: int) -> None:
+    """Set aside what an earlier run in this folder (`--add_version false`) kept of later steps."""
+    name = f"before-{time.strftime('%Y%m%d-%H%M%S')}"
+    try:
+        moved = set_aside(run, step, name)
+    except OSError as error:
+        logger.warning(f"rlkd: {run / SNAPSHOTS} holds snapshots of an earlier run: {error}")
+        return
+    if moved:
+        logger.warning(
+            f"rlkd: {run} holds snapshots of an earlier run, of {_listed(moved)}, and this one is "
+            f"at step {step}: they are in {run / SNAPSHOTS / name} now"
+        )
 
 
 def _take(checkpoint: Path) -> None:

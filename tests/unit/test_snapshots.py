@@ -10,7 +10,7 @@ import pytest
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.rlkd_data import snapshots
-from rlkd_plugin.rlkd_data.snapshots import checkpoint_step, take_snapshot
+from rlkd_plugin.rlkd_data.snapshots import checkpoint_step, part_from_snapshot, take_snapshot
 from rlkd_plugin.swift_hooks.snapshots import RlkdSnapshots
 
 MODEL = {
@@ -85,6 +85,39 @@ def test_the_step_that_was_saved_last_is_the_snapshot(tmp_path: Path) -> None:
     kept = take_snapshot(checkpoint(tmp_path, text=" again"))
     assert all((kept / name).read_text() == name + " again" for name in MODEL)
     assert [place.name for place in kept.parent.iterdir()] == ["checkpoint-20"]
+
+
+def test_a_checkpoint_that_is_saved_again_leaves_its_snapshot_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """safetensors before 0.8 writes into the file that is there, which is the snapshot's too."""
+    made, args = callback(tmp_path, monkeypatch, "20")
+    whole = checkpoint(tmp_path)
+    kept = take_snapshot(whole)
+    made.on_step_end(args, state(20), SimpleNamespace(should_save=False))
+    name = "model-00001-of-00002.safetensors"
+    assert (kept / name).samefile(whole / name)
+    made.on_step_end(args, state(20), SimpleNamespace(should_save=True))
+    checkpoint(tmp_path, text=" again")
+    assert all((kept / name).read_text() == name for name in MODEL)
+    part_from_snapshot(whole)
+    assert (whole / name).read_text() == name + " again"  # a file of its own stays
+
+
+def test_an_earlier_runs_snapshots_of_later_steps_are_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that begins, or goes on, in the same folder: they are not its own."""
+    for step in (10, 20, 30):
+        take_snapshot(checkpoint(tmp_path, step))
+    made, args = callback(tmp_path, monkeypatch, "10,20,30")
+    made.on_train_begin(args, state(20), None)
+    found = sorted(place.parent.name for place in tmp_path.glob("snapshots/**/config.json"))
+    assert found == ["checkpoint-10", "checkpoint-20", "checkpoint-30"]
+    assert sorted(place.name[:7] for place in (tmp_path / "snapshots").iterdir()) == [
+        *("before-", "checkpo", "checkpo")
+    ]
+    assert not (tmp_path / "snapshots" / "checkpoint-30").exists()
 
 
 def test_a_full_disk_leaves_no_half_snapshot(
