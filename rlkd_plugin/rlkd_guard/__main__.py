@@ -1,4 +1,7 @@
-"""`rlkd guard` without `rlkd`: `python -m rlkd_plugin.rlkd_guard [--rollout] COMMAND`."""
+"""`rlkd guard`, without `rlkd`.
+
+python -m rlkd_plugin.rlkd_guard [--server | --rollout] COMMAND
+"""
 
 import sys
 

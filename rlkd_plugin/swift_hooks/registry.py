@@ -11,7 +11,6 @@ from swift.rewards import orms, prms, rm_plugins
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.swift_hooks.data.loader import register_rows
 from rlkd_plugin.swift_hooks.data.template import register_r1
-from rlkd_plugin.swift_hooks.own_servers import watch_own_servers
 from rlkd_plugin.swift_hooks.rewards.grpo_reward import RlkdGsrm
 from rlkd_plugin.swift_hooks.rewards.metrics import RlkdMetrics
 from rlkd_plugin.swift_hooks.rewards.reward_model import RlkdGsrmModel
@@ -22,6 +21,7 @@ from rlkd_plugin.swift_hooks.structured.callback import RlkdStructured
 from rlkd_plugin.swift_hooks.structured.checks import watch_host
 from rlkd_plugin.swift_hooks.structured.loss import StructuredLoss
 from rlkd_plugin.swift_hooks.structured.tokens import StructuredLossScale, give_tokenizer
+from rlkd_plugin.swift_hooks.swift_servers import watch_swift_servers
 
 TABLE: tuple[tuple[MutableMapping[str, Any], str, Any], ...] = (
     (orms, "rlkd_gsrm", RlkdGsrm),
@@ -50,4 +50,4 @@ def register_all() -> None:
     register_r1()
     give_tokenizer()
     watch_host()
-    watch_own_servers()
+    watch_swift_servers()

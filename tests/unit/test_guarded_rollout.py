@@ -95,7 +95,7 @@ def test_a_server_that_does_not_take_the_weights_is_ended(stream: int) -> None:
     passed = out if stream == 1 else err
     assert passed.startswith(f"{FAILED}\nTraceback ...\nValueError: no\n")
     assert err.splitlines()[-1].startswith(
-        f"rlkd guard: the rollout server did not take the student's weights: {FAILED}; it is ended"
+        f"rlkd guard: the rollout server did not take the student's weights ({FAILED}): it is ended"
     )
     assert not any(map(runs, there))
 

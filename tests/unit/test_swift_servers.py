@@ -1,4 +1,4 @@
-"""ms-swift's own servers end where they would go on unseen: a lost weight update, a taken port."""
+"""ms-swift's own servers end where they would go on unseen: a failed weight sync, a taken port."""
 
 import importlib.util
 import re
@@ -17,7 +17,7 @@ from tools.stand_ins.places import ROOT
 SERVER = """
 import multiprocessing, time, traceback
 from swift.utils import get_logger
-from rlkd_plugin.swift_hooks.own_servers import watch_own_servers
+from rlkd_plugin.swift_hooks.swift_servers import watch_swift_servers
 
 def worker(pipe):  # as `llm_worker` of swift/pipelines/infer/rollout.py
     while method_name := pipe.recv():
@@ -27,8 +27,8 @@ def worker(pipe):  # as `llm_worker` of swift/pipelines/infer/rollout.py
             get_logger().error(f"Method execution failed: {method_name}\\n{traceback.format_exc()}")
         pipe.send("goes on")
 
-watch_own_servers()
-watch_own_servers()
+watch_swift_servers()
+watch_swift_servers()
 ours, theirs = multiprocessing.Pipe()
 process = multiprocessing.get_context("fork").Process(target=worker, args=(theirs,))
 process.start()
@@ -45,7 +45,7 @@ time.sleep(600)  # until it is ended
 """
 
 
-def test_a_worker_that_lost_a_weight_update_ends_its_server() -> None:
+def test_a_worker_whose_weight_sync_failed_ends_its_server() -> None:
     done = subprocess.run([sys.executable, "-c", SERVER], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -signal.SIGTERM
     # the signal may come before the rest is printed
@@ -54,7 +54,7 @@ def test_a_worker_that_lost_a_weight_update_ends_its_server() -> None:
     assert len(sentences) == 1
     assert (
         "rlkd: the rollout server did not take the student's weights (KeyError: 'no such "
-        "parameter'); it ends" in sentences[0]
+        "parameter'): it is ended" in sentences[0]
     )
 
 
