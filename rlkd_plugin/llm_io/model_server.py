@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.llm_io.own_keys import own_keys
-from rlkd_plugin.llm_io.prompting import SERVING, Prompting
+from rlkd_plugin.llm_io.prompting import OWN_TEMPLATE, SERVING, Prompting
 from rlkd_plugin.llm_io.server_commands import deploy_command, has_vllm, vllm_command
 
 LONGEST_START = 3600.0
@@ -46,7 +46,7 @@ def model_server(
     adapter: str,
     options: str,
     log: Path,
-    prompting: Prompting | None = None,
+    prompting: Prompting = OWN_TEMPLATE,
     write_files: WriteFiles | None = None,
 ) -> Iterator[ServedModel]:
     """Serve a model on a free port while the body runs.
@@ -60,26 +60,25 @@ def model_server(
         options: more of the server's options, as on a command line.
         log: file for its output.
         prompting: how it is to ask the model.
-        write_files: writes what vLLM needs for a template.
+        write_files: writes what vLLM needs for a template; None where `prompting` has none.
 
     Raises:
         RlkdError: if it ends before it answers, or never does; the message has its last lines. Also
             if the options hold a key.
     """
-    prompting = prompting or Prompting()
     given = _read_options(options, prompting)
     name = f"rlkd-{secrets.token_hex(4)}"
     port, group_port = _free_port(), _free_port()
     url = f"http://127.0.0.1:{port}/v1"
-    if not has_vllm():
-        command = deploy_command(model, adapter, port, name, prompting)
-    elif prompting.template and write_files:
-        files = log.parent / SERVING
-        files.mkdir(exist_ok=True)
-        write_files(model, files, prompting.system or None)
+    if has_vllm():
+        files = None
+        if prompting.template and write_files:
+            files = log.parent / SERVING
+            files.mkdir(exist_ok=True)
+            write_files(model, files, prompting.system or None)
         command = vllm_command(model, adapter, port, name, files)
     else:
-        command = vllm_command(model, adapter, port, name)
+        command = deploy_command(model, adapter, port, name, prompting)
     command += given
     guarded = [sys.executable, "-m", "rlkd_plugin.rlkd_guard", "--server", *command]
     with log.open("wb") as output:

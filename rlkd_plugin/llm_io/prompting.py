@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.llm_io.dialogues import RLKD_R1
+from rlkd_plugin.llm_io.training_args import read_training_args
 from rlkd_plugin.llm_io.weight_fingerprint import folder_of
 
 CHAT_TEMPLATE = "chat_template.jinja"
@@ -18,7 +19,6 @@ GENERATION = "generation_config.json"
 """The files for `vllm serve`."""
 SERVING = "serving"
 """The folder of these files, beside the server's log."""
-ARGS = "args.json"
 
 USUAL: Mapping[str, Callable[[Any], bool]] = {
     "response_prefix": lambda value: value == "",
@@ -53,6 +53,10 @@ class Prompting:
         return f"serving with the template {self.template}{why}"
 
 
+OWN_TEMPLATE = Prompting()
+"""The way of a model of whose training nothing is known."""
+
+
 def choose_prompting(choice: Choice, model: str, adapter: str) -> Prompting:
     """Return how a model is to be asked.
 
@@ -65,7 +69,7 @@ def choose_prompting(choice: Choice, model: str, adapter: str) -> Prompting:
     Raises:
         RlkdError: if its training asked in a way that is not known here.
     """
-    training = _training_of(adapter) or _training_of(model) or {}
+    training = _training_of(adapter) or _training_of(model)
     is_trained = training.get("template") == RLKD_R1
     if choice == "model" or (choice == "auto" and not is_trained):
         return Prompting(is_trained=is_trained)
@@ -81,18 +85,11 @@ def choose_prompting(choice: Choice, model: str, adapter: str) -> Prompting:
     return Prompting(RLKD_R1, is_trained=True, system=training.get("system") or "")
 
 
-def _training_of(model: str) -> Mapping[str, Any] | None:
-    """Return the options with which ms-swift trained a model; None where it did not.
+def _training_of(model: str) -> Mapping[str, Any]:
+    """Return the options with which ms-swift trained a model; none where it did not.
 
     Raises:
         RlkdError: if they cannot be read.
     """
     folder = folder_of(model, is_local=True)
-    file = folder / ARGS if folder else None
-    if file is None or not file.is_file():
-        return None
-    try:
-        found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RlkdError(f"{file} cannot be read: {error}") from None
-    return found if isinstance(found, dict) else None
+    return read_training_args(folder) if folder else {}

@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.llm_io.training_args import ARGS, read_training_args
 from rlkd_plugin.rlkd_data.snapshots import (
     SNAPSHOTS,
     TRAINER_STATE,
     checkpoint_step,
     holds_weights,
 )
-from rlkd_plugin.rlkd_eval.kept_files import read_json
 
-ARGS = "args.json"
-"""ms-swift's arguments of a run, in the run's folder and in each checkpoint."""
 VERSION = re.compile(r"v(\d+)-")
 
 
@@ -123,7 +121,7 @@ def _parts(folder: Path) -> Iterator[_Part]:
     last, seen = float("inf"), set[Path]()
     while folder.is_dir() and folder.resolve() not in seen:
         seen.add(folder.resolve())
-        args = _arguments(folder)
+        args = read_training_args(folder)
         yield _Part(folder, last, args)
         resumed = _resumed_from(args)
         step = checkpoint_step(resumed) if resumed else None
@@ -165,16 +163,6 @@ def _began_with(name: str, first: _Part, base: str) -> RunModel:
             )
 
 
-def _arguments(folder: Path) -> Mapping[str, Any]:
-    """Return ms-swift's arguments of a run or a checkpoint; none where there is no file."""
-    if not (folder / ARGS).is_file():
-        return {}
-    try:
-        return read_json(folder / ARGS, dict[str, Any])
-    except RlkdError as error:
-        raise RlkdError(f"{folder}: {error}") from None
-
-
 def _run_name(folder: Path) -> str:
     whole = folder.resolve()
     return whole.parent.name if VERSION.match(whole.name) else whole.name
@@ -197,7 +185,7 @@ def _model(run: str, step: int, folder: Path, base: str) -> RunModel:
     """Return a model; one that is an adapter stands on its base model."""
     if not (folder / "adapter_config.json").is_file():
         return RunModel(run, step, str(folder))
-    model = base or str(_arguments(folder).get("model") or "")
+    model = base or str(read_training_args(folder).get("model") or "")
     if not model:
         raise RlkdError(f"{folder} does not say its base model ({ARGS}): give --model")
     return RunModel(run, step, model, str(folder))

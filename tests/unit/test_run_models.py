@@ -155,5 +155,5 @@ def test_what_is_no_run_is_said(make: Any, says: str, tmp_path: Path) -> None:
 def test_broken_arguments_are_named(tmp_path: Path) -> None:
     run = part(tmp_path, "run", "20")
     (run / "args.json").write_text("{")
-    with pytest.raises(RlkdError, match=r"run: args\.json is not readable"):
+    with pytest.raises(RlkdError, match=r"run/args\.json cannot be read"):
         run_models(run)
