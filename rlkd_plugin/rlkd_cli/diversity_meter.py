@@ -68,9 +68,9 @@ class DiversityMeter:
         """Measure a model of a run; return False where that was done before."""
         with claimed_folder(out):
             keep_plan(out, self._plan(one.model, one.adapter), WRITTEN)
-            if is_measured(out, self.embedder.name):
-                return False
             job = DiversityJob(out, self.source, self.drawing, one.label)
+            if is_measured(job, self.questions, self.engine, self.embedder):
+                return False
             self._measure(job, one.model, one.adapter)
         return True
 

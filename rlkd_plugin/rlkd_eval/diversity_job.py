@@ -34,7 +34,7 @@ from rlkd_plugin.rlkd_eval.diversity_lines import (
     convert_lines,
     read_kept_lines,
 )
-from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob
+from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob, questions_digest
 from rlkd_plugin.rlkd_eval.kept_files import write_json
 from rlkd_plugin.rlkd_eval.results import DIVERSITY, Diversity
 from rlkd_plugin.rlkd_eval.step_diversity import Vector, by_step
@@ -206,6 +206,7 @@ async def measure(job: DiversityJob, questions: Sequence[Row], embedder: Embedde
         **asdict(job.drawing),
         embedding=embedder.name,
         questions=len(asked),
+        asked=questions_digest(questions),
         responses=len(cut_off),
         cut_off=sum(cut_off),
         clipped=clipped,

@@ -3,7 +3,9 @@
 import logging
 import random
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 from rlkd_plugin.gsrm import FormatError, RlkdError
@@ -92,6 +94,12 @@ def read_questions(job: DiversityJob) -> list[Row]:
     if not questions or len(questions) < count:
         raise RlkdError(f"{job.source} has {len(questions)} different questions, not {count}")
     return random.Random(job.drawing.seed).sample(questions, count)
+
+
+def questions_digest(questions: Iterable[Row]) -> str:
+    """Return what tells questions from others, in any order."""
+    texts = sorted(f"{row['problem']}\0{row['domain']}\0" for row in questions)
+    return blake2b("".join(texts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def _question(row: Row | FormatError) -> Row:

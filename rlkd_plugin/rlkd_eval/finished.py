@@ -1,8 +1,13 @@
 """Whether a job whose plan is the same has left its whole result: then it is not begun again."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
+from rlkd_plugin.engines.base import Engine
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.embedder import Embedder
+from rlkd_plugin.rlkd_data.jobs.record import read_record, record_file
+from rlkd_plugin.rlkd_data.rows.row_files import Row
+from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob, questions_digest
 from rlkd_plugin.rlkd_eval.evaluation_plan import EvaluationJob
 from rlkd_plugin.rlkd_eval.results import read_diversity, read_evaluation
 
@@ -16,10 +21,23 @@ def is_evaluated(job: EvaluationJob) -> bool:
     return all(name in found.sets and job.samples(name).is_file() for name in job.names)
 
 
-def is_measured(out: Path, embedding: str) -> bool:
-    """Return whether a folder holds a diversity by this embedding model, in both forms."""
+def is_measured(
+    job: DiversityJob, questions: Sequence[Row], engine: Engine, embedder: Embedder
+) -> bool:
+    """Return whether a folder holds the diversity of these questions, in both forms.
+
+    The plan does not hold what is asked, nor who decomposes and embeds: of models that are measured
+    one after the other all have to be the same. What a GSRM server says of itself is not asked for.
+    """
     try:
-        found = read_diversity(out)
+        found = read_diversity(job.out)
+        made = read_record(record_file(job.structures))
     except RlkdError:
         return False
-    return found.embedding == embedding and all(step.cosine is not None for step in found.steps)
+    return (
+        found.asked == questions_digest(questions)
+        and found.embedding == embedder.name
+        and all(step.cosine is not None for step in found.steps)
+        and made is not None
+        and made.label_of(engine.facts) is not None
+    )

@@ -181,6 +181,7 @@ class Diversity:
         seed: of the drawing of questions.
         embedding: the model that embedded the steps.
         questions: that were asked.
+        asked: a digest of them; empty where a file lacks it.
         responses: that were drawn.
         cut_off: responses that ended at their limit; they count by what they have.
         clipped: responses whose paths were too long for the GSRM and lost their ends.
@@ -198,6 +199,7 @@ class Diversity:
     seed: int = 0
     embedding: str = ""
     questions: Count = 0
+    asked: str = ""
     responses: Count = 0
     cut_off: Count = 0
     clipped: Count = 0

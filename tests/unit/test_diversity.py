@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from rlkd_plugin.engines.base import Decomposition
+from rlkd_plugin.engines.base import Decomposition, Usage
 from rlkd_plugin.engines.rules import RulesEngine
 from rlkd_plugin.rlkd_cli import app
 from rlkd_plugin.rlkd_data import embedder
 from rlkd_plugin.rlkd_eval import diversity_job
+from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob, Drawing, read_questions
 from rlkd_plugin.rlkd_eval.finished import is_measured
 from rlkd_plugin.rlkd_eval.report import eval_figures
 from rlkd_plugin.rlkd_eval.results import DiversityStep, read_diversity
@@ -154,6 +155,8 @@ class Letters:
     """Embeds a text by its letters: equal texts alike, other ones not; and it knows primes."""
 
     name = "letters"
+    facts: Mapping[str, Any] = {}
+    usage = Usage()
 
     async def __aenter__(self) -> "Letters":
         return self
@@ -161,7 +164,7 @@ class Letters:
     async def __aexit__(self, *_: object) -> None:
         return None
 
-    async def embed(self, texts: list[str]) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return [
             [99.0 * ("prime" in text), *(1.0 + text.count(letter) for letter in "aeiou0123456789")]
             for text in texts
@@ -404,7 +407,7 @@ def test_models_of_two_widths_behind_one_name_are_told(
     asked: list[int] = []
 
     class Two(Letters):
-        async def embed(self, texts: list[str]) -> list[list[float]]:
+        async def embed(self, texts: Sequence[str]) -> list[list[float]]:
             asked.append(1)
             more = [0.0] if len(asked) == 4 else []
             return [[*vector, *more] for vector in await super().embed(texts)]
@@ -417,6 +420,11 @@ def test_models_of_two_widths_behind_one_name_are_told(
     assert "letters gives vectors of 16 and of 17 numbers" in " ".join(said.split())
 
 
+def measured_before(out: Path, source: Path, engine: RulesEngine | None = None) -> bool:
+    job = DiversityJob(out, source, Drawing(samples=4, count=3), "")
+    return is_measured(job, read_questions(job), engine or RulesEngine(), Letters())
+
+
 def test_a_measurement_without_the_mean_cosine_is_not_finished(
     source: Path, tmp_path: Path
 ) -> None:
@@ -424,13 +432,28 @@ def test_a_measurement_without_the_mean_cosine_is_not_finished(
     seen: list[int] = []
     with plain_server(lambda body: varied(body, seen)) as (url, _):
         run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
-    assert is_measured(tmp_path / "out", "letters")
+    assert measured_before(tmp_path / "out", source)
     file = tmp_path / "out" / "diversity.json"
     old = json.loads(file.read_text())
     for step in old["steps"]:
         del step["cosine"], step["cosine_error"]
     file.write_text(json.dumps(old))
-    assert not is_measured(tmp_path / "out", "letters")
+    assert not measured_before(tmp_path / "out", source)
+
+
+def test_what_was_asked_and_who_decomposed_are_those_of_a_finished_measurement(
+    source: Path, tmp_path: Path
+) -> None:
+    """Else the curve of a run would join steps of different questions, or of two GSRMs."""
+    seen: list[int] = []
+    with plain_server(lambda body: varied(body, seen)) as (url, _):
+        run(tmp_path / "out", source, RLKD_STUDENT_BASE_URL=url)
+    assert measured_before(tmp_path / "out", source)
+    other = RulesEngine()
+    other.name = "others"
+    assert not measured_before(tmp_path / "out", source, other)
+    source.write_text(source.read_text().replace("What is", "How much is"))
+    assert not measured_before(tmp_path / "out", source)
 
 
 def test_one_question_has_no_standard_error(source: Path, tmp_path: Path) -> None:
