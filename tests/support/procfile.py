@@ -29,7 +29,7 @@ SMALL = {
     "CONTEXT": "1024",
     "RLKD_GSRM_PROMPT": "construct",  # the small model was not trained to be a GSRM
     "RLKD_GSRM_REGEX": "true",
-    "RLKD_GSRM_MAX_TOKENS": "192",
+    "RLKD_GSRM_MAX_TOKENS": "96",  # twice that when asked again: one step
 }
 
 
