@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlkd_plugin.rlkd_eval.results import RESPONSES, DiversityStep
+from rlkd_plugin.rlkd_eval.results import FIXED_N, DiversityStep
 from rlkd_plugin.rlkd_eval.step_diversity import diversity, pair_cosine
 
 COSINES = (0.2, 0.5, 0.8)
@@ -60,7 +60,7 @@ class Row:
 def at_16(cosine: float) -> float:
     """Return D at 16 responses, at most 4: no 16 directions have a larger one on average."""
     fixed = DiversityStep(1, 1.0, 1, 2, cosine).fixed
-    return min(fixed or math.inf, math.sqrt(RESPONSES))
+    return min(fixed or math.inf, math.sqrt(FIXED_N))
 
 
 def simulate(cosine: float, count: int, repeats: int = 40, seed: int = 0) -> Row:
@@ -76,14 +76,18 @@ def simulate(cosine: float, count: int, repeats: int = 40, seed: int = 0) -> Row
         plain = np.mean([diversity(vectors) for vectors in questions])
         each = np.mean([at_16(one) for one in cosines])
         found[repeat] = plain, at_16(float(np.mean(cosines))), each
-    (plain, fixed, each), spread = found.mean(axis=0), found.std(axis=0, ddof=1)
+    plain, fixed, each = map(float, found.mean(axis=0))
+    plain_spread, fixed_spread, each_spread = map(float, found.std(axis=0, ddof=1))
     return Row(
-        cosine,
-        count,
-        at_16(cosine),
-        *(float(plain), float(spread[0])),
-        *(float(fixed), float(spread[1])),
-        *(float(each), float(spread[2])),
+        cosine=cosine,
+        count=count,
+        true=at_16(cosine),
+        plain=plain,
+        plain_spread=plain_spread,
+        fixed=fixed,
+        fixed_spread=fixed_spread,
+        each_first=each,
+        each_spread=each_spread,
     )
 
 

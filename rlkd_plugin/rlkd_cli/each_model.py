@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
 from rlkd_plugin.gsrm import EndpointError, RlkdError
-from rlkd_plugin.rlkd_eval.run_models import RunModel, renamed, run_models
+from rlkd_plugin.rlkd_eval.run_models import RunModel, run_models
 
 
 def models_of(run: Path, steps: str, base: str, with_base: bool, name: str = "") -> list[RunModel]:
@@ -27,7 +28,7 @@ def models_of(run: Path, steps: str, base: str, with_base: bool, name: str = "")
     if not all(re.fullmatch(r"[0-9]{1,9}", text) for text in texts):
         raise RlkdError(f"--steps {steps}: give steps as whole numbers, for example --steps 20,40")
     found = run_models(run, [int(text) for text in texts], base, with_base)
-    return renamed(found, name) if name else found
+    return [replace(model, run=name) for model in found] if name else found
 
 
 def each_model(

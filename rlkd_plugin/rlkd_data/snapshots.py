@@ -19,10 +19,18 @@ SNAPSHOTS = "snapshots"
 TRAINER_STATE = "trainer_state.json"
 """What Transformers writes last into a checkpoint, but for the rotation of older ones."""
 STATE = (
-    *("optimizer*", "scheduler.pt", "scaler.pt", "rng_state*.pth", "training_args.bin"),
-    *("global_step*", "latest", "zero_to_fp32.py", "pytorch_model_fsdp_*", "*.distcp"),
+    "optimizer*",
+    "scheduler.pt",
+    "scaler.pt",
+    "rng_state*.pth",
+    "training_args.bin",
+    "global_step*",
+    "latest",
+    "zero_to_fp32.py",
+    "pytorch_model_fsdp_*",
+    "*.distcp",
 )
-"""What Transformers, DeepSpeed and FSDP save to resume from."""
+"""Patterns of what Transformers, DeepSpeed and FSDP save to resume from."""
 
 
 def checkpoint_step(folder: Path) -> int | None:

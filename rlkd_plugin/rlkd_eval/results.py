@@ -27,8 +27,8 @@ Place = Annotated[int, Meta(ge=1, le=100_000)]
 Score = Annotated[float, Meta(gt=0, le=1e6)]
 Cosine = Annotated[float, Meta(ge=-1, le=1)]
 
-RESPONSES = 16
-"""The number of responses at which all values of D can be compared; the paper's (section 4.3)."""
+FIXED_N = 16
+"""The number N of responses for which D is given at every step; the paper's (section 4.3)."""
 
 
 @dataclass(frozen=True)
@@ -149,14 +149,14 @@ class DiversityStep:
 
     @property
     def fixed(self) -> float | None:
-        """D at `RESPONSES` responses, sqrt(N / (1 + (N - 1) c)); `step_diversity` derives it.
+        """D at `FIXED_N` responses, sqrt(N / (1 + (N - 1) c)); `step_diversity` derives it.
 
         None where the file has no cosine, or one of at most -1 / (N - 1): that is no mean cosine of
         16 vectors, but the chance of a few.
         """
         if self.cosine is None:
             return None
-        length = (1 + (RESPONSES - 1) * self.cosine) / RESPONSES
+        length = (1 + (FIXED_N - 1) * self.cosine) / FIXED_N
         return length**-0.5 if length > 0 else None
 
     @property
@@ -164,7 +164,7 @@ class DiversityStep:
         """The standard error of `fixed` over questions, |dD/dc| = D^3 (N - 1) / 2N times c's."""
         if self.fixed is None or self.cosine_error is None:
             return None
-        return self.fixed**3 * (RESPONSES - 1) / (2 * RESPONSES) * self.cosine_error
+        return self.fixed**3 * (FIXED_N - 1) / (2 * FIXED_N) * self.cosine_error
 
 
 @dataclass(frozen=True, kw_only=True)

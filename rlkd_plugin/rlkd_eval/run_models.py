@@ -6,7 +6,7 @@ it resumed from, and so the folder before it; of that one the steps up to there 
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -189,8 +189,3 @@ def _model(run: str, step: int, folder: Path, base: str) -> RunModel:
     if not model:
         raise RlkdError(f"{folder} does not say its base model ({ARGS}): give --model")
     return RunModel(run, step, model, str(folder))
-
-
-def renamed(models: Sequence[RunModel], run: str) -> list[RunModel]:
-    """Return the models under another name of their training."""
-    return [replace(model, run=run) for model in models]

@@ -27,7 +27,7 @@ from rlkd_plugin.rlkd_data.snapshots import (
     take_snapshot,
 )
 
-NAME = "RLKD_SNAPSHOT_STEPS"
+SETTING = "RLKD_SNAPSHOT_STEPS"
 
 logger = get_logger()
 
@@ -59,7 +59,7 @@ class RlkdSnapshots(TrainerCallback):
         if beyond := [step for step in self.steps if step > state.max_steps]:
             logger.warning(
                 f"rlkd: the run ends at step {state.max_steps}: there will be no snapshot of "
-                f"{_listed(beyond)} ({NAME})"
+                f"{_listed(beyond)} ({SETTING})"
             )
         _set_aside(Path(str(args.output_dir)), state.global_step)
         if args.resume_from_checkpoint:
@@ -142,18 +142,19 @@ def _check_saving(args: TrainingArguments) -> None:
     """
     if args.save_strategy != "steps":
         raise RlkdError(
-            f"{NAME} needs --save_strategy steps; it is {getattr(args.save_strategy, 'value', '')}"
+            f"{SETTING} needs --save_strategy steps; it is "
+            f"{getattr(args.save_strategy, 'value', '')}"
         )
     if getattr(args, "use_flash_ckpt", False):
         raise RlkdError(
-            f"{NAME} needs checkpoints that are written when they are saved: remove "
+            f"{SETTING} needs checkpoints that are written when they are saved: remove "
             "--use_flash_ckpt true"
         )
     config = args.deepspeed if isinstance(args.deepspeed, dict) else {}
     zero = config.get("zero_optimization", {})
     if zero.get("stage") == 3 and not zero.get("stage3_gather_16bit_weights_on_model_save"):
         raise RlkdError(
-            f"{NAME} needs whole weights in a checkpoint: set "
+            f"{SETTING} needs whole weights in a checkpoint: set "
             "stage3_gather_16bit_weights_on_model_save to true in the file of --deepspeed"
         )
 
@@ -166,8 +167,8 @@ def _check_steps(steps: Iterable[int], interval: int, last: int) -> None:
     """
     if never := [step for step in steps if step % interval and step != last]:
         raise RlkdError(
-            f"{NAME} names {_listed(never)}, which is never saved: give multiples of --save_steps "
-            f"{interval}, or another --save_steps"
+            f"{SETTING} names {_listed(never)}, which is never saved: give multiples of "
+            f"--save_steps {interval}, or another --save_steps"
         )
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rlkd_plugin.rlkd_eval.results import (
-    RESPONSES,
+    FIXED_N,
     Diversity,
     DiversityStep,
     distinguish,
@@ -22,7 +22,7 @@ def show_diversity(folders: Sequence[Path], console: Console) -> None:
         RlkdError: if a folder holds no result.
     """
     results = distinguish([(str(folder), read_diversity(folder)) for folder in folders])
-    title = f"Diversity D of each step at {RESPONSES} responses a question, and the plain form"
+    title = f"Diversity D of each step at {FIXED_N} responses a question, and the plain form"
     table = Table(title=title, title_justify="left")
     table.add_column("step", justify="right")
     for result in results:
@@ -43,7 +43,7 @@ def show_diversity(folders: Sequence[Path], console: Console) -> None:
             f"{result.cut_off} cut off; structures: {result.statuses}{_lost(result)}"
         )
     console.print(
-        f"D at {RESPONSES} responses, with its standard error over questions: from the mean cosine "
+        f"D at {FIXED_N} responses, with its standard error over questions: from the mean cosine "
         "of two responses' steps, however many responses have the step; 1: all alike. plain: 1 / "
         "mean cosine of the steps to their mean (section 4.3), which is smaller where fewer "
         "responses have the step. A response counts at the steps that it has, a question at those "
@@ -51,7 +51,7 @@ def show_diversity(folders: Sequence[Path], console: Console) -> None:
     )
     if any(step.fixed is None for result in results for step in result.steps):
         console.print(
-            f"Without D at {RESPONSES} responses: a file of an older version (give its `rlkd "
+            f"Without D at {FIXED_N} responses: a file of an older version (give its `rlkd "
             "diversity` again), or too few responses that differ too much."
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rlkd_plugin.rlkd_eval.report.charts import Chart, line_chart
 from rlkd_plugin.rlkd_eval.report.curves import Line
-from rlkd_plugin.rlkd_eval.results import RESPONSES, Diversity, Evaluation, Interval
+from rlkd_plugin.rlkd_eval.results import FIXED_N, Diversity, Evaluation, Interval
 
 
 def pass_at_k(evaluations: Sequence[Evaluation]) -> list[Chart]:
@@ -74,21 +74,21 @@ def diversity(measured: Sequence[Diversity]) -> list[Chart]:
         for one in measured
         if any(step.fixed is not None for step in one.steps)
     ]
-    about = _about(measured)
+    common = _notes(measured)
     charts = []
     if fixed:
         without = {one.label for one in measured} - {line.name for line in fixed}
         notes = [
-            f"D from the mean cosine of two responses, at {RESPONSES} responses for every step",
+            f"D from the mean cosine of two responses, at {FIXED_N} responses for every step",
             *(f"{label} has the plain form alone" for label in sorted(without)),
-            *about,
+            *common,
         ]
         charts.append(_diversity_chart("diversity", "Diversity of responses", fixed, notes))
     if measured:
         title = "Diversity of responses, plain form"
         notes = [
             "D as in section 4.3, over as many responses as have the step: fewer make it smaller",
-            *about,
+            *common,
         ]
         charts.append(_diversity_chart("diversity-plain", title, plain, notes))
     return charts
@@ -99,7 +99,7 @@ def _diversity_chart(name: str, title: str, lines: Sequence[Line], notes: Sequen
     return line_chart(name, title, axes, lines, note="; ".join(notes))
 
 
-def _about(measured: Sequence[Diversity]) -> list[str]:
+def _notes(measured: Sequence[Diversity]) -> list[str]:
     """Return a note on each measurement, and one where they cannot be compared."""
     notes = [
         f"{one.label}: {one.samples} responses to each of {one.questions} questions"

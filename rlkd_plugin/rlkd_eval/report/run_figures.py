@@ -10,6 +10,8 @@ from rlkd_plugin.rlkd_eval.report.sources import COSTS, HEALTH, OFF_POLICY, SHAR
 from rlkd_plugin.rlkd_eval.report.trace_sample import Step
 from rlkd_plugin.rlkd_eval.report.walk_ends import ENDINGS, Why
 
+LEAST_HEIGHTS = dict.fromkeys(OFF_POLICY, 1e-6)
+"""Least upper ends of axes that show no share: what is below is a rounding error."""
 BARS = 20  # of the chart of endings; more steps share a bar
 
 CURVES = (
@@ -50,15 +52,16 @@ def health(sources: Sequence[Source]) -> tuple[list[Chart], list[str]]:
         if not any(y for line in lines for _, y in line.points):
             zero += [title] if lines else []
             continue
-        unit, share = _unit(key), key not in COSTS | OFF_POLICY
+        is_share = key not in COSTS | OFF_POLICY
+        least = 0.05 if is_share else LEAST_HEIGHTS.get(key, 0.0)
         charts.append(
             line_chart(
                 f"health-{key.partition('/')[2]}",
                 title[0].upper() + title[1:],
-                ("step", unit),
+                ("step", _unit(key)),
                 lines,
-                percent=share,
-                least=0.05 if share else 1e-6 if key in OFF_POLICY else 0,
+                percent=is_share,
+                least=least,
             )
         )
     charts += [
@@ -73,6 +76,7 @@ def health(sources: Sequence[Source]) -> tuple[list[Chart], list[str]]:
 
 
 def _unit(key: str) -> str:
+    """Return the label of the axis."""
     if key in OFF_POLICY:
         return "nats a token"
     if key in COSTS:
