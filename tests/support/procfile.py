@@ -36,7 +36,7 @@ SMALL = {
 class ProcfileRun:
     """One honcho with all that a Procfile names.
 
-    Only models, lengths, types, devices and ports differ from the recipe; two ranks train.
+    Only models, lengths, types, devices and ports differ from the recipe; one rank trains.
 
     Args:
         recipe: its name; its device's Procfiles come with it.
@@ -124,11 +124,11 @@ class ProcfileRun:
 
 
 def on_this_machine(text: str, ports: Mapping[str, str]) -> str:
-    """Return a Procfile or YAML with other ports, lengths and types, and two ranks."""
+    """Return a Procfile or YAML with other ports, lengths and types, and one rank."""
     for port, free in ports.items():
         text = re.sub(rf"\b{port}\b", free, text)
     text = re.sub(r"--max-model-len \d+", "--max-model-len 4096 --enforce-eager", text)
-    text = text.replace("bfloat16", "float32").replace("NPROC_PER_NODE=4", "NPROC_PER_NODE=2")
-    text = text.replace("=1,2,3,4 ", "=1,2 ")
+    text = text.replace("bfloat16", "float32").replace("NPROC_PER_NODE=4", "NPROC_PER_NODE=1")
+    text = text.replace("=1,2,3,4 ", "=1 ")
     rollout = "swift rollout --model $STUDENT"
     return text.replace(rollout, f"{rollout} --model_type qwen2 --vllm_enforce_eager true")
