@@ -73,13 +73,13 @@ has-socratic:
 	@test -f "$(SOCRATIC)" || { echo "make small-gsrm SOCRATIC=gsm8k_socratic.jsonl: GSM8K's" \
 	    "Socratic rows, test_socratic.jsonl of openai/grade-school-math"; exit 1; }
 
-test: setup  ## Run all tests: tests/unit, and the real commands of ms-swift in tests/swift
+test: setup  ## Run tests/unit, and the real commands of ms-swift in tests/swift
 	@SOCRATIC="$(SOCRATIC)" $(PYTEST) $(PYTEST_ARGS)
 
 test-fast: setup  ## Run tests/unit, which starts no process of ms-swift
 	@SOCRATIC="$(SOCRATIC)" $(PYTEST) tests/unit $(PYTEST_ARGS)
 
-test-rollout: $(ROLLOUT_MADE) $(MODEL_MADE)  ## Run tests/rollout: ms-swift's rollouts by vLLM, on the CPU
+test-rollout: $(ROLLOUT_MADE) $(MODEL_MADE)  ## Run tests/rollout: ms-swift's rollouts by vLLM, on the CPU, in .venv-rollout
 	@$(ROLLOUT_VENV)/bin/python -m pytest -n 2 --dist loadfile tests/rollout $(PYTEST_ARGS)
 
 lint: $(PLUGIN_MADE)  ## Check the code's rules and form, the layers, and the types

@@ -174,7 +174,9 @@ class Settings(BaseSettings):
         "at once; fewer need less memory",
     )
     request_timeout: PositiveFloat = Field(
-        default=300.0, description="seconds after which one request is given up and sent again"
+        default=300.0,
+        description="seconds after which one request is given up and sent again; a response of "
+        "`rlkd diversity` has more, if it is not set",
     )
     patience: NonNegativeFloat = Field(
         default=600.0,
