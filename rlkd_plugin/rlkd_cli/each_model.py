@@ -53,6 +53,7 @@ def each_model(
         about = f"{model.label} ({number} of {len(models)})"
         typer.echo(f"{about}: {model.place}")
         try:
+            _check_kept(model)
             if not work(folder, model):
                 typer.echo(f"{about}: was done before")
         except (RlkdError, OSError) as error:
@@ -63,3 +64,16 @@ def each_model(
             ) from error
         folders.append(folder)
     return folders
+
+
+def _check_kept(model: RunModel) -> None:
+    """Check that a model of the run is still there; else its path would be taken for a hub's id.
+
+    Raises:
+        RlkdError: if it is not.
+    """
+    if model.step and not Path(model.place).is_dir():
+        raise RlkdError(
+            "it was there when the command began, and is gone: a training that goes on deletes its "
+            "older checkpoints (save_total_limit). Snapshots stay (--callbacks rlkd_snapshots)"
+        )

@@ -36,8 +36,13 @@ class FailedSyncs(logging.Handler):
     """Ends a rollout server that logs that it did not take the student's weights."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Read one message."""
-        if HEAD_OF_FAILURE.match(message := record.getMessage()):
+        """Read one message; one that cannot be formatted is told, as by logging's own handlers."""
+        try:
+            message = record.getMessage()
+        except Exception:
+            self.handleError(record)
+            return
+        if HEAD_OF_FAILURE.match(message):
             end_stale_server(message.strip().splitlines()[-1])
 
 

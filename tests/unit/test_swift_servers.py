@@ -1,6 +1,7 @@
 """ms-swift's own servers end where they would go on unseen: a failed weight sync, a taken port."""
 
 import importlib.util
+import logging
 import re
 import signal
 import socket
@@ -12,6 +13,7 @@ import pytest
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.llm_io.ports import check_port
+from rlkd_plugin.swift_hooks.swift_servers import FailedSyncs
 from tools.stand_ins.places import ROOT
 
 SERVER = """
@@ -43,6 +45,15 @@ process.join()
 print("the worker's status:", process.exitcode, flush=True)
 time.sleep(600)  # until it is ended
 """
+
+
+def test_a_message_that_cannot_be_formatted_raises_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The handler is on ms-swift's logger in the trainer too: a wrong message must not end it."""
+    record = logging.LogRecord("swift", logging.ERROR, "f", 1, "%d steps", ("ten",), None)
+    FailedSyncs(logging.ERROR).handle(record)
+    assert "'%d steps'" in capsys.readouterr().err
 
 
 def test_a_worker_whose_weight_sync_failed_ends_its_server() -> None:
