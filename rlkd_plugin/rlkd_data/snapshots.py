@@ -18,7 +18,7 @@ SNAPSHOTS = "snapshots"
 """The folder of a run's snapshots, in the run's own folder."""
 TRAINER_STATE = "trainer_state.json"
 """What Transformers writes last into a checkpoint, but for the rotation of older ones."""
-STATE = (
+RESUME_STATE = (
     "optimizer*",
     "scheduler.pt",
     "scaler.pt",
@@ -54,7 +54,7 @@ def take_snapshot(checkpoint: Path) -> Path:
 
     Weights are hard links where the file system has them: they take no room while the checkpoint
     is there, and stay when it is deleted. Everything else is copied, so that an edit of a config
-    changes one of the two. Who saves into the checkpoint again calls `part_from_snapshot` first.
+    changes one of the two. Who saves into the checkpoint again calls `unshare_weights` first.
     The snapshot gets its name when it is whole.
 
     Args:
@@ -76,7 +76,10 @@ def take_snapshot(checkpoint: Path) -> Path:
     kept.parent.mkdir(exist_ok=True)
     try:
         shutil.copytree(
-            checkpoint, part, ignore=shutil.ignore_patterns(*STATE), copy_function=_keep
+            checkpoint,
+            part,
+            ignore=shutil.ignore_patterns(*RESUME_STATE),
+            copy_function=_link_or_copy,
         )
         if kept.exists():
             kept.rename(old)
@@ -89,16 +92,15 @@ def take_snapshot(checkpoint: Path) -> Path:
     return kept
 
 
-def part_from_snapshot(checkpoint: Path) -> None:
-    """Take weights out of a checkpoint that is saved again, where a snapshot has the same files.
+def unshare_weights(checkpoint: Path) -> None:
+    """Take weights out of a checkpoint that is saved again, where they have another name too.
 
     safetensors before 0.8, and PyTorch, write into a file that is there: through the link the
     snapshot would change too, and be neither model if that is killed.
     """
     for pattern in WEIGHTS:
-        for kept in snapshot_of(checkpoint).glob(pattern):
-            saved = checkpoint / kept.name
-            if saved.is_file() and saved.samefile(kept):
+        for saved in checkpoint.glob(pattern):
+            if saved.stat().st_nlink > 1:  # in its snapshot, or in one that was set aside
                 saved.unlink()
 
 
@@ -126,7 +128,7 @@ def set_aside(run: Path, last: int, name: str) -> list[int]:
     return sorted(moved)
 
 
-def _keep(source: str, target: str) -> None:
+def _link_or_copy(source: str, target: str) -> None:
     """Link a file of weights, where that can be, or copy the file."""
     if any(fnmatch(Path(source).name, pattern) for pattern in WEIGHTS):
         try:

@@ -21,10 +21,10 @@ from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.rlkd_data.snapshots import (
     SNAPSHOTS,
     TRAINER_STATE,
-    part_from_snapshot,
     set_aside,
     snapshot_of,
     take_snapshot,
+    unshare_weights,
 )
 
 SETTING = "RLKD_SNAPSHOT_STEPS"
@@ -72,7 +72,7 @@ class RlkdSnapshots(TrainerCallback):
     ) -> None:
         """Keep the snapshot of a checkpoint that is about to be saved again."""
         if self.steps and state.is_world_process_zero and control.should_save:
-            part_from_snapshot(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+            unshare_weights(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.rollout import HEAD, VARIABLES, RolloutServer
+from tests.support.rollout import VARIABLES, RolloutServer
 from tests.support.swift_run import WARM
+from tests.support.weights_log import HEAD
 from tools.stand_ins.hub_shapes import openr1
 from tools.stand_ins.tiny_model import tiny_student
 

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import pytest
 
 from rlkd_plugin.engines.trace import read_rows, replay
 from tests.support.loopback import Loopback
-from tests.support.rollout import RolloutServer, Weights, WeightsLog, table_line, train
+from tests.support.rollout import RolloutServer, Vllm, train
 from tests.support.swift_run import steps_logged
+from tests.support.weights_log import Weights, WeightsLog, table_line
 
 Record = Callable[[str, object], None]
 """Of pytest: keeps a property of a test for its report."""
@@ -122,7 +123,7 @@ def test_completions_and_rewards_are_those_without_vllm(
 ) -> None:
     """Greedy, a step of the rollout server and one of Transformers leave the same trace."""
     found = []
-    places: list[RolloutServer | Literal["none"]] = [full, "none"]
+    places: list[Vllm] = [full, "none"]
     for number, vllm in enumerate(places):
         folder = tmp_path / str(number)
         out, _ = train("rlkd_cuda", folder, vllm, *GREEDY, model=student, url=loopback.url)

@@ -1,19 +1,17 @@
-"""A real `swift rollout` on the CPU, trainers that take its completions, and checksums."""
+"""A real `swift rollout` on the CPU, and trainers that take its completions."""
 
-import json
 import os
 import signal
 import subprocess
 import urllib.request
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 from tests.support.loopback import GSRM, JUDGE
 from tests.support.swift_run import FLOAT32, environment, run_script
 from tests.support.waiting import default_signals, wait_for
+from tests.support.weights_log import WeightsLog
 from tools.stand_ins import recipes
 from tools.stand_ins.places import ROOT
 from tools.stand_ins.recipes import Config
@@ -34,90 +32,6 @@ VARIABLES = {
     "HF_HUB_OFFLINE": "1",
 }
 """What each process with vLLM has in its environment."""
-
-
-@dataclass
-class Weights:
-    """Checksums of weights on their way, each a list in the order of the syncs.
-
-    Attributes:
-        trained: what the trainer holds when it sends.
-        loaded: what the engine holds when it has loaded.
-        sent: each bucket as it leaves the trainer.
-        received: each bucket as it comes in.
-    """
-
-    trained: list[int] = field(default_factory=list)
-    loaded: list[int] = field(default_factory=list)
-    sent: list[tuple[int, int]] = field(default_factory=list)
-    received: list[tuple[int, int]] = field(default_factory=list)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether what left the trainer has arrived."""
-        both = len(self.trained) == len(self.loaded)
-        return both and len(self.sent) == len(self.received)
-
-
-HEAD = ("recipe", "vLLM", "weights", "ranks", "steps", "syncs", "equal", "changed", "k3_kl")
-"""Names of the columns of `table_line`."""
-
-
-def table_line(
-    recipe: str, place: str, kind: str, ranks: int, weights: Weights, steps: Sequence[Any]
-) -> tuple[str, ...]:
-    """Return a line of the table of what ran.
-
-    Args:
-        recipe: its name.
-        place: of vLLM.
-        kind: of the weights that are sent.
-        ranks: that trained.
-        weights: the checksums.
-        steps: the log of the training.
-    """
-    one_side: Sequence[object] = weights.trained or weights.sent
-    other_side: Sequence[object] = weights.loaded or weights.received
-    equal = sum(one == other for one, other in zip(one_side, other_side, strict=True))
-    changed = sum(one != other for one, other in pairwise(one_side))
-    worst = max(abs(line["rollout_correction/k3_kl"]) for line in steps)
-    counts = (ranks, len(steps), len(one_side), equal, changed)
-    return (recipe, place, kind, *map(str, counts), f"{worst:g}")
-
-
-class WeightsLog:
-    """The file in which both sides note checksums; it may be read several times.
-
-    Args:
-        file: the path.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.begin = 0
-
-    def start(self) -> None:
-        """Leave out what is there already."""
-        self.begin = len(self._lines())
-
-    def read(self) -> Weights:
-        """Return what was noted since the start; the engine notes its last sync a little later."""
-
-        wait_for(lambda: self._read().is_complete, f"as many syncs on both sides in {self.file}")
-        return self._read()
-
-    def _read(self) -> Weights:
-        found = Weights()
-        for line in self._lines()[self.begin :]:
-            values = getattr(found, line["side"])
-            size = line.get("bytes")
-            values.append(line["sum"] if size is None else (size, line["sum"]))
-        return found
-
-    def _lines(self) -> list[dict[str, Any]]:
-        if not self.file.exists():
-            return []
-        return [json.loads(line) for line in self.file.read_text().splitlines()]
 
 
 class RolloutServer:
@@ -185,13 +99,17 @@ class RolloutServer:
             return False
 
 
+Vllm: TypeAlias = RolloutServer | Literal["colocate", "none"]
+"""The rollout server of a training; or vLLM in the trainer's own process, or none."""
+
+
 def overlay(
     config: Config,
     folder: Path,
     model: Path,
     rows: int,
     url: str,
-    vllm: "RolloutServer | Literal['colocate', 'none']",
+    vllm: Vllm,
 ) -> Config:
     """Return what changes of a recipe: model, data, lengths, type and ports, and where vLLM is.
 
@@ -201,7 +119,7 @@ def overlay(
         model: a small one.
         rows: of the data set.
         url: of the GSRM's and the judge's server.
-        vllm: the recipe's rollout server; or vLLM in the trainer's own process, or none.
+        vllm: where it is.
     """
     change = recipes.overlay(config, folder, model, rows, url)
     if vllm == "none":
@@ -224,7 +142,7 @@ def overlay_with_vllm(change: Config) -> Config:
 def train(
     name: str,
     folder: Path,
-    vllm: "RolloutServer | Literal['colocate', 'none']",
+    vllm: Vllm,
     *words: str,
     model: Path,
     url: str = "",
@@ -238,7 +156,7 @@ def train(
     Args:
         name: of the recipe.
         folder: for its data and output.
-        vllm: the recipe's rollout server; or vLLM in the trainer's own process, or none.
+        vllm: where it is.
         words: more of the command line.
         model: a small one.
         url: of the GSRM's and the judge's server.

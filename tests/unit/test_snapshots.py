@@ -10,7 +10,7 @@ import pytest
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.rlkd_data import snapshots
-from rlkd_plugin.rlkd_data.snapshots import checkpoint_step, part_from_snapshot, take_snapshot
+from rlkd_plugin.rlkd_data.snapshots import checkpoint_step, take_snapshot, unshare_weights
 from rlkd_plugin.swift_hooks.snapshots import RlkdSnapshots
 
 MODEL = {
@@ -100,7 +100,7 @@ def test_a_checkpoint_that_is_saved_again_leaves_its_snapshot_as_it_is(
     made.on_step_end(args, state(20), SimpleNamespace(should_save=True))
     checkpoint(tmp_path, text=" again")
     assert all((kept / name).read_text() == name for name in MODEL)
-    part_from_snapshot(whole)
+    unshare_weights(whole)
     assert (whole / name).read_text() == name + " again"  # a file of its own stays
 
 
