@@ -5,8 +5,8 @@
 SmolLM2-135M-Instruct learns from 48 of the demo's problems by `swift sft`, from the teachers'
 paths, and by `swift rlhf`, from the structure reward of the rules engine; LoRA, four rows a step,
 the same rows of a step in both. Three snapshots of each run stay (`rlkd_snapshots`), while one
-checkpoint does. `rlkd eval --snapshots` evaluates them on 6 other problems of the demo, `rlkd
-diversity --snapshots` measures them on 3, and `rlkd report` draws both figures. A run that is
+checkpoint does. `rlkd eval --snapshots` evaluates them on 12 other problems of the demo, `rlkd
+diversity --snapshots` measures them on 4, and `rlkd report` draws both figures. A run that is
 finished is not repeated, and a stopped command goes on: give it again. FOLDER has a
 sentence-transformers model. It shows that the way works; the model is too small, and the runs are
 too short, to show what the paper does.
@@ -24,7 +24,7 @@ from tools.stand_ins.places import MODEL, ROOT
 from tools.stand_ins.swift_commands import swift_command
 
 PROBLEMS = ROOT / "rlkd_plugin" / "rlkd_data" / "samples" / "rlkd_demo_problems.jsonl"
-TRAINED, EVALUATED, MEASURED = 48, 6, 3
+TRAINED, EVALUATED, MEASURED = 48, 12, 4
 """Problems of the training, of the evaluation after them, and of the diversity."""
 SYSTEM = (
     "Solve the problem in short steps. Write one sentence with one equation a step, and put "
@@ -69,7 +69,7 @@ SFT: dict[str, object] = {
 }
 SERVER = f"--torch_dtype {cpu_dtype()} --model_type llama --template chatml"
 """The base model does not say its type; a checkpoint's args.json does."""
-SAMPLING = ["--max-tokens", "64", "--system", SYSTEM]
+SAMPLING = ["--max-tokens", "160", "--system", SYSTEM]
 
 
 def write_rows(out: Path) -> None:
