@@ -104,6 +104,20 @@ def test_a_checkpoint_that_is_saved_again_leaves_its_snapshot_as_it_is(
     assert (whole / name).read_text() == name + " again"  # a file of its own stays
 
 
+def test_a_snapshot_that_was_set_aside_stays_as_it_is_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, args = callback(tmp_path, monkeypatch, "20")
+    take_snapshot(checkpoint(tmp_path))
+    made.on_train_begin(args, state(10), None)
+    made.on_step_end(args, state(20), SimpleNamespace(should_save=True))
+    checkpoint(tmp_path, text=" again")
+    made.on_save(args, state(20), None)
+    [aside] = tmp_path.glob("snapshots/before-*/checkpoint-20")
+    assert all((aside / name).read_text() == name for name in MODEL)
+    assert (tmp_path / "snapshots" / "checkpoint-20" / "config.json").read_text().endswith("again")
+
+
 def test_an_earlier_runs_snapshots_of_later_steps_are_set_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
