@@ -17,10 +17,9 @@ from rlkd_plugin.rlkd_cli.diversity_commands import diversity, diversity_table
 from rlkd_plugin.rlkd_cli.engine_commands import check, judge_check
 from rlkd_plugin.rlkd_cli.eval_commands import eval_table, evaluate
 from rlkd_plugin.rlkd_cli.misspelt import warn_of_misspelt_variables
-from rlkd_plugin.rlkd_cli.plugin_commands import guard, path, recipes
+from rlkd_plugin.rlkd_cli.plugin_commands import chat_template, guard, path, recipes
 from rlkd_plugin.rlkd_cli.report_commands import curves, report
 from rlkd_plugin.rlkd_cli.stop_signals import exit_code, orderly_stop
-from rlkd_plugin.rlkd_cli.template_option import chat_template
 
 PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 """Context settings of a command whose arguments are another command line."""

@@ -1,4 +1,4 @@
-"""The commands about the plugin itself: its file, its recipes, and a guard for a run."""
+"""The commands about the plugin itself: its file, recipes, chat template, and a guard for a run."""
 
 import shlex
 from pathlib import Path
@@ -39,6 +39,22 @@ def recipes(
     typer.echo(f"in {folder}: {', '.join(copy.files)}\nStart it there:")
     for line in (f"cd {shlex.quote(str(folder))}", *copy.commands):
         typer.echo(f"    {line}")
+
+
+def chat_template(
+    model: Annotated[str, typer.Argument(help="Folder or id of the model to serve.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the two files.")],
+    adapter: Annotated[str, typer.Option(help="Folder of a LoRA for it.")] = "",
+) -> None:
+    """Write the files by which your own `vllm serve` asks a model as `rlkd_r1` trained it."""
+    from rlkd_plugin.llm_io.prompting import choose_prompting
+    from rlkd_plugin.llm_io.server_commands import template_options
+    from rlkd_plugin.swift_hooks.data.serving_files import write_serving_files
+
+    prompting = choose_prompting("rlkd_r1", model, adapter)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_serving_files(model, folder, prompting.system or None)
+    typer.echo(f"vllm serve {shlex.quote(model)} {shlex.join(template_options(folder))}")
 
 
 def guard(

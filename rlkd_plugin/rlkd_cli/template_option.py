@@ -1,6 +1,5 @@
-"""How the commands that serve a model ask it: `--template`, and files for a server of one's own."""
+"""How the commands that serve a model ask it: the option `--template`."""
 
-import shlex
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,18 +52,3 @@ def serve(
     from rlkd_plugin.swift_hooks.data.serving_files import write_serving_files
 
     return model_server(model, adapter, options, log, prompting, write_serving_files)
-
-
-def chat_template(
-    model: Annotated[str, typer.Argument(help="Folder or id of the model to serve.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the two files.")],
-    adapter: Annotated[str, typer.Option(help="Folder of a LoRA for it.")] = "",
-) -> None:
-    """Write the files by which your own `vllm serve` asks a model as `rlkd_r1` trained it."""
-    from rlkd_plugin.llm_io.server_commands import template_options
-    from rlkd_plugin.swift_hooks.data.serving_files import write_serving_files
-
-    prompting = choose_prompting("rlkd_r1", model, adapter)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_serving_files(model, folder, prompting.system or None)
-    typer.echo(f"vllm serve {shlex.quote(model)} {shlex.join(template_options(folder))}")
