@@ -100,25 +100,41 @@ def _diversity_chart(name: str, title: str, lines: Sequence[Line], notes: Sequen
 
 
 def _notes(measured: Sequence[Diversity]) -> list[str]:
-    """Return a note on each measurement, and one where they cannot be compared."""
-    notes = [
-        f"{one.label}: {one.samples} responses to each of {one.questions} questions"
+    """Return notes on how was measured, and one where measurements cannot be compared.
+
+    What holds for all of several measurements is said once.
+    """
+    drawn = [_drawn(one) for one in measured]
+    notes = []
+    if len({one.embedding for one in measured}) > 1:
+        notes.append("embedded by different models: the heights cannot be compared")
+    together = len(measured) > 1 and len(set(drawn)) == 1
+    if together:
+        notes.append(f"each model: {drawn[0]}")
+    for one, how in zip(measured, drawn, strict=True):
+        parts = [*([] if together else [how]), *_losses(one)]
+        if parts:
+            notes.append(f"{one.label}: {', '.join(parts)}")
+    return notes
+
+
+def _drawn(one: Diversity) -> str:
+    """Return what was drawn and embedded."""
+    return (
+        f"{one.samples} responses to each of {one.questions} questions"
         + (f" at temperature {one.temperature:g}" if one.temperature is not None else "")
         + (f", embedded by {one.embedding}" if one.embedding else "")
-        + "".join(
-            f", {count} {what}"
-            for what, count in (
-                ("responses cut off at the length limit", one.cut_off),
-                ("of paths too long for the GSRM, and clipped", one.clipped),
-                ("of structures cut at the GSRM's token limit", one.cut),
-            )
-            if count
-        )
-        for one in measured
-    ]
-    if len({one.embedding for one in measured}) > 1:
-        notes.insert(0, "embedded by different models: the heights cannot be compared")
-    return notes
+    )
+
+
+def _losses(one: Diversity) -> list[str]:
+    """Return how many responses count by a part of their steps."""
+    counts = (
+        (one.cut_off, "responses cut off at the length limit"),
+        (one.clipped, "of paths too long for the GSRM, and clipped"),
+        (one.cut, "of structures cut at the GSRM's token limit"),
+    )
+    return [f"{count} {what}" for count, what in counts if count]
 
 
 def set_names(evaluations: Sequence[Evaluation]) -> dict[str, str]:
