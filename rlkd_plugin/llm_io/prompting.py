@@ -24,6 +24,7 @@ USUAL: Mapping[str, Callable[[Any], bool]] = {
     "response_prefix": lambda value: value == "",
     "system": lambda value: isinstance(value, str) and value != "",  # else there was none at all
     "use_chat_template": lambda value: value is True,
+    "template_backend": lambda value: value == "swift",  # `jinja` takes the tokenizer's template
 }
 """Which values of ms-swift's options leave the template as it is; None always does."""
 

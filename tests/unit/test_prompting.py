@@ -22,6 +22,7 @@ OURS: dict[str, Any] = {
     "system": None,
     "response_prefix": None,
     "use_chat_template": True,
+    "template_backend": "swift",
 }
 TRAINED = Prompting("rlkd_r1", is_trained=True)
 
@@ -73,6 +74,7 @@ def test_a_system_prompt_of_the_training_is_kept(tmp_path: Path) -> None:
         ({"response_prefix": "<think>\n"}, r'--response_prefix "<think>'),
         ({"system": ""}, '--system ""'),
         ({"use_chat_template": False}, "--use_chat_template false"),
+        ({"template_backend": "jinja"}, '--template_backend "jinja"'),
     ],
 )
 def test_a_training_that_cannot_be_repeated_is_told(
