@@ -28,7 +28,7 @@ TRAINED, EVALUATED, MEASURED = 48, 12, 4
 """Problems of the training, of the evaluation after them, and of the diversity."""
 SYSTEM = (
     "Solve the problem in short steps. Write one sentence with one equation a step, and put "
-    + ("the final number in \\boxed{}.")
+    "the final number in \\boxed{}."
 )
 SHARED: dict[str, object] = {
     "external_plugins": ROOT / "rlkd_plugin" / "register.py",
