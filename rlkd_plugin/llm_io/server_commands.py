@@ -11,6 +11,7 @@ from rlkd_plugin.llm_io.prompting import CHAT_TEMPLATE, Prompting
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Values of vLLM's `--max-lora-rank`."""
 PLUGIN_FILE = Path(__file__).resolve().parents[1] / "register.py"
+"""What `--external_plugins` names."""
 
 
 def has_vllm() -> bool:

@@ -17,7 +17,7 @@ from rlkd_plugin.rlkd_cli.eval_options import (
     said_when_stopped,
     system_prompt,
 )
-from rlkd_plugin.rlkd_cli.template_option import Template, prompting_of
+from rlkd_plugin.rlkd_cli.template_option import Template, tell_prompting
 
 
 def diversity(
@@ -62,7 +62,7 @@ def diversity(
     of_one_model = {"--adapter": adapter, "--label": label}
     check_snapshot_options(snapshots, steps, with_base, of_one_model)
     settings = load_settings()
-    prompting = prompting_of(template, model, adapter, snapshots)
+    prompting = tell_prompting(template, model, adapter, snapshots)
     prompt = system_prompt(system) or prompting.system
     drawing = Drawing(samples, temperature, max_tokens, prompt, count, seed)
     embedder = choose_embedder(settings, embed_model, trust_remote_code=trust_remote_code)

@@ -18,7 +18,7 @@ from rlkd_plugin.rlkd_cli.eval_options import (
     said_when_stopped,
     system_prompt,
 )
-from rlkd_plugin.rlkd_cli.template_option import Template, prompting_of
+from rlkd_plugin.rlkd_cli.template_option import Template, tell_prompting
 
 
 def evaluate(
@@ -79,7 +79,7 @@ def evaluate(
         _check_server(url, model, key_env, rescore)
     names = [name.strip() for name in sets.split(",") if name.strip()]
     counts = {name: int(count) for name, count in _read_pairs(samples, "--samples")}
-    prompting = prompting_of(template, "" if url or rescore else model, adapter, snapshots)
+    prompting = tell_prompting(template, "" if url or rescore else model, adapter, snapshots)
     sampling = Sampling(
         temperature=temperature,
         top_p=top_p,

@@ -11,7 +11,7 @@ from rlkd_plugin.gsrm import RlkdError
 
 def path() -> None:
     """Print the plugin file's path, for `swift rlhf --external_plugins $(rlkd path)`."""
-    from rlkd_plugin.rlkd_cli.recipe_files import PLUGIN_FILE
+    from rlkd_plugin.llm_io.server_commands import PLUGIN_FILE
 
     typer.echo(PLUGIN_FILE)
 

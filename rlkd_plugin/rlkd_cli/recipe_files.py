@@ -13,9 +13,9 @@ from itertools import takewhile
 from pathlib import Path
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.llm_io.server_commands import PLUGIN_FILE
 from rlkd_plugin.rlkd_files import write_whole
 
-PLUGIN_FILE = Path(__file__).resolve().parents[1] / "register.py"
 DEMO_MODEL = "SmolLM2-135M-Instruct"
 NAMED = re.compile(r"swift_configs/([\w.]*\w)")
 

@@ -20,7 +20,7 @@ Template = Annotated[
 ]
 
 
-def prompting_of(choice: Choice, model: str, adapter: str, run: Path | None = None) -> Prompting:
+def tell_prompting(choice: Choice, model: str, adapter: str, run: Path | None = None) -> Prompting:
     """Choose how a model is asked, and say so where that is not its own way.
 
     Args:

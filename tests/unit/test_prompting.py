@@ -13,7 +13,7 @@ from rlkd_plugin.llm_io.model_server import model_server
 from rlkd_plugin.llm_io.prompting import Choice, Prompting, choose_prompting
 from rlkd_plugin.llm_io.server_commands import deploy_command, vllm_command
 from rlkd_plugin.rlkd_cli import app
-from rlkd_plugin.rlkd_cli.template_option import prompting_of
+from rlkd_plugin.rlkd_cli.template_option import tell_prompting
 from tools.stand_ins.places import MODEL
 
 OURS: dict[str, Any] = {
@@ -102,17 +102,17 @@ def test_all_models_of_a_run_are_asked_as_its_last(
         trained(checkpoint, template="rlkd_r1" if step == 2 else "chatml")
         (checkpoint / "trainer_state.json").write_text("{}")
         (checkpoint / "model.safetensors").write_bytes(b"0")
-    assert prompting_of("auto", "", "", run) == TRAINED
+    assert tell_prompting("auto", "", "", run) == TRAINED
     assert "serving with the template rlkd_r1, as it was trained" in capsys.readouterr().out
-    assert prompting_of("model", "", "", run).template == ""
+    assert tell_prompting("model", "", "", run).template == ""
     assert capsys.readouterr().out == ""
 
 
 def test_a_server_that_runs_has_what_the_user_says(tmp_path: Path) -> None:
     """An adapter named beside it is for labels: nothing is known of the server's template."""
     adapter = trained(tmp_path / "checkpoint-1")
-    assert prompting_of("auto", "", adapter) == Prompting()
-    assert prompting_of("rlkd_r1", "", adapter).template == "rlkd_r1"
+    assert tell_prompting("auto", "", adapter) == Prompting()
+    assert tell_prompting("rlkd_r1", "", adapter).template == "rlkd_r1"
 
 
 def test_each_server_gets_its_options(tmp_path: Path) -> None:
