@@ -36,7 +36,7 @@ def wait_for(text: str, capsys: pytest.CaptureFixture[str]) -> str:
     ("name", "content"),
     [
         ("rows.jsonl", ROWS),
-        ("rows.jsonl.gz", gzip.compress(ROWS)),
+        ("rows.jsonl.gz", gzip.compress(ROWS, mtime=0)),
         ("rows.json", b"[" + b",".join(ROWS.splitlines()) + b"]"),
         ("rows.csv", b"n\n" + b"1\n" * 1234),
     ],
