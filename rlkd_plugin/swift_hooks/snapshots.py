@@ -45,15 +45,16 @@ class RlkdSnapshots(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Check that the steps are saved; take what the run that this one resumes left to take.
+        """Check that the steps ahead are saved; take what a run that is resumed left to take.
 
         Raises:
             RlkdError: if a step is none at which ms-swift saves.
         """
         if not self.steps:
             return
-        _check_steps(self.steps, int(state.save_steps), state.max_steps)
         self.begun_at = state.global_step
+        ahead = [step for step in self.steps if step > self.begun_at]
+        _check_steps(ahead, int(state.save_steps), state.max_steps)
         if not state.is_world_process_zero:
             return
         if beyond := [step for step in self.steps if step > state.max_steps]:
