@@ -80,7 +80,7 @@ test-fast: setup  ## Run tests/unit, which starts no process of ms-swift
 	@SOCRATIC="$(SOCRATIC)" $(PYTEST) tests/unit $(PYTEST_ARGS)
 
 test-rollout: $(ROLLOUT_MADE) $(MODEL_MADE)  ## Run tests/rollout: ms-swift's rollouts by vLLM, on the CPU, in .venv-rollout
-	@$(ROLLOUT_VENV)/bin/python -m pytest -n 2 --dist loadfile tests/rollout $(PYTEST_ARGS)
+	@$(ROLLOUT_VENV)/bin/python -m pytest -n 2 --dist loadfile --timeout 1200 tests/rollout $(PYTEST_ARGS)
 
 lint: $(PLUGIN_MADE)  ## Check the code's rules and form, the layers, and the types
 	@$(BIN)/ruff check $(CODE)

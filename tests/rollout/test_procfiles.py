@@ -8,7 +8,7 @@ from tests.support.procfile import ProcfileRun
 from tests.support.swift_run import steps_logged
 from tests.support.waiting import wait_for
 
-LONGEST = 540.0
+LONGEST = 1000.0
 """Seconds until a run is taken for hung."""
 
 

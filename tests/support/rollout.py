@@ -20,7 +20,7 @@ from tools.stand_ins.swift_commands import free_port
 STAND_INS = ROOT / "tools" / "stand_ins" / "vllm_on_cpu"
 ON_CPU = ROOT / "tools" / "stand_ins" / "on_cpu.py"
 LENGTH = {"max_completion_length": 48}
-LONGEST_START = 400.0
+LONGEST_START = 600.0
 """Seconds until a server is taken for hung; alone on a machine it is ready in 30."""
 VARIABLES = {
     "PYTHONPATH": f"{STAND_INS}{os.pathsep}{ROOT}",
