@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple
 
 from rlkd_plugin.gsrm.layout_lines import BLANK, MOST, is_layout_alone, line_begin
-from rlkd_plugin.gsrm.tags import FIELDS, FINAL, OTHER_FINAL, TAG, FoundTag, find_tags
+from rlkd_plugin.gsrm.tags import FIELDS, FINAL, OTHER_FINAL, TAG, Field, FoundTag, find_tags
 
 _DASH = re.compile(r"\A[ \t\u00a0]{1,3}[\u2013\u2014](?=\s)")
 _BELOW = re.compile(r"\s{0,9}\n\s{0,9}([^\n]{1,120})\s{0,9}\Z")
@@ -66,14 +66,20 @@ def raw_fields(body: str) -> tuple[list[str], bool]:
     opened, end = opening_tags(body)
     ends = [opening.start for opening in opened[1:]] + [end]
     contents = [
-        _content(body[one.tag.end : until], one.tag, body[one.start : one.tag.start])
+        content_of(body[one.tag.end : until], one.tag, body[one.start : one.tag.start])
         for one, until in zip(opened, ends, strict=bool(opened))
     ]
     return contents, end == len(body) and len(opened) % 3 == 0
 
 
-def _content(text: str, opening: FoundTag, before: str) -> str:
-    """Return a field's text without what belongs to its tag: marks that surround tag and text."""
+def content_of(text: str, opening: FoundTag, before: str) -> str:
+    """Return a field's text without what belongs to its tag: marks that surround tag and text.
+
+    Args:
+        text: from the end of the tag to the next one.
+        opening: the tag.
+        before: what stands on the tag's line before it.
+    """
     if opening.unclosed:
         text = text.rstrip(BLANK).removesuffix(opening.unclosed)
     if not opening.colon:
@@ -90,15 +96,20 @@ def opening_tags(body: str) -> tuple[list[Opening], int]:
     """Return the tags that open a field, and where the reading ends: at the first break."""
     opened: list[Opening] = []
     for found in find_tags(body):
-        step, field = divmod(len(opened), len(FIELDS))
-        if found.place() == (FIELDS[field], step + 1):
+        if found.place() == place_of(len(opened)):
             opened.append(Opening(found, line_begin(body, found.start)))
-        elif not _is_mention(body, found):
+        elif not is_mention(body, found):
             return opened, line_begin(body, found.start)
     return opened, len(body)
 
 
-def _is_mention(body: str, found: FoundTag) -> bool:
+def place_of(number: int) -> tuple[Field, int]:
+    """Return which field of which step the tag opens that follows `number` others."""
+    step, field = divmod(number, len(FIELDS))
+    return FIELDS[field], step + 1
+
+
+def is_mention(body: str, found: FoundTag) -> bool:
     """Say whether a tag that is out of order is only spoken of: "by [Answer 1] we know"."""
     line_so_far = body[max(0, found.start - 8) : found.start].rpartition("\n")[2]
     return not found.colon and bool(line_so_far.strip(BLANK + "*#>-+\u2022|_`\\"))

@@ -48,7 +48,7 @@ class Step:
 
     def __post_init__(self) -> None:
         for field in FIELDS:
-            text = _field_text(field, getattr(self, field))
+            text = field_text(field, getattr(self, field))
             if not text:
                 raise FormatError(f"a step's {field} is empty; a step needs {', '.join(FIELDS)}")
             object.__setattr__(self, field, text)
@@ -70,7 +70,7 @@ class Structure:
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
         paragraph = self.final_answer.strip(BLANK).split("\n\n", 1)[0]
-        object.__setattr__(self, "final_answer", _field_text("answer", paragraph))
+        object.__setattr__(self, "final_answer", field_text("answer", paragraph))
         if not self.steps:
             raise FormatError("a structure needs at least one step, this one has none")
 
@@ -156,8 +156,8 @@ def _no_step(text: str) -> str:
     return message
 
 
-def _field_text(field: Field, text: str) -> str:
-    """Return `text` as a structure text can hold it; doing so twice changes nothing more."""
+def field_text(field: Field, text: str) -> str:
+    """Return `text` as a step holds it, empty for layout alone; a second call changes nothing."""
     ascii_text = text.isascii()  # most texts are: a substring is found faster than an expression
     if not ascii_text or "[" in text:
         text = escape_tags(text)

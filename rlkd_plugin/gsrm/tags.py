@@ -86,6 +86,9 @@ TAG = re.compile(
     rf"(?P<outer>[{DECORATION}]{{0,3}})",
     _FLAGS,
 )
+_ENDS_TAG = re.compile(rf"[^{DECORATION}{SPACES}{COLONS}]")
+_LONGEST_COLON = 7
+"""Characters between a tag's bracket and the end of a colon that may follow it."""
 _DECORATION = DECORATION + "\\"
 _UNDECORATED = frozenset(["", "\n", " "])
 _CLOSES = re.compile(r"[^\W_]|[)\]}$%]")
@@ -158,17 +161,33 @@ def find_tags(text: str) -> Iterator[FoundTag]:
     """Yield the tags of a text in order, canonical ones and look-alikes."""
     end = 0
     for match in TAG.finditer(text):
-        start = match.start()
-        name, number, within, inner, colon, outer = match.groups()
-        colon = colon or within
-        if not inner and not outer and text[start - 1 : start] in _UNDECORATED:
-            end = match.end()
-            yield FoundTag(start, end, name, number, colon, "")
-            continue
-        start = decoration_start(text, start, end)
-        opened = text[start : match.start()].strip("\\")
-        end, closed = _closing(text, match, opened)
-        yield FoundTag(start, end, name, number, colon, "" if closed else opened)
+        found = found_tag(text, match, end)
+        yield found
+        end = found.end
+
+
+def found_tag(text: str, match: re.Match[str], least: int) -> FoundTag:
+    """Return the tag of a match of `TAG`, with its decoration, which begins at `least` or later."""
+    start = match.start()
+    name, number, within, inner, colon, outer = match.groups()
+    colon = colon or within
+    if not inner and not outer and text[start - 1 : start] in _UNDECORATED:
+        return FoundTag(start, match.end(), name, number, colon, "")
+    start = decoration_start(text, start, least)
+    opened = text[start : match.start()].strip("\\")
+    end, closed = _closing(text, match, opened)
+    return FoundTag(start, end, name, number, colon, "" if closed else opened)
+
+
+def is_settled(text: str, match: re.Match[str]) -> bool:
+    """Say whether a tag stays as it is matched, whatever is written after the text.
+
+    Behind its colon a tag may still close decoration, without one a colon may still come.
+    """
+    end = match.end()
+    if match["colon"]:
+        return end < len(text)
+    return end + _LONGEST_COLON < len(text) or bool(_ENDS_TAG.match(text, end))
 
 
 def decoration_start(text: str, place: int, least: int = 0) -> int:
