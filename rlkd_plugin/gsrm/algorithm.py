@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from rlkd_plugin.gsrm.structure import Step, Structure
-from rlkd_plugin.gsrm.tags import Field
+from rlkd_plugin.gsrm.tags import FIELDS, Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,39 +37,140 @@ class StructuredReward:
         return sum(score > 0 for score in self.steps)
 
 
-Walk = Generator[tuple[Question, ...], Sequence[bool], StructuredReward]
+class Walk:
+    """Algorithm 1, as far as the student's fields and the verdicts on them are there.
+
+    The student may still be written: `read` takes its fields as they come. A question is asked as
+    soon as its texts are there and it is needed whatever the other open verdicts are. So step i's
+    sub-problem and answer are asked beside step i+1's meta-reasoning, and nothing is asked that
+    an early exit could make useless. One question alone may turn out to be useless: that of a
+    meta-reasoning whose step is never written to its end.
+
+    Args:
+        teacher: the steps of S^t; none where the teacher has no structure.
+    """
+
+    def __init__(self, teacher: Sequence[Step]) -> None:
+        self._teacher = teacher
+        self._fields: Sequence[str] = ()
+        self._is_whole = False
+        self._number = 1  # i, of the first step whose questions have not all been asked
+        self._asked: set[tuple[int, Field]] = set()
+        self._verdicts: dict[tuple[int, Field], bool] = {}
+
+    def read(self, fields: Sequence[str], is_whole: bool) -> None:
+        """Take the student's fields in reading order, those taken before among them.
+
+        Args:
+            fields: M_1, Q_1, A_1, M_2 ..., as `Step` holds them.
+            is_whole: whether there are no more; a step that is not whole then is none.
+        """
+        self._fields = fields[: len(fields) // 3 * 3] if is_whole else fields
+        self._is_whole = is_whole
+
+    def questions(self) -> list[Question]:
+        """Return what is to be asked now, in the order of Algorithm 1; each question once."""
+        found: list[Question] = []
+        while self._number <= self._last:
+            number = self._number
+            if (number, "meta_reasoning") not in self._asked:
+                found.append(self._question(number, "meta_reasoning"))
+            is_matched = self._verdicts.get((number, "meta_reasoning"), False)
+            if not is_matched or number > self._whole_steps:
+                break
+            found += [self._question(number, "sub_problem"), self._question(number, "answer")]
+            self._number += 1
+        return found
+
+    def answer(self, question: Question, matched: bool) -> None:
+        """Take the verdict on a question."""
+        self._verdicts[question.number, question.field] = matched
+
+    def is_needed(self, question: Question) -> bool:
+        """Say whether the reward depends on a question; not if its step was never whole."""
+        return question.number <= self._last
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether no text that follows can change the reward, nor whether there is one.
+
+        The first step has to be whole: a text without a whole step is no structure. From then on
+        a meta-reasoning that does not match ends the walk, and so does the teacher's last step.
+        """
+        if self._is_whole:
+            return True
+        at_end = self._has_exited or self._whole_steps >= len(self._teacher)
+        return self._whole_steps > 0 and at_end
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the reward is known."""
+        at_end = self._has_exited or self._number > self._last
+        is_open = any(one not in self._verdicts for one in self._asked if one[0] <= self._last)
+        return self.is_decided and at_end and not is_open
+
+    @property
+    def compared(self) -> int:
+        """The number of fields, from the first on, that say how the reward came about.
+
+        Those of the first step are always among them, as they say that there is a structure.
+        """
+        steps = min(self._whole_steps, len(self._teacher))
+        return max(3, 3 * self._number - 2 if self._has_exited else 3 * steps)
+
+    def reward(self) -> StructuredReward:
+        """Return the reward, once the walk is over."""
+        scores: list[float] = []  # v of each step; r is their sum
+        for number in range(1, self._last + 1):  # i in {1, ..., min(n, m)}
+            if not self._verdicts[number, "meta_reasoning"]:
+                scores.append(0.0)
+                break  # else: Break; mismatched meta-reasoning, exit
+            score = 1.0  # v <- 1, if Match(M_i^t, M_i^s)
+            if not self._verdicts[number, "sub_problem"]:  # if Not Match(Q_i^t, Q_i^s)
+                score *= 0.5
+            if not self._verdicts[number, "answer"]:  # if Not Match(A_i^t, A_i^s)
+                score *= 0.5
+            scores.append(score)  # r <- r + v
+        return StructuredReward(sum(scores), tuple(scores))
+
+    @property
+    def _whole_steps(self) -> int:
+        return len(self._fields) // len(FIELDS)
+
+    @property
+    def _last(self) -> int:
+        """min(n, m), as far as the student's m steps have begun."""
+        return min(len(self._teacher), -(-len(self._fields) // len(FIELDS)))
+
+    @property
+    def _has_exited(self) -> bool:
+        is_there = self._number <= self._last
+        return is_there and self._verdicts.get((self._number, "meta_reasoning")) is False
+
+    def _question(self, number: int, field: Field) -> Question:
+        self._asked.add((number, field))
+        student = self._fields[len(FIELDS) * (number - 1) + FIELDS.index(field)]
+        return Question(number, field, getattr(self._teacher[number - 1], field), student)
 
 
-def walk(teacher: Structure, student: Structure) -> Walk:
-    """Run Algorithm 1, yielding the questions it needs and taking their verdicts.
+def walk(
+    teacher: Structure, student: Structure
+) -> Generator[tuple[Question, ...], Sequence[bool], StructuredReward]:
+    """Run Algorithm 1 on whole structures, yielding questions and taking their verdicts.
 
     Each yield is a tuple of questions that are all needed whatever their verdicts are, in the
-    order of Algorithm 1; the verdicts are sent back in the same order. So step i's sub-problem
-    and answer are asked together with step i+1's meta-reasoning, and nothing that an early exit
-    could make useless is asked.
+    order of Algorithm 1; the verdicts are sent back in the same order.
 
     Returns:
         The reward, as the generator's return value.
     """
-    scores: list[float] = []  # v of each step; r is their sum
-    pairs = list(zip(teacher.steps, student.steps, strict=False))  # i in {1, ..., min(n, m)}
-    (meta,) = yield (_question(1, "meta_reasoning", pairs[0]),)
-    for number, pair in enumerate(pairs, start=1):
-        if not meta:  # else: Break; mismatched meta-reasoning, exit
-            scores.append(0.0)
-            break
-        asked = [_question(number, "sub_problem", pair), _question(number, "answer", pair)]
-        if number < len(pairs):
-            asked.append(_question(number + 1, "meta_reasoning", pairs[number]))
-        sub_problem, answer, *following = yield tuple(asked)
-        score = 1.0  # v <- 1, if Match(M_i^t, M_i^s)
-        if not sub_problem:  # if Not Match(Q_i^t, Q_i^s)
-            score *= 0.5
-        if not answer:  # if Not Match(A_i^t, A_i^s)
-            score *= 0.5
-        scores.append(score)  # r <- r + v
-        meta = bool(following) and following[0]
-    return StructuredReward(sum(scores), tuple(scores))
+    steps = Walk(teacher.steps)
+    steps.read(student.fields, is_whole=True)
+    while questions := steps.questions():
+        verdicts = yield tuple(questions)
+        for question, matched in zip(questions, verdicts, strict=True):
+            steps.answer(question, matched)
+    return steps.reward()
 
 
 def structured_reward(
@@ -91,8 +192,3 @@ def structured_reward(
             questions = steps.send(verdicts)
         except StopIteration as end:
             return end.value
-
-
-def _question(number: int, field: Field, pair: tuple[Step, Step]) -> Question:
-    teacher, student = pair
-    return Question(number, field, getattr(teacher, field), getattr(student, field))

@@ -74,6 +74,11 @@ class Structure:
         if not self.steps:
             raise FormatError("a structure needs at least one step, this one has none")
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of all steps in reading order: M_1, Q_1, A_1, M_2 ..."""
+        return tuple(getattr(step, field) for step in self.steps for field in FIELDS)
+
 
 def parse_structure(text: str) -> Structure:
     """Read a structure text as far as it is whole.
