@@ -27,6 +27,9 @@ class Decomposition:
             for which the text was rejected; empty where no model was asked.
         asked: whether a model was asked; not for an empty path, a structure that is known
             already, or an engine of rules.
+        stopped_early: whether the model was stopped when the reward was decided. The structure
+            holds the whole steps that Algorithm 1 compared; there may be more, and a final answer.
+        unfinished: the fields of the step in which the walk ended, where that step is not whole.
     """
 
     structure: Structure | None
@@ -35,6 +38,8 @@ class Decomposition:
     cut: bool = False
     reply: str = ""
     asked: bool = field(default=True, compare=False)
+    stopped_early: bool = False
+    unfinished: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,23 @@
 """Scores a batch: every request that can be in flight is, and nothing is asked twice.
 
-One walk of Algorithm 1 a completion, which starts as soon as its own two structures are there.
-Identical paths are decomposed once and identical questions judged once. Not here: what a failure
-is worth (`tally`), and how many requests run at once (the engine bounds them).
+One walk of Algorithm 1 a completion, which goes on while the student's structure is written
+(`following`), where the engine shows that. Identical paths are decomposed once and identical
+questions judged once. Not here: what a failure is worth (`tally`), and how many requests run at
+once (the engine bounds them).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from rlkd_plugin.engines.base import Decomposition, Engine, TeacherCache, Verdict
+from rlkd_plugin.engines.draft import Draft, StreamingEngine
+from rlkd_plugin.engines.following import Follower
 from rlkd_plugin.engines.in_flight import cancel_all
-from rlkd_plugin.gsrm import FormatError, Question, StructuredReward, parse_structure, walk
+from rlkd_plugin.engines.judged_walk import Verdicts
+from rlkd_plugin.gsrm import FormatError, Question, StructuredReward, parse_structure
 from rlkd_plugin.gsrm.texts import has_reasoning, obvious_verdict, reasoning_path, teacher_path
 
 T = TypeVar("T")
@@ -83,11 +88,10 @@ async def score_batch(
         EndpointError: what the engine raises; everything still in flight is cancelled first.
     """
     batch = _Batch(engine, cache, max_chars)
-    tasks = [asyncio.ensure_future(batch.score(sample)) for sample in samples]
     try:
-        return await asyncio.gather(*tasks)
+        return await asyncio.gather(*map(batch.score, samples))
     finally:
-        await cancel_all([*tasks, *batch.tasks.values()])
+        await cancel_all(batch.started)
 
 
 class _Batch:
@@ -97,30 +101,45 @@ class _Batch:
         self, engine: Engine, cache: TeacherCache | None, max_chars: int | None = None
     ) -> None:
         self.engine = engine
+        self.streaming = None
+        if isinstance(engine, StreamingEngine) and engine.streams:
+            self.streaming = engine
         self.cache = cache
         self.max_chars = max_chars
-        self.tasks: dict[Hashable, asyncio.Future[Any]] = {}
+        self.started: list[asyncio.Task[Any]] = []
+        self.tasks: dict[Hashable, asyncio.Task[Any]] = {}
+        self.waiting: Counter[Hashable] = Counter()  # for each verdict
 
-    async def score(self, sample: Sample) -> Score:
+    def score(self, sample: Sample) -> "asyncio.Task[Score]":
         problem, domain = sample.problem, sample.domain
         side = _Teacher(problem, domain, sample.teacher_reasoning, sample.teacher_structure)
         path = reasoning_path(sample.completion)
-        (teacher, unreadable), student = await asyncio.gather(
-            self.once(side, lambda: self.teacher(side)),
-            self.decompose(problem, domain, path),
+        return self.once(("score", side, path), lambda: self.follow(side, path))
+
+    async def follow(self, side: _Teacher, path: str) -> Score:
+        teaching = self.once(side, lambda: self.teacher(side))
+        draft = Draft()
+        follower = Follower(
+            teaching,
+            self.student(side, path, draft),
+            draft,
+            bool(self.streaming and self.streaming.clips(path)),
+            Verdicts(lambda question: self.start(self.verdict(question))),
         )
-        if teacher.structure is None or student.structure is None:
-            return Score(teacher, student, unreadable=unreadable)
-        verdicts: list[tuple[Question, Verdict]] = []
-        steps = walk(teacher.structure, student.structure)
-        questions = next(steps)
-        while True:
-            answers = await asyncio.gather(*map(self.verdict, questions))
-            verdicts += zip(questions, answers, strict=True)
-            try:
-                questions = steps.send([answer.matched for answer in answers])
-            except StopIteration as end:
-                return Score(teacher, student, end.value, verdicts, unreadable)
+        result = await follower.run()
+        teacher, unreadable = teaching.result()
+        return Score(teacher, result.student, result.reward, list(result.verdicts), unreadable)
+
+    def student(self, side: _Teacher, path: str, draft: Draft) -> "asyncio.Task[Decomposition]":
+        """Return the decomposition of a student's path, which may show itself being written.
+
+        The teacher's own path is decomposed for both, and whole.
+        """
+        problem, domain = side.problem, side.domain
+        is_teachers = not side.structure and teacher_path(side.reasoning) == path
+        if self.streaming is None or is_teachers or not has_reasoning(path):
+            return self.start(self.decompose(problem, domain, path))
+        return self.start(self.streaming.decompose_into(draft, problem, domain, path))
 
     async def teacher(self, side: _Teacher) -> tuple[Decomposition, bool]:
         """Return the teacher's decomposition, and whether its structure text is unreadable."""
@@ -147,17 +166,32 @@ class _Batch:
         if not has_reasoning(path):
             return _NONE
         key = ("path", problem, domain, path)
-        return await self.once(key, lambda: self.engine.decompose(problem, domain, path))
+        decomposing = self.once(key, lambda: self.engine.decompose(problem, domain, path))
+        return await asyncio.shield(decomposing)  # it is for all who ask
 
     async def verdict(self, question: Question) -> Verdict:
         texts = (question.field, question.teacher, question.student)
         obvious = obvious_verdict(*texts)
         if obvious is not None:
             return Verdict(obvious, "rule")
-        return await self.once(("verdict", *texts), lambda: self.engine.match(*texts))
+        judging = self.once(texts, lambda: self.engine.match(*texts))
+        self.waiting[texts] += 1
+        try:
+            return await asyncio.shield(judging)
+        finally:
+            self.waiting[texts] -= 1
+            if not self.waiting[texts] and not judging.done():  # no walk needs it any more
+                del self.tasks[texts]
+                judging.cancel()
 
-    def once(self, key: Hashable, ask: Callable[[], Awaitable[T]]) -> "asyncio.Future[T]":
+    def once(self, key: Hashable, ask: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Task[T]":
         """Return the shared result for a key; the first call asks for it."""
         if key not in self.tasks:
-            self.tasks[key] = asyncio.ensure_future(ask())
+            self.tasks[key] = self.start(ask())
         return self.tasks[key]
+
+    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Start work that ends with the batch at the latest."""
+        task = asyncio.ensure_future(work)
+        self.started.append(task)
+        return task

@@ -59,7 +59,7 @@ class StructureReader:
             self._shorten()
 
     def _read_beginning(self) -> None:
-        """Look for the first tag; what does not begin with it is left to the whole text's reader."""
+        """Look for the first tag; without it at the beginning nothing is read."""
         match = TAG.search(self._window)
         if match is None:
             self._is_skipped = len(self._window) > KEPT

@@ -1,0 +1,86 @@
+"""A student's structure while a model writes it, between the engine that reads and the walk."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from rlkd_plugin.engines.base import Decomposition
+from rlkd_plugin.gsrm.structure_stream import StructureReader
+
+
+class Draft:
+    """What is known of a structure that is being written.
+
+    The engine that reads it calls `restart` before each reply and `add` with each part of its
+    text; the walk looks at `fields` and `is_ended`, and waits for `news`.
+
+    Attributes:
+        restarts: how many replies were begun; fields of an earlier one count no more.
+    """
+
+    def __init__(self) -> None:
+        self.restarts = 0
+        self._reader = StructureReader()
+        self._news: asyncio.Future[None] | None = None  # that somebody waits for
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The fields that are complete, in reading order; they are only ever added to."""
+        return self._reader.fields
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether no further step follows."""
+        return self._reader.is_ended
+
+    def restart(self) -> None:
+        """Forget what was read: another reply begins."""
+        self._reader = StructureReader()
+        self.restarts += 1
+        self._tell()
+
+    def add(self, text: str) -> None:
+        """Take the next part of the reply's text."""
+        known = len(self.fields), self.is_ended
+        self._reader.feed(text)
+        if (len(self.fields), self.is_ended) != known:
+            self._tell()
+
+    def news(self) -> "asyncio.Future[None]":
+        """Return what is done as soon as something changes."""
+        if self._news is None or self._news.done():
+            self._news = asyncio.get_running_loop().create_future()
+        return self._news
+
+    def _tell(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+
+@runtime_checkable
+class StreamingEngine(Protocol):
+    """An engine that shows a structure while it is being written."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether it is to do so."""
+        ...
+
+    def clips(self, path: str) -> bool:
+        """Say whether a path is longer than what the engine reads of it."""
+        ...
+
+    async def decompose_into(
+        self, draft: Draft, problem: str, domain: str, path: str
+    ) -> Decomposition:
+        """Return the structure of a reasoning path, as `Engine.decompose`.
+
+        Cancel it as soon as nothing more is needed: the model then stops writing.
+
+        Args:
+            draft: shows the structure while it is being written.
+            problem: the problem.
+            domain: its domain.
+            path: R.
+        """
+        ...

@@ -1,0 +1,120 @@
+"""Follows one completion to its reward, while its structure may still be being written.
+
+Not here: how questions are asked (`judged_walk`), and what completions share (`scoring`).
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from rlkd_plugin.engines.base import Decomposition, Verdict
+from rlkd_plugin.engines.draft import Draft
+from rlkd_plugin.engines.judged_walk import JudgedWalk, Verdicts
+from rlkd_plugin.gsrm import FIELDS, Question, Step, Structure, StructuredReward
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A student's decomposition, and the reward where both sides have a structure.
+
+    `verdicts` are those on which the reward depends, in the order of Algorithm 1.
+    """
+
+    student: Decomposition
+    reward: StructuredReward | None = None
+    verdicts: tuple[tuple[Question, Verdict], ...] = ()
+
+
+class Follower:
+    """One completion on its way to a reward; used once.
+
+    Args:
+        teaching: the teacher's decomposition, and what its reader noted, once they are there.
+        writing: the student's. Where `draft` shows it being written, it is cancelled as soon as
+            nothing that follows can change the reward.
+        draft: what is known of the student's structure until then.
+        clips: whether the engine reads but the beginning of the student's path.
+        verdicts: of the completion.
+    """
+
+    def __init__(
+        self,
+        teaching: "asyncio.Future[tuple[Decomposition, bool]]",
+        writing: "asyncio.Future[Decomposition]",
+        draft: Draft,
+        clips: bool,
+        verdicts: Verdicts,
+    ) -> None:
+        self._teaching = teaching
+        self._writing = writing
+        self._draft = draft
+        self._clips = clips
+        self._verdicts = verdicts
+
+    async def run(self) -> Followed:
+        """Return what became of the completion; what it has not needed by then is cancelled.
+
+        Raises:
+            EndpointError: as the engine does, for the teacher, the student or a verdict.
+        """
+        try:
+            student, walk = await self._read()
+            while walk is not None and not walk.is_over:
+                await self._wait()
+                walk.go_on()
+        finally:
+            for unneeded in (self._writing, *self._verdicts.in_flight):
+                unneeded.cancel()
+        if walk is None or not self._teacher_steps():
+            return Followed(student)
+        reward, verdicts = walk.reward()
+        return Followed(student, reward, tuple(verdicts))
+
+    async def _read(self) -> tuple[Decomposition, JudgedWalk | None]:
+        """Return the student's decomposition, whole or as far as it was needed, and its walk."""
+        walk, restarts = None, self._draft.restarts
+        while not self._writing.done():
+            if self._teaching.done():
+                if walk is None or restarts != self._draft.restarts:
+                    walk, restarts = self._new_walk(), self._draft.restarts
+                fields, is_ended = self._draft.fields, self._draft.is_ended
+                walk.read(fields, is_whole=is_ended and len(fields) >= len(FIELDS))
+                # behind the last step nothing is left to save but the final answer
+                if walk.is_decided and (walk.is_over or not is_ended):
+                    self._writing.cancel()
+                    return self._stopped(walk.compared), walk
+            await self._wait()
+        student = self._writing.result()
+        while not self._teaching.done():
+            await self._wait()
+        if student.structure is None:
+            return student, None
+        walk = self._new_walk()  # of the structure that counts; what was asked is not asked again
+        walk.read(student.structure.fields, is_whole=True)
+        return student, walk
+
+    async def _wait(self) -> None:
+        """Wait until a text, a side or a verdict has come."""
+        waiting: list[asyncio.Future[Any]] = [self._draft.news(), *self._verdicts.in_flight]
+        waiting += [one for one in (self._teaching, self._writing) if not one.done()]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        self._verdicts.take()
+
+    def _new_walk(self) -> JudgedWalk:
+        return JudgedWalk(self._teacher_steps(), self._verdicts)
+
+    def _teacher_steps(self) -> tuple[Step, ...]:
+        structure = self._teaching.result()[0].structure
+        return structure.steps if structure else ()
+
+    def _stopped(self, compared: int) -> Decomposition:
+        """Return the decomposition as far as the walk compared it."""
+        fields = self._draft.fields[:compared]
+        whole = len(fields) // len(FIELDS) * len(FIELDS)
+        steps = (Step(*fields[i : i + len(FIELDS)]) for i in range(0, whole, len(FIELDS)))
+        return Decomposition(
+            Structure(tuple(steps)),
+            clipped=self._clips,
+            stopped_early=True,
+            unfinished=tuple(fields[whole:]),
+        )
