@@ -5,6 +5,7 @@ reply is read (`prompted_engine`, `replies`, `verdicts`), how a server is reache
 which options it takes (`adapted_requests`).
 """
 
+import asyncio
 import json
 import time
 from collections import Counter
@@ -18,6 +19,8 @@ from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.llm_io.adapted_requests import AdaptedRequests, Request
 from rlkd_plugin.llm_io.endpoint import Endpoint, words_of
+from rlkd_plugin.llm_io.event_stream import StreamedReply
+from rlkd_plugin.llm_io.listener import Listener, tell_without
 from rlkd_plugin.llm_io.option_search import TRIAL_TOKENS, RejectedRequest
 from rlkd_plugin.llm_io.pace import Pace
 from rlkd_plugin.llm_io.replies import Reply, read_embeddings, read_reply
@@ -38,6 +41,7 @@ SHORT_QUESTIONS = {
     "embeddings": {"input": [PROBE[0]["content"]]},
 }
 """What is asked, by path, where the options are in question and not the text."""
+STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 T = TypeVar("T")
 
 
@@ -46,7 +50,7 @@ class _Call(Generic[T]):
     """A request, the servers to try in turn, and how to read a reply.
 
     `read` returns the reply and the tokens that it cost, 0 where a server does not count them;
-    `likely` is the estimate of their number.
+    `likely` is the estimate of their number. `listener` takes a reply that is streamed.
     """
 
     path: str
@@ -54,6 +58,7 @@ class _Call(Generic[T]):
     urls: Sequence[str]
     read: Callable[[str, bytes], tuple[T, int]]
     likely: float
+    listener: Listener | None = None
 
 
 class ChatClient:
@@ -126,14 +131,19 @@ class ChatClient:
         *,
         urls: Sequence[str] = (),
         may_be_empty: bool = False,
+        listener: Listener | None = None,
         **options: Any,
     ) -> Reply:
         """Return the first choice of a completion.
+
+        Where it is cancelled the request is closed, and the server stops writing.
 
         Args:
             messages: the chat.
             urls: the servers to try; by default all of the endpoint.
             may_be_empty: whether a reply without any text is accepted.
+            listener: takes the text while it is being written, if the server streams; of a reply
+                that a retry repeats, too.
             **options: further keys of the request body: `max_tokens`, `temperature` ...; what
                 they and the endpoint's own keys leave out of `NEUTRAL` is sent as it is there.
 
@@ -141,13 +151,14 @@ class ChatClient:
             EndpointError: if the endpoint rejects the request (`status` says how), is unknown, or
                 fails past the retry deadline.
         """
-        body = self._chat(messages, **options)
+        streamed = STREAMED if listener else {}
+        body = self._chat(messages, **streamed, **options)
 
         def read(url: str, payload: bytes) -> tuple[Reply, int]:
             reply = self._completion(url, payload, may_be_empty)
             return reply, reply.prompt_tokens + reply.completion_tokens
 
-        return await self._send("chat/completions", body, urls, read)
+        return await self._send("chat/completions", body, urls, read, listener)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return the embedding of each text.
@@ -186,6 +197,7 @@ class ChatClient:
         content: dict[str, Any],
         urls: Sequence[str],
         read: Callable[[str, bytes], tuple[T, int]],
+        listener: Listener | None = None,
     ) -> T:
         """Send a request until a server answers it, within the retry deadline."""
         if not urls:
@@ -193,7 +205,7 @@ class ChatClient:
             self._next_url += 1  # servers take turns
         request = Request.of(content)
         likely = len(request.body) / CHARS_PER_TOKEN + content.get("max_tokens", 0)
-        call = _Call(path, request, urls, read, likely)
+        call = _Call(path, request, urls, read, likely, listener)
         await self.pace.turn(likely)
         try:  # nearly every first try succeeds; tenacity's loop takes a quarter of a request's time
             return await self._try(call, urls[0])
@@ -274,9 +286,16 @@ class ChatClient:
     async def _try_once(self, call: _Call[T], url: str, body: bytes) -> T:
         """Send a body to a server once, and settle its tokens with the pace."""
         used = 0.0
+        stream = None
+        if call.listener:
+            stream = StreamedReply(tell_without(self._servers.keys, call.listener))
         try:
-            reply, counted = call.read(url, await self._servers.post(url, call.path, body))
+            payload = await self._servers.post(url, call.path, body, stream)
+            reply, counted = call.read(url, payload)
             used = counted or call.likely
+        except asyncio.CancelledError:  # of a reply that is not needed no server counts the tokens
+            used = (len(body) + (stream.characters if stream else 0)) / CHARS_PER_TOKEN
+            raise
         finally:
             self.pace.settle(used - call.likely)
         return reply

@@ -6,7 +6,8 @@ Not here: how a request reaches a model (`server_engine`, and the engine of the 
 import hashlib
 import json
 import string
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
@@ -82,18 +83,28 @@ class PromptedEngine:
         return local_source(self.gsrm_name, self.settings.gsrm_revision)
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
-        """Return the structure that the GSRM gives a path, in at most three requests.
+        """Return the structure that the GSRM gives a path, in at most three requests."""
+        return await self._decompose(problem, domain, path, partial(self._ask, "GSRM"))
+
+    def clips(self, path: str) -> bool:
+        """Say whether a path is longer than what the GSRM is given of it."""
+        return len(path) > self.settings.gsrm_max_chars
+
+    async def _decompose(
+        self, problem: str, domain: str, path: str, ask: Callable[..., Awaitable[Reply]]
+    ) -> Decomposition:
+        """Return the structure of a path.
 
         A structure that is cut at its token limit is asked for once more with the largest budget,
         a reply without a structure once more at a temperature that can give another one.
         """
-        clipped = len(path) > self.settings.gsrm_max_chars
+        clipped = self.clips(path)
         prompt, options = self.decompose_request(problem, domain, path)
         temperature = 0.0
         kept: Structure | None = None  # the whole steps of a structure that was cut
         while True:
             try:
-                reply = await self._ask("GSRM", prompt, temperature=temperature, **options)
+                reply = await ask(prompt, temperature=temperature, **options)
             except EndpointError as error:
                 if not error.refuses_text:
                     raise

@@ -23,6 +23,8 @@ from the model's generation_config.json, where a repetition penalty acts on tags
 the top_k that every release of them takes; the older ones reject 0."""
 PLAIN = ("model", "messages", "input")
 """The keys of the plain question."""
+ALONE_WRONG = {"logprobs": ("top_logprobs",), "stream": ("stream_options",)}
+"""Options that are an error without another one, by that one's name."""
 LIMITS = ("max_tokens", "max_completion_tokens")
 LEAST_TEMPERATURE = 0.01
 """As good as 0, for servers that want a positive number."""
@@ -82,8 +84,8 @@ class Change:
             request[self.rename] = request.pop(self.option)
         else:
             del request[self.option]
-            if self.option == "logprobs":  # it is an error to ask for alternatives alone
-                request.pop("top_logprobs", None)
+            for companion in ALONE_WRONG.get(self.option, ()):
+                request.pop(companion, None)
 
     def __str__(self) -> str:
         if self.bound is not None:

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar, get_args
 
-from rlkd_plugin.engines.base import Engine
+from rlkd_plugin.engines.base import Decomposition, Engine
+from rlkd_plugin.engines.draft import Draft
 from rlkd_plugin.engines.in_flight import gather_all
 from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.model_cards import Card, ask_cards
@@ -17,6 +18,7 @@ from rlkd_plugin.llm_io.prompted_engine import PromptedEngine, Role
 from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
+from rlkd_plugin.llm_io.slots import Slots
 
 ROLES: tuple[Role, ...] = get_args(Role)
 T = TypeVar("T")
@@ -44,7 +46,7 @@ class ServerEngine(PromptedEngine):
             role: role_client(role, settings, self.usage, instead=instead) for role in roles
         }
         self._source: ModelSource | None = None
-        self._in_flight: PerLoop[asyncio.Semaphore] = PerLoop()
+        self._in_flight: PerLoop[Slots] = PerLoop()
 
     @property
     def gsrm(self) -> ChatClient:
@@ -64,7 +66,7 @@ class ServerEngine(PromptedEngine):
                 await entered.enter_async_context(client)
             entered.pop_all()  # all are: they stay so until `__aexit__`
         # batches of one loop share the concurrency
-        self._in_flight.enter(lambda: asyncio.Semaphore(self.settings.rank_concurrency))
+        self._in_flight.enter(lambda: Slots(self.settings.rank_concurrency, self.streams))
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -108,8 +110,24 @@ class ServerEngine(PromptedEngine):
     def _read_source(self, cards: Mapping[str, Card]) -> ModelSource:
         return served_source(self.settings.gsrm_model, self.settings.gsrm_revision, cards)
 
+    @property
+    def streams(self) -> bool:
+        """Whether a student's structure is shown while it is being written."""
+        return self.settings.gsrm_stream
+
+    async def decompose_into(
+        self, draft: Draft, problem: str, domain: str, path: str
+    ) -> Decomposition:
+        """Return the structure that the GSRM gives a path, and show it while it is written."""
+
+        async def ask(prompt: str, **options: Any) -> Reply:
+            draft.restart()
+            return await self._ask("GSRM", prompt, listener=draft, **options)
+
+        return await self._decompose(problem, domain, path, ask)
+
     async def _ask(self, role: Role, prompt: str, **options: Any) -> Reply:
-        async with self._in_flight.here:
+        async with self._in_flight.here.of(role):
             return await self.clients[role].complete(
                 [{"role": "user", "content": prompt}], **options
             )

@@ -18,6 +18,7 @@ from rlkd_plugin.llm_io.connection_faults import (
     proxy_remark,
 )
 from rlkd_plugin.llm_io.endpoint import Endpoint, words_of
+from rlkd_plugin.llm_io.event_stream import StreamedReply
 from rlkd_plugin.llm_io.option_search import CERTAIN, RejectedRequest
 from rlkd_plugin.llm_io.own_keys import OwnKeys, is_sendable, read_key
 from rlkd_plugin.llm_io.replies import seconds_to_wait
@@ -114,8 +115,17 @@ class Servers:
 
         return sorted([*urls[at:], *urls[:at]], key=wait)
 
-    async def post(self, url: str, path: str, body: bytes) -> bytes:
+    async def post(
+        self, url: str, path: str, body: bytes, stream: StreamedReply | None = None
+    ) -> bytes:
         """Send one body once, and return the body of a 200 reply.
+
+        Args:
+            url: the server.
+            path: of the request.
+            body: of the request.
+            stream: takes the reply if the server streams it; what is returned is the same reply,
+                put together.
 
         Raises:
             RejectedRequest: if the text or an option may be at fault.
@@ -123,7 +133,7 @@ class Servers:
         """
         self.usage.add(requests=1)
         try:
-            reply = await self._transport.post(url, path, body, url in self.answered)
+            reply = await self._transport.post(url, path, body, url in self.answered, stream)
         except asyncio.TimeoutError:
             self._doubtful_until[url] = time.monotonic() + DOUBTFUL_SECONDS
             raise self.transient(
@@ -138,7 +148,13 @@ class Servers:
             raise self.transient(url, str(fault)) from None
         if reply.status != 200:
             self._raise_for(url, reply)
-        return reply.payload
+        if stream is None or not stream.is_used:
+            return reply.payload
+        if stream.broke_off:
+            raise self.transient(
+                url, f"a stream that broke off after {stream.characters:,} characters"
+            )
+        return self.keys.cleanse_body(stream.body(), is_error=False)
 
     def check_for_error(self, url: str, payload: bytes) -> None:
         """Raise what a 200 reply means that holds an error, as some gateways pass it on."""

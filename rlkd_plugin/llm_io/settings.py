@@ -58,6 +58,11 @@ class Settings(BaseSettings):
         default=4096,
         description="most tokens of a structure; the budget of a short path is smaller",
     )
+    gsrm_stream: bool = Field(
+        default=True,
+        description="judge a student's structure while the GSRM writes it, and end the request "
+        "where the rest cannot change the reward; `false` for traces with whole structures",
+    )
     gsrm_max_chars: PositiveInt = Field(
         default=60_000, description="a longer reasoning path keeps its beginning and loses its end"
     )

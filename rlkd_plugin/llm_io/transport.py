@@ -7,6 +7,7 @@ is retried (`chat_client`).
 import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,20 @@ import aiohttp
 
 from rlkd_plugin.llm_io.connection_faults import ConnectionFault, fault_of
 from rlkd_plugin.llm_io.endpoint import Endpoint
+from rlkd_plugin.llm_io.event_stream import StreamedReply
 from rlkd_plugin.llm_io.own_keys import OwnKeys, own_keys
 from rlkd_plugin.llm_io.per_loop import PerLoop
 from rlkd_plugin.llm_io.proxies import Proxy, proxy_for
 
+EVENT_STREAM = "text/event-stream"
 CONNECT_SECONDS = 10
 """Seconds for a connection; a server that is up takes milliseconds."""
+MOST_BYTES = 64 * 2**20
+"""Bytes of a reply; one that is longer has no end."""
+READ_EVERY = 0.02
+"""Seconds between two looks at a stream. Each costs as much CPU time as the tokens it brings."""
+REST_SECONDS = 1.0
+"""Seconds for the end of a stream behind its last event; then its connection is not used again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +83,22 @@ class Transport:
             headers=headers,
         )
 
-    async def post(self, url: str, path: str, body: bytes, is_known: bool) -> RawReply:
+    async def post(
+        self, url: str, path: str, body: bytes, is_known: bool, stream: StreamedReply | None = None
+    ) -> RawReply:
         """Send one request once.
 
+        Where it is cancelled before the reply is there, the connection is closed.
+
+        Args:
+            url: the server.
+            path: of the request.
+            body: of the request.
+            is_known: whether the server answered before.
+            stream: takes the reply if the server streams it; the payload is empty then.
+
         Raises:
-            ConnectionFault: if there is no reply.
+            ConnectionFault: if there is no reply, or one without an end.
             asyncio.TimeoutError: if there is none in time.
         """
         proxy = self.proxies[url]
@@ -86,10 +106,14 @@ class Transport:
             async with self._sessions.here.post(
                 f"{url}/{path}", data=body, proxy=proxy and proxy.address
             ) as response:
-                status, payload = response.status, await response.read()
+                status = response.status
+                if stream and status == 200 and response.content_type == EVENT_STREAM:
+                    await _read_stream(response.content, stream)
+                    return RawReply(status, response.headers, b"")
+                payload = await _read_whole(response.content)
                 payload = self.keys.cleanse_body(payload, is_error=status != 200)
                 return RawReply(status, response.headers, payload)
-        except asyncio.TimeoutError:
+        except (asyncio.TimeoutError, ConnectionFault):
             raise
         except (aiohttp.ClientError, OSError) as error:
             setting = self.endpoint.variable("BASE_URL")
@@ -100,6 +124,37 @@ class Transport:
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind the proxies, which hold passwords; they are read anew."""
         return {**vars(self), "proxies": {}}
+
+
+async def _read_whole(content: aiohttp.StreamReader) -> bytes:
+    """Return all of a body."""
+    parts: list[bytes] = []
+    size = 0
+    while part := await content.readany():
+        parts.append(part)
+        size += len(part)
+        _check_size(size)
+    return b"".join(parts)
+
+
+async def _read_stream(content: aiohttp.StreamReader, stream: StreamedReply) -> None:
+    """Hand a body on as it comes."""
+    size = 0
+    while part := await content.readany():
+        size += len(part)
+        _check_size(size)
+        stream.feed(part)
+        if stream.is_done:
+            with suppress(asyncio.TimeoutError):  # it may be kept for another request
+                await asyncio.wait_for(content.readany(), REST_SECONDS)
+            return
+        await asyncio.sleep(READ_EVERY)
+    stream.end()
+
+
+def _check_size(size: int) -> None:
+    if size > MOST_BYTES:
+        raise ConnectionFault(f"a reply of more than {MOST_BYTES:,} bytes, which has no end")
 
 
 def certificates_for(urls: Sequence[str]) -> ssl.SSLContext | bool:

@@ -1,0 +1,144 @@
+"""Reads a completion that a server streams: server-sent events, put together as one reply.
+
+Pure. Not here: how the bytes come (`transport`), and what a reply means (`chat_client`).
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rlkd_plugin.llm_io.message_text import is_refusal, split_message
+
+DONE = b"[DONE]"
+
+_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
+class EventLines:
+    """The data of server-sent events, out of bytes that are cut anywhere. Linear time."""
+
+    def __init__(self) -> None:
+        self._line: list[bytes] = []  # the beginning of a line
+        self._data: list[bytes] = []  # of an event that is not at its end
+
+    def feed(self, payload: bytes) -> Iterator[bytes]:
+        """Yield the data of each event that is at its end."""
+        *lines, rest = payload.split(b"\n")
+        for line in lines:
+            whole = b"".join([*self._line, line]).removesuffix(b"\r")
+            self._line.clear()
+            if whole.startswith(b"data:"):
+                self._data.append(whole[5:].removeprefix(b" "))
+            elif not whole and self._data:
+                yield self._take()
+        if rest:
+            self._line.append(rest)
+
+    def end(self) -> Iterator[bytes]:
+        """Yield the data of an event that the end of the stream has cut off."""
+        yield from self.feed(b"\n")
+        if self._data:
+            yield self._take()
+
+    def _take(self) -> bytes:
+        data = b"\n".join(self._data)
+        self._data.clear()
+        return data
+
+
+class StreamedReply:
+    """A completion that comes in parts, and the reply that the server would have sent at once.
+
+    Args:
+        on_text: is called with each part of the message's text, as soon as it is there.
+
+    Attributes:
+        is_used: whether the server streamed at all.
+        is_done: whether nothing more is to come.
+    """
+
+    def __init__(self, on_text: Callable[[str], None]) -> None:
+        self.is_used = False
+        self.is_done = False
+        self._is_whole = False
+        self._on_text = on_text
+        self._lines = EventLines()
+        self._said: list[str] = []
+        self._thought: list[str] = []
+        self._refuses = False
+        self._reason: Any = None
+        self._usage: Any = None
+        self._foreign: bytes | None = None  # an event that is no part of a completion
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether it ended without a reason to finish and without `[DONE]`."""
+        return not self._is_whole and self._foreign is None
+
+    @property
+    def characters(self) -> int:
+        """How much text has come, with the thinking."""
+        return sum(map(len, self._said)) + sum(map(len, self._thought))
+
+    def feed(self, payload: bytes) -> None:
+        """Take the next bytes of the body."""
+        self.is_used = True
+        self._take(self._lines.feed(payload))
+
+    def end(self) -> None:
+        """Take note that the body is at its end."""
+        self.is_used = True
+        self._take(self._lines.end())
+        self.is_done = True
+
+    def _take(self, events: Iterator[bytes]) -> None:
+        said: list[str] = []
+        for data in events:
+            if self.is_done:
+                break
+            if data == DONE:
+                self.is_done = self._is_whole = True
+                break
+            try:
+                said.append(self._take_event(json.loads(data)))
+            except _MALFORMED:
+                self.is_done = True
+                if not self._is_whole:
+                    self._foreign = data
+        if text := "".join(said):
+            self._said.append(text)
+            self._on_text(text)
+
+    def _take_event(self, event: Any) -> str:
+        """Take one event, and return what it adds to the text.
+
+        Raises:
+            ValueError: if it is no part of a completion; or another error of `_MALFORMED`.
+        """
+        usage = event.get("usage")
+        self._usage = usage or self._usage
+        choices = event.get("choices")
+        if event.get("error") or (choices is None and not usage):
+            raise ValueError("no part of a completion")
+        said = ""
+        for choice in (choices or [])[:1]:
+            part = choice.get("delta") or choice.get("message") or {}
+            said, thought = split_message(part)
+            self._thought.append(thought)
+            self._refuses = self._refuses or is_refusal(part)
+            self._reason = choice.get("finish_reason") or self._reason
+            self._is_whole = self._is_whole or self._reason is not None
+        return said
+
+    def body(self) -> bytes:
+        """Return the body of a reply that is not streamed, with the same content."""
+        if self._foreign is not None:
+            return self._foreign
+        message = {
+            "role": "assistant",
+            "content": "".join(self._said),
+            "reasoning_content": "".join(self._thought),
+            "refusal": "refused" if self._refuses else None,
+        }
+        choice = {"index": 0, "message": message, "finish_reason": self._reason}
+        return json.dumps({"choices": [choice], "usage": self._usage}).encode()
