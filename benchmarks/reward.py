@@ -22,6 +22,7 @@ from benchmarks.gsm8k_students import make_completions
 from benchmarks.reward_cpu import measure_cpu
 from benchmarks.reward_engines import InstructionLast, LoggedEngine
 from benchmarks.reward_schedules import Measurement, Schedules, measure
+from benchmarks.scripted_answers import distinct_answer
 from benchmarks.scripted_server import Script
 from benchmarks.scripted_server import run as run_server
 from rlkd_plugin.engines.scoring import Sample
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true")
     options = parser.parse_args()
     if options.cpu:
-        script = Script(capacity=options.capacity, distinct=True)
+        script = Script(capacity=options.capacity, answer=distinct_answer)
         run_scripted(script, lambda settings: measure_cpu(settings, options.prompts))
         return
     samples = make_completions(options.rows, options.prompts, options.seed)
@@ -135,7 +136,7 @@ def main() -> None:
         ours, _, *references = compare(settings, samples, is_real=True)
         print_ratios(ours, references)
         return
-    script = Script(options.gsrm, options.judge, options.capacity, distinct=True)
+    script = Script(options.gsrm, options.judge, options.capacity, answer=distinct_answer)
 
     def act(settings: Settings) -> None:
         ours, *references = compare(settings, samples, is_real=False)
