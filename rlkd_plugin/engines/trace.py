@@ -14,12 +14,11 @@ import msgspec
 from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.engines.scoring import Score
 from rlkd_plugin.gsrm import (
-    Field,
     FormatError,
     Step,
     Structure,
     StructuredReward,
-    structured_reward,
+    Walk,
 )
 from rlkd_plugin.rlkd_files import append_lines, numbered_lines
 
@@ -29,7 +28,9 @@ VERSION = 1
 class Side(msgspec.Struct, frozen=True):
     """A teacher's or student's structure; `steps` hold meta-reasoning, sub-problem, answer.
 
-    `status`, `clipped`, `cut` and `reply` are as `engines.base.Decomposition` has them.
+    `status`, `clipped`, `cut`, `reply`, `stopped_early` and `unfinished` are as
+    `engines.base.Decomposition` has them. A student that was stopped early has at least these
+    steps.
     """
 
     status: str = "ok"
@@ -38,6 +39,8 @@ class Side(msgspec.Struct, frozen=True):
     final_answer: str = ""
     cut: bool = False
     reply: str = ""
+    stopped_early: bool = False
+    unfinished: tuple[str, ...] = ()
 
 
 class VerdictRow(msgspec.Struct, frozen=True):
@@ -132,19 +135,22 @@ def replay(row: TraceRow) -> StructuredReward | None:
     teacher, student = (
         Structure(tuple(Step(*step) for step in side.steps)) for side in (row.teacher, row.student)
     )
+    walk = Walk(teacher.steps)
+    unfinished = row.student.unfinished
+    walk.read([*student.fields, *unfinished], is_whole=not unfinished)
     verdicts = iter(row.verdicts)
-
-    def match(field: Field, teacher_text: str, student_text: str) -> bool:
-        verdict = next(verdicts, None)
-        if verdict is None or verdict.field != field:
-            found = verdict.field if verdict else "nothing more"
-            raise FormatError(f"the trace has a verdict on {found} instead of {field}")
-        return verdict.matched
-
-    reward = structured_reward(teacher, student, match)
+    while questions := walk.questions():
+        for question in questions:
+            verdict = next(verdicts, None)
+            if verdict is None or verdict.field != question.field:
+                found = verdict.field if verdict else "nothing more"
+                raise FormatError(f"the trace has a verdict on {found} instead of {question.field}")
+            walk.answer(question, verdict.matched)
     if (left := next(verdicts, None)) is not None:
         raise FormatError(f"the trace has a verdict that Algorithm 1 does not ask for: {left}")
-    return reward
+    if not walk.is_over:
+        raise FormatError("the student was stopped before the walk of Algorithm 1 was over")
+    return walk.reward()
 
 
 def append_rows(file: Path, rows: Iterable[TraceRow]) -> None:
@@ -186,4 +192,6 @@ def _side(decomposition: Decomposition) -> Side:
         structure.final_answer if structure else "",
         decomposition.cut,
         decomposition.reply,
+        decomposition.stopped_early,
+        decomposition.unfinished,
     )

@@ -160,6 +160,8 @@ def test_a_row_says_how_the_reward_came_about(tmp_path: Path) -> None:
             "final_answer": "a",
             "cut": False,
             "reply": "",
+            "stopped_early": False,
+            "unfinished": [],
         },
         "student": {
             "status": "ok",
@@ -168,6 +170,8 @@ def test_a_row_says_how_the_reward_came_about(tmp_path: Path) -> None:
             "final_answer": "",
             "cut": True,
             "reply": "",
+            "stopped_early": False,
+            "unfinished": [],
         },
         "verdicts": [
             {

@@ -46,4 +46,10 @@ def _completion(row: TraceRow) -> dict[str, Any]:
 
 
 def _side(side: Side) -> dict[str, Any]:
-    return {"status": side.status, "steps": side.steps, "final": side.final_answer}
+    return {
+        "status": side.status,
+        "steps": side.steps,
+        "unfinished": side.unfinished,
+        "stopped": side.stopped_early,
+        "final": side.final_answer,
+    }

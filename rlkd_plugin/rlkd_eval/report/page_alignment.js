@@ -67,16 +67,22 @@ function verdictChip(verdict) {
   return chip;
 }
 
+function stepOf(side, place) {
+  if (place < side.steps.length) return side.steps[place];
+  return place === side.steps.length ? side.unfinished : [];
+}
+
 function stepCard(row, place) {
   const score = row.scores[place];
   const card = element("article", score === undefined ? "step unreached" : "step");
   const heading = element("h4", "", `Step ${place + 1}`);
   const lacks = ["teacher", "student"].find((who) => place >= row[who].steps.length);
-  const open = lacks ? `not compared: the ${lacks} has no such step` : "not compared";
+  const why = lacks && row[lacks].stopped ? "the GSRM was stopped before" : `the ${lacks} has no such step`;
+  const open = lacks ? `not compared: ${why}` : "not compared";
   heading.append(element("span", "score", score === undefined ? open : `score ${number(score)}`));
   card.append(heading);
   FIELDS.forEach(([name, title], position) => {
-    const [teacher, student] = [row.teacher, row.student].map((one) => (one.steps[place] || [])[position]);
+    const [teacher, student] = [row.teacher, row.student].map((one) => stepOf(one, place)[position]);
     const verdict = row.verdicts.find(([step, field]) => step === place + 1 && field === name);
     const head = element("h5", "", title);
     if (score !== undefined) head.append(verdictChip(verdict));
@@ -101,7 +107,7 @@ function facts(row) {
     ["structure reward r", number(row.total)],
     ["matched depth", String(row.scores.filter((score) => score > 0).length)],
     ["steps of the teacher", String(row.teacher.steps.length)],
-    ["steps of the student", String(row.student.steps.length)],
+    ["steps of the student", (row.student.stopped ? "at least " : "") + String(row.student.steps.length)],
     ["prompt", clipped(row.prompt, 80) || "none"],
   ]) {
     const item = element("div");
@@ -125,7 +131,8 @@ function show() {
   }
   if (most) {
     const last = element("article", "step");
-    last.append(element("h4", "", "Final answer"), pair(row.teacher.final, row.student.final));
+    const final = row.student.stopped ? row.student.final || undefined : row.student.final;
+    last.append(element("h4", "", "Final answer"), pair(row.teacher.final, final));
     pairs.append(last);
   }
   const some = step.rows.length < step.of ? `, drawn from ${step.of.toLocaleString("en")}` : "";

@@ -52,7 +52,9 @@ def explain(row: TraceRow) -> str:
         if any(v.source == "refused" for v in row.verdicts if _is_meta(v, reached)):
             parts = [f"the judge refused the meta-reasoning of step {reached}: not matched"]
     elif why in ("student_end", "teacher_end"):
-        counts = f"the student has {len(row.student.steps)}, the teacher {len(row.teacher.steps)}"
+        most = "at least " if row.student.stopped_early else ""
+        counts = f"the student has {most}{len(row.student.steps)}"
+        counts += f", the teacher {len(row.teacher.steps)}"
         parts.append(f"{reached} compared, {counts}")
     elif why == "no_teacher":
         parts.append(f"its status: {row.teacher.status}; such completions get no reward")
@@ -60,6 +62,8 @@ def explain(row: TraceRow) -> str:
         parts.append("the completion was cut off at the length limit")
         if row.total and not row.reward:
             parts.append("so that its reward is 0")
+    if row.student.stopped_early:
+        parts.append("the GSRM was stopped there: what follows cannot change the reward")
     for side, who in ((row.teacher, "teacher"), (row.student, "student")):
         if side.clipped:
             parts.append(f"the {who}'s text was too long for the GSRM and lost its end")

@@ -177,6 +177,7 @@ def _publish(batch: ScoredBatch, cut_off: Sequence[bool], lost: int, seconds: fl
     published = publish(
         {
             **metrics_of(batch.scores, batch.rewards, cut_off),
+            "rlkd/stopped_early": [float(s.student.stopped_early) for s in batch.scores],
             "rlkd/trace_lost": [float(lost > 0)] * len(batch.scores),
             "rlkd/requests": [batch.usage.requests],
             "rlkd/retries": [batch.usage.retries],
