@@ -276,7 +276,9 @@ def test_a_question_that_another_completion_waits_for_is_not_given_up() -> None:
 
 def test_a_reply_that_is_repeated_is_read_anew() -> None:
     """What was read of the first one counts no more, nor what was judged of it."""
-    engine = WritingEngine({"s": ["[Meta-reasoning 1]: other\n[Sub-problem 1]: x", whole("s")]})
+    engine = WritingEngine(
+        {"s": ["[Meta-reasoning 1]: other\n[Sub-problem 1]: no answer", whole("s")]}
+    )
     engine.unmatched = {"other"}
 
     async def slowly(path: str, text: str) -> None:
