@@ -12,7 +12,7 @@ class Draft:
     """What is known of a structure that is being written.
 
     The engine that reads it calls `restart` before each reply and `add` with each part of its
-    text; the walk looks at `fields` and `is_ended`, and waits for `news`.
+    text; the walk looks at what is known, and waits for `news`.
 
     Attributes:
         restarts: how many replies were begun; fields of an earlier one count no more.
@@ -33,6 +33,11 @@ class Draft:
         """Whether no further step follows."""
         return self._reader.is_ended
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the final answer is being written."""
+        return self._reader.is_ending
+
     def restart(self) -> None:
         """Forget what was read: another reply begins."""
         self._reader = StructureReader()
@@ -41,9 +46,9 @@ class Draft:
 
     def add(self, text: str) -> None:
         """Take the next part of the reply's text."""
-        known = len(self.fields), self.is_ended
+        known = self._state
         self._reader.feed(text)
-        if (len(self.fields), self.is_ended) != known:
+        if self._state != known:
             self._tell()
 
     def news(self) -> "asyncio.Future[None]":
@@ -51,6 +56,10 @@ class Draft:
         if self._news is None or self._news.done():
             self._news = asyncio.get_running_loop().create_future()
         return self._news
+
+    @property
+    def _state(self) -> tuple[int, bool, bool]:
+        return len(self.fields), self.is_ended, self.is_ending
 
     def _tell(self) -> None:
         if self._news is not None and not self._news.done():

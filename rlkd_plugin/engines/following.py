@@ -79,8 +79,8 @@ class Follower:
                     walk, restarts = self._new_walk(), self._draft.restarts
                 fields, is_ended = self._draft.fields, self._draft.is_ended
                 walk.read(fields, is_whole=is_ended and len(fields) >= len(FIELDS))
-                # behind the last step nothing is left to save but the final answer
-                if walk.is_decided and (walk.is_over or not is_ended):
+                # a final answer is short, and the trace shows it
+                if walk.is_decided and not self._draft.is_ending:
                     self._writing.cancel()
                     return self._stopped(walk.compared), walk
             await self._wait()

@@ -15,6 +15,8 @@ REACH = 200
 """Characters within which a tag, or the words before the final answer, are written."""
 KEPT = 2 * REACH
 """Characters before a place that may still matter there: a tag, and its line before it."""
+MOST_FINAL = 500
+"""Characters of a final answer; a model that goes on writing behind them says nothing more."""
 MOST_WINDOW = 2048
 """Characters that are looked at together; a longer field is put aside in parts."""
 
@@ -31,11 +33,13 @@ class StructureReader:
         fields: as `Step` holds them, in reading order: M_1, Q_1, A_1, M_2 ...
         is_ended: whether no further field can follow: the text came to its final answer, or to a
             break.
+        is_ending: whether the final answer is being written.
     """
 
     def __init__(self) -> None:
         self.fields: list[str] = []
         self.is_ended = False
+        self.is_ending = False
         self._is_skipped = False
         self._window = ""  # the end of the text
         self._aside: list[str] = []  # the open field's text that has left the window
@@ -45,9 +49,12 @@ class StructureReader:
         self._opening: Opening | None = None  # of the open field
         self._before = ""  # what stands on its line before the tag
         self._opened = 0
+        self._final = 0  # the characters of the final answer
 
     def feed(self, text: str) -> None:
         """Read the next part of the text."""
+        if self.is_ending:
+            self._count_final(len(text))
         if self.is_ended or self._is_skipped:
             return
         scanned = len(self._window)
@@ -89,7 +96,13 @@ class StructureReader:
                 return
             self._searched, self._behind_tag = match.end(), found.end
         if final:
+            self.is_ending = True
+            self._count_final(len(self._window) - final.end())
             self._end(end)
+
+    def _count_final(self, characters: int) -> None:
+        self._final += characters
+        self.is_ending = self._final <= MOST_FINAL
 
     def _open(self, found: FoundTag, searched: int) -> None:
         start = line_begin(self._window, found.start)

@@ -216,18 +216,28 @@ def test_without_a_teacher_one_step_is_enough() -> None:
     assert engine.asked == [] and engine.closed == ["s"]
 
 
-def test_the_final_answer_is_waited_for_while_verdicts_are_open() -> None:
-    """Behind the last step nothing else is left to save."""
+@pytest.mark.parametrize("unmatched", ["", "sM1", "sM3"])
+def test_a_final_answer_that_is_being_written_is_read(unmatched: str) -> None:
+    """It is short, and the trace shows it."""
     engine = WritingEngine({}, size=1)
+    engine.unmatched = {unmatched}
 
-    async def late(ask: Ask) -> None:
-        for _ in range(100):
+    async def at_the_end(ask: Ask) -> None:
+        while "So the final answer is" not in whole("s")[: engine.written["s"]]:
             await asyncio.sleep(0)
 
-    engine.ask_gate = late
+    engine.ask_gate = at_the_end
     (score,) = scored(engine, sample("s"))
     assert score.student == Decomposition(structure("s"))
     assert engine.closed == []
+
+
+def test_a_model_that_writes_on_behind_its_final_answer_is_stopped() -> None:
+    engine = WritingEngine({"s": [whole("s") + " and" * 1000]}, size=1)
+    (score,) = scored(engine, sample("s"))
+    assert score.reward == StructuredReward(3.0, (1.0, 1.0, 1.0))
+    assert score.student == Decomposition(structure("s", final=""), stopped_early=True)
+    assert len(whole("s")) + 400 < engine.written["s"] < len(whole("s")) + 600
 
 
 def test_a_step_that_breaks_leaves_no_question_behind() -> None:
