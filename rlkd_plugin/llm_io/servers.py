@@ -73,6 +73,7 @@ class Servers:
         self._transport = Transport(endpoint, timeout)
         self._free_at: dict[str, float] = {}  # what Retry-After asked for
         self._doubtful_until: dict[str, float] = {}
+        self._unstreamed: set[str] = set()
         self._warned = float("-inf")
 
     def open(self) -> None:
@@ -148,13 +149,27 @@ class Servers:
             raise self.transient(url, str(fault)) from None
         if reply.status != 200:
             self._raise_for(url, reply)
-        if stream is None or not stream.is_used:
+        if stream is None:
+            return reply.payload
+        if not stream.is_used:
+            self._note_unstreamed(url, body)
             return reply.payload
         if stream.broke_off:
             raise self.transient(
                 url, f"a stream that broke off after {stream.characters:,} characters"
             )
         return self.keys.cleanse_body(stream.body(), is_error=False)
+
+    def _note_unstreamed(self, url: str, body: bytes) -> None:
+        """Say once of a server that was asked to stream and does not, what that costs."""
+        if b'"stream": true' in body and url not in self._unstreamed:
+            self._unstreamed.add(url)
+            logger.info(
+                "rlkd: the %s at %s does not stream: its replies are read whole, also where a part "
+                "would decide the reward",
+                self.endpoint.role,
+                url,
+            )
 
     def check_for_error(self, url: str, payload: bytes) -> None:
         """Raise what a 200 reply means that holds an error, as some gateways pass it on."""
