@@ -167,7 +167,9 @@ class Settings(BaseSettings):
         default={}, description="further keys of each request to them, as JSON"
     )
     concurrency: PositiveInt = Field(
-        default=64, description="requests in flight of the whole run; each rank takes its share"
+        default=64,
+        description="requests in flight of the whole run; each rank takes its share, and keeps a "
+        "quarter of it for verdicts where structures are streamed",
     )
     sample_domain: Literal["math", "science", "code", "puzzle"] = Field(
         default="math",
