@@ -6,11 +6,17 @@
     python -m benchmarks.reward gsm8k_train.jsonl --cpu  # our own CPU time a completion
 
 Problems of GSM8K with four completions each (`gsm8k_students.py`). The scripted server runs in a
-process of its own (`scripted_server.py`); a real one is both GSRM (`construct` prompt, regex
-constraint) and judge, and its prefix cache's hit rate is read from /metrics. Ours runs with a warm
-teacher cache, as in every step but the first of an epoch; the reference decomposes the teacher of
-every completion, so it has none. The bound is max(GSRM latency + judge latency x longest chain of
-meta-reasonings, total work / capacity). Rewards have to be equal.
+process of its own (`scripted_server.py`). Its GSRM takes `--gsrm` seconds for a structure of the
+students' mean length: a tenth of them before the first token, the rest at an even rate; a longer
+structure takes longer. A real server is both GSRM (`construct` prompt, regex constraint) and judge,
+and its prefix cache's hit rate is read from /metrics. Ours runs on structures that are streamed, as
+is the default, and on whole ones, with a warm teacher cache, as in every step but the first of an
+epoch; the reference decomposes the teacher of every completion, so it has none. Rewards have to be
+equal. The tokens of a closed request are counted by its characters.
+
+The bound is max(slowest completion, total work / capacity). A completion takes the GSRM's time
+until the last field that the reward needs is written (a whole structure: until its end), and a
+verdict takes the judge's, after the fields that it compares and the meta-reasoning before it.
 """
 
 import argparse
@@ -22,62 +28,134 @@ from benchmarks.gsm8k_students import make_completions
 from benchmarks.reward_cpu import measure_cpu
 from benchmarks.reward_engines import InstructionLast, LoggedEngine
 from benchmarks.reward_schedules import Measurement, Schedules, measure
-from benchmarks.scripted_answers import distinct_answer
+from benchmarks.scripted_answers import count_tokens, decompose, distinct_answer, marked
 from benchmarks.scripted_server import Script
 from benchmarks.scripted_server import run as run_server
-from rlkd_plugin.engines.scoring import Sample
+from rlkd_plugin.engines.scoring import Sample, Score
+from rlkd_plugin.gsrm import FIELDS, render_structure
+from rlkd_plugin.gsrm.tags import FINAL_ANSWER, tag
+from rlkd_plugin.gsrm.texts import reasoning_path
 from rlkd_plugin.llm_io.settings import Settings
 from tools.stand_ins.swift_commands import free_port
 
 HEAD = """\
-| schedule | seconds | GSRM requests | judge requests | prompt tokens | generated | depth \
-| prefix cache |
-| --- | --- | --- | --- | --- | --- | --- | --- |"""
+| schedule | seconds | GSRM requests | of them closed | judge requests | prompt tokens | generated \
+| depth | prefix cache |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+PREFILL = 0.1
+"""The share of the GSRM's time that comes before the first token."""
 
 
 def compare(settings: Settings, samples: list[Sample], is_real: bool) -> list[Measurement]:
-    """Measure ours and both references, print the table, and return the measurements."""
+    """Measure ours, streamed and whole, and both references; print the table, and return them."""
     schedules = Schedules(settings, samples)
     url = settings.gsrm_base_url[0] if is_real else ""
-    found = [measure("ours", lambda: schedules.ours(LoggedEngine(settings)), url)]
-    if is_real:
-        last = "ours, prompts with the instruction last"
-        found.append(measure(last, lambda: schedules.ours(InstructionLast(settings)), url))
+    found = [
+        measure("ours, streamed", lambda: schedules.ours(LoggedEngine(settings)), url),
+        measure("ours, whole", schedules.whole, url),
+    ]
     pool, threads = "reference, ThreadPoolExecutor()", "reference, a thread a completion"
     found.append(measure(pool, lambda: schedules.reference(None), url))
     found.append(measure(threads, lambda: schedules.reference(len(samples)), url))
+    last = "ours, streamed, prompts with the instruction last"
+    shown = list(found)
+    if is_real:
+        shown.append(measure(last, lambda: schedules.ours(InstructionLast(settings)), url))
     print(HEAD)
-    for one in found:
+    for one in shown:
         print(one.row())
     return found
 
 
-def print_ratios(first: Measurement, references: Sequence[Measurement]) -> None:
-    """Print each reference's time and requests beside ours, and how many rewards are equal."""
+def print_ratios(first: Measurement, others: Sequence[Measurement]) -> None:
+    """Print each other schedule's time and requests beside one of ours, and the equal rewards."""
     ours = first.outcome
-    for one in references:
+    for one in others:
         other = one.outcome
         gsrm, judge = (ours.logs[r].requests / other.logs[r].requests for r in ours.logs)
         equal = sum(a == b for a, b in zip(ours.rewards, other.rewards, strict=True))
         print(
-            f"{one.name}: {one.seconds / first.seconds:.1f} x our time; we send {gsrm:.2f} of "
-            f"its GSRM and {judge:.2f} of its judge requests; {equal} of {len(ours.rewards)} "
-            "rewards equal"
+            f"{one.name}: {one.seconds / first.seconds:.2f} x the time of {first.name!r}, which "
+            f"sends {gsrm:.2f} of its GSRM and {judge:.2f} of its judge requests; {equal} of "
+            f"{len(ours.rewards)} rewards equal"
         )
 
 
-def print_bound(ours: Measurement, script: Script) -> None:
-    """Print the shortest time that the server allows, and our time as its multiple."""
-    chain = max(
-        sum(question.field == "meta_reasoning" for question, _ in one.verdicts)
-        for one in ours.outcome.scores
-    )
-    logs = ours.outcome.logs
-    work = logs["GSRM"].requests * script.gsrm + logs["judge"].requests * script.judge
-    bound = max(script.gsrm + script.judge * chain, work / script.capacity)
+def print_bound(ours: Measurement, scores: Sequence[Score], script: Script, streams: bool) -> None:
+    """Print the shortest time that the server allows, and our time as its multiple.
+
+    Args:
+        ours: what is compared with it.
+        scores: of whole structures.
+        script: the server's.
+        streams: whether structures may be read while they are written.
+    """
+    least = [least_seconds(score, script, streams) for score in scores]
+    slowest = max(seconds for seconds, _ in least)
+    asked = {
+        (question.field, question.teacher, question.student)
+        for score in scores
+        for question, verdict in score.verdicts
+        if verdict.source != "rule"
+    }
+    work = sum(written for _, written in least) + script.judge * len(asked)
+    bound = max(slowest, work / script.capacity)
     print(
-        f"bound {bound:.2f} s (chain of {chain}, work {work:.0f} s / {script.capacity}): ours is "
-        f"{ours.seconds / bound:.2f} x the bound"
+        f"{ours.name}: bound {bound:.2f} s (slowest completion {slowest:.2f} s, work {work:.0f} s "
+        f"/ {script.capacity}); it takes {ours.seconds / bound:.2f} x the bound"
+    )
+
+
+def least_seconds(score: Score, script: Script, streams: bool) -> tuple[float, float]:
+    """Return the seconds that a completion takes at least, and those of the GSRM among them."""
+    student, teacher = score.student.structure, score.teacher.structure
+    if student is None or teacher is None or score.reward is None:
+        raise SystemExit(f"a side without a structure has no bound: {score}")
+    text = render_structure(student)
+
+    def written(fields: int) -> float:
+        tokens = tokens_until(text, fields) if streams else count_tokens(text)
+        return script.gsrm + tokens / script.tokens_per_second
+
+    fields, matched, end = 0, 0.0, 0.0  # matched: when the last meta-reasoning was
+    for question, verdict in score.verdicts:  # in the order of Algorithm 1
+        fields = len(FIELDS) * (question.number - 1) + FIELDS.index(question.field) + 1
+        seconds = 0.0 if verdict.source == "rule" else script.judge
+        answered = max(written(fields), matched) + seconds
+        if question.field == "meta_reasoning":
+            matched = answered
+        end = max(end, answered)
+    is_at_end = score.reward.depth == len(student.steps) < len(teacher.steps)
+    needed = len(student.fields) + 1 if is_at_end else max(fields, len(FIELDS))
+    return max(end, written(needed)), written(needed)
+
+
+def tokens_until(text: str, fields: int) -> int:
+    """Return the tokens of a structure after which so many fields, or all, are complete."""
+    steps, field = divmod(fields, len(FIELDS))
+    for mark in (tag(FIELDS[field], steps + 1), FINAL_ANSWER):
+        if (at := text.find(mark)) >= 0:
+            return count_tokens(text[: at + len(mark)])
+    return count_tokens(text)
+
+
+def make_script(samples: Sequence[Sample], options: argparse.Namespace) -> Script:
+    """Return the scripted server's speeds, for the mean length of the students' structures."""
+    paths = [reasoning_path(sample.completion) for sample in samples]
+    structures = [(decompose(path), path) for path in paths]
+    tokens = [count_tokens(render_structure(marked(s, path))) for s, path in structures if s]
+    mean = sum(tokens) / len(tokens)
+    rate = mean / ((1 - PREFILL) * options.gsrm)
+    print(
+        f"structures of {min(tokens)} to {max(tokens)} tokens, mean {mean:.0f}: "
+        f"{PREFILL * options.gsrm:g} s, then {rate:.0f} tokens a second"
+    )
+    return Script(
+        gsrm=PREFILL * options.gsrm,
+        judge=options.judge,
+        capacity=options.capacity,
+        tokens_per_second=rate,
+        answer=distinct_answer,
     )
 
 
@@ -133,15 +211,18 @@ def main() -> None:
             judge_model=options.model,
             startup_patience=60,
         )
-        ours, _, *references = compare(settings, samples, is_real=True)
-        print_ratios(ours, references)
+        streamed, whole, *references = compare(settings, samples, is_real=True)
+        print_ratios(streamed, [whole, *references])
+        print_ratios(whole, references)
         return
-    script = Script(options.gsrm, options.judge, options.capacity, answer=distinct_answer)
+    script = make_script(samples, options)
 
     def act(settings: Settings) -> None:
-        ours, *references = compare(settings, samples, is_real=False)
-        print_ratios(ours, references)
-        print_bound(ours, script)
+        streamed, whole, *references = compare(settings, samples, is_real=False)
+        print_ratios(streamed, [whole, *references])
+        print_ratios(whole, references)
+        print_bound(streamed, whole.outcome.scores, script, streams=True)
+        print_bound(whole, whole.outcome.scores, script, streams=False)
 
     run_scripted(script, act)
 

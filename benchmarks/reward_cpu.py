@@ -24,15 +24,21 @@ def long_samples(prompts: int) -> list[Sample]:
 
 
 def measure_cpu(settings: Settings, prompts: int) -> None:
-    """Print the CPU time of a completion, with requests and without."""
+    """Print the CPU time of a completion, with requests, streamed and whole, and without."""
     samples = long_samples(prompts)
     length = sum(len(sample.completion) for sample in samples) // len(samples)
-    engine, offline = ServerEngine(settings), OfflineEngine(settings)
+    whole_settings = settings.model_copy(update={"gsrm_stream": False})
+    whole, offline = ServerEngine(whole_settings), OfflineEngine(whole_settings)
     cache = MemoryCache()
     offline.structure = next(
-        one.student.structure for one in score(engine, samples, cache) if one.student.structure
+        one.student.structure for one in score(whole, samples, cache) if one.student.structure
     )
-    for name, kind in (("with its requests", engine), ("without", offline)):
+    engines = {
+        "with its requests, structures streamed": ServerEngine(settings),
+        "with its requests, structures whole": whole,
+        "without": offline,
+    }
+    for name, kind in engines.items():
         times = []
         for _ in range(7):
             begin = time.process_time()

@@ -1,5 +1,6 @@
 """Engines and a teacher cache for the measurements of the reward."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from rlkd_plugin.engines.base import Decomposition, Verdict
 from rlkd_plugin.gsrm import Field, Structure, parse_structure, render_structure
 from rlkd_plugin.gsrm.prompts import judge_prompt
 from rlkd_plugin.llm_io.chat_client import ChatClient, Message
+from rlkd_plugin.llm_io.listener import Listener
 from rlkd_plugin.llm_io.prompted_engine import Role
 from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.server_engine import ServerEngine
@@ -30,8 +32,25 @@ class MemoryCache:
         self._structures[problem, domain, path] = structure
 
 
+class CountedText:
+    """Counts the characters that a listener is told."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.characters = 0
+        self._listener = listener
+
+    def restart(self) -> None:
+        """Tell that a reply begins; what was written before was written all the same."""
+        self._listener.restart()
+
+    def add(self, text: str) -> None:
+        """Count a part of the text, and hand it on."""
+        self.characters += len(text)
+        self._listener.add(text)
+
+
 class LoggedClient(ChatClient):
-    """A chat client that logs its requests."""
+    """A chat client that logs its requests, also those that it closes."""
 
     log: RequestLog
 
@@ -41,11 +60,20 @@ class LoggedClient(ChatClient):
         *,
         urls: Sequence[str] = (),
         may_be_empty: bool = False,
+        listener: Listener | None = None,
         **options: Any,
     ) -> Reply:
         """Return the first choice of a completion."""
         begin = time.monotonic()
-        reply = await super().complete(messages, urls=urls, may_be_empty=may_be_empty, **options)
+        counted = CountedText(listener) if listener else None
+        try:
+            reply = await super().complete(
+                messages, urls=urls, may_be_empty=may_be_empty, listener=counted, **options
+            )
+        except asyncio.CancelledError:
+            said = counted.characters if counted else 0
+            self.log.add_closed(messages[0]["content"], said, begin)
+            raise
         self.log.add(reply, begin)
         return reply
 

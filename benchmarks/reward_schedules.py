@@ -41,8 +41,8 @@ class Measurement:
         generated = gsrm.completion_tokens + judge.completion_tokens
         behind = depth([*gsrm.times, *judge.times])
         return (
-            f"| {self.name} | {self.seconds:.2f} | {gsrm.requests} | {judge.requests} | "
-            f"{tokens:,} | {generated:,} | {behind} | {self.hit_rate} |"
+            f"| {self.name} | {self.seconds:.2f} | {gsrm.requests} | {gsrm.closed} | "
+            f"{judge.requests} | {tokens:,} | {generated:,} | {behind} | {self.hit_rate} |"
         )
 
 
@@ -60,6 +60,11 @@ class Schedules:
         self._cache = MemoryCache()
         prompts = dict.fromkeys((s.problem, s.domain, s.teacher_reasoning) for s in samples)
         score(ServerEngine(settings), [Sample("", *prompt) for prompt in prompts], self._cache)
+
+    def whole(self) -> Outcome:
+        """Score as the reward does without streams."""
+        settings = self.settings.model_copy(update={"gsrm_stream": False})
+        return self.ours(LoggedEngine(settings))
 
     def ours(self, engine: LoggedEngine) -> Outcome:
         """Score as the reward does."""

@@ -180,10 +180,16 @@ class Server:
                 text = "yes" if is_probe else self._answer(role, prompt, fault)
                 asked = Asked(request, role, prompt, text, "" if is_probe else fault, has_usage)
                 return await (self._stream(asked) if streams else self._write(asked))
-        except (asyncio.CancelledError, ConnectionResetError):
-            if self._outage is None or self._outage.done():
-                self.closed[role] += 1
+        except asyncio.CancelledError:
+            self._count_closed(role)
             raise
+        except ConnectionResetError:
+            self._count_closed(role)
+            return web.Response()  # nobody reads it
+
+    def _count_closed(self, role: str) -> None:
+        if self._outage is None or self._outage.done():
+            self.closed[role] += 1
 
     def _is_rejected(self, prompt: str) -> bool:
         return self.script.refuse and int(_key(prompt), 16) % 500 == 0 and "⟧" in prompt
