@@ -4,9 +4,11 @@
 
 The demo's problems and model, RLKD_ENGINE=server, against the scripted server: once without faults,
 once with a share of faults of every kind (transient statuses, connections reset, replies cut off,
-broken, empty or late, no structure or verdict at the first try) and two outages of 30 s. In both
-one text in 500 is rejected at every try. Every reward, structure and verdict of the two traces has
-to be equal.
+broken, empty or late, no structure or verdict at the first try, and streams that break off, end too
+soon, bring an error or what is no event, stall, or count no tokens) and two outages of 30 s. In
+both one text in 500 is rejected at every try. The GSRM writes slowly enough that many structures
+are stopped when their reward is decided. Every reward, step score, verdict and teacher's structure
+of the two traces has to be equal, and the students' as far as both runs read them.
 """
 
 import argparse
@@ -18,11 +20,13 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from benchmarks.scripted_server import Script
 from benchmarks.scripted_server import run as run_server
-from rlkd_plugin.engines.trace import TraceRow, read_rows
+from rlkd_plugin.engines.trace import Side, TraceRow, read_rows
 from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
 from tools.stand_ins.places import MODEL, ROOT
 from tools.stand_ins.swift_commands import free_port, swift_command
@@ -103,14 +107,29 @@ def measure(name: str, folder: Path, steps: int, script: Script) -> list[TraceRo
         f"{max(row['rlkd/seconds'] for row in rows):.0f} s"
     )
     print(f"  requests to the server: {stats['requests']}; faults: {stats['faults']}")
+    print(f"  tokens written: {stats['written']}; closed by the client: {stats['closed']}")
+    print(f"  structures stopped early: {sum(row.student.stopped_early for row in trace)}")
     print(f"  warnings in the output: {len(re.findall('; retrying', output))}")
     return trace
 
 
 def outcome(row: TraceRow) -> tuple[object, ...]:
-    """Return what has to be equal: structures, verdicts and rewards."""
-    verdicts = [verdict.matched for verdict in row.verdicts]
-    return row.teacher, row.student, verdicts, row.step_scores, row.reward
+    """Return what has to be equal, but for the student's structure."""
+    verdicts = [(verdict.number, verdict.field, verdict.matched) for verdict in row.verdicts]
+    student = row.student.status, row.student.clipped, row.student.cut
+    return row.teacher, student, verdicts, row.step_scores, row.total, row.reward
+
+
+def agrees(one: Side, other: Side) -> bool:
+    """Say whether two structures of one path are equal as far as both were read.
+
+    What was stopped early may have fewer fields than what was not, but no more.
+    """
+    fields, others = ([*chain.from_iterable(side.steps), *side.unfinished] for side in (one, other))
+    shared = min(len(fields), len(others))
+    is_shorter = len(fields) < len(others)
+    may_differ = len(fields) == len(others) or (one if is_shorter else other).stopped_early
+    return may_differ and fields[:shared] == others[:shared]
 
 
 def main() -> None:
@@ -118,23 +137,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--faults", type=float, default=0.2)
+    parser.add_argument("--rate", type=float, default=200.0, help="tokens a second of the GSRM")
     parser.add_argument("--outage", type=int, nargs="*", default=[300, 800])
     options = parser.parse_args()
-    calm_script = Script(gsrm=0.05, judge=0.01, refuse=True)
-    chaos_script = Script(
-        gsrm=0.05,
-        judge=0.01,
-        refuse=True,
-        faults=options.faults,
-        outages=tuple(options.outage),
-    )
+    calm_script = Script(gsrm=0.05, judge=0.01, tokens_per_second=options.rate, refuse=True)
+    chaos_script = replace(calm_script, faults=options.faults, outages=tuple(options.outage))
     with tempfile.TemporaryDirectory() as folder:
         calm = measure("calm", Path(folder), options.steps, calm_script)
         chaos = measure("chaos", Path(folder), options.steps, chaos_script)
-    equal = sum(outcome(one) == outcome(other) for one, other in zip(calm, chaos, strict=True))
+    pairs = list(zip(calm, chaos, strict=True))
+    rewards = sum(one.reward == other.reward for one, other in pairs)
+    outcomes = sum(outcome(one) == outcome(other) for one, other in pairs)
+    students = sum(agrees(one.student, other.student) for one, other in pairs)
+    print(
+        f"of {len(pairs)} completions {rewards} have equal rewards, {outcomes} equal teachers, "
+        f"verdicts, step scores and rewards, {students} the same student's structure as far as "
+        "both were read"
+    )
     different = len({row.reward for row in calm})
     mean = sum(row.reward or 0.0 for row in calm) / len(calm)
-    print(f"{equal} of {len(calm)} completions have equal structures, verdicts and rewards")
     print(f"({different} different rewards, mean {mean:.3f})")
 
 
