@@ -37,7 +37,7 @@ def read_structure(reply: Reply) -> tuple[Structure, bool]:
     """
     try:
         text = reply.text
-        said = text.strip() if begins_with_tag(text) else after_thinking(text)
+        said = text.rstrip() if begins_with_tag(text) else after_thinking(text)
         return _read_whole_steps(said, reply.is_cut)
     except FormatError:
         if not _is_thinking_the_reply(reply):
@@ -63,7 +63,7 @@ def _read_whole_steps(text: str, is_cut: bool) -> tuple[Structure, bool]:
     if structure.final_answer:
         return structure, longer.final_answer != structure.final_answer
     steps = structure.steps
-    if longer.steps[len(steps) - 1] != steps[-1]:
+    if longer.steps[len(steps) - 1 : len(steps)] != steps[-1:]:
         steps = steps[:-1]
     return Structure(steps), True
 

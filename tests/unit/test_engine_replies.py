@@ -122,6 +122,8 @@ def test_with_the_largest_budget_nothing_is_asked_again_in_vain(
         (WHOLE.partition("[Sub-problem 2]")[0], 1, True),
         (WHOLE.partition("Sub-problem 2]")[0], 1, True),
         (FIRST_STEP + "\n\n[Meta-reasoning 2]: plan", 1, True),
+        # what was an answer is a heading if it goes on
+        (FIRST_STEP + "\n[Meta-reasoning 2]: d\n[Sub-problem 2]: e\n[Answer 2]:\n##", 1, True),
     ],
 )
 def test_where_a_structure_was_cut_says_which_steps_are_whole(

@@ -12,6 +12,8 @@ from rlkd_plugin.gsrm.fields import place_of, raw_fields, split_final
 from rlkd_plugin.gsrm.structure import field_text
 from rlkd_plugin.gsrm.structure_stream import MOST_WINDOW, StructureReader, begins_with_tag
 from rlkd_plugin.llm_io.event_stream import StreamedReply
+from rlkd_plugin.llm_io.replies import Reply
+from rlkd_plugin.llm_io.structure_replies import read_structure
 
 TEXT = """\
 [Meta-reasoning 1]: count the pens
@@ -99,6 +101,14 @@ def test_a_final_answer_in_other_words_ends_nothing() -> None:
 def test_a_text_that_begins_with_its_tag_is_read(before: str) -> None:
     assert begins_with_tag(before + TEXT)
     assert read(before + TEXT).fields[3] == FIELDS[3]
+
+
+@pytest.mark.parametrize("before", ["\x1c> ", "\u2028> ", "> ", " > "])
+def test_what_stands_before_the_first_tag_means_the_same_to_both_readers(before: str) -> None:
+    """A quote's mark on the tag's line, or none where a sign before it is no layout."""
+    text = before + TEXT.replace("count the pens", "count\n> the pens")
+    whole, _ = read_structure(Reply(text, "stop"))
+    assert list(read(text).fields) == list(whole.fields)
 
 
 @pytest.mark.parametrize(
