@@ -107,6 +107,12 @@ class AdaptedRequests:
                 return reply
         raise AssertionError("unreachable: the last round returns or raises")
 
+    def leave_out(self, url: str, option: str, words: str) -> None:
+        """Send a server requests without an option from now on, which does not work there."""
+        changes = {option: Change(option, words)}
+        self.known.learn(url, changes)
+        self._report(url, changes)
+
     async def _send_without_limit(
         self, url: str, request: Request, rejection: RejectedRequest, send: Send[T]
     ) -> T:

@@ -31,6 +31,8 @@ CHARS_PER_TOKEN = 4
 """Estimate until a server has counted, of English; texts in other languages have fewer."""
 BACK_OFF = wait_random_exponential(multiplier=0.5, max=20)
 """Jittered, so that a batch's requests do not return to a server all at once."""
+STREAM_TRIES = 3
+"""Failed streams of one text after which a server that never streamed well is asked for none."""
 EMPTY_TRIES = 4
 """Empty completions of one text after which the server is probed with another text."""
 
@@ -95,6 +97,7 @@ class ChatClient:
         self._next_url = 0
         self._servers = Servers(endpoint, request_timeout, usage)
         self._requests = AdaptedRequests(endpoint)
+        self._streamed: set[str] = set()  # servers with a stream that was read
 
     async def __aenter__(self) -> "ChatClient":
         self._servers.open()
@@ -217,6 +220,7 @@ class ChatClient:
         urls = call.urls
         failing_since = time.monotonic()
         empty = Counter([first.url] if first.empty else [])
+        unread = Counter([first.url] if first.in_stream else [])
 
         def give_up(state: RetryCallState) -> bool:
             patience = self.startup_patience
@@ -248,6 +252,9 @@ class ChatClient:
                         return await self._try(call, url)
                     except TransientError as failure:
                         empty[url] += failure.empty
+                        unread[url] += failure.in_stream
+                        if unread[url] == STREAM_TRIES and url not in self._streamed:
+                            self._requests.leave_out(url, "stream", str(failure))
                         is_silent = failure.empty and empty[url] >= EMPTY_TRIES
                         if is_silent and await self._answers_probe(url):
                             raise self._silence_error(url) from None
@@ -293,6 +300,11 @@ class ChatClient:
             payload = await self._servers.post(url, call.path, body, stream)
             reply, counted = call.read(url, payload)
             used = counted or call.likely
+            if stream and stream.is_used:
+                self._streamed.add(url)
+        except TransientError as failure:
+            failure.in_stream = bool(stream and stream.is_used)
+            raise
         except asyncio.CancelledError:  # of a reply that is not needed no server counts the tokens
             used = (len(body) + (stream.characters if stream else 0)) / CHARS_PER_TOKEN
             raise

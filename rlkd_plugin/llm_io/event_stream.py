@@ -10,6 +10,7 @@ from typing import Any
 from rlkd_plugin.llm_io.message_text import is_refusal, split_message
 
 DONE = b"[DONE]"
+BOM = b"\xef\xbb\xbf"
 
 _MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
@@ -25,10 +26,10 @@ class EventLines:
         """Yield the data of each event that is at its end."""
         *lines, rest = payload.split(b"\n")
         for line in lines:
-            whole = b"".join([*self._line, line]).removesuffix(b"\r")
+            whole = b"".join([*self._line, line]).removesuffix(b"\r").removeprefix(BOM)
             self._line.clear()
             if whole.startswith(b"data:"):
-                self._data.append(whole[5:].removeprefix(b" "))
+                self._data.append(whole[5:].strip())
             elif not whole and self._data:
                 yield self._take()
         if rest:
@@ -55,12 +56,13 @@ class StreamedReply:
     Attributes:
         is_used: whether the server streamed at all.
         is_done: whether nothing more is to come.
+        is_whole: whether the completion came to its end: to a reason to finish, or to `[DONE]`.
     """
 
     def __init__(self, on_text: Callable[[str], None]) -> None:
         self.is_used = False
         self.is_done = False
-        self._is_whole = False
+        self.is_whole = False
         self._on_text = on_text
         self._lines = EventLines()
         self._said: list[str] = []
@@ -68,12 +70,14 @@ class StreamedReply:
         self._refuses = False
         self._reason: Any = None
         self._usage: Any = None
-        self._foreign: bytes | None = None  # an event that is no part of a completion
+        self._half = ""  # the first half of a surrogate pair
+        self._plain: list[bytes] = []  # a reply that only says that it is a stream
+        self._foreign: bytes | None = None  # what is no part of a completion
 
     @property
     def broke_off(self) -> bool:
         """Whether it ended without a reason to finish and without `[DONE]`."""
-        return not self._is_whole and self._foreign is None
+        return not self.is_whole and self._foreign is None
 
     @property
     def characters(self) -> int:
@@ -82,14 +86,19 @@ class StreamedReply:
 
     def feed(self, payload: bytes) -> None:
         """Take the next bytes of the body."""
-        self.is_used = True
-        self._take(self._lines.feed(payload))
+        is_first, self.is_used = not self.is_used, True
+        if self._plain or (is_first and payload.lstrip().startswith(b"{")):
+            self._plain.append(payload)
+        else:
+            self._take(self._lines.feed(payload))
 
     def end(self) -> None:
         """Take note that the body is at its end."""
         self.is_used = True
         self._take(self._lines.end())
         self.is_done = True
+        if self._plain:
+            self._foreign = b"".join(self._plain)
 
     def _take(self, events: Iterator[bytes]) -> None:
         said: list[str] = []
@@ -97,17 +106,27 @@ class StreamedReply:
             if self.is_done:
                 break
             if data == DONE:
-                self.is_done = self._is_whole = True
+                self.is_done = self.is_whole = True
                 break
             try:
                 said.append(self._take_event(json.loads(data)))
             except _MALFORMED:
                 self.is_done = True
-                if not self._is_whole:
+                if not self.is_whole:
                     self._foreign = data
-        if text := "".join(said):
+        if text := self._joined("".join(said)):
             self._said.append(text)
             self._on_text(text)
+
+    def _joined(self, text: str) -> str:
+        """Return a text with surrogate pairs joined, that of two parts among them."""
+        if text and (self._half or not text.isascii()):
+            text, self._half = self._half + text, ""
+            if "\ud800" <= text[-1] <= "\udbff":
+                text, self._half = text[:-1], text[-1]
+            if any("\ud800" <= sign <= "\udfff" for sign in text):
+                text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        return text
 
     def _take_event(self, event: Any) -> str:
         """Take one event, and return what it adds to the text.
@@ -115,19 +134,17 @@ class StreamedReply:
         Raises:
             ValueError: if it is no part of a completion; or another error of `_MALFORMED`.
         """
-        usage = event.get("usage")
-        self._usage = usage or self._usage
-        choices = event.get("choices")
-        if event.get("error") or (choices is None and not usage):
-            raise ValueError("no part of a completion")
+        if event.get("error") or "error" in (event.get("object"), event.get("type")):
+            raise ValueError("an error")
+        self._usage = event.get("usage") or self._usage
         said = ""
-        for choice in (choices or [])[:1]:
+        for choice in (event.get("choices") or [])[:1]:
             part = choice.get("delta") or choice.get("message") or {}
             said, thought = split_message(part)
             self._thought.append(thought)
             self._refuses = self._refuses or is_refusal(part)
             self._reason = choice.get("finish_reason") or self._reason
-            self._is_whole = self._is_whole or self._reason is not None
+            self.is_whole = self.is_whole or self._reason is not None
         return said
 
     def body(self) -> bytes:
@@ -136,7 +153,7 @@ class StreamedReply:
             return self._foreign
         message = {
             "role": "assistant",
-            "content": "".join(self._said),
+            "content": "".join(self._said) + self._half,
             "reasoning_content": "".join(self._thought),
             "refusal": "refused" if self._refuses else None,
         }

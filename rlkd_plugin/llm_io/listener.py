@@ -5,9 +5,6 @@ from typing import Protocol
 
 from rlkd_plugin.llm_io.own_keys import OwnKeys
 
-MOST_SECRET = 1024
-"""Characters of a key, however it is spelt."""
-
 
 class Listener(Protocol):
     """Takes the text of a reply while it is being written."""
@@ -25,12 +22,13 @@ def tell_without(keys: OwnKeys, listener: Listener) -> Callable[[str], None]:
     From a key on the listener is told nothing more: the whole reply, cleansed, has the rest.
     """
     recent: str | None = ""
+    reach = keys.reach
 
     def tell(text: str) -> None:
         nonlocal recent
         if recent is None:
             return
-        recent = recent[-MOST_SECRET:] + text
+        recent = recent[max(0, len(recent) - reach) :] + text
         if keys.cleanse(recent) == recent:
             listener.add(text)
         else:

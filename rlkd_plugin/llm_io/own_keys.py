@@ -34,6 +34,8 @@ word or a number."""
 SHORTEST_PART = 4
 """Characters of a key that is blotted out of an error wherever it stands, unless it is a word or a
 number; others stand alone. An error names options, of which a placeholder may be a part."""
+MOST_SPELT = 21
+"""Characters in which one of a key may be spelt: 16 backslashes and `u0041`."""
 SHORTEST_BASE64 = 6
 """Characters of base64 that are no coincidence in an error."""
 
@@ -61,6 +63,11 @@ class OwnKeys:
     def __reduce__(self) -> tuple[type["OwnKeys"], tuple[()]]:
         return OwnKeys, ()
 
+    @property
+    def reach(self) -> int:
+        """Most characters of a key in a reply, however it is spelt; 0 without keys."""
+        return MOST_SPELT * self._in_replies.longest
+
     def cleanse(self, text: str) -> str:
         """Return a text of a model with each key blotted out, but for short ones."""
         return self._in_replies.cleanse(text)
@@ -80,6 +87,7 @@ class _Blotter:
 
     def __init__(self, keys: Iterable[str], as_parts: int) -> None:
         self._keys = {key: len(key) < as_parts or _is_word(key) for key in keys}
+        self.longest = max(map(len, self._keys), default=0)
         least = SHORTEST_BASE64 if as_parts < SHORTEST_KEY else SHORTEST_WORD
         every = {text for key in self._keys for text in base64_spellings(key)}
         self._base64 = sorted(text for text in every if len(text) >= least)

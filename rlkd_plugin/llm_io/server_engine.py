@@ -66,7 +66,8 @@ class ServerEngine(PromptedEngine):
                 await entered.enter_async_context(client)
             entered.pop_all()  # all are: they stay so until `__aexit__`
         # batches of one loop share the concurrency
-        self._in_flight.enter(lambda: Slots(self.settings.rank_concurrency, self.streams))
+        keeps = self.streams and "judge" in self.clients
+        self._in_flight.enter(lambda: Slots(self.settings.rank_concurrency, keeps))
         return self
 
     async def __aexit__(self, *error: object) -> None:

@@ -43,8 +43,11 @@ logger = logging.getLogger(__name__)
 class TransientError(Exception):
     """A failure that a retry may mend.
 
-    `wait` is the server's Retry-After in seconds; `empty` says that the model wrote nothing.
+    `wait` is the server's Retry-After in seconds; `empty` says that the model wrote nothing,
+    `in_stream` that the server streamed.
     """
+
+    in_stream = False
 
     def __init__(self, url: str, reason: str, wait: float, empty: bool) -> None:
         super().__init__(reason)

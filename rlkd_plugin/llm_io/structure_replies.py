@@ -3,6 +3,8 @@
 Pure. Not here: when a request is repeated (`prompted_engine`).
 """
 
+from contextlib import suppress
+
 from rlkd_plugin.gsrm import FormatError, Structure, parse_structure
 from rlkd_plugin.gsrm.structure_stream import begins_with_tag
 from rlkd_plugin.gsrm.tags import TAG
@@ -25,8 +27,8 @@ def read_structure(reply: Reply) -> tuple[Structure, bool]:
     may also hold a draft, so it counts where the first tag begins it or nothing else was said;
     where it was cut, a few words may stand before that tag (`PREAMBLE`).
 
-    A text that begins with its first tag is said from there on, also where a mark of thinking
-    follows: what is read while it is being written cannot depend on its end.
+    A text that begins with its first tag, and has a whole step, is said from there on, also where
+    a mark of thinking follows: what is read while it is being written cannot depend on its end.
 
     Of a structure that was cut its whole steps count. The field in which it broke off may look
     whole ("19" of "190"), so the last step is dropped where that field is its answer. Where the
@@ -36,9 +38,10 @@ def read_structure(reply: Reply) -> tuple[Structure, bool]:
         FormatError: if there is no whole step.
     """
     try:
-        text = reply.text
-        said = text.rstrip() if begins_with_tag(text) else after_thinking(text)
-        return _read_whole_steps(said, reply.is_cut)
+        if begins_with_tag(reply.text):
+            with suppress(FormatError):
+                return _read_whole_steps(reply.text.rstrip(), reply.is_cut)
+        return _read_whole_steps(after_thinking(reply.text), reply.is_cut)
     except FormatError:
         if not _is_thinking_the_reply(reply):
             raise

@@ -6,8 +6,8 @@ is retried (`chat_client`).
 
 import asyncio
 import ssl
+import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +21,15 @@ from rlkd_plugin.llm_io.per_loop import PerLoop
 from rlkd_plugin.llm_io.proxies import Proxy, proxy_for
 
 EVENT_STREAM = "text/event-stream"
+EVENTS_BEGIN = (b"data:", b"event:", b": ")
 CONNECT_SECONDS = 10
 """Seconds for a connection; a server that is up takes milliseconds."""
 MOST_BYTES = 64 * 2**20
 """Bytes of a reply; one that is longer has no end."""
 READ_EVERY = 0.02
 """Seconds between two looks at a stream. Each costs as much CPU time as the tokens it brings."""
-REST_SECONDS = 1.0
-"""Seconds for the end of a stream behind its last event; then its connection is not used again."""
+REST_SECONDS = 0.2
+"""Seconds for the end of a body behind its completion; then its connection is not used again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,10 @@ class Transport:
                     await _read_stream(response.content, stream)
                     return RawReply(status, response.headers, b"")
                 payload = await _read_whole(response.content)
+                if stream and status == 200 and payload.lstrip().startswith(EVENTS_BEGIN):
+                    stream.feed(payload)  # labelled as something else
+                    stream.end()
+                    return RawReply(status, response.headers, b"")
                 payload = self.keys.cleanse_body(payload, is_error=status != 200)
                 return RawReply(status, response.headers, payload)
         except (asyncio.TimeoutError, ConnectionFault):
@@ -138,18 +143,32 @@ async def _read_whole(content: aiohttp.StreamReader) -> bytes:
 
 
 async def _read_stream(content: aiohttp.StreamReader, stream: StreamedReply) -> None:
-    """Hand a body on as it comes."""
+    """Hand a body on as it comes, up to the end of its completion."""
     size = 0
-    while part := await content.readany():
-        size += len(part)
-        _check_size(size)
-        stream.feed(part)
-        if stream.is_done:
-            with suppress(asyncio.TimeoutError):  # it may be kept for another request
-                await asyncio.wait_for(content.readany(), REST_SECONDS)
-            return
-        await asyncio.sleep(READ_EVERY)
+    try:
+        while not stream.is_whole and (part := await content.readany()):
+            size += len(part)
+            _check_size(size)
+            stream.feed(part)
+            if stream.is_done:
+                break
+            await asyncio.sleep(READ_EVERY)
+        await _read_rest(content, stream)
+    except (aiohttp.ClientError, OSError):
+        if not stream.is_whole:
+            raise
     stream.end()
+
+
+async def _read_rest(content: aiohttp.StreamReader, stream: StreamedReply) -> None:
+    """Take what comes at once behind a completion: its usage, and the end of the body.
+
+    At the body's end the connection is kept for another request.
+    """
+    until = time.monotonic() + REST_SECONDS
+    while not content.at_eof() and time.monotonic() < until:
+        stream.feed(content.read_nowait())
+        await asyncio.sleep(READ_EVERY / 4)
 
 
 def _check_size(size: int) -> None:

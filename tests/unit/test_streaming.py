@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 
 from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.engines.scoring import Sample, Score, score_batch
@@ -243,6 +244,7 @@ FAULTS: dict[str, Answer] = {
     "ended at once": Stream([]),
     "garbage": Stream([*EVENTS[:MIDDLE], b"data: {nonsense\n\n", *EVENTS[MIDDLE:]]),
     "no chunk": Stream([*EVENTS[:MIDDLE], event([1]), *EVENTS[MIDDLE:]]),
+    "an error as an object": Stream([*EVENTS[:MIDDLE], event({"object": "error"})]),
     "an error": Stream([*EVENTS[:MIDDLE], event({"error": {"message": "down", "code": 500}})]),
     "an error of its own kind": Stream([b"event: error\n" + event({"message": "oh"})]),
     "half an event": Stream([*EVENTS[:MIDDLE], EVENTS[MIDDLE][:20]]),
@@ -311,6 +313,10 @@ def test_a_reply_without_an_end_is_given_up(
             + b"".join(EVENTS).replace(b"data: ", b"data:")
         ],
         [event({"choices": [], "prompt_filter_results": []}), *EVENTS],
+        [event({"type": "ping"}), event({"choices": None}), *EVENTS],
+        [b"\xef\xbb\xbf" + EVENTS[1], *EVENTS[2:]],
+        [*EVENTS[:-2], b"data: [DONE] \n\n"],
+        [json.dumps({"choices": [{"message": {"content": WHOLE}}]}).encode()],  # no events at all
         [event({"choices": None, "usage": {"prompt_tokens": 1}}), *EVENTS],
     ],
 )
@@ -339,25 +345,90 @@ def test_a_server_that_always_breaks_off_ends_the_run(
         score(OTHER)
 
 
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_a_body_that_ends_uncleanly_behind_its_completion_counts(
+    servers: Loopback, lacking: int
+) -> None:
+    """With `[DONE]` and without it; the reason to finish was read before."""
+    events = events_of(WHOLE, 200)
+    servers.then("gsrm", Stream(events[: len(events) - lacking], pause=0.05, breaks=True))
+    (found,) = score(PATH.replace("count", "count "))
+    assert found.student == Decomposition(parse_structure(WHOLE))
+    assert len(servers.of("gsrm")) == 1
+
+
+@pytest.mark.parametrize("label", ["text/plain", "application/json", "application/octet-stream"])
+def test_events_under_another_label_are_read(servers: Loopback, label: str) -> None:
+    servers.then("gsrm", lambda _: Response(b"".join(EVENTS), media_type=label))
+    (found,) = score(PATH.replace("count", "count "))
+    assert found.student == Decomposition(parse_structure(WHOLE))
+
+
+def test_a_server_whose_streams_cannot_be_read_is_asked_for_whole_replies(
+    servers: Loopback, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After three of one text; one that was read before is believed to be able to."""
+    odd = Stream([event({"choices": [{"text": WHOLE}]}), event(finish())])
+    servers.always("gsrm", lambda a: odd(a) if "stream" in a.body else said(WHOLE)(a))
+    engine = ServerEngine(load_settings())
+    (found,) = score(OTHER, engine=engine)
+    assert found.student.structure == parse_structure(WHOLE)
+    assert ["stream" in asked.body for asked in servers.of("gsrm")] == [True, True, True, False]
+    assert "`stream` is left out" in caplog.text
+    score(OTHER, engine=engine)
+    assert "stream" not in servers.of("gsrm")[-1].body
+
+
+def test_one_good_stream_is_believed(servers: Loopback) -> None:
+    engine = ServerEngine(load_settings())
+    broken = Stream(EVENTS[:MIDDLE])
+    servers.then("gsrm", streamed(WHOLE), *[broken] * 5, streamed(WHOLE))
+    for _ in range(2):
+        score(OTHER, engine=engine)
+    assert all("stream" in asked.body for asked in servers.of("gsrm"))
+    assert len(servers.of("gsrm")) == 7
+
+
+def test_a_surrogate_pair_in_two_events_is_one_character(servers: Loopback) -> None:
+    """Servers cut texts where their languages count: within a character of two halves."""
+    path = PATH.replace("count 6", "count \U0001d465 6")
+    text = structure_of(path)
+    at = text.index("\U0001d465")
+    pair = "\U0001d465".encode("utf-16-be")
+    first, second = (pair[i : i + 2].decode("utf-16-be", "surrogatepass") for i in (0, 2))
+    parts = [text[:at], first, second + text[at + 1 :]]
+    events = [f"data: {json.dumps(part(content=one))}\n\n".encode() for one in parts]
+    servers.then("gsrm", Stream([*events, event(finish())]))
+    texts: list[str] = []
+    reply = StreamedReply(texts.append)
+    reply.feed(b"".join(events))
+    assert "".join(texts) == text
+    (found,) = score(path)
+    assert found.student.structure == parse_structure(text)
+    assert "\U0001d465" in servers.of("judge")[0].prompt
+
+
 # --- our keys ---
 
 
+@pytest.mark.parametrize("key", [KEY, "ey" + "Ab12Cd34Ef" * 150])
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_a_key_in_a_stream_is_in_no_question_and_no_trace(
-    servers: Loopback, options: SetOptions, monkeypatch: pytest.MonkeyPatch, size: int
+    servers: Loopback, options: SetOptions, monkeypatch: pytest.MonkeyPatch, size: int, key: str
 ) -> None:
-    """Wherever it is cut into events; the same as of a whole reply."""
-    monkeypatch.setenv("RLKD_GSRM_API_KEY", KEY)
-    text = structure_of(OTHER).replace("add 24", f"add {KEY} 24")
+    """Wherever it is cut into events, however long it is; the same as of a whole reply."""
+    monkeypatch.setattr(transport, "READ_EVERY", 0.001)
+    monkeypatch.setenv("RLKD_GSRM_API_KEY", key)
+    text = structure_of(OTHER).replace("add 24", f"add {key} 24")
     found: list[TraceRow] = []
     for way in ("true", "false"):
         options(gsrm_stream=way)
         servers.then("gsrm", streamed(text, size) if way == "true" else said(text))
         found += [trace_row(one, None) for one in score(OTHER)]
-    assert all(KEY not in str(row) for row in found)
+    assert all(key[-20:] not in str(row) for row in found)
     assert "***" in str(found[1].student)
     assert found[0] == found[1]
-    assert all(KEY not in asked.prompt for asked in servers.asked)
+    assert all(key[-20:] not in asked.prompt for asked in servers.asked)
 
 
 # --- the events ---
