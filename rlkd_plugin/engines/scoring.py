@@ -108,7 +108,8 @@ class _Batch:
         self.max_chars = max_chars
         self.started: list[asyncio.Task[Any]] = []
         self.tasks: dict[Hashable, asyncio.Task[Any]] = {}
-        self.waiting: Counter[Hashable] = Counter()  # for each verdict
+        self.waiting: Counter[Hashable] = Counter()
+        self.drafts: dict[Hashable, Draft] = {}
 
     def score(self, sample: Sample) -> "asyncio.Task[Score]":
         problem, domain = sample.problem, sample.domain
@@ -118,10 +119,10 @@ class _Batch:
 
     async def follow(self, side: _Teacher, path: str) -> Score:
         teaching = self.once(side, lambda: self.teacher(side))
-        draft = Draft()
+        draft, writing = self.student(side, path)
         follower = Follower(
             teaching,
-            self.student(side, path, draft),
+            writing,
             draft,
             bool(self.streaming and self.streaming.clips(path)),
             Verdicts(lambda question: self.start(self.verdict(question))),
@@ -130,16 +131,21 @@ class _Batch:
         teacher, unreadable = teaching.result()
         return Score(teacher, result.student, result.reward, list(result.verdicts), unreadable)
 
-    def student(self, side: _Teacher, path: str, draft: Draft) -> "asyncio.Task[Decomposition]":
-        """Return the decomposition of a student's path, which may show itself being written.
+    def student(self, side: _Teacher, path: str) -> "tuple[Draft, asyncio.Task[Decomposition]]":
+        """Return the decomposition of a student's path, and the draft that shows it being written.
 
-        The teacher's own path is decomposed for both, and whole.
+        It is written as long as one completion needs it. The teacher's own path is decomposed for
+        both, and whole.
         """
         problem, domain = side.problem, side.domain
         is_teachers = not side.structure and teacher_path(side.reasoning) == path
-        if self.streaming is None or is_teachers or not has_reasoning(path):
-            return self.start(self.decompose(problem, domain, path))
-        return self.start(self.streaming.decompose_into(draft, problem, domain, path))
+        streaming = self.streaming
+        if streaming is None or is_teachers or not has_reasoning(path):
+            return Draft(), self.start(self.decompose(problem, domain, path))
+        key = ("student", problem, domain, path)
+        draft = self.drafts.setdefault(key, Draft())
+        writing = self.shared(key, lambda: streaming.decompose_into(draft, problem, domain, path))
+        return draft, self.start(writing)
 
     async def teacher(self, side: _Teacher) -> tuple[Decomposition, bool]:
         """Return the teacher's decomposition, and whether its structure text is unreadable."""
@@ -174,15 +180,19 @@ class _Batch:
         obvious = obvious_verdict(*texts)
         if obvious is not None:
             return Verdict(obvious, "rule")
-        judging = self.once(texts, lambda: self.engine.match(*texts))
-        self.waiting[texts] += 1
+        return await self.shared(texts, lambda: self.engine.match(*texts))
+
+    async def shared(self, key: Hashable, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return the shared result for a key; what nobody waits for any more is cancelled."""
+        task = self.once(key, ask)
+        self.waiting[key] += 1
         try:
-            return await asyncio.shield(judging)
+            return await asyncio.shield(task)
         finally:
-            self.waiting[texts] -= 1
-            if not self.waiting[texts] and not judging.done():  # no walk needs it any more
-                del self.tasks[texts]
-                judging.cancel()
+            self.waiting[key] -= 1
+            if not self.waiting[key] and not task.done():
+                del self.tasks[key]
+                task.cancel()
 
     def once(self, key: Hashable, ask: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Task[T]":
         """Return the shared result for a key; the first call asks for it."""

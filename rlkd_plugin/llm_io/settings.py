@@ -168,8 +168,9 @@ class Settings(BaseSettings):
     )
     concurrency: PositiveInt = Field(
         default=64,
-        description="requests in flight of the whole run; each rank takes its share, and keeps a "
-        "quarter of it for verdicts where structures are streamed",
+        description="requests in flight of the whole run; each rank takes its share. Where "
+        "structures are streamed it keeps a quarter for verdicts; a share of 1 leaves none for them "
+        "until a structure is written",
     )
     sample_domain: Literal["math", "science", "code", "puzzle"] = Field(
         default="math",
