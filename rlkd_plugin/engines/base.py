@@ -28,8 +28,10 @@ class Decomposition:
         asked: whether a model was asked; not for an empty path, a structure that is known
             already, or an engine of rules.
         stopped_early: whether the model was stopped when the reward was decided. The structure
-            holds the whole steps that Algorithm 1 compared; there may be more, and a final answer.
-        unfinished: the fields of the step in which the walk ended, where that step is not whole.
+            holds the first step and those that the reward depends on; the model might have written
+            more steps, and a final answer.
+        unfinished: the meta-reasoning that ended the walk behind these steps, if one did; none
+            where it is that of the first step, which is among them.
     """
 
     structure: Structure | None

@@ -35,7 +35,7 @@ class Draft:
 
     @property
     def is_ending(self) -> bool:
-        """Whether the final answer is being written."""
+        """Whether the final answer is being written, within its first `MOST_FINAL` characters."""
         return self._reader.is_ending
 
     def restart(self) -> None:
@@ -52,7 +52,7 @@ class Draft:
             self._tell()
 
     def news(self) -> "asyncio.Future[None]":
-        """Return what is done as soon as something changes."""
+        """Return a future that is done at the next change."""
         if self._news is None or self._news.done():
             self._news = asyncio.get_running_loop().create_future()
         return self._news
@@ -72,11 +72,7 @@ class StreamingEngine(Protocol):
 
     @property
     def streams(self) -> bool:
-        """Whether it is to do so."""
-        ...
-
-    def clips(self, path: str) -> bool:
-        """Say whether a path is longer than what the engine reads of it."""
+        """Whether structures are shown; a setting may turn it off."""
         ...
 
     async def decompose_into(

@@ -1,4 +1,4 @@
-"""Follows one completion to its reward, while its structure may still be being written.
+"""Follows one completion to its reward, while its structure is still being written.
 
 Not here: how questions are asked (`judged_walk`), and what completions share (`scoring`).
 """
@@ -14,7 +14,7 @@ from rlkd_plugin.gsrm import FIELDS, Question, Step, Structure, StructuredReward
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class Outcome:
     """A student's decomposition, and the reward where both sides have a structure.
 
     `verdicts` are those on which the reward depends, in the order of Algorithm 1.
@@ -29,11 +29,11 @@ class Follower:
     """One completion on its way to a reward; used once.
 
     Args:
-        teaching: the teacher's decomposition, and what its reader noted, once they are there.
-        writing: the student's. Where `draft` shows it being written, it is cancelled as soon as
-            nothing that follows can change the reward.
+        teaching: the teacher's decomposition, and whether its structure text is unreadable.
+        writing: the student's decomposition. Where `draft` shows it being written, it is cancelled
+            as soon as nothing that follows can change the reward.
         draft: what is known of the student's structure until then.
-        clips: whether the engine reads but the beginning of the student's path.
+        clips: whether the engine reads only the beginning of the student's path.
         verdicts: of the completion.
     """
 
@@ -51,7 +51,7 @@ class Follower:
         self._clips = clips
         self._verdicts = verdicts
 
-    async def run(self) -> Followed:
+    async def run(self) -> Outcome:
         """Return what became of the completion; what it has not needed by then is cancelled.
 
         Raises:
@@ -66,9 +66,9 @@ class Follower:
             for unneeded in (self._writing, *self._verdicts.in_flight):
                 unneeded.cancel()
         if walk is None or not self._teacher_steps():
-            return Followed(student)
+            return Outcome(student)
         reward, verdicts = walk.reward()
-        return Followed(student, reward, tuple(verdicts))
+        return Outcome(student, reward, tuple(verdicts))
 
     async def _read(self) -> tuple[Decomposition, JudgedWalk | None]:
         """Return the student's decomposition, whole or as far as it was needed, and its walk."""
@@ -82,7 +82,7 @@ class Follower:
                 # a final answer is short, and the trace shows it
                 if walk.is_decided and not self._draft.is_ending:
                     self._writing.cancel()
-                    return self._stopped(walk.compared), walk
+                    return self._stopped(walk.fields_needed), walk
             await self._wait()
         student = self._writing.result()
         while not self._teaching.done():
@@ -107,9 +107,9 @@ class Follower:
         structure = self._teaching.result()[0].structure
         return structure.steps if structure else ()
 
-    def _stopped(self, compared: int) -> Decomposition:
-        """Return the decomposition as far as the walk compared it."""
-        fields = self._draft.fields[:compared]
+    def _stopped(self, count: int) -> Decomposition:
+        """Return the decomposition of the first fields."""
+        fields = self._draft.fields[:count]
         whole = len(fields) // len(FIELDS) * len(FIELDS)
         steps = (Step(*fields[i : i + len(FIELDS)]) for i in range(0, whole, len(FIELDS)))
         return Decomposition(

@@ -86,9 +86,9 @@ class JudgedWalk:
         return self._walk.is_over
 
     @property
-    def compared(self) -> int:
+    def fields_needed(self) -> int:
         """The number of the student's fields that say how the reward came about."""
-        return self._walk.compared
+        return self._walk.fields_needed
 
     def reward(self) -> tuple[StructuredReward, list[tuple[Question, Verdict]]]:
         """Return the reward, and the verdicts that it depends on in the order of Algorithm 1."""

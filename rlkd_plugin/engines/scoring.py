@@ -81,8 +81,8 @@ async def score_batch(
         samples: any number; completions of one problem share the teacher's decomposition.
         engine: open (entered) in the running event loop.
         cache: where teacher structures are looked up and kept.
-        max_chars: characters to which the engine clips a path; a cached structure of a longer
-            one counts as clipped. None where it clips none.
+        max_chars: characters to which the engine clips a path; a structure of a longer one counts
+            as clipped. None where it clips none.
 
     Raises:
         EndpointError: what the engine raises; everything still in flight is cancelled first.
@@ -124,7 +124,7 @@ class _Batch:
             teaching,
             writing,
             draft,
-            bool(self.streaming and self.streaming.clips(path)),
+            self.max_chars is not None and len(path) > self.max_chars,
             Verdicts(lambda question: self.start(self.verdict(question))),
         )
         result = await follower.run()
@@ -192,6 +192,7 @@ class _Batch:
             self.waiting[key] -= 1
             if not self.waiting[key] and not task.done():
                 del self.tasks[key]
+                self.drafts.pop(key, None)
                 task.cancel()
 
     def once(self, key: Hashable, ask: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Task[T]":

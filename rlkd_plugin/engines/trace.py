@@ -128,7 +128,8 @@ def replay(row: TraceRow) -> StructuredReward | None:
         The reward, or None where a side had no structure.
 
     Raises:
-        FormatError: if the verdicts are not exactly those that Algorithm 1 asks for.
+        FormatError: if the verdicts are not exactly those that Algorithm 1 asks for, or the
+            student's fields do not reach the walk's end.
     """
     if not (row.teacher.steps and row.student.steps):
         return None

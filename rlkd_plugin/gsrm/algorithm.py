@@ -43,8 +43,8 @@ class Walk:
     The student may still be written: `read` takes its fields as they come. A question is asked as
     soon as its texts are there and it is needed whatever the other open verdicts are. So step i's
     sub-problem and answer are asked beside step i+1's meta-reasoning, and nothing is asked that
-    an early exit could make useless. One question alone may turn out to be useless: that of a
-    meta-reasoning whose step is never written to its end.
+    an early exit could make useless. The one exception is a meta-reasoning whose step is never
+    written to its end.
 
     Args:
         teacher: the steps of S^t; none where the teacher has no structure.
@@ -65,7 +65,8 @@ class Walk:
             fields: M_1, Q_1, A_1, M_2 ..., as `Step` holds them.
             is_whole: whether there are no more; a step that is not whole then is none.
         """
-        self._fields = fields[: len(fields) // 3 * 3] if is_whole else fields
+        whole = len(fields) // len(FIELDS) * len(FIELDS)
+        self._fields = fields[:whole] if is_whole else fields
         self._is_whole = is_whole
 
     def questions(self) -> list[Question]:
@@ -87,7 +88,7 @@ class Walk:
         self._verdicts[question.number, question.field] = matched
 
     def is_needed(self, question: Question) -> bool:
-        """Say whether the reward depends on a question; not if its step was never whole."""
+        """Say whether the reward depends on a question; not where its step proved to be none."""
         return question.number <= self._last
 
     @property
@@ -110,13 +111,15 @@ class Walk:
         return self.is_decided and at_end and not is_open
 
     @property
-    def compared(self) -> int:
+    def fields_needed(self) -> int:
         """The number of fields, from the first on, that say how the reward came about.
 
         Those of the first step are always among them, as they say that there is a structure.
         """
         steps = min(self._whole_steps, len(self._teacher))
-        return max(3, 3 * self._number - 2 if self._has_exited else 3 * steps)
+        if self._has_exited:
+            return max(len(FIELDS), len(FIELDS) * (self._number - 1) + 1)
+        return len(FIELDS) * max(1, steps)
 
     def reward(self) -> StructuredReward:
         """Return the reward, once the walk is over."""

@@ -14,7 +14,7 @@ from rlkd_plugin.gsrm.tags import FINAL, TAG, FoundTag, found_tag, is_settled
 REACH = 200
 """Characters within which a tag, or the words before the final answer, are written."""
 KEPT = 2 * REACH
-"""Characters before a place that may still matter there: a tag, and its line before it."""
+"""Characters that stay in the window behind a cut: the longest tag, and its line before it."""
 MOST_FINAL = 500
 """Characters of a final answer; a model that goes on writing behind them says nothing more."""
 MOST_WINDOW = 2048
@@ -33,7 +33,8 @@ class StructureReader:
         fields: as `Step` holds them, in reading order: M_1, Q_1, A_1, M_2 ...
         is_ended: whether no further field can follow: the text came to its final answer, or to a
             break.
-        is_ending: whether the final answer is being written.
+        is_ending: whether the final answer is being written, within its first `MOST_FINAL`
+            characters.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class StructureReader:
         self._aside: list[str] = []  # the open field's text that has left the window
         self._content = 0  # where the rest of the open field's text begins in the window
         self._searched = 0  # the end of the last tag
-        self._behind_tag = 0  # the same, without decoration that the field's text keeps
+        self._behind_tag = 0  # where the text behind the last tag begins
         self._opening: Opening | None = None  # of the open field
         self._before = ""  # what stands on its line before the tag
         self._opened = 0

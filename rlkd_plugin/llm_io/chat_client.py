@@ -20,7 +20,7 @@ from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.llm_io.adapted_requests import AdaptedRequests, Request
 from rlkd_plugin.llm_io.endpoint import Endpoint, words_of
 from rlkd_plugin.llm_io.event_stream import StreamedReply
-from rlkd_plugin.llm_io.listener import Listener, tell_without
+from rlkd_plugin.llm_io.listener import Listener, without_keys
 from rlkd_plugin.llm_io.option_search import TRIAL_TOKENS, RejectedRequest
 from rlkd_plugin.llm_io.pace import Pace
 from rlkd_plugin.llm_io.replies import Reply, read_embeddings, read_reply
@@ -32,7 +32,8 @@ CHARS_PER_TOKEN = 4
 BACK_OFF = wait_random_exponential(multiplier=0.5, max=20)
 """Jittered, so that a batch's requests do not return to a server all at once."""
 STREAM_TRIES = 3
-"""Failed streams of one text after which a server that never streamed well is asked for none."""
+"""Failed streams of one text after which a server that never streamed well is asked for whole
+replies."""
 EMPTY_TRIES = 4
 """Empty completions of one text after which the server is probed with another text."""
 
@@ -145,8 +146,8 @@ class ChatClient:
             messages: the chat.
             urls: the servers to try; by default all of the endpoint.
             may_be_empty: whether a reply without any text is accepted.
-            listener: takes the text while it is being written, if the server streams; of a reply
-                that a retry repeats, too.
+            listener: takes the text while it is being written, if the server streams; where a try
+                fails it is told to restart.
             **options: further keys of the request body: `max_tokens`, `temperature` ...; what
                 they and the endpoint's own keys leave out of `NEUTRAL` is sent as it is there.
 
@@ -295,15 +296,18 @@ class ChatClient:
         used = 0.0
         stream = None
         if call.listener:
-            stream = StreamedReply(tell_without(self._servers.keys, call.listener))
+            stream = StreamedReply(without_keys(self._servers.keys, call.listener))
         try:
             payload = await self._servers.post(url, call.path, body, stream)
             reply, counted = call.read(url, payload)
             used = counted or call.likely
             if stream and stream.is_used:
                 self._streamed.add(url)
-        except TransientError as failure:
-            failure.in_stream = bool(stream and stream.is_used)
+        except (TransientError, RejectedRequest, EndpointError) as failure:
+            if call.listener:  # what was written counts no more, also while a retry waits
+                call.listener.restart()
+            if isinstance(failure, TransientError):
+                failure.in_stream = bool(stream and stream.is_used)
             raise
         except asyncio.CancelledError:  # of a reply that is not needed no server counts the tokens
             used = (len(body) + (stream.characters if stream else 0)) / CHARS_PER_TOKEN

@@ -71,12 +71,12 @@ class StreamedReply:
         self._reason: Any = None
         self._usage: Any = None
         self._half = ""  # the first half of a surrogate pair
-        self._plain: list[bytes] = []  # a reply that only says that it is a stream
+        self._plain: list[bytes] = []  # of a JSON reply under a stream's label
         self._foreign: bytes | None = None  # what is no part of a completion
 
     @property
     def broke_off(self) -> bool:
-        """Whether it ended without a reason to finish and without `[DONE]`."""
+        """Whether no reason to finish came, no `[DONE]`, and no error in their place."""
         return not self.is_whole and self._foreign is None
 
     @property

@@ -1,4 +1,7 @@
-"""Who takes the text of a reply while it is being written, and what it is not told."""
+"""The listener of a streamed reply, and the filter that keeps our keys from it.
+
+Not here: how a whole reply is cleansed (`own_keys`).
+"""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -10,16 +13,17 @@ class Listener(Protocol):
     """Takes the text of a reply while it is being written."""
 
     def restart(self) -> None:
-        """Forget the text: a reply begins."""
+        """Forget the text: what was written counts no more."""
 
     def add(self, text: str) -> None:
         """Take the next part of the text."""
 
 
-def tell_without(keys: OwnKeys, listener: Listener) -> Callable[[str], None]:
+def without_keys(keys: OwnKeys, listener: Listener) -> Callable[[str], None]:
     """Return a function that hands a reply's parts on, as far as they hold no key of ours.
 
-    From a key on the listener is told nothing more: the whole reply, cleansed, has the rest.
+    Once a key has come the listener gets no further text. It may have the key's beginning, but no
+    field is made of that, as no tag follows; the whole reply, cleansed, has the rest.
     """
     recent: str | None = ""
     reach = keys.reach
@@ -34,5 +38,4 @@ def tell_without(keys: OwnKeys, listener: Listener) -> Callable[[str], None]:
         else:
             recent = None
 
-    listener.restart()
     return tell

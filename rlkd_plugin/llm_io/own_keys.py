@@ -35,7 +35,7 @@ SHORTEST_PART = 4
 """Characters of a key that is blotted out of an error wherever it stands, unless it is a word or a
 number; others stand alone. An error names options, of which a placeholder may be a part."""
 MOST_SPELT = 21
-"""Characters in which one of a key may be spelt: 16 backslashes and `u0041`."""
+"""Most characters that stand for one of a key: 16 backslashes and `u0041`."""
 SHORTEST_BASE64 = 6
 """Characters of base64 that are no coincidence in an error."""
 

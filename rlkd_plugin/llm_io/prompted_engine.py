@@ -86,10 +86,6 @@ class PromptedEngine:
         """Return the structure that the GSRM gives a path, in at most three requests."""
         return await self._decompose(problem, domain, path, partial(self._ask, "GSRM"))
 
-    def clips(self, path: str) -> bool:
-        """Say whether a path is longer than what the GSRM is given of it."""
-        return len(path) > self.settings.gsrm_max_chars
-
     async def _decompose(
         self, problem: str, domain: str, path: str, ask: Callable[..., Awaitable[Reply]]
     ) -> Decomposition:
@@ -98,7 +94,7 @@ class PromptedEngine:
         A structure that is cut at its token limit is asked for once more with the largest budget,
         a reply without a structure once more at a temperature that can give another one.
         """
-        clipped = self.clips(path)
+        clipped = len(path) > self.settings.gsrm_max_chars
         prompt, options = self.decompose_request(problem, domain, path)
         temperature = 0.0
         kept: Structure | None = None  # the whole steps of a structure that was cut

@@ -122,7 +122,7 @@ class ServerEngine(PromptedEngine):
         """Return the structure that the GSRM gives a path, and show it while it is written."""
 
         async def ask(prompt: str, **options: Any) -> Reply:
-            draft.restart()
+            draft.restart()  # an earlier reply counts no more, also while the next one waits
             return await self._ask("GSRM", prompt, listener=draft, **options)
 
         return await self._decompose(problem, domain, path, ask)

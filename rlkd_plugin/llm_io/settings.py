@@ -168,9 +168,8 @@ class Settings(BaseSettings):
     )
     concurrency: PositiveInt = Field(
         default=64,
-        description="requests in flight of the whole run; each rank takes its share. Where "
-        "structures are streamed it keeps a quarter for verdicts; a share of 1 leaves none for them "
-        "until a structure is written",
+        description="requests in flight of the whole run; each rank takes its share, of which a "
+        "quarter, at least one of two, is kept for verdicts where structures are streamed",
     )
     sample_domain: Literal["math", "science", "code", "puzzle"] = Field(
         default="math",

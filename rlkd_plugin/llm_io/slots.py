@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 FOR_VERDICTS = 4
-"""Where structures are streamed, one of so many slots is kept for verdicts. A structure is written
-for seconds; verdicts that waited for one to end would come too late to end it."""
+"""Where structures are streamed, 1 / `FOR_VERDICTS` of the slots is kept for verdicts. A structure
+is written for seconds; verdicts that waited for one to end would come too late to end it."""
 
 
 class Slots:
@@ -14,7 +14,8 @@ class Slots:
 
     Args:
         count: requests in flight.
-        keeps: whether some are kept for verdicts, if there are two or more.
+        keeps: whether a quarter is kept for verdicts, at least one of two or more; then structures
+            have the others, those of teachers among them.
     """
 
     def __init__(self, count: int, keeps: bool) -> None:

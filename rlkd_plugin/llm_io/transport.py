@@ -146,12 +146,10 @@ async def _read_stream(content: aiohttp.StreamReader, stream: StreamedReply) -> 
     """Hand a body on as it comes, up to the end of its completion."""
     size = 0
     try:
-        while not stream.is_whole and (part := await content.readany()):
+        while not (stream.is_whole or stream.is_done) and (part := await content.readany()):
             size += len(part)
             _check_size(size)
             stream.feed(part)
-            if stream.is_done:
-                break
             await asyncio.sleep(READ_EVERY)
         await _read_rest(content, stream)
     except (aiohttp.ClientError, OSError):

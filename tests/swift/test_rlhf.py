@@ -34,6 +34,7 @@ METRICS = {
     "rlkd/clipped_teacher",
     "rlkd/cut_teacher",
     "rlkd/unreadable_structure",
+    "rlkd/stopped_early",
     "rlkd/trace_lost",
     "rlkd/cut_off",
     "rlkd/requests",

@@ -80,9 +80,6 @@ class WritingEngine:
     async def probe(self) -> None:
         return None
 
-    def clips(self, path: str) -> bool:
-        return "long" in path
-
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         return await self.decompose_into(Draft(), problem, domain, path)
 
@@ -102,10 +99,10 @@ class WritingEngine:
                 self.closed.append(path)
                 raise
             try:
-                return Decomposition(parse_structure(text), clipped=self.clips(path))
+                return Decomposition(parse_structure(text))
             except FormatError:
                 continue
-        return Decomposition(None, "undecomposable", clipped=self.clips(path))
+        return Decomposition(None, "undecomposable")
 
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
         ask = (field, teacher, student)
@@ -133,9 +130,9 @@ def scored(engine: WritingEngine, *samples: Sample) -> list[Score]:
     return asyncio.run(work())
 
 
-def whole(path: str, *replies: str) -> str:
-    """Return the text that is written at last."""
-    return replies[-1] if replies else render_structure(structure(path))
+def whole(path: str) -> str:
+    """Return the text that is written for a path unless a test says another."""
+    return render_structure(structure(path))
 
 
 def at_once(text: str, tag: str) -> range:
@@ -345,7 +342,8 @@ def test_the_teachers_own_path_is_read_whole_for_both() -> None:
 def test_what_is_clipped_says_so_also_where_it_was_stopped() -> None:
     engine = WritingEngine({}, size=1)
     engine.unmatched = {"longM2"}
-    (score,) = scored(engine, sample("long"))
+    batch = score_batch([sample("long")], engine, max_chars=3)
+    (score,) = asyncio.run(asyncio.wait_for(batch, 20))
     assert score.student.stopped_early and score.student.clipped
 
 

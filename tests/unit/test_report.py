@@ -92,6 +92,26 @@ def test_why_a_walk_ended(changed: dict[str, object], why: str, said: str) -> No
     assert said in explain(row(**changed))
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"teacher": side(steps=1), "step_scores": [1.0]},
+            "1 compared, the student has at least 1, the teacher 1; the GSRM was stopped before",
+        ),
+        # a break: there are no more
+        ({"teacher": side(steps=3), "step_scores": [1.0]}, "the student has 1, the teacher 3; the"),
+        ({"teacher": side(steps=3), "step_scores": [1.0, 0.0]}, "step 2 did not match; the GSRM"),
+        ({"teacher": side("refused"), "step_scores": []}, "get no reward; the GSRM was stopped"),
+    ],
+)
+def test_a_student_that_was_stopped_early_is_said_to_be(
+    changed: dict[str, object], said: str
+) -> None:
+    student = side(steps=1) | {"stopped_early": True, "unfinished": ["m"]}
+    assert said in explain(row(student=student, **changed))
+
+
 def test_what_else_decided_the_reward_is_said() -> None:
     assert "cut off at the length limit; so that its reward is 0" in explain(
         row(cut_off=True, reward=0.0)

@@ -7,17 +7,21 @@ from typing import Any
 
 import pytest
 from starlette.responses import Response
+from tenacity import wait_fixed
 
 from rlkd_plugin.engines.base import Decomposition
+from rlkd_plugin.engines.in_flight import cancel_all
 from rlkd_plugin.engines.scoring import Sample, Score, score_batch
 from rlkd_plugin.engines.trace import TraceRow, trace_row
 from rlkd_plugin.gsrm import EndpointError, StructuredReward, parse_structure
-from rlkd_plugin.llm_io import transport
+from rlkd_plugin.llm_io import chat_client, transport
 from rlkd_plugin.llm_io.event_stream import EventLines, StreamedReply
+from rlkd_plugin.llm_io.pace import Pace
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import load_settings
+from rlkd_plugin.llm_io.slots import Slots
 from tests.conftest import SetOptions
-from tests.support.loopback import Answer, Asked, Loopback, raw, said, status, structure_of
+from tests.support.loopback import Answer, Asked, Loopback, raw, said, status, structure_of, verdict
 from tests.support.streams import Stream, event, events_of, finish, part, streamed
 
 pytestmark = pytest.mark.filterwarnings("error")  # an unclosed session is a warning
@@ -78,7 +82,7 @@ def test_a_students_structure_is_streamed_and_nothing_else(servers: Loopback) ->
 
 
 def test_the_request_is_closed_when_the_walk_ends(servers: Loopback) -> None:
-    (begun,) = [streams(servers, pause=0.02)]
+    begun = streams(servers, pause=0.02)
     engine = ServerEngine(load_settings())
     (found,) = score(OTHER, engine=engine)
     assert found.reward == StructuredReward(1.0, (1.0, 0.0))
@@ -184,7 +188,7 @@ def both_ways(servers: Loopback, options: SetOptions, *answers: Answer) -> list[
     return found
 
 
-def told(text: str, reason: str = "stop", **message: Any) -> Answer:
+def answer_as_asked(text: str, reason: str = "stop", **message: Any) -> Answer:
     """Answer in the way in which it is asked."""
 
     def answer(asked: Asked) -> Any:
@@ -200,25 +204,32 @@ def told(text: str, reason: str = "stop", **message: Any) -> Answer:
 
 GOOD = structure_of(OTHER)
 REPLIES: dict[str, list[Answer]] = {
-    "cut, then whole": [told(GOOD[:150], "length"), told(GOOD)],
-    "cut in its first step": [told(GOOD[:60], "length"), told(GOOD)],
-    "cut twice": [told(GOOD[:-9], "length"), told(GOOD[:-5], "length")],
-    "no structure, then one": [told("There is none."), told(GOOD)],
-    "no structure": [told("There is none."), told("Really.")],
-    "a broken first step": [told(GOOD.replace("[Answer 1]", "[Answer 2]")), told(GOOD)],
-    "a broken second step": [told(GOOD.replace("[Answer 2]", "[Answer 7]"))],
-    "a broken third step": [told(GOOD.replace("[Sub-problem 3]", "[Answer 7]"))],
-    "words before it": [told(f"Here it is:\n\n{GOOD}")],
-    "thinking before it": [told(f"<think>[Meta-reasoning 1]: no</think>\n{GOOD}")],
-    "thinking without its opening mark": [told(f"Hm. [Meta-reasoning 1]: no</think>\n{GOOD}")],
-    "thinking apart": [told(GOOD, reasoning_content="[Meta-reasoning 1]: no")],
-    "all of it taken for thinking": [told("", reasoning_content=GOOD)],
-    "a mark of thinking behind it": [told(f"{GOOD}\n</think>\n[Meta-reasoning 1]: no")],
-    "a final answer in other words": [told(GOOD.replace("So the final answer is", "Final answer"))],
-    "no final answer": [told(GOOD.partition("\n\nSo")[0])],
-    "bold tags": [told(GOOD.replace("[", "**[").replace("]:", "]:**"))],
-    "a refusal": [told("", refusal="I can't help with that.")],
-    "a content filter": [told(GOOD[:9], "content_filter")],
+    "cut, then whole": [answer_as_asked(GOOD[:150], "length"), answer_as_asked(GOOD)],
+    "cut in its first step": [answer_as_asked(GOOD[:60], "length"), answer_as_asked(GOOD)],
+    "cut twice": [answer_as_asked(GOOD[:-9], "length"), answer_as_asked(GOOD[:-5], "length")],
+    "no structure, then one": [answer_as_asked("There is none."), answer_as_asked(GOOD)],
+    "no structure": [answer_as_asked("There is none."), answer_as_asked("Really.")],
+    "a broken first step": [
+        answer_as_asked(GOOD.replace("[Answer 1]", "[Answer 2]")),
+        answer_as_asked(GOOD),
+    ],
+    "a broken second step": [answer_as_asked(GOOD.replace("[Answer 2]", "[Answer 7]"))],
+    "a broken third step": [answer_as_asked(GOOD.replace("[Sub-problem 3]", "[Answer 7]"))],
+    "words before it": [answer_as_asked(f"Here it is:\n\n{GOOD}")],
+    "thinking before it": [answer_as_asked(f"<think>[Meta-reasoning 1]: no</think>\n{GOOD}")],
+    "thinking without its opening mark": [
+        answer_as_asked(f"Hm. [Meta-reasoning 1]: no</think>\n{GOOD}")
+    ],
+    "thinking apart": [answer_as_asked(GOOD, reasoning_content="[Meta-reasoning 1]: no")],
+    "all of it taken for thinking": [answer_as_asked("", reasoning_content=GOOD)],
+    "a mark of thinking behind it": [answer_as_asked(f"{GOOD}\n</think>\n[Meta-reasoning 1]: no")],
+    "a final answer in other words": [
+        answer_as_asked(GOOD.replace("So the final answer is", "Final answer"))
+    ],
+    "no final answer": [answer_as_asked(GOOD.partition("\n\nSo")[0])],
+    "bold tags": [answer_as_asked(GOOD.replace("[", "**[").replace("]:", "]:**"))],
+    "a refusal": [answer_as_asked("", refusal="I can't help with that.")],
+    "a content filter": [answer_as_asked(GOOD[:9], "content_filter")],
 }
 
 
@@ -265,11 +276,31 @@ def test_a_stream_that_fails_is_asked_for_again(servers: Loopback, name: str) ->
     assert len(servers.of("gsrm")) == 2
 
 
+def test_what_a_failed_stream_wrote_counts_no_more_while_its_retry_waits(
+    servers: Loopback, options: SetOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verdict on it that comes meanwhile ends nothing."""
+    options(startup_patience=5)
+    monkeypatch.setattr(chat_client, "BACK_OFF", wait_fixed(0.6))
+    text = structure_of(OTHER)
+    behind_m2 = text.index("[Sub-problem 2]") + 20
+    servers.then("gsrm", Stream(events_of(text)[: behind_m2 // 4], pause=0.002), streamed(WHOLE))
+
+    async def late(asked: Asked) -> Any:
+        await asyncio.sleep(0.3)
+        first, second = asked.texts
+        return verdict(0.9 if first == second else 0.1)(asked)
+
+    servers.always("judge", late)
+    (found,) = score(OTHER)
+    assert found.reward == StructuredReward(3.0, (1.0, 1.0, 1.0))
+    assert len(servers.of("gsrm")) == 2
+
+
 def test_a_stall_is_given_up_after_the_time_of_a_request(
     servers: Loopback, options: SetOptions
 ) -> None:
     options(request_timeout=0.4)
-    stalled = Stream([*EVENTS[:MIDDLE], *[b": still here\n\n"] * 100], pause=0.0)
 
     class Slow(Stream):
         async def _send(self) -> Any:
@@ -277,7 +308,7 @@ def test_a_stall_is_given_up_after_the_time_of_a_request(
                 await asyncio.sleep(0.1 if number > MIDDLE else 0.0)
                 yield one
 
-    servers.then("gsrm", Slow(stalled.events), streamed(WHOLE))
+    servers.then("gsrm", Slow([*EVENTS[:MIDDLE], *[b": still here\n\n"] * 100]), streamed(WHOLE))
     (found,) = score(OTHER)
     assert found.student.structure == parse_structure(WHOLE)
 
@@ -429,6 +460,72 @@ def test_a_key_in_a_stream_is_in_no_question_and_no_trace(
     assert "***" in str(found[1].student)
     assert found[0] == found[1]
     assert all(key[-20:] not in asked.prompt for asked in servers.asked)
+
+
+# --- slots, rates, the log ---
+
+
+@pytest.mark.parametrize(
+    ("count", "keeps", "structures"),
+    [(1, True, 1), (2, True, 1), (3, True, 2), (4, True, 3), (64, True, 48), (8, False, 8)],
+)
+def test_a_quarter_of_the_slots_is_kept_for_verdicts(
+    count: int, keeps: bool, structures: int
+) -> None:
+    async def most(role: str) -> int:
+        slots, held = Slots(count, keeps), 0
+
+        async def hold() -> None:
+            nonlocal held
+            async with slots.of(role):
+                held += 1
+                await asyncio.Event().wait()
+
+        tasks = [asyncio.ensure_future(hold()) for _ in range(count + 1)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await cancel_all(tasks)
+        return held
+
+    assert asyncio.run(most("GSRM")) == structures
+    assert asyncio.run(most("judge")) == count
+
+
+def test_without_a_judge_no_slot_is_kept(servers: Loopback, options: SetOptions) -> None:
+    """As in `rlkd structure`."""
+    options(concurrency=4)
+    servers.delay = 0.05
+    engine = ServerEngine(load_settings(), ["GSRM"])
+
+    async def run() -> None:
+        async with engine:
+            await asyncio.gather(*(engine.decompose("P", "math", f"add {n}") for n in range(8)))
+
+    asyncio.run(run())
+    assert servers.most_in_flight == 4
+
+
+def test_a_closed_request_pays_for_what_was_written(
+    servers: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for all the tokens that it might have cost."""
+    settled: list[float] = []
+    monkeypatch.setattr(Pace, "settle", lambda self, tokens: settled.append(tokens))
+    streams(servers, pause=0.02)
+    score(OTHER)
+    (asked,) = servers.of("gsrm")
+    # the budget was a quarter of the body's length and the most tokens; a part of those came back
+    assert -asked.body["max_tokens"] < min(settled) < -asked.body["max_tokens"] / 2
+
+
+def test_a_server_that_does_not_stream_is_named_once(
+    servers: Loopback, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rlkd_plugin.llm_io.servers")
+    engine = ServerEngine(load_settings())
+    for _ in range(2):
+        score(OTHER, engine=engine)
+    assert caplog.text.count("does not stream") == 1
 
 
 # --- the events ---

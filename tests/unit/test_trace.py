@@ -22,7 +22,14 @@ from rlkd_plugin.engines.trace import (
     replay,
     trace_row,
 )
-from rlkd_plugin.gsrm import Field, Question, Step, Structure, StructuredReward
+from rlkd_plugin.gsrm import (
+    Field,
+    FormatError,
+    Question,
+    Step,
+    Structure,
+    StructuredReward,
+)
 
 OK = Decomposition(Structure((Step("m", "q", "a"),), "a"))
 UNDECOMPOSABLE = Decomposition(None, "undecomposable")
@@ -261,3 +268,29 @@ def test_half_a_line_of_a_killed_run_spoils_no_other(tmp_path: Path) -> None:
     append_rows(trace, [step_row(3)])
     append_rows(trace, [step_row(4)])
     assert [row.step for row in read_rows(trace)] == [1, 2, 3, 4]
+
+
+STOPPED = TraceRow(
+    teacher=Side(steps=(("m", "q", "a"), ("n", "p", "b"))),
+    student=Side(steps=(("sm", "sq", "sa"),), stopped_early=True, unfinished=("sn",)),
+    verdicts=(
+        VerdictRow(1, "meta_reasoning", True),
+        VerdictRow(1, "sub_problem", True),
+        VerdictRow(1, "answer", False),
+        VerdictRow(2, "meta_reasoning", False),
+    ),
+)
+
+
+def test_a_student_that_was_stopped_replays_to_its_reward(tmp_path: Path) -> None:
+    (row,) = written(tmp_path, STOPPED)
+    # 0.5 for the answer; the second step's meta-reasoning does not match
+    assert replay(row) == StructuredReward(0.5, (0.5, 0.0))
+
+
+def test_a_student_that_was_stopped_too_early_is_an_error() -> None:
+    """Its last meta-reasoning matches, so its step was needed."""
+    *others, last = STOPPED.verdicts
+    matched = VerdictRow(last.number, last.field, True)
+    with pytest.raises(FormatError, match="stopped before the walk of Algorithm 1 was over"):
+        replay(msgspec.structs.replace(STOPPED, verdicts=(*others, matched)))

@@ -72,12 +72,16 @@ function stepOf(side, place) {
   return place === side.steps.length ? side.unfinished : [];
 }
 
+function mayHaveMore(row, who) {
+  return row[who].stopped && row.why !== "student_end";
+}
+
 function stepCard(row, place) {
   const score = row.scores[place];
   const card = element("article", score === undefined ? "step unreached" : "step");
   const heading = element("h4", "", `Step ${place + 1}`);
   const lacks = ["teacher", "student"].find((who) => place >= row[who].steps.length);
-  const why = lacks && row[lacks].stopped ? "the GSRM was stopped before" : `the ${lacks} has no such step`;
+  const why = lacks && mayHaveMore(row, lacks) ? "the GSRM was stopped before" : `the ${lacks} has no such step`;
   const open = lacks ? `not compared: ${why}` : "not compared";
   heading.append(element("span", "score", score === undefined ? open : `score ${number(score)}`));
   card.append(heading);
@@ -107,7 +111,7 @@ function facts(row) {
     ["structure reward r", number(row.total)],
     ["matched depth", String(row.scores.filter((score) => score > 0).length)],
     ["steps of the teacher", String(row.teacher.steps.length)],
-    ["steps of the student", (row.student.stopped ? "at least " : "") + String(row.student.steps.length)],
+    ["steps of the student", (mayHaveMore(row, "student") ? "at least " : "") + String(row.student.steps.length)],
     ["prompt", clipped(row.prompt, 80) || "none"],
   ]) {
     const item = element("div");
@@ -131,7 +135,7 @@ function show() {
   }
   if (most) {
     const last = element("article", "step");
-    const final = row.student.stopped ? row.student.final || undefined : row.student.final;
+    const final = row.student.stopped ? undefined : row.student.final;
     last.append(element("h4", "", "Final answer"), pair(row.teacher.final, final));
     pairs.append(last);
   }

@@ -31,7 +31,7 @@ SHARES = {
     "rlkd/no_teacher": "without a structure of the teacher",
     "rlkd/clipped": "too long for the GSRM, and clipped",
     "rlkd/cut_structure": "students' structures cut at the GSRM's token limit",
-    "rlkd/stopped_early": "GSRM stopped early: the rest could not change the reward",
+    "rlkd/stopped_early": "structures stopped early: the rest could not change the reward",
     "rlkd/cut_off": "cut off at the length limit",
 }
 TEACHER_SHARES = {

@@ -52,8 +52,8 @@ def explain(row: TraceRow) -> str:
         if any(v.source == "refused" for v in row.verdicts if _is_meta(v, reached)):
             parts = [f"the judge refused the meta-reasoning of step {reached}: not matched"]
     elif why in ("student_end", "teacher_end"):
-        most = "at least " if row.student.stopped_early else ""
-        counts = f"the student has {most}{len(row.student.steps)}"
+        more = "at least " if row.student.stopped_early and why == "teacher_end" else ""
+        counts = f"the student has {more}{len(row.student.steps)}"
         counts += f", the teacher {len(row.teacher.steps)}"
         parts.append(f"{reached} compared, {counts}")
     elif why == "no_teacher":
@@ -63,7 +63,10 @@ def explain(row: TraceRow) -> str:
         if row.total and not row.reward:
             parts.append("so that its reward is 0")
     if row.student.stopped_early:
-        parts.append("the GSRM was stopped there: what follows cannot change the reward")
+        parts.append(
+            "the GSRM was stopped before the end of the student's structure: the rest cannot "
+            "change the reward"
+        )
     for side, who in ((row.teacher, "teacher"), (row.student, "student")):
         if side.clipped:
             parts.append(f"the {who}'s text was too long for the GSRM and lost its end")
