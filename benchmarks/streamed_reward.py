@@ -1,7 +1,7 @@
 """The reward on streamed structures beside that on whole ones: seconds, tokens, requests, CPU time.
 
     python -m benchmarks.streamed_reward [--rounds 3]
-    python -m benchmarks.streamed_reward --cpu --read-every 0 0.02 0.05 --interval 1 8
+    python -m benchmarks.streamed_reward --cpu --interval 1 8
 
 8 problems with 4 completions each. Every structure has 8 steps of 120 tokens (meta-reasoning 60,
 sub-problem 40, answer 20), the teachers' come in the column `teacher_structure`. The scripted
@@ -9,8 +9,7 @@ server's GSRM writes 100 tokens a second, its judge takes 0.1 s. A completion ma
 for as many steps as was drawn, 1 to 3, and in a second table for all 8, where nothing can be saved.
 Both ways run in turn on the same server, which takes the same time to write a structure either way;
 tokens and closed requests are the server's own counts. With `--cpu` our own CPU time a streamed
-token is measured, where nothing is saved, for some pauses between two looks at a stream
-(`transport.READ_EVERY`) and some lengths of an event.
+token is measured, where nothing is saved, for some lengths of an event.
 """
 
 import argparse
@@ -31,7 +30,6 @@ from benchmarks.scripted_server import Script
 from rlkd_plugin.engines.scoring import Sample
 from rlkd_plugin.gsrm import FIELDS, Field, Step, Structure, render_structure
 from rlkd_plugin.gsrm.tags import tag
-from rlkd_plugin.llm_io import transport
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import Settings
 from tools.stand_ins.batch import score
@@ -49,7 +47,7 @@ HEAD = """\
 a completion |
 | --- | --- | --- | --- | --- | --- | --- |"""
 CPU_HEAD = """\
-| tokens an event | READ_EVERY | seconds | tokens written | CPU ms a completion | CPU us a token \
+| tokens an event | way | seconds | tokens written | CPU ms a completion | CPU us a token \
 | above the whole way's |
 | --- | --- | --- | --- | --- | --- | --- |"""
 COUNTED = (("closed", "gsrm"), ("requests", "judge"), ("closed", "judge"))
@@ -191,25 +189,19 @@ def mean(numbers: Sequence[float]) -> float:
     return sum(numbers) / len(numbers)
 
 
-def measure_cpu(
-    settings: Settings, samples: list[Sample], interval: int, pauses: Sequence[float], rounds: int
-) -> None:
-    """Print the CPU time of a streamed token for each pause between two looks at a stream."""
-    ways: list[float | None] = [None, *pauses]  # None: whole
-    runs: dict[float | None, list[Run]] = {way: [] for way in ways}
+def measure_cpu(settings: Settings, samples: list[Sample], interval: int, rounds: int) -> None:
+    """Print the CPU time of a streamed token."""
+    runs: dict[str, list[Run]] = {"whole": [], "streamed": []}
     for _ in range(rounds):
         for way, done in runs.items():
-            if way is not None:
-                transport.READ_EVERY = way
-            done.append(run_batch(settings, samples, streams=way is not None))
-    whole = median(run.cpu for run in runs[None])
+            done.append(run_batch(settings, samples, streams=way == "streamed"))
+    whole = median(run.cpu for run in runs["whole"])
     for way, done in runs.items():
         cpu, tokens = median(run.cpu for run in done), written(done)
         shown = f"{cpu / tokens * 1e6:.0f} | {(cpu - whole) / tokens * 1e6:.0f}"
         print(
-            f"| {interval} | {'whole' if way is None else f'{way:g}'} | "
-            f"{median(run.seconds for run in done):.2f} | {tokens:,.0f} | "
-            f"{cpu / len(samples) * 1000:.1f} | {'| ' if way is None else shown} |"
+            f"| {interval} | {way} | {median(run.seconds for run in done):.2f} | {tokens:,.0f} | "
+            f"{cpu / len(samples) * 1000:.1f} | {'| ' if way == 'whole' else shown} |"
         )
 
 
@@ -219,7 +211,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cpu", action="store_true")
-    parser.add_argument("--read-every", type=float, nargs="+", default=[transport.READ_EVERY])
     parser.add_argument("--interval", type=int, nargs="+", default=[1])
     options = parser.parse_args()
     if options.cpu:
@@ -236,8 +227,7 @@ def main() -> None:
         def act(settings: Settings, interval: int = interval) -> None:
             score(ServerEngine(settings), make_samples([1]))  # until the server is up
             if options.cpu:
-                pauses = options.read_every
-                measure_cpu(settings, samples, interval, pauses, options.rounds)
+                measure_cpu(settings, samples, interval, options.rounds)
                 return
             for depths in (DEPTHS, (STEPS,)):
                 compare(settings, draw_samples(depths, options.seed), options.rounds)

@@ -17,10 +17,10 @@ import random
 import time
 from collections import Counter
 
-from benchmarks.parser_fuzz import PIECES, make_structure, mutate
 from rlkd_plugin.gsrm import FormatError, Step, parse_structure
 from rlkd_plugin.gsrm.structure_stream import StructureReader, begins_with_tag
 from rlkd_plugin.llm_io.event_stream import StreamedReply
+from tools.stand_ins.structure_texts import PIECES, make_structure, mutate
 
 SIZES = (1, 2, 3, 4, 4, 8, 30, 200, 4096)
 UNSETTLED = 16

@@ -7,7 +7,6 @@ from types import TracebackType
 
 import pytest
 
-from benchmarks.parser_fuzz import mutate
 from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
 from rlkd_plugin.engines.draft import Draft, StreamingEngine
 from rlkd_plugin.engines.scoring import Sample, Score, score_batch
@@ -22,6 +21,7 @@ from rlkd_plugin.gsrm import (
     parse_structure,
     render_structure,
 )
+from tools.stand_ins.structure_texts import mutate
 
 Ask = tuple[Field, str, str]
 

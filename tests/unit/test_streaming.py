@@ -448,7 +448,6 @@ def test_a_key_in_a_stream_is_in_no_question_and_no_trace(
     servers: Loopback, options: SetOptions, monkeypatch: pytest.MonkeyPatch, size: int, key: str
 ) -> None:
     """Wherever it is cut into events, however long it is; the same as of a whole reply."""
-    monkeypatch.setattr(transport, "READ_EVERY", 0.001)
     monkeypatch.setenv("RLKD_GSRM_API_KEY", key)
     text = structure_of(OTHER).replace("add 24", f"add {key} 24")
     found: list[TraceRow] = []

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.parser_fuzz import PIECES, make_structure, mutate
 from rlkd_plugin.gsrm import FormatError, parse_structure
 from rlkd_plugin.gsrm.fields import place_of, raw_fields, split_final
 from rlkd_plugin.gsrm.structure import field_text
@@ -14,6 +13,7 @@ from rlkd_plugin.gsrm.structure_stream import MOST_WINDOW, StructureReader, begi
 from rlkd_plugin.llm_io.event_stream import StreamedReply
 from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.structure_replies import read_structure
+from tools.stand_ins.structure_texts import PIECES, make_structure, mutate
 
 TEXT = """\
 [Meta-reasoning 1]: count the pens
