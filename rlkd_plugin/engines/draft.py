@@ -1,7 +1,6 @@
 """A student's structure while a model writes it, between the engine that reads and the walk."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from rlkd_plugin.engines.base import Decomposition
@@ -12,16 +11,17 @@ class Draft:
     """What is known of a structure that is being written.
 
     The engine that reads it calls `restart` before each reply and `add` with each part of its
-    text; the walk looks at what is known, and waits for `news`.
+    text; the walks look at what is known.
 
     Attributes:
         restarts: how many replies were begun; fields of an earlier one count no more.
+        on_news: what is called when something changes.
     """
 
     def __init__(self) -> None:
         self.restarts = 0
         self._reader = StructureReader()
-        self._news: asyncio.Future[None] | None = None  # that somebody waits for
+        self.on_news: list[Callable[[], None]] = []
 
     @property
     def fields(self) -> Sequence[str]:
@@ -51,19 +51,13 @@ class Draft:
         if self._state != known:
             self._tell()
 
-    def news(self) -> "asyncio.Future[None]":
-        """Return a future that is done at the next change."""
-        if self._news is None or self._news.done():
-            self._news = asyncio.get_running_loop().create_future()
-        return self._news
-
     @property
     def _state(self) -> tuple[int, bool, bool]:
         return len(self.fields), self.is_ended, self.is_ending
 
     def _tell(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+        for tell in self.on_news:
+            tell()
 
 
 @runtime_checkable

@@ -4,12 +4,12 @@ Not here: how questions are asked (`judged_walk`), and what completions share (`
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from rlkd_plugin.engines.base import Decomposition, Verdict
 from rlkd_plugin.engines.draft import Draft
-from rlkd_plugin.engines.judged_walk import JudgedWalk, Verdicts
+from rlkd_plugin.engines.judged_walk import Judge, JudgedWalk, Verdicts
 from rlkd_plugin.gsrm import FIELDS, Question, Step, Structure, StructuredReward
 
 
@@ -30,29 +30,36 @@ class Follower:
 
     Args:
         teaching: the teacher's decomposition, and whether its structure text is unreadable.
-        writing: the student's decomposition. Where `draft` shows it being written, it is cancelled
-            as soon as nothing that follows can change the reward.
+        writing: the student's decomposition.
+        stop_writing: is called once where the rest of it is not needed; only where `draft` shows
+            it being written.
         draft: what is known of the student's structure until then.
         clips: whether the engine reads only the beginning of the student's path.
-        verdicts: of the completion.
+        judge: answers the questions.
     """
 
     def __init__(
         self,
         teaching: "asyncio.Future[tuple[Decomposition, bool]]",
         writing: "asyncio.Future[Decomposition]",
+        stop_writing: Callable[[], None],
         draft: Draft,
         clips: bool,
-        verdicts: Verdicts,
+        judge: Judge,
     ) -> None:
         self._teaching = teaching
         self._writing = writing
+        self._stop_writing = stop_writing
         self._draft = draft
         self._clips = clips
-        self._verdicts = verdicts
+        self._verdicts = Verdicts(judge, self._wake)
+        self._change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        draft.on_news.append(self._wake)
+        for side in (teaching, writing):
+            side.add_done_callback(lambda _: self._wake())
 
     async def run(self) -> Outcome:
-        """Return what became of the completion; what it has not needed by then is cancelled.
+        """Return what became of the completion; verdicts that it does not need it leaves.
 
         Raises:
             EndpointError: as the engine does, for the teacher, the student or a verdict.
@@ -63,8 +70,7 @@ class Follower:
                 await self._wait()
                 walk.go_on()
         finally:
-            for unneeded in (self._writing, *self._verdicts.in_flight):
-                unneeded.cancel()
+            self._verdicts.leave()
         if walk is None or not self._teacher_steps():
             return Outcome(student)
         reward, verdicts = walk.reward()
@@ -81,7 +87,7 @@ class Follower:
                 walk.read(fields, is_whole=is_ended and len(fields) >= len(FIELDS))
                 # a final answer is short, and the trace shows it
                 if walk.is_decided and not self._draft.is_ending:
-                    self._writing.cancel()
+                    self._stop_writing()
                     return self._stopped(walk.fields_needed), walk
             await self._wait()
         student = self._writing.result()
@@ -95,10 +101,13 @@ class Follower:
 
     async def _wait(self) -> None:
         """Wait until a text, a side or a verdict has come."""
-        waiting: list[asyncio.Future[Any]] = [self._draft.news(), *self._verdicts.in_flight]
-        waiting += [one for one in (self._teaching, self._writing) if not one.done()]
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await self._change
+        self._change = asyncio.get_running_loop().create_future()
         self._verdicts.take()
+
+    def _wake(self) -> None:
+        if not self._change.done():
+            self._change.set_result(None)
 
     def _new_walk(self) -> JudgedWalk:
         return JudgedWalk(self._teacher_steps(), self._verdicts)

@@ -1,7 +1,8 @@
 """Work that is in flight together: whoever stops waiting for it leaves none of it behind."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -22,3 +23,32 @@ async def cancel_all(tasks: Iterable["asyncio.Future[Any]"]) -> None:
     for task in ended:
         task.cancel()
     await asyncio.gather(*ended, return_exceptions=True)
+
+
+class SharedWork:
+    """Work that several ask for, done once for each key, as long as anybody needs it.
+
+    Attributes:
+        started: every task, to be ended with `cancel_all`.
+    """
+
+    def __init__(self) -> None:
+        self.started: list[asyncio.Task[Any]] = []
+        self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
+        self._users: Counter[Hashable] = Counter()
+
+    def join(self, key: Hashable, begin: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Task[T]":
+        """Return the task for a key, which the first one begins; it is not to be cancelled."""
+        if key not in self._tasks:
+            self._tasks[key] = asyncio.ensure_future(begin())
+            self.started.append(self._tasks[key])
+        self._users[key] += 1
+        return self._tasks[key]
+
+    def leave(self, key: Hashable) -> bool:
+        """Need a task no more; return whether it was cancelled, as nobody does."""
+        self._users[key] -= 1
+        if self._users[key] or self._tasks[key].done():
+            return False
+        self._tasks.pop(key).cancel()
+        return True

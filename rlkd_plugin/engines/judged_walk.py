@@ -5,32 +5,49 @@ Not here: where the student's fields come from (`following`), and who judges (`s
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from rlkd_plugin.engines.base import Verdict
 from rlkd_plugin.gsrm import FIELDS, Question, Step, StructuredReward, Walk
+from rlkd_plugin.gsrm.texts import obvious_verdict
+
+
+class Judge(Protocol):
+    """Answers questions, those of other completions too."""
+
+    def ask(self, question: Question) -> "asyncio.Task[Verdict]":
+        """Begin to ask a question."""
+        ...
+
+    def leave(self, question: Question) -> None:
+        """Need the verdict on a question no more."""
+        ...
 
 
 class Verdicts:
     """The verdicts of one completion; a question that was asked once is not asked again.
 
     Args:
-        ask: begins to ask for a verdict.
+        judge: is asked what no text rule decides.
+        on_verdict: is called when a verdict has come.
     """
 
-    def __init__(self, ask: "Callable[[Question], asyncio.Task[Verdict]]") -> None:
+    def __init__(self, judge: Judge, on_verdict: Callable[[], None]) -> None:
         self.known: dict[Question, Verdict] = {}
-        self._ask = ask
+        self._judge = judge
+        self._on_verdict = on_verdict
         self._open: dict[Question, asyncio.Task[Verdict]] = {}
-
-    @property
-    def in_flight(self) -> Sequence["asyncio.Task[Verdict]"]:
-        """What was asked and has no verdict yet."""
-        return list(self._open.values())
 
     def ask(self, question: Question) -> None:
         """Ask a question, unless it was asked before."""
-        if question not in self.known and question not in self._open:
-            self._open[question] = self._ask(question)
+        if question in self.known or question in self._open:
+            return
+        obvious = obvious_verdict(question.field, question.teacher, question.student)
+        if obvious is not None:
+            self.known[question] = Verdict(obvious, "rule")
+            return
+        task = self._open[question] = self._judge.ask(question)
+        task.add_done_callback(lambda _: self._on_verdict())
 
     def take(self) -> None:
         """Take the verdicts that have come.
@@ -40,6 +57,12 @@ class Verdicts:
         """
         for question in [one for one, task in self._open.items() if task.done()]:
             self.known[question] = self._open.pop(question).result()
+
+    def leave(self) -> None:
+        """Need no further verdict."""
+        for question in self._open:
+            self._judge.leave(question)
+        self._open.clear()
 
 
 class JudgedWalk:

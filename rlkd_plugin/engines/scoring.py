@@ -7,20 +7,15 @@ once (the engine bounds them).
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 from rlkd_plugin.engines.base import Decomposition, Engine, TeacherCache, Verdict
 from rlkd_plugin.engines.draft import Draft, StreamingEngine
 from rlkd_plugin.engines.following import Follower
-from rlkd_plugin.engines.in_flight import cancel_all
-from rlkd_plugin.engines.judged_walk import Verdicts
+from rlkd_plugin.engines.in_flight import SharedWork, cancel_all
 from rlkd_plugin.gsrm import FormatError, Question, StructuredReward, parse_structure
-from rlkd_plugin.gsrm.texts import has_reasoning, obvious_verdict, reasoning_path, teacher_path
-
-T = TypeVar("T")
+from rlkd_plugin.gsrm.texts import has_reasoning, reasoning_path, teacher_path
 
 _NONE = Decomposition(None, "undecomposable", asked=False)
 
@@ -91,7 +86,7 @@ async def score_batch(
     try:
         return await asyncio.gather(*map(batch.score, samples))
     finally:
-        await cancel_all(batch.started)
+        await cancel_all(batch.work.started)
 
 
 class _Batch:
@@ -106,46 +101,47 @@ class _Batch:
             self.streaming = engine
         self.cache = cache
         self.max_chars = max_chars
-        self.started: list[asyncio.Task[Any]] = []
-        self.tasks: dict[Hashable, asyncio.Task[Any]] = {}
-        self.waiting: Counter[Hashable] = Counter()
+        self.work = SharedWork()
         self.drafts: dict[Hashable, Draft] = {}
 
     def score(self, sample: Sample) -> "asyncio.Task[Score]":
         problem, domain = sample.problem, sample.domain
         side = _Teacher(problem, domain, sample.teacher_reasoning, sample.teacher_structure)
         path = reasoning_path(sample.completion)
-        return self.once(("score", side, path), lambda: self.follow(side, path))
+        return self.work.join(("score", side, path), lambda: self.follow(side, path))
 
     async def follow(self, side: _Teacher, path: str) -> Score:
-        teaching = self.once(side, lambda: self.teacher(side))
-        draft, writing = self.student(side, path)
-        follower = Follower(
-            teaching,
-            writing,
-            draft,
-            self.max_chars is not None and len(path) > self.max_chars,
-            Verdicts(lambda question: self.start(self.verdict(question))),
-        )
-        result = await follower.run()
+        teaching = self.work.join(side, lambda: self.teacher(side))
+        draft, writing, stop = self.student(side, path)
+        clips = self.max_chars is not None and len(path) > self.max_chars
+        result = await Follower(teaching, writing, stop, draft, clips, judge=self).run()
         teacher, unreadable = teaching.result()
         return Score(teacher, result.student, result.reward, list(result.verdicts), unreadable)
 
-    def student(self, side: _Teacher, path: str) -> "tuple[Draft, asyncio.Task[Decomposition]]":
-        """Return the decomposition of a student's path, and the draft that shows it being written.
+    def student(
+        self, side: _Teacher, path: str
+    ) -> "tuple[Draft, asyncio.Task[Decomposition], Callable[[], None]]":
+        """Return a student's decomposition, with a draft that shows it, and what stops it.
 
         It is written as long as one completion needs it. The teacher's own path is decomposed for
-        both, and whole.
+        both, and whole; so is every path where the engine shows no draft.
         """
         problem, domain = side.problem, side.domain
         is_teachers = not side.structure and teacher_path(side.reasoning) == path
         streaming = self.streaming
         if streaming is None or is_teachers or not has_reasoning(path):
-            return Draft(), self.start(self.decompose(problem, domain, path))
+            return Draft(), self.decomposing(problem, domain, path), lambda: None
         key = ("student", problem, domain, path)
         draft = self.drafts.setdefault(key, Draft())
-        writing = self.shared(key, lambda: streaming.decompose_into(draft, problem, domain, path))
-        return draft, self.start(writing)
+        writing = self.work.join(
+            key, lambda: streaming.decompose_into(draft, problem, domain, path)
+        )
+
+        def stop() -> None:
+            if self.work.leave(key):
+                del self.drafts[key]
+
+        return draft, writing, stop
 
     async def teacher(self, side: _Teacher) -> tuple[Decomposition, bool]:
         """Return the teacher's decomposition, and whether its structure text is unreadable."""
@@ -162,47 +158,27 @@ class _Batch:
         if structure is not None:
             clipped = self.max_chars is not None and len(path) > self.max_chars
             return Decomposition(structure, clipped=clipped, asked=False), unreadable
-        result = await self.decompose(side.problem, side.domain, path)
+        result = await asyncio.shield(self.decomposing(side.problem, side.domain, path))
         # a later run, with more tokens, may have the whole of a structure that was cut
         if self.cache is not None and result.structure is not None and not result.cut:
             self.cache.put(side.problem, side.domain, path, result.structure)
         return result, unreadable
 
-    async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
-        if not has_reasoning(path):
-            return _NONE
-        key = ("path", problem, domain, path)
-        decomposing = self.once(key, lambda: self.engine.decompose(problem, domain, path))
-        return await asyncio.shield(decomposing)  # it is for all who ask
+    def decomposing(self, problem: str, domain: str, path: str) -> "asyncio.Task[Decomposition]":
+        """Return the whole decomposition of a path."""
 
-    async def verdict(self, question: Question) -> Verdict:
+        async def decompose() -> Decomposition:
+            if not has_reasoning(path):
+                return _NONE
+            return await self.engine.decompose(problem, domain, path)
+
+        return self.work.join(("path", problem, domain, path), decompose)
+
+    def ask(self, question: Question) -> "asyncio.Task[Verdict]":
+        """Begin to ask a question."""
         texts = (question.field, question.teacher, question.student)
-        obvious = obvious_verdict(*texts)
-        if obvious is not None:
-            return Verdict(obvious, "rule")
-        return await self.shared(texts, lambda: self.engine.match(*texts))
+        return self.work.join(texts, lambda: self.engine.match(*texts))
 
-    async def shared(self, key: Hashable, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return the shared result for a key; what nobody waits for any more is cancelled."""
-        task = self.once(key, ask)
-        self.waiting[key] += 1
-        try:
-            return await asyncio.shield(task)
-        finally:
-            self.waiting[key] -= 1
-            if not self.waiting[key] and not task.done():
-                del self.tasks[key]
-                self.drafts.pop(key, None)
-                task.cancel()
-
-    def once(self, key: Hashable, ask: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Task[T]":
-        """Return the shared result for a key; the first call asks for it."""
-        if key not in self.tasks:
-            self.tasks[key] = self.start(ask())
-        return self.tasks[key]
-
-    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Start work that ends with the batch at the latest."""
-        task = asyncio.ensure_future(work)
-        self.started.append(task)
-        return task
+    def leave(self, question: Question) -> None:
+        """Need the verdict on a question no more."""
+        self.work.leave((question.field, question.teacher, question.student))
