@@ -54,6 +54,8 @@ class Walk:
         self._teacher = teacher
         self._fields: Sequence[str] = ()
         self._is_whole = False
+        self._whole_steps = 0
+        self._last = 0
         self._number = 1  # i, of the first step whose questions have not all been asked
         self._asked: set[tuple[int, Field]] = set()
         self._verdicts: dict[tuple[int, Field], bool] = {}
@@ -68,6 +70,9 @@ class Walk:
         whole = len(fields) // len(FIELDS) * len(FIELDS)
         self._fields = fields[:whole] if is_whole else fields
         self._is_whole = is_whole
+        self._whole_steps = len(self._fields) // len(FIELDS)
+        # min(n, m), as far as the student's m steps have begun
+        self._last = min(len(self._teacher), -(-len(self._fields) // len(FIELDS)))
 
     def questions(self) -> list[Question]:
         """Return what is to be asked now, in the order of Algorithm 1; each question once."""
@@ -135,15 +140,6 @@ class Walk:
                 score *= 0.5
             scores.append(score)  # r <- r + v
         return StructuredReward(sum(scores), tuple(scores))
-
-    @property
-    def _whole_steps(self) -> int:
-        return len(self._fields) // len(FIELDS)
-
-    @property
-    def _last(self) -> int:
-        """min(n, m), as far as the student's m steps have begun."""
-        return min(len(self._teacher), -(-len(self._fields) // len(FIELDS)))
 
     @property
     def _has_exited(self) -> bool:
