@@ -27,7 +27,7 @@ def measure_cpu(settings: Settings, prompts: int) -> None:
     """Print the CPU time of a completion, with requests, streamed and whole, and without."""
     samples = long_samples(prompts)
     length = sum(len(sample.completion) for sample in samples) // len(samples)
-    whole_settings = settings.model_copy(update={"gsrm_stream": False})
+    whole_settings = settings.model_copy(update={"stream_structures": False})
     whole, offline = ServerEngine(whole_settings), OfflineEngine(whole_settings)
     cache = MemoryCache()
     offline.structure = next(

@@ -63,7 +63,7 @@ class Schedules:
 
     def whole(self) -> Outcome:
         """Score as the reward does without streams."""
-        settings = self.settings.model_copy(update={"gsrm_stream": False})
+        settings = self.settings.model_copy(update={"stream_structures": False})
         return self.ours(LoggedEngine(settings))
 
     def ours(self, engine: LoggedEngine) -> Outcome:

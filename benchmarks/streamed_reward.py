@@ -120,7 +120,7 @@ class Run:
 
 def run_batch(settings: Settings, samples: list[Sample], *, streams: bool) -> Run:
     """Score the samples once."""
-    engine = ServerEngine(settings.model_copy(update={"gsrm_stream": streams}))
+    engine = ServerEngine(settings.model_copy(update={"stream_structures": streams}))
     take_stats(settings)
     begin, cpu = time.monotonic(), time.process_time()
     scores = score(engine, samples)

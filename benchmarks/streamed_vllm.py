@@ -170,7 +170,7 @@ def score_each_way(ways: list[Settings], samples: list[Sample], is_reverse: bool
     for settings in reversed(ways) if is_reverse else ways:
         runs.append(run(settings, samples))
         interval = settings.gsrm_body.get("stream_interval", 1)
-        name = f"streamed by {interval}" if settings.gsrm_stream else "whole"
+        name = f"streamed by {interval}" if settings.stream_structures else "whole"
         print(f"  {name:13} {runs[-1].line()}", flush=True)
     *streamed, whole = reversed(runs) if is_reverse else runs
     agree = [compare(one, whole) for one in streamed]
@@ -210,14 +210,14 @@ def main() -> None:
             settings.model_copy(update={"gsrm_body": GREEDY | {"stream_interval": interval}})
             for interval in options.intervals
         ]
-        whole = settings.model_copy(update={"gsrm_stream": False})
+        whole = settings.model_copy(update={"stream_structures": False})
         ways = [*streamed, whole]
         agree = score_each_way(ways, samples, is_reverse=number % 2 == 1) and agree
     if options.alone:
         print(f"{options.alone} completions, one structure at a time")
         # beside a structure that is streamed a verdict has to be asked for: a second request
         ways = [settings.model_copy(update={"concurrency": 2})]
-        ways.append(settings.model_copy(update={"gsrm_stream": False, "concurrency": 1}))
+        ways.append(settings.model_copy(update={"stream_structures": False, "concurrency": 1}))
         agree = score_each_way(ways, samples[: options.alone], is_reverse=False) and agree
     sys.exit(0 if agree else 1)
 

@@ -114,7 +114,7 @@ class ServerEngine(PromptedEngine):
     @property
     def streams(self) -> bool:
         """Whether a student's structure is shown while it is being written."""
-        return self.settings.gsrm_stream
+        return self.settings.stream_structures
 
     async def decompose_into(
         self, draft: Draft, problem: str, domain: str, path: str

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         default=4096,
         description="most tokens of a structure; the budget of a short path is smaller",
     )
-    gsrm_stream: bool = Field(
+    stream_structures: bool = Field(
         default=True,
         description="judge a student's structure while the GSRM writes it, and end the request "
         "where the rest cannot change the reward; `false` for traces with whole structures",

@@ -150,7 +150,7 @@ def test_what_a_server_rejects_of_it_is_left_out(
 
 
 def test_the_setting_turns_it_off(servers: Loopback, options: SetOptions) -> None:
-    options(gsrm_stream="false")
+    options(stream_structures="false")
     (found,) = score(OTHER)
     assert not found.student.stopped_early
     assert all("stream" not in asked.body for asked in servers.asked)
@@ -182,7 +182,7 @@ def both_ways(servers: Loopback, options: SetOptions, *answers: Answer) -> list[
     """Score a path whose GSRM answers so, streamed and whole; the replies say which way."""
     found = []
     for way in ("true", "false"):
-        options(gsrm_stream=way)
+        options(stream_structures=way)
         servers.then("gsrm", *answers)
         found += score(OTHER)
     return found
@@ -452,7 +452,7 @@ def test_a_key_in_a_stream_is_in_no_question_and_no_trace(
     text = structure_of(OTHER).replace("add 24", f"add {key} 24")
     found: list[TraceRow] = []
     for way in ("true", "false"):
-        options(gsrm_stream=way)
+        options(stream_structures=way)
         servers.then("gsrm", streamed(text, size) if way == "true" else said(text))
         found += [trace_row(one, None) for one in score(OTHER)]
     assert all(key[-20:] not in str(row) for row in found)

@@ -41,7 +41,7 @@ def deploy(model: Path, model_type: str, template: str, max_tokens: int) -> Iter
         gsrm_base_url=(url,),
         gsrm_model="gsrm",
         gsrm_max_tokens=max_tokens,
-        gsrm_stream=False,  # its structures are compared with those of other engines
+        stream_structures=False,  # its structures are compared with those of other engines
         judge_base_url=(url,),
         judge_model="gsrm",
         request_timeout=3600,
