@@ -37,7 +37,7 @@ class _Both:
         await self._first.acquire()
         try:
             await self._second.acquire()
-        except BaseException:
+        except asyncio.CancelledError:  # nothing else can happen while one waits
             self._first.release()
             raise
 
