@@ -114,18 +114,19 @@ class StreamedReply:
                 self.is_done = True
                 if not self.is_whole:
                     self._foreign = data
-        if text := self._joined("".join(said)):
+        if text := self._joined(self._half + "".join(said)):
             self._said.append(text)
             self._on_text(text)
 
     def _joined(self, text: str) -> str:
-        """Return a text with surrogate pairs joined, that of two parts among them."""
-        if text and (self._half or not text.isascii()):
-            text, self._half = self._half + text, ""
-            if "\ud800" <= text[-1] <= "\udbff":
-                text, self._half = text[:-1], text[-1]
-            if any("\ud800" <= sign <= "\udfff" for sign in text):
-                text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        """Return a text with surrogate pairs joined; half a pair waits for the next part."""
+        self._half = ""
+        if text.isascii():
+            return text
+        if "\ud800" <= text[-1] <= "\udbff" and not self.is_whole:
+            text, self._half = text[:-1], text[-1]
+        if any("\ud800" <= sign <= "\udfff" for sign in text):
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
         return text
 
     def _take_event(self, event: Any) -> str:

@@ -564,6 +564,17 @@ def test_a_reply_put_together_is_the_one_sent_at_once() -> None:
     assert body["usage"] == {"prompt_tokens": 7, "completion_tokens": 5}
 
 
+def test_half_a_pair_at_the_end_is_told() -> None:
+    """No other half can come; what follows behind the end changes nothing."""
+    texts: list[str] = []
+    reply = StreamedReply(texts.append)
+    half = f"data: {json.dumps(part(content='a' + chr(0xD835)))}\n\n".encode()
+    for one in (half, event(finish()), b"data: [DONE]\n\n"):
+        reply.feed(one)
+    assert "".join(texts) == "a" + chr(0xD835)
+    assert json.loads(reply.body())["choices"][0]["message"]["content"] == "a" + chr(0xD835)
+
+
 def test_a_stream_tells_how_far_it_came() -> None:
     reply = StreamedReply(lambda text: None)
     reply.feed(event(part(content="abc")) + event(part(reasoning_content="de")))
