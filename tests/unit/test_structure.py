@@ -2,7 +2,6 @@
 
 import pickle
 import re
-import time
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -903,15 +902,6 @@ def _filled(unit: str, start: str = "") -> str:
     return (start + unit * (MEGABYTE // len(unit) + 1))[:MEGABYTE]
 
 
-def _good() -> str:
-    words = "Take the derivative and set it to zero, then solve for the unknown. " * 3
-    numbers = range(1, MEGABYTE // (3 * len(words)))
-    return "\n\n".join(
-        f"[Meta-reasoning {n}]: {words}\n[Sub-problem {n}]: {words}\n[Answer {n}]: {words}"
-        for n in numbers
-    )
-
-
 HOSTILE: dict[str, Callable[[], str]] = {
     "open brackets": lambda: _filled("["),
     "open tags": lambda: _filled("[meta-reasoning "),
@@ -951,28 +941,17 @@ HOSTILE: dict[str, Callable[[], str]] = {
 }
 
 
-def _cpu_seconds(text: str) -> float:
-    """Return the CPU time of the quickest of three parses."""
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        try:
-            structure = parse_structure(text)
-        except FormatError:
-            pass
-        else:
-            render_structure(structure)
-        times.append(time.process_time() - start)
-    return min(times)
-
-
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_megabyte_is_read_as_quickly_as_a_good_one(name: str) -> None:
-    good, hostile = _good(), HOSTILE[name]()
-    assert 0.9 * MEGABYTE < len(good) < 1.1 * MEGABYTE
+def test_a_hostile_megabyte_is_read_in_linear_time(name: str) -> None:
+    """Quadratic reading of a megabyte takes hours; linear reading takes well below a second."""
+    hostile = HOSTILE[name]()
     assert len(hostile) >= MEGABYTE
     with watchdog(20):
-        assert _cpu_seconds(hostile) < 10 * _cpu_seconds(good)
+        try:
+            structure = parse_structure(hostile)
+        except FormatError:
+            return
+        render_structure(structure)
 
 
 STEP = "[Meta-reasoning 1]: m\n[Sub-problem 1]: q\n[Answer 1]: "
