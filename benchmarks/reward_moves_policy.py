@@ -30,7 +30,7 @@ GRPO: dict[str, object] = {
     "rlhf_type": "grpo",
     "external_plugins": [
         ROOT / "rlkd_plugin" / "register.py",
-        ROOT / "benchmarks" / "shuffled_reward.py",
+        ROOT / "examples" / "miniature" / "rewards.py",
     ],
     "model": MODEL,
     "model_type": "llama",

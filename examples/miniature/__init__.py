@@ -1,0 +1,1 @@
+"""The paper in miniature: its arms and figures, from real runs of a small student."""

@@ -1,0 +1,54 @@
+"""The files of problems: for the stages' training, and three test sets without a shared problem."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from examples.miniature.problems import Generator, Problem
+from rlkd_plugin.rlkd_files import write_whole
+
+UNSEEN_PAIRS = frozenset(
+    {("bags", "half"), ("double", "give"), ("half", "buy"), ("find", "bags"), ("lose", "double")}
+)
+"""Events that follow each other in the test set of new orders alone."""
+
+KNOWN = (3, 4)
+"""Steps of the problems that the arms are trained on."""
+
+TEST_SETS = {
+    "own:known": "Known kinds",
+    "own:longer": "Longer (5 steps)",
+    "own:orders": "New orders of events",
+}
+"""The test sets: problems as in training, with a step more, and with orders never trained on."""
+
+
+def problem_sets(seed: int = 1, tests: int = 200) -> dict[str, list[Problem]]:
+    """Return all problems by the name of their file; no problem is in two of them."""
+    draw = Generator(seed).draw
+    return {
+        "own:known": draw(tests, KNOWN, without=UNSEEN_PAIRS),
+        "own:longer": draw(tests, (5,), without=UNSEEN_PAIRS),
+        "own:orders": draw(tests, KNOWN, needs=UNSEEN_PAIRS),
+        "development": draw(100, KNOWN, without=UNSEEN_PAIRS),
+        "train": draw(400, KNOWN, without=UNSEEN_PAIRS),
+        "warm": draw(100, KNOWN, without=UNSEEN_PAIRS),
+        "pretrain": draw(24_000, (1, 2), without=UNSEEN_PAIRS),
+    }
+
+
+def write_sets(folder: Path, sets: dict[str, list[Problem]]) -> None:
+    """Write a file a set; those of `train` serve RL and, with the teacher's turn, SFT."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("train", "warm", "pretrain"):
+        _write(folder / f"{name}_sft.jsonl", [_with_turns(problem) for problem in sets[name]])
+    _write(folder / "train.jsonl", [problem.row() for problem in sets["train"]])
+
+
+def _with_turns(problem: Problem) -> dict[str, object]:
+    turns = (("user", problem.text), ("assistant", problem.path))
+    return problem.row() | {"messages": [{"role": r, "content": text} for r, text in turns]}
+
+
+def _write(file: Path, rows: Sequence[dict[str, object]] | Sequence[dict[str, str]]) -> None:
+    write_whole(file, "".join(json.dumps(row) + "\n" for row in rows))
