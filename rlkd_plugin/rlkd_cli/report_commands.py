@@ -19,7 +19,7 @@ def curves(
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Folders of runs, evaluations, diversity files."),
+        typer.Argument(metavar="RUN...", help="Folders of runs and of results."),
     ],
     out: Annotated[
         Path | None, typer.Option(help="File to write; default: report.html in the first folder.")

@@ -1,4 +1,7 @@
-"""The test sets of section 4.1, as evalscope knows them, and GSM8K for small models."""
+"""The test sets of section 4.1, as evalscope knows them, and GSM8K for small models.
+
+Results may be on test sets of one's own too: their keys begin with `own:`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,6 +87,20 @@ BENCHMARKS = {
     ),
 }
 """The test sets by our names. m is the paper's: 64 for AIME, 4 for MATH-500, 8 for GPQA."""
+
+
+OWN = "own:"
+"""How the key of a test set of one's own begins; no command of ours evaluates on it."""
+
+
+def is_own(key: str) -> bool:
+    """Return whether a key is that of a test set of one's own."""
+    return key.startswith(OWN) and key != OWN
+
+
+def is_test_set(key: str) -> bool:
+    """Return whether a key is that of a test set of ours or of one's own."""
+    return key in BENCHMARKS or is_own(key)
 
 
 def benchmark(name: str) -> Benchmark:

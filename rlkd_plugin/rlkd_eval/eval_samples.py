@@ -10,7 +10,8 @@ from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.gsrm.thinking import split_thinking, thinking_end
 from rlkd_plugin.rlkd_eval.benchmarks import benchmark
 from rlkd_plugin.rlkd_eval.pass_at_k import any_of_k, interval, pass_at_1, unbiased_pass_at_k
-from rlkd_plugin.rlkd_eval.results import Interval, PassAtK, SetResult
+from rlkd_plugin.rlkd_eval.result_values import Interval
+from rlkd_plugin.rlkd_eval.results import PassAtK, SetResult
 from rlkd_plugin.rlkd_files import cut_half_line, json_line, json_lines, write_whole
 
 logger = logging.getLogger(__name__)

@@ -38,7 +38,16 @@ def any_of_k(samples: Samples, k: int) -> float:
 
 
 def unbiased_pass_at_k(samples: Samples, k: int) -> float:
-    """Return the estimator of Chen et al. 2021, the mean of 1 - C(n-c, k) / C(n, k).
+    """Return the estimator of Chen et al. 2021: the mean of `per_problem_pass_at_k`.
+
+    Raises:
+        ValueError: as `pass_at_1`.
+    """
+    return fmean(per_problem_pass_at_k(samples, k))
+
+
+def per_problem_pass_at_k(samples: Samples, k: int) -> list[float]:
+    """Return 1 - C(n-c, k) / C(n, k) of each problem; for k = 1 its share of right samples.
 
     n are a problem's samples, c the right ones of them: the chance that k of them, drawn without
     order, hold a right one.
@@ -47,7 +56,7 @@ def unbiased_pass_at_k(samples: Samples, k: int) -> float:
         ValueError: as `pass_at_1`.
     """
     _first(samples, k)
-    return fmean(1 - comb(len(row) - sum(row), k) / comb(len(row), k) for row in samples)
+    return [1 - comb(len(row) - sum(row), k) / comb(len(row), k) for row in samples]
 
 
 def interval(

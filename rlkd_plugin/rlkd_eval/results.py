@@ -2,46 +2,38 @@
 
 Jobs write these classes, tables and report read them. A file of another version is read too:
 unknown keys are skipped, absent ones have defaults. What no job of ours writes is refused: a share
-beyond 1, a test set that there is not, a result without a number.
+beyond 1, a test set that there is not, a result without a number. A test set of one's own has a key
+that begins with `own:`.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from msgspec import Meta
 
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.rlkd_eval.benchmarks import BENCHMARKS
+from rlkd_plugin.rlkd_eval.benchmarks import BENCHMARKS, OWN, is_test_set
 from rlkd_plugin.rlkd_eval.kept_files import read_kept
+from rlkd_plugin.rlkd_eval.result_values import (
+    Cosine,
+    Count,
+    Interval,
+    Labelled,
+    Measure,
+    Place,
+    Positive,
+    Result,
+    Score,
+    Share,
+)
 
 EVALUATION = "eval.json"
 DIVERSITY = "diversity.json"
 
-Share = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=0, le=10**12)]
-Positive = Annotated[int, Meta(ge=1, le=10**12)]
-Place = Annotated[int, Meta(ge=1, le=100_000)]
-Score = Annotated[float, Meta(gt=0, le=1e6)]
-Cosine = Annotated[float, Meta(ge=-1, le=1)]
-
 FIXED_N = 16
 """The number N of responses for which D is given at every step; the paper's (section 4.3)."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A share with its 95% interval."""
-
-    value: Share
-    low: Share
-    high: Share
-
-    def __post_init__(self) -> None:
-        if self.low > self.high:
-            raise ValueError(f"an interval from {self.low} to {self.high}")
 
 
 @dataclass(frozen=True)
@@ -77,6 +69,9 @@ class SetResult:
         pass_at_1: over all samples, with its interval over problems.
         pass_at_1_of_runs: by m, pass@1 over the first m samples.
         pass_at_k: by k, for k > 1.
+        structure: the mean structure reward of the responses, in the reward's scale.
+        depth: their mean matched depth, in steps of the teacher.
+        beyond_teacher: the share of responses with more steps than the teacher.
     """
 
     name: str
@@ -86,6 +81,9 @@ class SetResult:
     pass_at_1: Interval
     pass_at_1_of_runs: Mapping[Positive, Share] = field(default_factory=dict)
     pass_at_k: Mapping[Positive, PassAtK] = field(default_factory=dict)
+    structure: Measure | None = None
+    depth: Measure | None = None
+    beyond_teacher: Interval | None = None
 
     def curve(self) -> list[tuple[int, Interval]]:
         """Return pass@k over k, with pass@1 first."""
@@ -94,21 +92,20 @@ class SetResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(Labelled):
     """One evaluated model, `eval.json`.
 
     Attributes:
-        label: for tables.
         model: its folder or id.
         adapter: the folder of a LoRA for it, or nothing.
         run: the training that it is a checkpoint of, None if of none.
         step: of that training.
         settings: how responses were drawn, as `Sampling` has it.
         versions: of the packages that drew and scored.
-        sets: the results, by our names of the test sets.
+        sets: the results, by our names of the test sets. A set of one's own is named `own:NAME`;
+            tables show it under the name in its result.
     """
 
-    label: str
     model: str = ""
     adapter: str = ""
     run: str | None = None
@@ -118,10 +115,11 @@ class Evaluation:
     sets: Mapping[str, SetResult]
 
     def __post_init__(self) -> None:
-        if not any(name in BENCHMARKS for name in self.sets):
+        if not any(map(is_test_set, self.sets)):
             there = ", ".join(map(repr, self.sets)) or "none"
             raise ValueError(
-                f"its test sets are {there}, and none of them is of {', '.join(BENCHMARKS)}"
+                f"its test sets are {there}, and none of them is of {', '.join(BENCHMARKS)} or "
+                f"begins with {OWN}"
             )
 
 
@@ -168,11 +166,10 @@ class DiversityStep:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diversity:
+class Diversity(Labelled):
     """How much a model's responses to a question differ, step by step, `diversity.json`.
 
     Attributes:
-        label: for tables.
         samples: responses to each question.
         temperature: of sampling, None where a file lacks it.
         max_tokens: new tokens of a response.
@@ -190,7 +187,6 @@ class Diversity:
         steps: the result.
     """
 
-    label: str
     samples: Count = 0
     temperature: Annotated[float, Meta(ge=0)] | None = None
     max_tokens: Count = 0
@@ -216,9 +212,6 @@ class Diversity:
             raise ValueError("it counts more responses than there are")
 
 
-Labelled = TypeVar("Labelled", Evaluation, Diversity)
-
-
 def read_evaluation(folder: Path) -> Evaluation:
     """Read what an evaluation found.
 
@@ -237,21 +230,8 @@ def read_diversity(folder: Path) -> Diversity:
     return _read(folder, DIVERSITY, Diversity, "diversity", "rlkd diversity")
 
 
-def _read(folder: Path, name: str, kind: type[Labelled], what: str, command: str) -> Labelled:
+def _read(folder: Path, name: str, kind: type[Result], what: str, command: str) -> Result:
     try:
         return read_kept(folder, name, kind, what)
     except RlkdError as error:
         raise RlkdError(f"{error}; name a folder of `{command}`") from None
-
-
-def distinguish(named: Sequence[tuple[str, Labelled]]) -> list[Labelled]:
-    """Return the results with distinct labels: equal ones get the name of their folder.
-
-    Args:
-        named: results, each with the name of its folder.
-    """
-    labels = Counter(result.label for _, result in named)
-    return [
-        replace(result, label=f"{result.label} ({name})") if labels[result.label] > 1 else result
-        for name, result in named
-    ]

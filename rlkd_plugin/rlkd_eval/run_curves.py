@@ -22,6 +22,12 @@ from rlkd_plugin.rlkd_eval.run_log import (
 
 T = TypeVar("T")
 
+CAPTION = (
+    "Each row is the mean of one step's completions. Total reward: the weighted sum of all rewards. "
+    "Structure reward: how far the student's steps are the teacher's. Matched depth: how many of "
+    "them have the teacher's plan. Accuracy: the share of right final answers. Groups with spread: "
+    "the share of problems whose completions differ in reward; the other problems teach nothing."
+)
 CHART = "rlkd_curves.png"
 ROWS = 20  # of the table
 
@@ -69,7 +75,7 @@ def table(run: Run) -> Table:
     title = run.folder.name
     if len(steps) < len(run.steps):
         title += f": {len(steps)} of its {len(run.steps)} steps, evenly sampled"
-    result = Table(title=title, title_justify="left")
+    result = Table(title=title, title_justify="left", caption=CAPTION, caption_justify="left")
     for header in (
         "step",
         "total reward",

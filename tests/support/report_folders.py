@@ -171,3 +171,85 @@ def diversity(folder: Path, label: str, height: float = 0.6) -> Path:
         folder / "diversity.json", [{"label": label, "questions": 40, **about, "steps": steps}]
     )
     return folder
+
+
+def own_evaluation(folder: Path, run: str, step: int, base: float = 0.3) -> Path:
+    """Write an evaluation of a run's checkpoint on two sets of one's own, with structures."""
+    sets = {}
+    for key, hard in (("known", 1.0), ("longer", 0.6)):
+        share = min(0.95, hard * (base + step / 400))
+        sets[f"own:{key}"] = {
+            "name": f"{key} orders",
+            "problems": 200,
+            "samples": 8,
+            "pass_at_1": {"value": share, "low": share - 0.03, "high": share + 0.03},
+            "pass_at_1_of_runs": {"8": share},
+            "pass_at_k": {
+                "8": {"any": 0.97, "unbiased": 0.97, "low": 0.96, "high": 0.98},
+            },
+            "structure": {"value": 3 * share, "low": 3 * share - 0.1, "high": 3 * share + 0.1},
+            "depth": {"value": 4 * share, "low": 4 * share - 0.1, "high": 4 * share + 0.1},
+            "beyond_teacher": {"value": 0.1, "low": 0.05, "high": 0.15},
+        }
+    about = {"label": run, "model": "m", "run": run, "step": step}
+    write_lines(folder / "eval.json", [about | {"sets": sets}])
+    return folder
+
+
+def arm_difference(value: float = 0.031, **changed: Any) -> dict[str, Any]:
+    """Return a difference of two arms, as a comparison holds it."""
+    return {
+        "test_set": "known orders",
+        "measure": "pass@1",
+        "unit": "share",
+        "first": "RLKD",
+        "second": "GRPO",
+        "seeds": 3,
+        "problems": 200,
+        "difference": {"value": value, "low": value - 0.04, "high": value + 0.035, "error": 0.019},
+        **changed,
+    }
+
+
+def arm_cost(**changed: Any) -> dict[str, Any]:
+    """Return the cost of an arm, as a comparison holds it."""
+    return {
+        "arm": "RLKD",
+        "steps": 200,
+        "seconds": 1834.6,
+        "completions": 12_800,
+        "tokens_generated": 1_034_000,
+        "tokens_trained": 1_034_000,
+        "note": "its rewards by the rules engine",
+        **changed,
+    }
+
+
+def comparison(folder: Path, label: str, say: Text = str) -> Path:
+    """Write a comparison of four arms in two measures of different units; `say` makes the texts."""
+    pairs = (("RLKD", "GRPO"), ("RLKD", "SFT"), ("GRPO", "SFT"), ("RLKD", "RLKD shuffled"))
+    kinds = (("pass@1", "share", 1.0), ("matched depth", "steps of the teacher", 12.0))
+    differences = []
+    for measure, unit, scale in kinds:
+        for set_number, test_set in enumerate(("known", "longer", "new orders")):
+            for number, (first, second) in enumerate(pairs):
+                value = scale * (0.06 - 0.03 * number + 0.02 * set_number)
+                ends = {"low": value - 0.04 * scale, "high": value + 0.05 * scale}
+                differences.append(
+                    arm_difference(
+                        measure=say(measure),
+                        unit=unit if unit == "share" else say(unit),
+                        test_set=say(test_set),
+                        first=say(first),
+                        second=say(second),
+                        difference={"value": value, **ends, "error": 0.023 * scale},
+                    )
+                )
+    about = [
+        say("It shows how far the arms are apart on these problems, after equal steps."),
+        say("It does not show that the same holds for a model of another size."),
+    ]
+    costs = [arm_cost(arm=say(arm), note=say("a note")) for arm in ("SFT", "GRPO", "RLKD")]
+    whole = {"label": label, "about": about, "differences": differences, "costs": costs}
+    write_lines(folder / "comparison.json", [whole])
+    return folder

@@ -48,10 +48,18 @@ FOREIGN: list[str | bytes] = [
     *("1" * 5000, b"\xff\xfe\x00", b"PK\x03\x04\x00", '{"results": {"gsm8k": {"acc": 0.1}}}'),
     '{"config": {"model": "hf"}, "label": "x", "results": {"aime24": 0.5}}',
 ]
+MEASURES: list[Any] = [
+    *(0.5, [0.5, 0.1, 0.9], {}, {"value": 0.5}, {"value": -0.1, "low": -0.2, "high": 0}),
+    *({"value": 0.5, "low": 0.6, "high": 0.4}, {"value": 1e7, "low": 0, "high": 1e308}),
+    {"value": "0.5", "low": 0, "high": 1},
+]
 EVALUATIONS = [
     *(an_evaluation(label=label) for label in (5, None, ["x"])),
     *(an_evaluation(sets=sets) for sets in ([], {}, None, 5, {"nope": SET}, {"math500": 5})),
     *(an_evaluation(sets=sets) for sets in ({"math500": {}}, {"math500": [SET]}, {"": SET})),
+    *(an_evaluation(sets={key: SET}) for key in ("own:", "own", "Own:x", " own:x")),
+    *(a_set(**{name: value}) for name in ("structure", "depth") for value in MEASURES),
+    *(a_set(beyond_teacher=value) for value in (*MEASURES, {"value": 2, "low": 0, "high": 2})),
     *(an_evaluation(step=step) for step in ("x", 1.5, -1, 10**30)),
     *(an_evaluation(settings=5), an_evaluation(run=5), an_evaluation(versions=[])),
     *(a_set(problems=count) for count in (0, -1, 2.5, 10**30, "2", True, None)),

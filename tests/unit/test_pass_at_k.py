@@ -6,7 +6,13 @@ from math import prod
 
 import pytest
 
-from rlkd_plugin.rlkd_eval.pass_at_k import any_of_k, interval, pass_at_1, unbiased_pass_at_k
+from rlkd_plugin.rlkd_eval.pass_at_k import (
+    any_of_k,
+    interval,
+    pass_at_1,
+    per_problem_pass_at_k,
+    unbiased_pass_at_k,
+)
 
 TABLE = [[True, False, False, False], [False, False, True, True], [False] * 4]
 
@@ -27,6 +33,13 @@ def test_the_unbiased_estimator_by_hand() -> None:
     assert unbiased_pass_at_k(TABLE, 2) == pytest.approx((1 / 2 + 5 / 6) / 3)
     assert unbiased_pass_at_k(TABLE, 1) == pytest.approx(pass_at_1(TABLE))
     assert unbiased_pass_at_k(TABLE, 4) == any_of_k(TABLE, 4)
+
+
+def test_pass_at_k_of_each_problem_by_hand() -> None:
+    assert per_problem_pass_at_k(TABLE, 1) == pytest.approx([1 / 4, 1 / 2, 0])
+    assert per_problem_pass_at_k(TABLE, 2) == pytest.approx([1 / 2, 5 / 6, 0])
+    with pytest.raises(ValueError, match="5 samples a problem are needed, but one has 4"):
+        per_problem_pass_at_k(TABLE, 5)
 
 
 def test_the_unbiased_estimator_is_the_mean_over_all_choices() -> None:

@@ -18,7 +18,7 @@ from rlkd_plugin.rlkd_eval.report import trace_sample
 from rlkd_plugin.rlkd_eval.report.alignment import alignment
 from rlkd_plugin.rlkd_eval.report.charts import bar_chart, line_chart
 from rlkd_plugin.rlkd_eval.report.curves import LONGEST, Line, label
-from rlkd_plugin.rlkd_eval.report.eval_figures import over_steps
+from rlkd_plugin.rlkd_eval.report.eval_figures import held_out, over_steps
 from rlkd_plugin.rlkd_eval.report.page import Input, Page, Section, render
 from rlkd_plugin.rlkd_eval.report.report import write_report
 from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
@@ -32,6 +32,7 @@ from tests.support.report_folders import (
     evaluation,
     grpo_run,
     log_entry,
+    own_evaluation,
     structured_run,
     trace_line,
     write_lines,
@@ -308,7 +309,7 @@ def test_equal_names_are_told_apart_by_their_parents(tmp_path: Path) -> None:
         (EVALUATION, '{"label": "x", "sets": {"a": 1}}', "`$.sets[...]`"),
         (DIVERSITY, '{"label": ', "diversity.json is not readable: Input data was truncated"),
         (DIVERSITY, "[" * 100_000, "diversity.json is not readable"),
-        ("other.txt", "", "there is no logging.jsonl, no trace, no eval.json and no diversity"),
+        ("other.txt", "", "there is no logging.jsonl, no trace, no eval.json, no diversity"),
     ],
 )
 def test_a_broken_folder_is_a_remark_beside_others(
@@ -418,6 +419,25 @@ def test_checkpoints_of_a_run_make_a_line(tmp_path: Path) -> None:
     assert trace["error_y"]["array"] == [pytest.approx(0.04)] * 2
 
 
+def test_structures_on_held_out_problems_make_lines_from_step_0_on(tmp_path: Path) -> None:
+    found = [read_evaluation(own_evaluation(tmp_path / f"{s}", "A", s)) for s in (40, 0)]
+    charts = held_out([*found, read_evaluation(evaluation(tmp_path, "B", 5))])
+    assert [chart.title for chart in charts] == [
+        f"{what}: {name} orders"
+        for what in ("Structure reward", "Matched depth", "More steps than the teacher")
+        for name in ("known", "longer")
+    ]
+    reward, _, depth, _, beyond, _ = charts
+    (trace,) = reward.figure["data"]
+    # pass@1 is 0.3 at the start and 0.1 more after 40 steps; the reward is three times as much
+    assert (trace["name"], trace["x"]) == ("A", [0, 40])
+    assert trace["y"] == pytest.approx([0.9, 1.2])
+    assert trace["error_y"]["array"] == pytest.approx([0.1, 0.1])
+    assert depth.rows[0] == ("0", "1.2 (1.1 to 1.3)")
+    assert beyond.rows[0] == ("0", "10.0% (5.0% to 15.0%)")
+    assert held_out([read_evaluation(tmp_path)]) == []
+
+
 # --- the page
 
 
@@ -447,6 +467,19 @@ def test_the_page_has_what_the_folders_hold(tmp_path: Path) -> None:
     assert {"run-accuracy", "run-reward", "run-structure", "run-depth"} <= charts.keys()
     assert [trace["name"] for trace in charts["run-reward"]["data"]] == ["a", "b"]
     assert "Zero in every step: refused by the GSRM or the judge" in page
+
+
+def test_test_sets_of_ones_own_are_in_the_page_with_their_start(tmp_path: Path) -> None:
+    for step in (0, 40):
+        own_evaluation(tmp_path / f"checkpoint-{step}", "A", step)
+    page = write_report([tmp_path])[0].read_text("utf-8")
+    assert "known orders pass@8" in page and "A, step 0" in page
+    assert "Figure 3, on held-out problems" in page
+    charts = data_of(page)["charts"]
+    assert list(charts["over-steps-0"]["data"][0]["x"]) == [0, 40]
+    assert {"pass-at-k-1", "held-out-structure-0", "held-out-beyond-1"} <= charts.keys()
+    plain = write_report([evaluation(tmp_path / "e", "E", 5)])[0].read_text("utf-8")
+    assert "Figure 3, on held-out problems" not in plain
 
 
 def test_the_page_names_no_other_place(tmp_path: Path) -> None:

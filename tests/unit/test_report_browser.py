@@ -10,6 +10,7 @@ import pytest
 from rlkd_plugin.rlkd_eval.report.report import write_report
 from tests.support.chromium import Chromium, find_chromium
 from tests.support.report_folders import (
+    comparison,
     diversity,
     evaluation,
     grpo_run,
@@ -69,7 +70,7 @@ def complaints(browser: Chromium) -> list[object]:
 
 
 def hostile_runs(folder: Path) -> list[Path]:
-    """Write a run of 1,000 completions, an evaluation and a folder name, hostile in every text."""
+    """Write a run of 1,000 completions, results and a folder name, hostile in every text."""
     rows = []
     for number in range(1000):
         payload = PAYLOADS[number % len(PAYLOADS)]
@@ -80,7 +81,12 @@ def hostile_runs(folder: Path) -> list[Path]:
     run = grpo_run(folder / "run <img src=x onerror=window.ran=1>", steps=100)
     write_lines(run / "rlkd_trace_rank0.jsonl", rows)
     label = "".join(PAYLOADS[:4])
-    return [run, evaluation(folder / "eval", label, 5), diversity(folder / "diversity", label)]
+    return [
+        run,
+        evaluation(folder / "eval", label, 5),
+        diversity(folder / "diversity", label),
+        comparison(folder / "study", label, lambda text: f"{label} {text}"),
+    ]
 
 
 def test_a_page_with_1000_hostile_texts_runs_none(tmp_path: Path, browser: Chromium) -> None:
@@ -127,6 +133,7 @@ def test_all_charts_are_drawn_without_a_complaint(tmp_path: Path, browser: Chrom
         diversity(tmp_path / "d", "D"),
         evaluation(tmp_path / "e", "E", 10),
         evaluation(tmp_path / "f", "E", 20),
+        comparison(tmp_path / "g", "G"),
     ]
     browser.open(report(tmp_path, *folders))
     assert complaints(browser) == []
@@ -171,7 +178,8 @@ def test_arrow_keys_go_through_completions(tmp_path: Path, browser: Chromium) ->
 def test_a_phone_sees_no_sideways_scrolling(tmp_path: Path, browser: Chromium) -> None:
     long = "a" * 5000
     run = grpo_run(tmp_path / ("long" * 40), say=lambda text: f"{long} {text}")
-    browser.open(report(tmp_path, run, evaluation(tmp_path / "e", long)), width=390)
+    study = comparison(tmp_path / "s", long, lambda text: f"{long} {text}")
+    browser.open(report(tmp_path, run, evaluation(tmp_path / "e", long), study), width=390)
     assert browser.evaluate("document.documentElement.scrollWidth") <= 390
 
 
@@ -226,7 +234,8 @@ def test_paper_cuts_nothing_off(tmp_path: Path, browser: Chromium) -> None:
     whole = "word " * 400 + "the end"
     run = grpo_run(tmp_path / "run", 300, say=lambda text: f"{text} {whole}")
     many = [evaluation(tmp_path / f"e{n}", f"{n} of some models {'y' * 60}") for n in range(4)]
-    browser.open(report(tmp_path, run, *many), dark=True)
+    study = comparison(tmp_path / "study", "a study")
+    browser.open(report(tmp_path, run, *many, study), dark=True)
     browser.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     said = "document.getElementById('pairs').innerText"
     on_screen = browser.evaluate(said)

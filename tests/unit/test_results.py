@@ -20,16 +20,17 @@ from rlkd_plugin.rlkd_eval.evaluation_plan import (
 )
 from rlkd_plugin.rlkd_eval.kept_files import PLAN, write_json
 from rlkd_plugin.rlkd_eval.report import eval_figures
+from rlkd_plugin.rlkd_eval.result_values import Interval, Measure
 from rlkd_plugin.rlkd_eval.results import (
     DIVERSITY,
     EVALUATION,
     Diversity,
     DiversityStep,
-    Interval,
     PassAtK,
     read_diversity,
     read_evaluation,
 )
+from tests.support.report_folders import own_evaluation
 
 # as the jobs wrote them before these files had classes
 
@@ -150,6 +151,27 @@ def test_an_old_evaluation_is_read(tmp_path: Path) -> None:
     assert math.pass_at_1_of_runs == {1: 0.48, 4: 0.49, 8: 0.5}
     assert math.pass_at_k[4] == PassAtK(0.7, 0.71, 0.67, 0.75)
     assert "R, step 120 500 48.0 49.0 50.0 70.0 80.0 1.2" in shown(show_results, tmp_path)
+
+
+def test_a_test_set_of_ones_own_is_a_table_under_its_name(tmp_path: Path) -> None:
+    """Its name is no markup."""
+    folder = own_evaluation(tmp_path, "R", 0)
+    text = (folder / EVALUATION).read_text("utf-8").replace("longer orders", "[red]longer")
+    (folder / EVALUATION).write_text(text, "utf-8")
+    words = shown(show_results, folder)
+    # pass@1 is 0.3 of the known orders, and 0.6 * 0.3 of the longer ones
+    assert words.startswith("known orders ") and "R 200 30.0 97.0 0.0" in words
+    assert "[red]longer" in words and "R 200 18.0 97.0 0.0" in words
+
+
+def test_structures_on_held_out_problems_are_read(tmp_path: Path) -> None:
+    known = read_evaluation(own_evaluation(tmp_path, "R", 0)).sets["own:known"]
+    # three times and four times pass@1, which is 0.3
+    assert known.structure is not None and known.structure.value == pytest.approx(0.9)
+    assert known.depth is not None and known.depth.value == pytest.approx(1.2)
+    assert known.beyond_teacher == Interval(0.1, 0.05, 0.15)
+    with pytest.raises(ValueError, match="an interval from 2 to 1"):
+        Measure(1, 2, 1)
 
 
 def test_an_old_diversity_is_read(tmp_path: Path) -> None:

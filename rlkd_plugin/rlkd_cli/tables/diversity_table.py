@@ -6,11 +6,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from rlkd_plugin.rlkd_eval.result_values import distinguish
 from rlkd_plugin.rlkd_eval.results import (
     FIXED_N,
     Diversity,
     DiversityStep,
-    distinguish,
     read_diversity,
 )
 

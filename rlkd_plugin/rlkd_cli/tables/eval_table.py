@@ -7,14 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.rlkd_eval.benchmarks import BENCHMARKS
+from rlkd_plugin.rlkd_eval.benchmarks import BENCHMARKS, OWN, is_own, is_test_set
+from rlkd_plugin.rlkd_eval.result_values import Interval, distinguish
 from rlkd_plugin.rlkd_eval.results import (
     EVALUATION,
     Evaluation,
-    Interval,
     PassAtK,
     SetResult,
-    distinguish,
     read_evaluation,
 )
 
@@ -23,18 +22,20 @@ def show_results(folders: Sequence[Path], console: Console) -> None:
     """Print a table for each test set that one of the evaluations has.
 
     Raises:
-        RlkdError: if a folder holds no evaluation, or one on another test set.
+        RlkdError: if a folder holds no evaluation, or one on a test set that is neither of ours nor
+            of one's own (`own:NAME`).
     """
     found = [(folder, read_evaluation(folder)) for folder in folders]
     for folder, result in found:
-        if unknown := [repr(name) for name in result.sets if name not in BENCHMARKS]:
+        if unknown := [repr(name) for name in result.sets if not is_test_set(name)]:
             raise RlkdError(
                 f"{folder / EVALUATION} has results on {', '.join(unknown)}, which is no test set "
-                f"of this version ({', '.join(BENCHMARKS)}): update the plugin, or name another "
-                "folder"
+                f"of this version ({', '.join(BENCHMARKS)}) and does not begin with {OWN}: update "
+                "the plugin, or name another folder"
             )
     results = distinguish([(str(folder), result) for folder, result in found])
-    for name in BENCHMARKS:
+    own = dict.fromkeys(name for result in results for name in result.sets if is_own(name))
+    for name in (*BENCHMARKS, *own):
         if there := [result for result in results if name in result.sets]:
             console.print(_table(name, there))
     console.print(
@@ -48,7 +49,8 @@ def _table(name: str, results: Sequence[Evaluation]) -> Table:
     sets = [result.sets[name] for result in results]
     runs = sorted({m for scores in sets for m in scores.pass_at_1_of_runs})
     ks = sorted({k for scores in sets for k in scores.pass_at_k})
-    table = Table(title=BENCHMARKS[name].title, title_justify="left")
+    title = sets[0].name if is_own(name) else BENCHMARKS[name].title
+    table = Table(title=title, title_justify="left")
     table.add_column("model", overflow="fold", min_width=16)
     table.add_column("pro-\nblems", justify="right", no_wrap=True)
     for m in runs:

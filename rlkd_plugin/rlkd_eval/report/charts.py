@@ -15,7 +15,18 @@ PATTERNS = ("", "/", ".", "x", "-", "|", "+")
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure for plotly, and its numbers as a table; `key` names the figure and its PNG."""
+    """A figure for plotly, and its numbers as a table.
+
+    Attributes:
+        key: names the figure and its PNG.
+        title: what it shows.
+        figure: for plotly.
+        header: of the table.
+        rows: of the table.
+        note: under the chart.
+        lanes: rows of the figure that need more height than a chart has.
+        is_wide: whether it takes the whole width, with its table open below it.
+    """
 
     key: str
     title: str
@@ -23,6 +34,8 @@ class Chart:
     header: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     note: str = ""
+    lanes: int = 0
+    is_wide: bool = False
 
     @property
     def names(self) -> int:
@@ -57,7 +70,7 @@ def line_chart(
     figure = go.Figure()
     for number, line in enumerate(lines):
         figure.add_traces(curves(line, number))
-    figure.update_layout(_layout(axes, len(lines) > 1))
+    figure.update_layout(layout(axes, len(lines) > 1))
     numbers = [y for line in lines for _, y in line.points if y is not None]
     highs = [bound.high for line in lines for bound in line.bounds]
     top = max(least, max([*numbers, *highs], default=0.0) * 1.1) or 1.0
@@ -111,7 +124,7 @@ def bar_chart(
             meta={"style": number % len(COLOURS)},
             hovertemplate="%{y:.1%}",
         )
-    figure.update_layout(_layout(axes, True) | {"barmode": "stack", "bargap": 0.15})
+    figure.update_layout(layout(axes, True) | {"barmode": "stack", "bargap": 0.15})
     figure.update_xaxes(type="category", nticks=3, tickangle=0)
     figure.update_yaxes(range=[0, 1], tickformat=".0%")
     columns = [[f"{count:g}" for count in counts] for counts in parts.values()]
@@ -119,7 +132,8 @@ def bar_chart(
     return Chart(key, title, figure.to_plotly_json(), (axes[0], *parts), rows, note)
 
 
-def _layout(axes: tuple[str, str], many: bool) -> dict[str, Any]:
+def layout(axes: tuple[str, str], many: bool) -> dict[str, Any]:
+    """Return what all charts share: quiet axes with these labels, and a legend for many names."""
     return {
         "template": None,
         "margin": {"l": 56, "r": 12, "t": 36, "b": 44},  # the mode bar stands at the top

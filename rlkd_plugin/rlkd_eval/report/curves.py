@@ -11,7 +11,7 @@ from typing import Any
 
 from plotly import graph_objects as go
 
-from rlkd_plugin.rlkd_eval.results import Interval
+from rlkd_plugin.rlkd_eval.result_values import Interval, Measure
 from rlkd_plugin.rlkd_eval.run_chart import SMOOTH_FROM, WINDOW
 from rlkd_plugin.rlkd_eval.run_curves import sample_evenly
 
@@ -37,7 +37,7 @@ class Line:
 
     name: str
     points: Sequence[tuple[float, float | None]]
-    bounds: Sequence[Interval] = ()
+    bounds: Sequence[Interval | Measure] = ()
 
 
 def curves(line: Line, number: int) -> list[go.Scatter]:

@@ -1,10 +1,37 @@
-"""The charts of evaluations and of diversity: pass@k, the paper's Figures 4 and 5."""
+"""The charts of evaluations and of diversity: pass@k, the paper's Figures 3 to 5."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from rlkd_plugin.rlkd_eval.report.charts import Chart, line_chart
 from rlkd_plugin.rlkd_eval.report.curves import Line
-from rlkd_plugin.rlkd_eval.results import FIXED_N, Diversity, Evaluation, Interval
+from rlkd_plugin.rlkd_eval.result_values import Interval, Measure
+from rlkd_plugin.rlkd_eval.results import FIXED_N, Diversity, Evaluation, SetResult
+
+
+@dataclass(frozen=True)
+class _OverSteps:
+    """A result that is drawn over training steps, a chart for each test set."""
+
+    key: str
+    title: str
+    unit: str
+    read: Callable[[SetResult], Interval | Measure | None]
+    percent: bool = False
+
+
+_PASS_AT_1 = _OverSteps("over-steps", "pass@1 over training", "pass@1", lambda r: r.pass_at_1, True)
+_HELD_OUT = (
+    _OverSteps("held-out-structure", "Structure reward", "mean reward", lambda r: r.structure),
+    _OverSteps("held-out-depth", "Matched depth", "steps of the teacher", lambda r: r.depth),
+    _OverSteps(
+        "held-out-beyond",
+        "More steps than the teacher",
+        "share of responses",
+        lambda r: r.beyond_teacher,
+        True,
+    ),
+)
 
 
 def pass_at_k(evaluations: Sequence[Evaluation]) -> list[Chart]:
@@ -34,30 +61,48 @@ def pass_at_k(evaluations: Sequence[Evaluation]) -> list[Chart]:
 
 def over_steps(evaluations: Sequence[Evaluation]) -> list[Chart]:
     """Return Figure 4: pass@1 over training steps, a line for each run, a chart for each set."""
+    return _over_steps(evaluations, _PASS_AT_1)
+
+
+def held_out(evaluations: Sequence[Evaluation]) -> list[Chart]:
+    """Return Figure 3 on held-out problems: the structures of responses over training steps.
+
+    Reward, matched depth and steps beyond the teacher's, where evaluations have them.
+    """
+    return [chart for value in _HELD_OUT for chart in _over_steps(evaluations, value)]
+
+
+def _over_steps(evaluations: Sequence[Evaluation], value: _OverSteps) -> list[Chart]:
+    """Return a chart for each test set that some checkpoint has the value of."""
     charts = []
     for place, (key, name) in enumerate(set_names(evaluations).items()):
-        runs: dict[str, dict[int, Interval]] = {}
-        for evaluation in evaluations:
-            if evaluation.run and evaluation.step is not None and key in evaluation.sets:
-                result = evaluation.sets[key].pass_at_1
-                runs.setdefault(evaluation.run, {})[evaluation.step] = result
-        lines = []
-        for run, found in runs.items():
-            ordered = sorted(found.items())
-            points = [(step, result.value) for step, result in ordered]
-            lines.append(Line(run, points, [result for _, result in ordered]))
-        if lines:
+        if lines := _lines_of_runs(evaluations, key, value):
             charts.append(
                 line_chart(
-                    f"over-steps-{place}",
-                    f"pass@1 over training: {name}",
-                    ("training step", "pass@1"),
+                    f"{value.key}-{place}",
+                    f"{value.title}: {name}",
+                    ("training step", value.unit),
                     lines,
                     note="bars: 95% intervals",
-                    percent=True,
+                    percent=value.percent,
                 )
             )
     return charts
+
+
+def _lines_of_runs(evaluations: Sequence[Evaluation], key: str, value: _OverSteps) -> list[Line]:
+    """Return a value's line over the steps of each run; the start of a run is step 0."""
+    runs: dict[str, dict[int, Interval | Measure]] = {}
+    for evaluation in evaluations:
+        result = value.read(evaluation.sets[key]) if key in evaluation.sets else None
+        if evaluation.run and evaluation.step is not None and result is not None:
+            runs.setdefault(evaluation.run, {})[evaluation.step] = result
+    lines = []
+    for run, found in runs.items():
+        ordered = sorted(found.items())
+        points = [(step, result.value) for step, result in ordered]
+        lines.append(Line(run, points, [result for _, result in ordered]))
+    return lines
 
 
 def diversity(measured: Sequence[Diversity]) -> list[Chart]:

@@ -27,7 +27,9 @@ function coloured(trace) {
   const colour = data.colours[trace.meta.style][scheme() === "dark" ? 1 : 0];
   const copy = { ...trace };
   if (trace.line) copy.line = { ...trace.line, color: colour };
-  if (trace.error_y) copy.error_y = { ...trace.error_y, color: colour };
+  for (const bars of ["error_x", "error_y"]) {
+    if (trace[bars]) copy[bars] = { ...trace[bars], color: colour };
+  }
   if (trace.marker) {
     copy.marker = { ...trace.marker, color: colour };
     if (trace.marker.pattern) {

@@ -26,11 +26,22 @@ _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page, under a heading of its own."""
+    """A part of the page, under a heading of its own.
+
+    Attributes:
+        key: names it in the page.
+        title: its heading.
+        about: one paragraph, ours.
+        lead: more of them, from the results.
+        tables: in order.
+        charts: below the tables.
+        notes: below the charts.
+    """
 
     key: str
     title: str
     about: str
+    lead: Sequence[str] = ()
     tables: Sequence[Table] = ()
     charts: Sequence[Chart] = ()
     notes: Sequence[str] = ()

@@ -8,22 +8,28 @@ from pathlib import Path
 
 from rlkd_plugin import __version__
 from rlkd_plugin.rlkd_data.snapshots import checkpoint_step
-from rlkd_plugin.rlkd_eval.report import eval_figures, run_figures
+from rlkd_plugin.rlkd_eval.comparison import Comparison
+from rlkd_plugin.rlkd_eval.report import arm_figures, eval_figures, run_figures
 from rlkd_plugin.rlkd_eval.report.alignment import alignment
 from rlkd_plugin.rlkd_eval.report.page import Input, Page, Section, render
 from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
 from rlkd_plugin.rlkd_eval.report.tables import table_1
-from rlkd_plugin.rlkd_eval.results import Evaluation, distinguish
+from rlkd_plugin.rlkd_eval.result_values import distinguish
+from rlkd_plugin.rlkd_eval.results import Evaluation
 
 REPORT = "report.html"
 NAMED = 3  # folders in the title
+HELD_OUT = (
+    " Figure 3, on held-out problems: the structure reward and the matched depth of responses, and "
+    "how many responses have more steps than their teacher."
+)
 
 
 def write_report(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, list[str]]:
     """Write the page; return its path, and remarks for its reader.
 
     Args:
-        folders: runs, evaluations and measurements of diversity.
+        folders: runs, evaluations, measurements of diversity and comparisons.
         out: the file; where None, `report.html` in the first folder that holds something; of a
             folder of a run's models, in the folder itself.
 
@@ -46,8 +52,37 @@ def page_of(sources: Sequence[Source], now: datetime) -> Page:
     more = f" and {len(sources) - NAMED} more" if len(sources) > NAMED else ""
     origin = f"Made by rlkd {__version__} on {now:%Y-%m-%d at %H:%M}."
     inputs = [Input(s.name, str(s.folder), _holds(s), s.remarks) for s in sources]
-    sections = [*_of_training(sources), *_of_results(sources), _of_walks(sources)]
+    sections = [
+        *_of_comparisons(sources),
+        *_of_training(sources),
+        *_of_results(sources),
+        _of_walks(sources),
+    ]
     return Page(f"RLKD report: {names}{more}", origin, inputs, sections, alignment(sources))
+
+
+def _of_comparisons(sources: Sequence[Source]) -> list[Section]:
+    found = distinguish([(s.name, s.comparison) for s in sources if s.comparison])
+    return [s for place, one in enumerate(found) for s in _of_comparison(place, one)]
+
+
+def _of_comparison(place: int, comparison: Comparison) -> list[Section]:
+    costs = arm_figures.cost_table(comparison)
+    return [
+        Section(
+            f"paired-{place}",
+            f"Paired differences: {comparison.label}",
+            "Two arms, that is two ways to train, on the same problems: the first less the second.",
+            lead=comparison.about,
+            charts=arm_figures.forests(f"paired-{place}", comparison),
+        ),
+        Section(
+            f"costs-{place}",
+            f"Compute: {comparison.label}",
+            "Arms of equal steps are not arms of equal compute.",
+            tables=[costs] if costs else [],
+        ),
+    ]
 
 
 def _of_training(sources: Sequence[Source]) -> list[Section]:
@@ -81,6 +116,7 @@ def _of_results(sources: Sequence[Source]) -> list[Section]:
     evaluations = _checkpoints(sources)
     measured = distinguish([(s.name, s.diversity) for s in sources if s.diversity])
     table = table_1(evaluations)
+    held_out = eval_figures.held_out(evaluations)
     return [
         Section(
             "evaluation",
@@ -92,8 +128,9 @@ def _of_results(sources: Sequence[Source]) -> list[Section]:
         Section(
             "over-steps",
             "Over training steps",
-            "Figure 4 of the paper: checkpoints of the same run make a line.",
-            charts=eval_figures.over_steps(evaluations),
+            "Figure 4 of the paper: checkpoints of the same run make a line."
+            + (HELD_OUT if held_out else ""),
+            charts=[*eval_figures.over_steps(evaluations), *held_out],
         ),
         Section(
             "diversity",
@@ -149,4 +186,6 @@ def _holds(source: Source) -> str:
         parts.append(f"evaluation of {source.evaluation.label}")
     if source.diversity:
         parts.append(f"diversity of {source.diversity.label}")
+    if source.comparison:
+        parts.append(f"comparison of {source.comparison.label}")
     return "; ".join(parts) or "nothing that can be shown"

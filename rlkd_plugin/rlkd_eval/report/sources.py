@@ -1,4 +1,4 @@
-"""Reads the folders of a report; their files tell runs, evaluations and diversity apart."""
+"""Reads the folders of a report; their files tell runs and kinds of results apart."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data.snapshots import checkpoint_step
+from rlkd_plugin.rlkd_eval.comparison import COMPARISON, Comparison
 from rlkd_plugin.rlkd_eval.kept_files import read_json
 from rlkd_plugin.rlkd_eval.phase_log import PhaseStep, phase_steps
 from rlkd_plugin.rlkd_eval.report.trace_sample import TraceSample, sample_traces
@@ -70,13 +71,15 @@ class Source:
     traces: TraceSample | None = None
     evaluation: Evaluation | None = None
     diversity: Diversity | None = None
+    comparison: Comparison | None = None
     remarks: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether the folder holds nothing that can be shown."""
         seen = self.traces and self.traces.rows
-        return not (self.steps or self.phases or seen or self.evaluation or self.diversity)
+        results = self.evaluation or self.diversity or self.comparison
+        return not (self.steps or self.phases or seen or results)
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,8 @@ def read_sources(folders: Sequence[Path]) -> list[Source]:
     if all(source.is_empty for source in sources):
         remarks = "; ".join(f"{s.folder}: {', '.join(s.remarks)}" for s in sources)
         raise RlkdError(
-            f"there is nothing to report on. {remarks}; name folders of runs, of `rlkd eval` or of "
-            "`rlkd diversity`"
+            f"there is nothing to report on. {remarks}; name folders of runs, of `rlkd eval`, of "
+            f"`rlkd diversity` or with a {COMPARISON}"
         )
     return sources
 
@@ -127,7 +130,7 @@ def _places(folder: Path) -> list[Path]:
 
 
 def _is_measured(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (EVALUATION, DIVERSITY))
+    return any((folder / name).is_file() for name in (EVALUATION, DIVERSITY, COMPARISON))
 
 
 def _names(places: Iterable[Path]) -> list[str]:
@@ -169,9 +172,12 @@ def _read(name: str, folder: Path, traced: int) -> Source:
         traces=traces,
         evaluation=_read_result(folder / EVALUATION, Evaluation, remarks),
         diversity=_read_result(folder / DIVERSITY, Diversity, remarks),
+        comparison=_read_result(folder / COMPARISON, Comparison, remarks),
     )
     if source.is_empty and not remarks:
-        remarks = [f"there is no {LOG}, no trace, no {EVALUATION} and no {DIVERSITY}"]
+        remarks = [
+            f"there is no {LOG}, no trace, no {EVALUATION}, no {DIVERSITY} and no {COMPARISON}"
+        ]
     return replace(source, remarks=tuple(remarks))
 
 
