@@ -60,5 +60,6 @@ PAIRS = (
     ("sft", "warmed"),
     ("grpo", "warmed"),
     ("rlkd", "warmed"),
+    ("priced", "warmed"),
 )
 """The differences that are tested: first minus second."""

@@ -5,18 +5,27 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from examples.miniature.arms import ARMS, PAIRS, STUDENTS
 from examples.miniature.measure import Scored
 from examples.miniature.problems import Problem
 from examples.miniature.results import Measured, differences, evaluation
 from examples.miniature.sets import TEST_SETS
-from examples.miniature.snapshots import Samples, Snapshot
+from examples.miniature.snapshots import FINAL, ON_THE_WAY, Samples, Snapshot
 from examples.miniature.trainings import Training
 from rlkd_plugin.gsrm import Step
 from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
 from rlkd_plugin.rlkd_eval.comparison import COMPARISON, ArmCost, Comparison
 from rlkd_plugin.rlkd_eval.kept_files import write_json
-from rlkd_plugin.rlkd_eval.results import DIVERSITY, EVALUATION, Diversity
+from rlkd_plugin.rlkd_eval.results import (
+    DIVERSITY,
+    EVALUATION,
+    Diversity,
+    SetResult,
+    read_evaluation,
+)
 from rlkd_plugin.rlkd_eval.step_diversity import by_step
 
 TITLES = {stage.name: stage.title for stage in (*STUDENTS, *ARMS)}
@@ -33,15 +42,20 @@ def write_results(
     measured = _measured(samples, snapshots)
     finals = {arm: by_set for (arm, _, is_final), by_set in measured.items() if is_final}
     folders = [_write(folder / "comparison", COMPARISON, _comparison(finals, trainings))]
-    for (arm, step, is_final), by_set in measured.items():
-        run = None if arm in {stage.name for stage in STUDENTS} else TITLES[arm]
-        sampling = next(s for s in snapshots if (s.arm, s.step) == (arm, step)).sampling
-        found = evaluation(TITLES[arm], run, step if run else None, sampling, by_set)
-        name = arm if is_final else f"{arm}-step-{step}"
-        folders.append(_write(folder / name, EVALUATION, found))
+    for stage in STUDENTS:
+        found = evaluation(stage.title, None, None, FINAL, finals[stage.name])
+        folders.append(_write(folder / stage.name, EVALUATION, found))
+    for stage in ARMS:
+        steps = {step: one for (arm, step, _), one in measured.items() if arm == stage.name}
+        for step, by_set in {0: finals[stage.start], **steps}.items() if steps else ():
+            is_final = step == max(steps)
+            sampling = FINAL if is_final or not step else ON_THE_WAY
+            found = evaluation(stage.title, stage.title, step, sampling, by_set)
+            name = stage.name if is_final else f"{stage.name}-step-{step}"
+            folders.append(_write(folder / name, EVALUATION, found))
     folders += [
         _write(folder / f"diversity-{arm}", DIVERSITY, found)
-        for arm, found in _diversities(finals, samples.sets["own:known"]).items()
+        for arm, found in diversities(finals, samples.sets["own:known"]).items()
     ]
     return folders
 
@@ -88,7 +102,7 @@ def _costs(trainings: Sequence[Training]) -> list[ArmCost]:
     ]
 
 
-def _diversities(
+def diversities(
     finals: Mapping[str, Measured], problems: Sequence[Problem]
 ) -> dict[str, Diversity]:
     """Return D by step of the arms' responses, and of the teacher's several plans (figure 5)."""
@@ -148,6 +162,24 @@ def minilm() -> Path | None:
     if not found or not found.origin or not find_spec("sentence_transformers"):
         return None
     return next(Path(found.origin).parent.rglob("modules.json")).parent
+
+
+def show_table(folder: Path, console: Console) -> None:
+    """Print pass@1 and pass@8 of the students and of the arms at their last steps, in percent."""
+    table = Table(title="pass@1 (95% interval) and pass@8, in percent", title_justify="left")
+    table.add_column("student")
+    for name in TEST_SETS.values():
+        table.add_column(name, justify="right")
+    for arm, title in TITLES.items():
+        if (folder / arm / EVALUATION).exists():
+            sets = read_evaluation(folder / arm).sets
+            table.add_row(title, *(_cell(sets[name]) for name in TEST_SETS))
+    console.print(table)
+
+
+def _cell(found: SetResult) -> str:
+    one, eight = found.pass_at_1, found.pass_at_k[8].unbiased
+    return f"{100 * one.value:.1f} ({100 * one.low:.1f}-{100 * one.high:.1f})  {100 * eight:.1f}"
 
 
 def _write(folder: Path, name: str, value: object) -> Path:

@@ -2,7 +2,7 @@
 
 A problem starts with a number of things; each event changes it. The teacher computes event after
 event, or, where two gains or two losses follow each other, sometimes both together first: two plans
-with the same answer. Numbers stay between 1 and 99.
+with the same answer.
 """
 
 import random
@@ -13,7 +13,6 @@ from itertools import pairwise
 from examples.miniature.stories import NAMES, SETTINGS, STEP_NAMES, Setting
 from rlkd_plugin.gsrm import Step, Structure
 
-LARGEST = 99
 KINDS = ("buy", "find", "give", "lose", "bags", "double", "half")
 PAIRED = {"buy": "gain", "find": "gain", "give": "loss", "lose": "loss"}
 """Kinds of which two that follow each other can be computed together."""
@@ -22,6 +21,30 @@ TOGETHER = 0.3
 DISTRACTED = 0.3
 """The share of problems with a sentence that changes nothing."""
 OPERATIONS = {"+": "addition", "-": "subtraction", "*": "multiplication", "/": "division"}
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The ranges that numbers are drawn from, both ends included.
+
+    Attributes:
+        start: things at first.
+        change: things that come or go.
+        bags: bags of an event.
+        each: things in a bag.
+        largest: no step's result is larger; none is below 1.
+    """
+
+    start: tuple[int, int]
+    change: tuple[int, int]
+    bags: tuple[int, int]
+    each: tuple[int, int]
+    largest: int
+
+
+TWO_DIGITS = Numbers(start=(4, 60), change=(2, 25), bags=(2, 6), each=(2, 9), largest=99)
+SMALL = Numbers(start=(4, 25), change=(2, 12), bags=(2, 4), each=(2, 5), largest=40)
+"""For a student that learns arithmetic from nothing: under a thousand sums to remember."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +206,9 @@ def computations(
 class Generator:
     """Draws problems, none of them twice."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, numbers: Numbers = TWO_DIGITS) -> None:
         self.chance = random.Random(seed)
+        self.numbers = numbers
         self.seen: set[str] = set()
 
     def draw(
@@ -219,7 +243,7 @@ class Generator:
     def _problem(self, steps: int) -> Problem | None:
         """Return a problem with so many steps, or None where a number leaves its range."""
         name, key = self.chance.choice(NAMES), self.chance.choice(list(SETTINGS))
-        start = self.chance.randint(4, 60)
+        start = self.chance.randint(*self.numbers.start)
         events: list[Event] = []
         count = start
         while (left := steps - len(computations(start, events))) > 0:
@@ -238,12 +262,14 @@ class Generator:
         kind = self.chance.choice(KINDS)
         event = Event(kind)
         if kind == "bags":
-            event = Event(kind, self.chance.randint(2, 6), self.chance.randint(2, 9))
+            randint = self.chance.randint
+            event = Event(kind, randint(*self.numbers.bags), randint(*self.numbers.each))
         elif kind in PAIRED:
-            event = Event(kind, self.chance.randint(2, 25))
+            event = Event(kind, self.chance.randint(*self.numbers.change))
         is_odd = kind == "half" and count % 2 == 1
         is_long = kind == "bags" and left < 2
-        return event if not is_odd and not is_long and 1 <= event.after(count) <= LARGEST else None
+        is_in_range = 1 <= event.after(count) <= self.numbers.largest
+        return event if is_in_range and not is_odd and not is_long else None
 
     def _text(self, setting: Setting, name: str, start: int, events: Sequence[Event]) -> str:
         """Return the words of a problem."""

@@ -1,6 +1,7 @@
 """The paper in miniature: trains the student and all arms, measures them, and writes the page.
 
     python -m examples.miniature.run OUT [--seeds 1] [--steps 100] [--arms sft grpo rlkd]
+    python -m examples.miniature.run OUT --quick     # two steps of each training: does it run?
 
 Stages that are finished are not repeated: a stopped run goes on with the same command, a training
 from its last checkpoint. One training runs on each core. An arm that fails or diverges is left out
@@ -21,13 +22,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from examples.miniature.arms import ARMS, PRETRAINED, STUDENTS, UNTRAINED, WARMED, Stage
-from examples.miniature.figures import minilm, write_results
+from examples.miniature.figures import minilm, show_table, write_results
 from examples.miniature.sets import problem_sets, write_sets
 from examples.miniature.snapshots import Samples, Snapshot, snapshots_of
 from examples.miniature.student import make_student
 from examples.miniature.trainings import Training, train_all
 from rlkd_plugin.rlkd_cli.tables.consoles import plain_console
-from rlkd_plugin.rlkd_cli.tables.eval_table import show_results
 from rlkd_plugin.rlkd_eval.report.report import write_report
 from rlkd_plugin.rlkd_files import write_whole
 
@@ -35,6 +35,13 @@ HERE = Path(__file__).resolve().parent
 CODE_OF_STUDENTS = ("stories.py", "problems.py", "sets.py", "student.py")
 ROOM = 100 * 1024**2
 """Bytes that the students take, and each training at most: four checkpoints with optimizer."""
+
+
+SNAPSHOTS = 4
+"""Checkpoints of an arm's training; figure 4 is of them."""
+QUICK_STEPS = 2
+QUICK = {"tests": 4, "pretrain": 64}
+"""Problems of a try: of each test set, and of the pretraining."""
 
 
 class Study:
@@ -48,16 +55,23 @@ class Study:
     def __init__(self, out: Path, options: argparse.Namespace) -> None:
         self.out = out
         self.options = options
-        self.sets = problem_sets()
+        self.sets = problem_sets(**QUICK) if options.quick else problem_sets()
         self.samples = Samples(out / "samples", self.sets)
+
+    @property
+    def steps(self) -> int:
+        """Steps of each arm."""
+        return QUICK_STEPS if self.options.quick else self.options.steps
 
     def student(self, stage: Stage) -> Training:
         """Return the training of a stage that every arm starts from."""
-        return self._training(stage, self.out / stage.name, 0, {})
+        options: dict[str, str | int] = {"max_steps": QUICK_STEPS} if self.options.quick else {}
+        return self._training(stage, self.out / stage.name, 0, options)
 
     def arms(self) -> list[Training]:
         """Return the trainings of all arms, seed after seed."""
-        options = {"max_steps": self.options.steps, "save_steps": max(1, self.options.steps // 4)}
+        save = self.steps if self.options.quick else max(1, self.steps // SNAPSHOTS)
+        options: dict[str, str | int] = {"max_steps": self.steps, "save_steps": save}
         return [
             self._training(stage, self.out / f"{stage.name}-{seed}", seed, options)
             for seed in range(1, self.options.seeds + 1)
@@ -83,9 +97,7 @@ class Study:
             for stage in STUDENTS
         ]
         for training in arms:
-            found += snapshots_of(
-                training.stage.name, training.seed, training.model, training.checkpoints()
-            )
+            found += snapshots_of(training.stage.name, training.seed, training.checkpoints())
         return found
 
 
@@ -118,10 +130,12 @@ def train(trainings: Sequence[Training], at_once: int) -> dict[str, str]:
     if not left:
         return train_all(trainings, at_once, lambda running: None)
     total = sum(training.max_steps() for training in left)
-    with tqdm(total=total, unit="step", smoothing=0.05, mininterval=5) as bar:
+    done = sum(one.steps_done() for one in left)
+    with tqdm(total=total, initial=done, unit="step", mininterval=5) as bar:
 
         def show(running: Sequence[Training]) -> None:
-            bar.set_postfix_str(", ".join(f"{one.name} {one.steps_done()}" for one in running))
+            names = ", ".join(f"{one.name} {one.steps_done()}" for one in running)
+            bar.set_postfix_str(names, refresh=False)
             bar.update(sum(one.steps_done() for one in left) - bar.n)
 
         return train_all(trainings, at_once, show)
@@ -141,7 +155,11 @@ def check_same(out: Path, options: argparse.Namespace) -> None:
     """
     code = b"".join((HERE / name).read_bytes() for name in CODE_OF_STUDENTS)
     code += b"".join(file.read_bytes() for file in sorted(HERE.glob("*.yaml")))
-    identity = {"steps": options.steps, "code": hashlib.sha256(code).hexdigest()[:16]}
+    identity = {
+        "steps": options.steps,
+        "quick": options.quick,
+        "code": hashlib.sha256(code).hexdigest()[:16],
+    }
     file = out / "study.json"
     if file.exists() and (found := json.loads(file.read_text("utf-8"))) != identity:
         raise SystemExit(
@@ -175,6 +193,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each arm")
     parser.add_argument("--steps", type=int, default=100, help="of the optimizer, for each arm")
     parser.add_argument("--arms", nargs="+", choices=names, default=names, help="what to train")
+    parser.add_argument("--quick", action="store_true", help="two steps of each, to try it out")
     options = parser.parse_args(words)
     if options.seeds < 1 or options.steps < 1:
         parser.error("--seeds and --steps have to be at least 1")
@@ -192,7 +211,7 @@ def main(words: Sequence[str] | None = None) -> int:
     timed("the student: pretraining and warm-up")
     make_students(study)
     arms = study.arms()
-    timed(f"the arms: {len(arms)} trainings of {options.steps} steps")
+    timed(f"the arms: {len(arms)} trainings of {study.steps} steps")
     failed = train(arms, os.cpu_count() or 1)
     sound = [training for training in arms if training.name not in failed]
     snapshots = study.snapshots(sound)
@@ -201,7 +220,7 @@ def main(words: Sequence[str] | None = None) -> int:
     timed("results and page")
     trainings = [*map(study.student, STUDENTS), *sound]
     folders = write_results(out / "results", study.samples, snapshots, trainings)
-    show_results([folder for folder in folders if (folder / "eval.json").exists()], plain_console())
+    show_table(out / "results", plain_console())
     page, remarks = write_report(folders, out / "report.html")
     for remark in remarks:
         print(f"note: {remark}")

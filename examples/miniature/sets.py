@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from examples.miniature.problems import Generator, Problem
+from examples.miniature.problems import SMALL, Generator, Problem
 from rlkd_plugin.rlkd_files import write_whole
 
 UNSEEN_PAIRS = frozenset(
@@ -23,9 +23,11 @@ TEST_SETS = {
 """The test sets: problems as in training, with a step more, and with orders never trained on."""
 
 
-def problem_sets(seed: int = 1, tests: int = 200) -> dict[str, list[Problem]]:
+def problem_sets(
+    seed: int = 1, tests: int = 200, pretrain: int = 24_000
+) -> dict[str, list[Problem]]:
     """Return all problems by the name of their file; no problem is in two of them."""
-    draw = Generator(seed).draw
+    draw = Generator(seed, SMALL).draw
     return {
         "own:known": draw(tests, KNOWN, without=UNSEEN_PAIRS),
         "own:longer": draw(tests, (5,), without=UNSEEN_PAIRS),
@@ -33,7 +35,7 @@ def problem_sets(seed: int = 1, tests: int = 200) -> dict[str, list[Problem]]:
         "development": draw(100, KNOWN, without=UNSEEN_PAIRS),
         "train": draw(400, KNOWN, without=UNSEEN_PAIRS),
         "warm": draw(100, KNOWN, without=UNSEEN_PAIRS),
-        "pretrain": draw(24_000, (1, 2), without=UNSEEN_PAIRS),
+        "pretrain": draw(pretrain, (1, 2), without=UNSEEN_PAIRS),
     }
 
 

@@ -1,7 +1,7 @@
 """Draws and keeps completions of every checkpoint on the test sets; what is kept is not redrawn."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ PROBLEMS_ON_THE_WAY = 100
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A checkpoint of an arm and a seed; step 0 is the student that it starts from."""
+    """A checkpoint of an arm and a seed; a student that arms start from has seed 0 and step 0."""
 
     arm: str
     seed: int
@@ -72,10 +72,9 @@ class Samples:
         return self.folder / run / f"step-{snapshot.step}" / f"{name.rpartition(':')[2]}.json"
 
 
-def snapshots_of(
-    arm: str, seed: int, start: Path, checkpoints: Mapping[int, Path]
-) -> Iterator[Snapshot]:
-    """Yield the snapshots of a finished training, from step 0 on."""
-    yield Snapshot(arm, seed, 0, start, False)
-    for step, folder in sorted(checkpoints.items()):
-        yield Snapshot(arm, seed, step, folder, step == max(checkpoints))
+def snapshots_of(arm: str, seed: int, checkpoints: Mapping[int, Path]) -> list[Snapshot]:
+    """Return the snapshots of a finished training."""
+    return [
+        Snapshot(arm, seed, step, folder, step == max(checkpoints))
+        for step, folder in sorted(checkpoints.items())
+    ]

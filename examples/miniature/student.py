@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from examples.miniature.problems import Generator, path_of
+from examples.miniature.problems import SMALL, Generator, path_of
 
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 WORDS = 700
@@ -37,16 +37,11 @@ def make_student(folder: Path, seed: int = 0) -> None:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    """Return a tokenizer with a token for each digit, each word of the problems, and each byte."""
+    """Return a tokenizer with a token for each word and number of the problems, and each byte."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    problems = Generator(0).draw(4000, (1, 2, 3, 4))
+    problems = Generator(0, SMALL).draw(4000, (1, 2, 3, 4))
     texts = [text for p in problems for text in (p.text, p.path, path_of(p.steps, 1))]
     tokenizer.train_from_iterator(
         [*texts, "user", "assistant", "system"] * 2,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+import yaml
 from transformers import AutoTokenizer
 
 from examples.miniature.arms import Stage
@@ -72,9 +73,9 @@ class Training:
         return max((step for step, _ in self.logged()), default=0)
 
     def max_steps(self) -> int:
-        """Return how many steps it has; 0 where its rows decide that, and it has not begun."""
-        lasts = [str(entry[PROGRESS]).partition("/")[2] for _, entry in self.logged()]
-        return int(self.options.get("max_steps", 0) or (lasts[-1] if lasts else 0))
+        """Return how many steps it has: by its options, else by its recipe."""
+        recipe = yaml.safe_load(self.stage.yaml.read_text("utf-8"))
+        return int(self.options.get("max_steps", recipe["max_steps"]))
 
     def seconds(self) -> float:
         """Return the wall time of all its processes."""
@@ -149,13 +150,13 @@ class Training:
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         return [swift, self.stage.command, str(self.stage.yaml), *words]
 
-    def start(self, threads: int) -> "subprocess.Popen[bytes]":
-        """Start the command in a process group of its own."""
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start the command in a process group of its own, on one thread: more gain little."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         env = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": str(threads),
+            "OMP_NUM_THREADS": "1",
             "MALLOC_ARENA_MAX": "1",
         }
         with self.log.open("ab") as log:
@@ -178,13 +179,12 @@ def train_all(
         For each training that did not finish or diverged, by its name, what happened.
     """
     waiting = [training for training in trainings if not training.final()]
-    threads = max(1, (os.cpu_count() or 1) // at_once)
     running: list[tuple[Training, subprocess.Popen[bytes], float]] = []
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
                 training = waiting.pop(0)
-                running.append((training, training.start(threads), time.monotonic()))
+                running.append((training, training.start(), time.monotonic()))
             time.sleep(1)
             progress([one for one, _, _ in running])
             for ended in [one for one in running if one[1].poll() is not None]:

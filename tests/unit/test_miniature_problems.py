@@ -10,8 +10,9 @@ import pytest
 
 from examples.miniature.measure import score
 from examples.miniature.problems import (
-    LARGEST,
     OPERATIONS,
+    SMALL,
+    TWO_DIGITS,
     Computation,
     Event,
     Generator,
@@ -26,7 +27,11 @@ from examples.miniature.stories import SETTINGS, STEP_NAMES
 from rlkd_plugin.engines.rules import RulesEngine
 from rlkd_plugin.gsrm import Structure
 
-PROBLEMS = Generator(5).draw(400, (1, 2, 3, 4, 5))
+PROBLEMS = [
+    problem
+    for numbers in (TWO_DIGITS, SMALL)
+    for problem in Generator(5, numbers).draw(200, (1, 2, 3, 4, 5))
+]
 SIGNS = dict(zip(STEP_NAMES, "++--*+*/++" + "+-", strict=True))
 
 
@@ -62,7 +67,7 @@ def test_every_equation_is_true_and_every_number_in_range() -> None:
             exact = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": int.__floordiv__}
             assert exact[sign](int(left), int(right)) == int(result)
             assert sign != "/" or int(left) % 2 == 0
-            assert 1 <= int(result) <= LARGEST
+            assert 1 <= int(result) <= TWO_DIGITS.largest
         assert str(problem.start) in problem.text
 
 
@@ -146,7 +151,7 @@ def test_two_gains_or_two_losses_have_a_second_plan() -> None:
 
 
 def test_the_sets_share_no_problem_and_keep_their_orders() -> None:
-    sets = problem_sets(tests=30)
+    sets = problem_sets(tests=30, pretrain=300)
     texts = [problem.text for problems in sets.values() for problem in problems]
     assert len(texts) == len(set(texts))
     assert sets.keys() >= TEST_SETS.keys()

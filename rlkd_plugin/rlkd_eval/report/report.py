@@ -115,7 +115,8 @@ def _of_training(sources: Sequence[Source]) -> list[Section]:
 def _of_results(sources: Sequence[Source]) -> list[Section]:
     evaluations = _checkpoints(sources)
     measured = distinguish([(s.name, s.diversity) for s in sources if s.diversity])
-    table = table_1(evaluations)
+    last = _last_of_runs(evaluations)
+    table = table_1(last)
     held_out = eval_figures.held_out(evaluations)
     return [
         Section(
@@ -123,7 +124,7 @@ def _of_results(sources: Sequence[Source]) -> list[Section]:
             "Evaluation",
             "Table 1 of the paper, and pass@k over k, of a run's last checkpoint.",
             tables=[table] if table else [],
-            charts=eval_figures.pass_at_k(_last_of_runs(evaluations)),
+            charts=eval_figures.pass_at_k(last),
         ),
         Section(
             "over-steps",
