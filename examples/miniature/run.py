@@ -40,8 +40,8 @@ ROOM = 100 * 1024**2
 SNAPSHOTS = 4
 """Checkpoints of an arm's training; figure 4 is of them."""
 QUICK_STEPS = 2
-QUICK = {"tests": 4, "pretrain": 64}
-"""Problems of a try: of each test set, and of the pretraining."""
+QUICK = {"tests": 4, "warm": 64, "pretrain": 64}
+"""Problems of a try: of each test set, of the warm-up and of the pretraining."""
 
 
 class Study:
@@ -130,13 +130,14 @@ def train(trainings: Sequence[Training], at_once: int) -> dict[str, str]:
     if not left:
         return train_all(trainings, at_once, lambda running: None)
     total = sum(training.max_steps() for training in left)
-    done = sum(one.steps_done() for one in left)
-    with tqdm(total=total, initial=done, unit="step", mininterval=5) as bar:
+    done = {one.name: one.steps_done() for one in left}
+    with tqdm(total=total, initial=sum(done.values()), unit="step", mininterval=5) as bar:
 
         def show(running: Sequence[Training]) -> None:
-            names = ", ".join(f"{one.name} {one.steps_done()}" for one in running)
-            bar.set_postfix_str(names, refresh=False)
-            bar.update(sum(one.steps_done() for one in left) - bar.n)
+            at = {one.name: one.steps_done() for one in running}
+            done.update(at)
+            bar.set_postfix(at, refresh=False)
+            bar.update(sum(done.values()) - bar.n)
 
         return train_all(trainings, at_once, show)
 

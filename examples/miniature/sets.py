@@ -24,7 +24,7 @@ TEST_SETS = {
 
 
 def problem_sets(
-    seed: int = 1, tests: int = 200, pretrain: int = 24_000
+    seed: int = 1, tests: int = 200, warm: int = 2000, pretrain: int = 24_000
 ) -> dict[str, list[Problem]]:
     """Return all problems by the name of their file; no problem is in two of them."""
     draw = Generator(seed, SMALL).draw
@@ -34,7 +34,7 @@ def problem_sets(
         "own:orders": draw(tests, KNOWN, needs=UNSEEN_PAIRS),
         "development": draw(100, KNOWN, without=UNSEEN_PAIRS),
         "train": draw(400, KNOWN, without=UNSEEN_PAIRS),
-        "warm": draw(100, KNOWN, without=UNSEEN_PAIRS),
+        "warm": draw(warm, KNOWN, without=UNSEEN_PAIRS),
         "pretrain": draw(pretrain, (1, 2), without=UNSEEN_PAIRS),
     }
 

@@ -19,6 +19,7 @@ from transformers import AutoTokenizer
 from examples.miniature.arms import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
+POLL_SECONDS = 2.0
 STOP_SECONDS = 20
 PROGRESS = "global_step/max_steps"
 LENGTH = "completions/mean_length"
@@ -185,7 +186,7 @@ def train_all(
             while waiting and len(running) < at_once:
                 training = waiting.pop(0)
                 running.append((training, training.start(), time.monotonic()))
-            time.sleep(1)
+            time.sleep(POLL_SECONDS)
             progress([one for one, _, _ in running])
             for ended in [one for one in running if one[1].poll() is not None]:
                 running.remove(ended)

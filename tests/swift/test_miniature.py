@@ -1,73 +1,75 @@
-"""The miniature as a whole: real trainings of two steps, measured, with its page and a stop."""
+"""The miniature as a whole: a real training of two steps by its command, with its page."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from examples.miniature.arms import STUDENTS
+from examples.miniature.student import make_student
 from rlkd_plugin.rlkd_eval.comparison import read_comparison
 from rlkd_plugin.rlkd_eval.results import read_evaluation
 from tools.stand_ins.places import ROOT
 
-ARMS = ("priced",)
+PRICED = "RLKD, extra steps priced"
 
 
-def miniature(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command."""
-    command = [sys.executable, "-m", "examples.miniature.run", str(out), "--quick", *words]
-    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=500)
+def leave_students(out: Path) -> None:
+    """Leave what the two trainings of the student leave, untrained: they take long."""
+    make_student(out / "untrained")
+    for stage in STUDENTS:
+        checkpoint = out / stage.name / "checkpoint-2"
+        shutil.copytree(out / "untrained", checkpoint)
+        state = {"global_step": 2, "max_steps": 2}
+        (checkpoint / "trainer_state.json").write_text(json.dumps(state), "utf-8")
+        log = {"loss": 6.5, "grad_norm": 1.0, "global_step/max_steps": "2/2"}
+        (out / stage.name / "logging.jsonl").write_text(json.dumps(log) + "\n", "utf-8")
+        arguments = {"per_device_train_batch_size": 32}
+        (out / stage.name / "args.json").write_text(json.dumps(arguments), "utf-8")
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("miniature") / "out"
-    done = miniature(out, "--arms", *ARMS)
+    leave_students(out)
+    words = [sys.executable, "-m", "examples.miniature.run", str(out), "--quick", "--arms"]
+    done = subprocess.run([*words, "priced"], cwd=ROOT, text=True, capture_output=True, timeout=500)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return out, done.stdout
 
 
-def test_every_arm_is_trained_and_measured(study: tuple[Path, str]) -> None:
+def test_the_arm_is_trained_and_measured(study: tuple[Path, str]) -> None:
     out, said = study
-    for arm in ARMS:
-        log = (out / f"{arm}-1" / "logging.jsonl").read_text("utf-8")
-        assert '"2/2"' in log
-        result = read_evaluation(out / "results" / arm)
-        assert {found.problems for found in result.sets.values()} == {4}
-        assert result.step == 2
-    assert "Known kinds" in said and "the page:" in said
+    assert '"2/2"' in (out / "priced-1" / "logging.jsonl").read_text("utf-8")
+    result = read_evaluation(out / "results" / "priced")
+    assert {found.problems for found in result.sets.values()} == {4}
+    assert result.step == 2
+    assert read_evaluation(out / "results" / "priced-step-0").step == 0
+    assert "pass@1 (95% interval)" in said and "the page:" in said
 
 
 def test_its_page_has_the_comparison_and_the_compute(study: tuple[Path, str]) -> None:
     out, _ = study
     found = read_comparison(out / "results" / "comparison")
     costs = {cost.arm: cost for cost in found.costs}
-    assert costs["RLKD, extra steps priced"].completions == 2 * 64
+    assert costs[PRICED].completions == 2 * 64
+    assert costs[PRICED].tokens_trained == costs[PRICED].tokens_generated > 0
     assert costs["warmed up"].completions == 0 and costs["warmed up"].tokens_trained > 0
-    assert {(d.first, d.second) for d in found.differences} == {
-        ("RLKD, extra steps priced", "warmed up")
-    }
+    assert {(d.first, d.second) for d in found.differences} == {(PRICED, "warmed up")}
     page = (out / "report.html").read_text("utf-8")
     assert "Paired differences" in page and "extra steps priced" in page
 
 
-def test_a_second_run_repeats_nothing(study: tuple[Path, str]) -> None:
+def test_the_priced_reward_is_no_larger_than_the_paper_s(study: tuple[Path, str]) -> None:
     out, _ = study
-    kept = [
-        *out.glob("*/checkpoint-*/trainer_state.json"),
-        *out.glob("samples/*/*/*.json"),
-    ]
-    before = {file: file.stat().st_mtime_ns for file in kept}
-    done = miniature(out, "--arms", *ARMS)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert before and before == {file: file.stat().st_mtime_ns for file in kept}
-
-
-def test_the_rewards_of_a_run_are_those_of_its_trace(study: tuple[Path, str]) -> None:
-    """The priced reward is the traced one, or a part of it where the student went on."""
-    out, _ = study
-    lines = (out / "priced-1" / "rlkd_trace_rank0.jsonl").read_text("utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    trace = (out / "priced-1" / "rlkd_trace_rank0.jsonl").read_text("utf-8").splitlines()
+    log = (out / "priced-1" / "logging.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in trace]
     assert len(rows) == 2 * 64
-    assert all(0 <= row["reward"] <= 1 for row in rows)
+    for step in (0, 1):
+        rewards = [row["reward"] for row in rows if row["step"] == step]
+        paid = json.loads(log[step])["rewards/RlkdGsrmPriced/mean"]
+        assert 0 <= paid <= sum(rewards) / len(rewards) + 1e-6

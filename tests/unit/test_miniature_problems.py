@@ -151,7 +151,7 @@ def test_two_gains_or_two_losses_have_a_second_plan() -> None:
 
 
 def test_the_sets_share_no_problem_and_keep_their_orders() -> None:
-    sets = problem_sets(tests=30, pretrain=300)
+    sets = problem_sets(tests=30, warm=60, pretrain=300)
     texts = [problem.text for problems in sets.values() for problem in problems]
     assert len(texts) == len(set(texts))
     assert sets.keys() >= TEST_SETS.keys()

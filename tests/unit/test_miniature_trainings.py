@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from examples.miniature import run
+from examples.miniature import trainings as trainings_module
 from examples.miniature.arms import ARMS, STUDENTS
 from examples.miniature.trainings import Training, train_all
 
@@ -35,6 +36,11 @@ for step in range(done + 1, steps + 1):
     if ending == "hangs" and step == 1:
         time.sleep(600)
 """
+
+
+@pytest.fixture(autouse=True)
+def _poll_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainings_module, "POLL_SECONDS", 0.05)
 
 
 class StandIn(Training):
