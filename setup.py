@@ -130,7 +130,7 @@ setup(
         RECIPES: ["*.yaml", "*.env", "Procfile.*"],
         "rlkd_plugin.gsrm.prompts": ["*.txt"],
         "rlkd_plugin.rlkd_data": ["samples/*.jsonl"],
-        "rlkd_plugin.swift_hooks.local": ["small_gsrm/*"],
+        "rlkd_plugin.swift_hooks.local": ["small_gsrm/*", "demo_student/*"],
         "rlkd_plugin.rlkd_eval.report": ["*.html", "*.css", "*.js"],
     },
     install_requires=REQUIRES,

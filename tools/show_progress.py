@@ -17,6 +17,7 @@ NUMBERS = {
     "structure": "rlkd/structure_reward",
     "matched depth": "rlkd/matched_depth",
     "accuracy": "rewards/MathAccuracy/mean",
+    "cut off": "completions/clipped_ratio",
 }
 
 

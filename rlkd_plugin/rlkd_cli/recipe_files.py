@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rlkd_plugin.llm_io.server_commands import PLUGIN_FILE
 from rlkd_plugin.rlkd_files import write_whole
 
 DEMO_MODEL = "SmolLM2-135M-Instruct"
+DEMO_STUDENT = "rlkd_plugin/swift_hooks/local/demo_student"
 NAMED = re.compile(r"swift_configs/([\w.]*\w)")
 
 
@@ -105,14 +107,15 @@ def copy_recipe(recipe: Path, folder: Path) -> Copy:
 def text_of_copy(file: Path) -> str:
     """Return a file's text as it stands in a copy, where neither clone nor model is beside it.
 
-    The plugin file becomes an absolute path, which ms-swift also stores in checkpoints; the demo's
-    model, which `make demo` puts into the clone, becomes the hub's.
+    The plugin file becomes an absolute path, which ms-swift also stores in checkpoints, and so does
+    the adapter of the demo's student; the demo's model, which `make demo` puts into the clone,
+    becomes the hub's.
     """
     text = file.read_text("utf-8").replace("swift_configs/", "")
-    is_yaml = file.suffix == ".yaml"
-    plugin = str(PLUGIN_FILE)
-    plugin = json.dumps(plugin, ensure_ascii=False) if is_yaml else shlex.quote(plugin)
-    text = text.replace("rlkd_plugin/register.py", plugin)
+    quote = partial(json.dumps, ensure_ascii=False) if file.suffix == ".yaml" else shlex.quote
+    package = Path(PLUGIN_FILE).parent
+    for path in (DEMO_STUDENT, "rlkd_plugin/register.py"):
+        text = text.replace(path, quote(str(package / Path(path).relative_to("rlkd_plugin"))))
     return text.replace(f"models/{DEMO_MODEL}", f"HuggingFaceTB/{DEMO_MODEL}")
 
 

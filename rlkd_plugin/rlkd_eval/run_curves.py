@@ -23,10 +23,10 @@ from rlkd_plugin.rlkd_eval.run_log import (
 T = TypeVar("T")
 
 CAPTION = (
-    "Each row is the mean of one step's completions. Total reward: the weighted sum of all rewards. "
+    "A row is the mean of a step's completions. Total reward: the weighted sum of all rewards. "
     "Structure reward: how far the student's steps are the teacher's. Matched depth: how many of "
-    "them have the teacher's plan. Accuracy: the share of right final answers. Groups with spread: "
-    "the share of problems whose completions differ in reward; the other problems teach nothing."
+    "them have the teacher's plan. Accuracy: the share of right final answers. Groups with "
+    "spread: the share of problems whose completions differ in reward; the others teach nothing."
 )
 CHART = "rlkd_curves.png"
 ROWS = 20  # of the table

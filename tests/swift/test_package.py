@@ -115,7 +115,7 @@ def test_the_wheel_has_every_file_of_the_package_and_the_recipes(built: Path, wh
     expected |= {f"{CARRIED}/{file.name}" for file in (source / "swift_configs").iterdir()}
     assert contents(wheel).keys() == expected
     assert "rlkd_plugin/py.typed" in expected
-    assert wheel.stat().st_size < 9e6  # the small GSRM's adapter is 8 of it
+    assert wheel.stat().st_size < 10.5e6  # two adapters are 9.2 of it
 
 
 def test_the_sdist_builds_the_same_wheel(built: Path, wheel: Path, tmp_path: Path) -> None:

@@ -246,6 +246,8 @@ def _not_taken(config: Config, args: Any) -> list[str]:
             taken = json.loads(taken)
         if name == "external_plugins":
             taken = [str(Path(file)) for file in taken]
+        if name == "adapters":  # ms-swift makes the paths absolute
+            taken = [str(Path(folder).relative_to(ROOT)) for folder in taken]
         if taken != value:
             wrong.append(f"{name}: {taken!r}, not {value!r}")
     return wrong

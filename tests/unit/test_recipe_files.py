@@ -115,6 +115,8 @@ def test_a_copy_runs_from_its_folder(name: str, tmp_path: Path) -> None:
             assert (original.pop("model"), copied.pop("model")) == (f"models/{Path(hub).name}", hub)
             original.get("ENV", {}).pop("RLKD_SMALL_MODEL", "")
             copied.get("ENV", {}).pop("RLKD_SMALL_MODEL", "")
+        if student := original.pop("adapters", ""):
+            assert copied.pop("adapters") == str(ROOT / student)
         assert copied == original
 
 

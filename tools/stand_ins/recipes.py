@@ -41,6 +41,8 @@ ALLOWED = (
     "ENV.RLKD_JUDGE_BASE_URL",
 )
 """Keys that an overlay may change; `dataset` may name a local copy, never another data set."""
+SHIPPED = ("rlkd/demo", "rlkd/demo-stories", "rlkd/demo-pairs")
+"""The data sets that the plugin carries."""
 
 Config = dict[str, Any]
 
@@ -100,7 +102,7 @@ def small_dataset(dataset: str, folder: Path, rows: int) -> str:
     name, _, _ = dataset.partition("#")
     name, _, file = name.partition(":")
     make = pair if name == "rlkd/gsrm-sft" else openr1
-    if not name.startswith("rlkd/") or (not file and name in ("rlkd/demo", "rlkd/demo-pairs")):
+    if not name.startswith("rlkd/") or (not file and name in SHIPPED):
         return f"{name}#{rows}"
     contents = [make(number) for number in range(1, rows + 1)]
     if name in ("rlkd/jsonl", "rlkd/jsonl-sft"):

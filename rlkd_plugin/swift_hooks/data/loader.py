@@ -128,6 +128,7 @@ def register_rows() -> None:
         register_dataset(RlkdMeta(f"rlkd/{name}", form), exist_ok=True)
     for name, form, file in (
         ("rlkd/demo", "jsonl", "rlkd_demo_problems.jsonl"),
+        ("rlkd/demo-stories", "jsonl", "rlkd_demo_stories.jsonl"),
         ("rlkd/demo-pairs", "gsrm-sft", "rlkd_demo_pairs.jsonl"),
     ):
         register_dataset(RlkdMeta(name, FORMATS[form], file=SAMPLES / file), exist_ok=True)

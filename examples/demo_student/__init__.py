@@ -1,0 +1,1 @@
+"""The student of `make demo`: how its adapter and its problems are made."""
