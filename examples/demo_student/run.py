@@ -8,13 +8,13 @@ that was stopped is done again from its start.
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from examples.demo_student.rows import demo_rows, draw, warm_up_rows
+from examples.small_gsrm.run import is_finished
 from examples.small_gsrm.ship import last_checkpoint, ship
 from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
 from tools.stand_ins.places import ROOT
@@ -22,13 +22,6 @@ from tools.stand_ins.places import ROOT
 CONFIG = Path(__file__).with_name("warm_up.yaml")
 SHIPPED = ROOT / "rlkd_plugin" / "swift_hooks" / "local" / "demo_student"
 PROBLEMS = ROOT / "rlkd_plugin" / "rlkd_data" / "samples" / "rlkd_demo_stories.jsonl"
-
-
-def is_finished(training: Path) -> bool:
-    """Return whether a training saved its last step."""
-    states = training.glob("checkpoint-*/trainer_state.json")
-    read = [json.loads(file.read_text("utf-8")) for file in states]
-    return any(state["global_step"] == state["max_steps"] for state in read)
 
 
 def warm_up(rows: Path, training: Path) -> None:
