@@ -37,6 +37,8 @@ DEMO   := output/demo
 STUDENT_OUT  ?= output/demo_student
 STUDENT_ARGS ?=
 CPU_DTYPE := from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype; print(cpu_dtype())
+# Packages are installed uncompiled: without this each process would compile all it imports, for a minute.
+unexport PYTHONDONTWRITEBYTECODE
 CODE   := setup.py benchmarks examples rlkd_plugin register.py tests tools
 # Files in their order, two at once: those of tests/swift take longest and come first.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -103,7 +105,7 @@ test-fast: setup  ## Run tests/unit, which starts no process of ms-swift
 	@SOCRATIC="$(SOCRATIC)" $(PYTEST) tests/unit $(PYTEST_ARGS)
 
 test-rollout: $(ROLLOUT_MADE) $(MODEL_MADE)  ## Run tests/rollout: ms-swift's rollouts by vLLM, on the CPU, in .venv-rollout
-	@$(ROLLOUT_VENV)/bin/python -m pytest -n 2 --dist loadfile --timeout 1200 tests/rollout $(PYTEST_ARGS)
+	@$(ROLLOUT_VENV)/bin/python -m pytest -n 2 --dist loadfile --timeout 2400 tests/rollout $(PYTEST_ARGS)
 
 lint: $(PLUGIN_MADE)  ## Check the code's rules and form, the layers, and the types
 	@$(BIN)/ruff check $(CODE)

@@ -4,7 +4,8 @@ import json
 import re
 import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,8 @@ PORTS = ("8000", "8001", "8002", "29501", "51216")
 """Those of the recipes: rollout, GSRM, judge, trainers, and the weights' way."""
 MARK = "PROCFILE_RUN"
 """Variable by which each process of a run is known, wherever it hangs in the tree."""
+SILENT = 900.0
+"""Seconds without a line after which a run is taken for hung; its length is the machine's."""
 SMALL = {
     "STUDENT": "",
     "GSRM": str(MODEL),
@@ -97,13 +100,24 @@ class ProcfileRun:
         lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
         return [line["global_step/max_steps"] for line in lines if "reward" in line]
 
-    def wait(self, seconds: float) -> int:
-        """Wait for the end and return the exit status.
+    def wait_for(self, state: Callable[[], bool], what: str) -> None:
+        """Wait for a state of the run, as long as any of its processes says something.
 
         Raises:
-            subprocess.TimeoutExpired: if it does not end.
+            AssertionError: if nothing is said for long; `what` says what was waited for.
         """
-        return self.honcho.wait(seconds)
+        size, since = -1, time.monotonic()
+        while not state():
+            if (now := self.log.stat().st_size) != size:
+                size, since = now, time.monotonic()
+            waited = time.monotonic() - since
+            assert waited < SILENT, f"{what}: silent for {SILENT:g} s\n{self.said()[-6000:]}"
+            time.sleep(0.2)
+
+    def wait(self) -> int:
+        """Wait for the end and return the exit status."""
+        self.wait_for(lambda: self.has_ended, "the end")
+        return self.honcho.returncode
 
     @property
     def has_ended(self) -> bool:

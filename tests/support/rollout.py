@@ -26,6 +26,7 @@ VARIABLES = {
     "PYTHONPATH": f"{STAND_INS}{os.pathsep}{ROOT}",
     "VLLM_PLUGINS": "none",  # ms-swift's own imports a model that wants torchvision
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else all servers of a run share one core
     "VLLM_NO_USAGE_STATS": "1",
     "TORCHDYNAMO_DISABLE": "1",  # nothing is compiled for a model of two layers
     "DO_NOT_TRACK": "1",

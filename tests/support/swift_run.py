@@ -17,8 +17,8 @@ from tools.stand_ins.swift_commands import free_port, option_words
 
 THREADS = 1
 """Threads of a process: small models gain nothing by more, and sums stay the same everywhere."""
-LONGEST_RUN = 500.0
-"""Seconds after which a run is taken for hung; none takes a tenth of it on a machine of its own."""
+LONGEST_RUN = 1000.0
+"""Seconds after which a run is taken for hung; none takes a twentieth of it alone."""
 WARM = WarmRuns()
 PLUGIN = "rlkd_plugin/register.py"
 

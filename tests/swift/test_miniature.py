@@ -35,8 +35,9 @@ def leave_students(out: Path) -> None:
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("miniature") / "out"
     leave_students(out)
-    words = [sys.executable, "-m", "examples.miniature.run", str(out), "--quick", "--arms"]
-    done = subprocess.run([*words, "priced"], cwd=ROOT, text=True, capture_output=True, timeout=500)
+    words = [sys.executable, "-m", "examples.miniature.run", str(out)]
+    words += ["--quick", "--arms", "priced"]
+    done = subprocess.run(words, cwd=ROOT, text=True, capture_output=True, timeout=1000)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return out, done.stdout
 
