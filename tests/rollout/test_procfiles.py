@@ -14,14 +14,14 @@ pytestmark = pytest.mark.timeout(3600)
 
 
 def test_five_devices(student: Path, tmp_path: Path) -> None:
-    """Three steps of RLKD; the end of the trainer ends all, with its status."""
-    with ProcfileRun("rlkd_cuda", "cuda5", tmp_path / "run", student, steps=3) as run:
+    """Two steps of RLKD; the end of the trainer ends all, with its status."""
+    with ProcfileRun("rlkd_cuda", "cuda5", tmp_path / "run", student, steps=2) as run:
         assert run.wait() == 0, run.said()[-6000:]
         assert run.left() == []
         logged = steps_logged(run.out)
-        assert [line["rollout_correction/k3_kl"] for line in logged] == [0.0] * 3
+        assert [line["rollout_correction/k3_kl"] for line in logged] == [0.0] * 2
         rows = list(read_rows(run.out / "rlkd_trace_rank0.jsonl"))
-        assert len(rows) == 3 * 8
+        assert len(rows) == 2 * 8
         for row in rows:
             again = replay(row)
             assert (again.total if again else 0.0) == row.reward
