@@ -198,6 +198,16 @@ class Settings(BaseSettings):
         description="`steps`: the sum of Algorithm 1, in [0, n]; `teacher`: divided by the "
         "teacher's n steps, in [0, 1]",
     )
+    extra_steps: Literal["ignore", "divide"] = Field(
+        default="ignore",
+        description="a student's steps beyond the teacher's last: `ignore` as Algorithm 1 does; "
+        "`divide` multiplies the reward by n / m where the student has m > n steps",
+    )
+    branches: PositiveInt = Field(
+        default=1,
+        description="the teacher's paths that a completion is compared with, of the column "
+        "`teacher_branches`; the best reward counts. 1 is the paper",
+    )
     truncated: Literal["score", "zero"] = Field(
         default="score",
         description="a completion cut off at its length limit: `score` what was decomposed, or 0",

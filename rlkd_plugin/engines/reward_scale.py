@@ -1,0 +1,35 @@
+"""What r of Algorithm 1 is worth as a reward: its scale, and the price of extra steps."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class RewardScale:
+    """How r becomes a reward.
+
+    Attributes:
+        scale: "steps" for the paper's r, in [0, n]; "teacher" for r / n, in [0, 1].
+        extra_steps: what a student's m steps cost where they are more than the teacher's n.
+            "ignore" is Algorithm 1, which compares min(n, m) steps. "divide" multiplies the
+            reward by n / m, so that padding never pays and a whole match still earns the most.
+    """
+
+    scale: Literal["steps", "teacher"] = "steps"
+    extra_steps: Literal["ignore", "divide"] = "ignore"
+
+    @property
+    def counts_students_steps(self) -> bool:
+        """Whether the reward depends on how many steps the student has in all."""
+        return self.extra_steps == "divide"
+
+    def reward(self, total: float, teacher_steps: int, student_steps: int) -> float:
+        """Return the reward of r = `total` for n teacher steps and m student steps."""
+        value = total / teacher_steps if self.scale == "teacher" else total
+        if self.extra_steps == "divide":
+            value *= teacher_steps / max(teacher_steps, student_steps)
+        return value
+
+
+PAPER = RewardScale()
+"""r itself."""
