@@ -4,50 +4,60 @@ Not here: how questions are asked (`judged_walk`), and what completions share (`
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rlkd_plugin.engines.base import Decomposition, Verdict
+from rlkd_plugin.engines.base import Decomposition
+from rlkd_plugin.engines.branches import BranchOutcome, Race
 from rlkd_plugin.engines.draft import Draft
-from rlkd_plugin.engines.judged_walk import Judge, JudgedWalk, Verdicts
-from rlkd_plugin.gsrm import FIELDS, Question, Step, Structure, StructuredReward
+from rlkd_plugin.engines.judged_walk import Judge, Verdicts
+from rlkd_plugin.engines.reward_scale import RewardScale
+from rlkd_plugin.gsrm import FIELDS, Step, Structure
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A student's decomposition, and the reward where both sides have a structure.
+    """What became of a completion.
 
-    `verdicts` are those on which the reward depends, in the order of Algorithm 1.
+    Attributes:
+        student: its decomposition.
+        winner: the number, from 0, of the branch with the best reward; None where a side has no
+            structure.
+        branches: how it did against each branch; empty where a side has no structure.
     """
 
     student: Decomposition
-    reward: StructuredReward | None = None
-    verdicts: tuple[tuple[Question, Verdict], ...] = ()
+    winner: int | None = None
+    branches: tuple[BranchOutcome, ...] = ()
 
 
 class Follower:
     """One completion on its way to a reward; used once.
 
     Args:
-        teaching: the teacher's decomposition, and whether its structure text is unreadable.
+        teachings: the decomposition of each branch of the teacher, and whether its structure text
+            is unreadable.
         writing: the student's decomposition.
         stop_writing: is called once where the rest of it is not needed; only where `draft` shows
             it being written.
         draft: what is known of the student's structure until then.
         clips: whether the engine reads only the beginning of the student's path.
         judge: answers the questions.
+        scale: on which the branches' rewards are compared.
     """
 
     def __init__(
         self,
-        teaching: "asyncio.Future[tuple[Decomposition, bool]]",
+        teachings: "Sequence[asyncio.Future[tuple[Decomposition, bool]]]",
         writing: "asyncio.Future[Decomposition]",
         stop_writing: Callable[[], None],
         draft: Draft,
         clips: bool,
         judge: Judge,
+        scale: RewardScale,
     ) -> None:
-        self._teaching = teaching
+        self._teachings = teachings
+        self._scale = scale
         self._writing = writing
         self._stop_writing = stop_writing
         self._draft = draft
@@ -55,7 +65,7 @@ class Follower:
         self._verdicts = Verdicts(judge, self._wake)
         self._change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         draft.on_news.append(self._wake)
-        for side in (teaching, writing):
+        for side in (*teachings, writing):
             side.add_done_callback(lambda _: self._wake())
 
     async def run(self) -> Outcome:
@@ -65,39 +75,42 @@ class Follower:
             EndpointError: as the engine does, for the teacher, the student or a verdict.
         """
         try:
-            student, walk = await self._read()
-            while walk is not None and not walk.is_over:
+            student, race = await self._read()
+            while race is not None and not race.is_over:
                 await self._wait()
-                walk.go_on()
+                race.go_on()
         finally:
-            self._verdicts.leave()
-        if walk is None or not self._teacher_steps():
+            self._verdicts.leave_all()
+        if race is None or not race.has_reward:
             return Outcome(student)
-        reward, verdicts = walk.reward()
-        return Outcome(student, reward, tuple(verdicts))
+        return Outcome(student, race.winner, race.outcomes())
 
-    async def _read(self) -> tuple[Decomposition, JudgedWalk | None]:
-        """Return the student's decomposition, whole or as far as it was needed, and its walk."""
-        walk, restarts = None, self._draft.restarts
+    async def _read(self) -> tuple[Decomposition, Race | None]:
+        """Return the student's decomposition, whole or as far as it was needed, and its race."""
+        race, restarts = None, self._draft.restarts
         while not self._writing.done():
-            if self._teaching.done():
-                if walk is None or restarts != self._draft.restarts:
-                    walk, restarts = self._new_walk(), self._draft.restarts
+            if self._are_taught:
+                if race is None or restarts != self._draft.restarts:
+                    race, restarts = self._new_race(), self._draft.restarts
                 fields, is_ended = self._draft.fields, self._draft.is_ended
-                walk.read(fields, is_whole=is_ended and len(fields) >= len(FIELDS))
+                race.read(fields, is_whole=is_ended and len(fields) >= len(FIELDS))
                 # a final answer is short, and the trace shows it
-                if walk.is_decided and not self._draft.is_ending:
+                if race.is_decided and not self._draft.is_ending:
                     self._stop_writing()
-                    return self._stopped(walk.fields_needed), walk
+                    return self._stopped(race.fields_needed), race
             await self._wait()
         student = self._writing.result()
-        while not self._teaching.done():
+        while not self._are_taught:
             await self._wait()
         if student.structure is None:
             return student, None
-        walk = self._new_walk()  # of the structure that counts; what was asked is not asked again
-        walk.read(student.structure.fields, is_whole=True)
-        return student, walk
+        race = self._new_race()  # of the structure that counts; what was asked is not asked again
+        race.read(student.structure.fields, is_whole=True)
+        return student, race
+
+    @property
+    def _are_taught(self) -> bool:
+        return all(teaching.done() for teaching in self._teachings)
 
     async def _wait(self) -> None:
         """Wait until a text, a side or a verdict has come."""
@@ -109,12 +122,10 @@ class Follower:
         if not self._change.done():
             self._change.set_result(None)
 
-    def _new_walk(self) -> JudgedWalk:
-        return JudgedWalk(self._teacher_steps(), self._verdicts)
-
-    def _teacher_steps(self) -> tuple[Step, ...]:
-        structure = self._teaching.result()[0].structure
-        return structure.steps if structure else ()
+    def _new_race(self) -> Race:
+        structures = [teaching.result()[0].structure for teaching in self._teachings]
+        branches = [structure.steps if structure else () for structure in structures]
+        return Race(branches, self._verdicts, self._scale)
 
     def _stopped(self, count: int) -> Decomposition:
         """Return the decomposition of the first fields."""

@@ -1,6 +1,7 @@
 """The walk of Algorithm 1 through one completion, with the verdicts that it asks for.
 
-Not here: where the student's fields come from (`following`), and who judges (`scoring`).
+Not here: several branches of a teacher (`branches`), where the student's fields come from
+(`following`), and who judges (`scoring`).
 """
 
 import asyncio
@@ -8,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rlkd_plugin.engines.base import Verdict
+from rlkd_plugin.engines.reward_scale import PAPER, RewardScale
 from rlkd_plugin.gsrm import FIELDS, Question, Step, StructuredReward, Walk
 from rlkd_plugin.gsrm.texts import obvious_verdict
 
@@ -38,13 +40,15 @@ class Verdicts:
         self._on_verdict = on_verdict
         self._open: dict[Question, asyncio.Task[Verdict]] = {}
 
-    def ask(self, question: Question) -> None:
-        """Ask a question, unless it was asked before."""
-        if question in self.known or question in self._open:
-            return
+    def decide(self, question: Question) -> None:
+        """Give the verdict that a text rule knows, if one does."""
         obvious = obvious_verdict(question.field, question.teacher, question.student)
         if obvious is not None:
             self.known[question] = Verdict(obvious, "rule")
+
+    def ask(self, question: Question) -> None:
+        """Ask the judge, unless it was asked before."""
+        if question in self.known or question in self._open:
             return
         task = self._open[question] = self._judge.ask(question)
         task.add_done_callback(lambda _: self._on_verdict())
@@ -58,11 +62,15 @@ class Verdicts:
         for question in [one for one, task in self._open.items() if task.done()]:
             self.known[question] = self._open.pop(question).result()
 
-    def leave(self) -> None:
-        """Need no further verdict."""
-        for question in self._open:
+    def leave(self, question: Question) -> None:
+        """Need the verdict on a question no more."""
+        if self._open.pop(question, None) is not None:
             self._judge.leave(question)
-        self._open.clear()
+
+    def leave_all(self) -> None:
+        """Need no further verdict."""
+        for question in list(self._open):
+            self.leave(question)
 
 
 class JudgedWalk:
@@ -71,32 +79,46 @@ class JudgedWalk:
     Args:
         teacher: the steps of S^t; none where the teacher has no structure.
         verdicts: of the completion; an earlier reply's may be among them.
+        scale: what r is worth.
+
+    Attributes:
+        open: the questions whose verdicts have not come.
+        teacher_steps: n.
     """
 
-    def __init__(self, teacher: Sequence[Step], verdicts: Verdicts) -> None:
-        self._walk = Walk(teacher)
+    def __init__(
+        self, teacher: Sequence[Step], verdicts: Verdicts, scale: RewardScale = PAPER
+    ) -> None:
+        self.open: list[Question] = []
+        self.teacher_steps = len(teacher)
+        self._walk = Walk(teacher, reads_all=scale.counts_students_steps)
+        self._scale = scale
         self._verdicts = verdicts
         self._asked: list[Question] = []
-        self._open: list[Question] = []
 
     def read(self, fields: Sequence[str], *, is_whole: bool) -> None:
-        """Take the student's fields as `Walk.read`, and ask what can be asked now."""
+        """Take the student's fields as `Walk.read`."""
         self._walk.read(fields, is_whole)
-        self.go_on()
 
     def go_on(self) -> None:
-        """Go on as far as the verdicts allow."""
+        """Go on as far as the verdicts allow that have come, and those of text rules."""
         while True:
-            for question in self._walk.questions():
-                self._asked.append(question)
-                self._open.append(question)
-                self._verdicts.ask(question)
-            answered = [one for one in self._open if one in self._verdicts.known]
+            questions = self._walk.questions()
+            for question in questions:
+                self._verdicts.decide(question)
+            self._asked += questions
+            self.open += questions
+            answered = [one for one in self.open if one in self._verdicts.known]
             if not answered:
                 return
             for question in answered:
-                self._open.remove(question)
+                self.open.remove(question)
                 self._walk.answer(question, self._verdicts.known[question].matched)
+
+    def ask(self) -> None:
+        """Ask the judge what is open."""
+        for question in self.open:
+            self._verdicts.ask(question)
 
     @property
     def is_decided(self) -> bool:
@@ -109,12 +131,31 @@ class JudgedWalk:
         return self._walk.is_over
 
     @property
+    def goes_on(self) -> bool:
+        """Whether the student begins a step behind the teacher's last."""
+        return self._walk.goes_on
+
+    @property
     def fields_needed(self) -> int:
         """The number of the student's fields that say how the reward came about."""
         return self._walk.fields_needed
 
-    def reward(self) -> tuple[StructuredReward, list[tuple[Question, Verdict]]]:
-        """Return the reward, and the verdicts that it depends on in the order of Algorithm 1."""
-        needed = filter(self._walk.is_needed, self._asked)
-        in_order = sorted(needed, key=lambda one: (one.number, FIELDS.index(one.field)))
-        return self._walk.reward(), [(one, self._verdicts.known[one]) for one in in_order]
+    def bounds(self, students_steps: int) -> tuple[float, float]:
+        """Return the lowest and the highest reward that are possible with m steps of the student.
+
+        Only of a teacher with steps.
+        """
+        n, scale = self.teacher_steps, self._scale
+        lowest, highest = self._walk.bounds(students_steps)
+        return scale.reward(lowest, n, students_steps), scale.reward(highest, n, students_steps)
+
+    def reward(self) -> StructuredReward:
+        """Return r, once the walk is over."""
+        return self._walk.reward()
+
+    def verdicts(self) -> tuple[tuple[Question, Verdict], ...]:
+        """Return the verdicts that have come and count, in the order of Algorithm 1."""
+        known = self._verdicts.known
+        counting = [one for one in self._asked if one in known and self._walk.is_needed(one)]
+        in_order = sorted(counting, key=lambda one: (one.number, FIELDS.index(one.field)))
+        return tuple((one, known[one]) for one in in_order)

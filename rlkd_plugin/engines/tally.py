@@ -6,6 +6,7 @@ The one place where failures become rewards. Not here: when they end the run (`r
 from collections.abc import Sequence
 from typing import Literal
 
+from rlkd_plugin.engines.reward_scale import RewardScale
 from rlkd_plugin.engines.scoring import Score
 from rlkd_plugin.gsrm import FIELDS
 
@@ -13,7 +14,7 @@ from rlkd_plugin.gsrm import FIELDS
 def reward_of(
     score: Score,
     cut_off: bool,
-    scale: Literal["steps", "teacher"],
+    scale: RewardScale,
     truncated: Literal["score", "zero"],
 ) -> float | None:
     """Return the reward of one completion; None where its prompt's teacher has no structure.
@@ -21,14 +22,15 @@ def reward_of(
     Args:
         score: the completion's score.
         cut_off: whether its generation ended at the length limit.
-        scale: "steps" for the paper's r, in [0, n]; "teacher" for r / n, in [0, 1].
+        scale: how r becomes a reward.
         truncated: "zero" gives a cut-off completion 0, "score" what was decomposed.
     """
     if score.teacher.structure is None:
         return None
     if score.reward is None or (cut_off and truncated == "zero"):
         return 0.0
-    return score.reward.total / (len(score.teacher.structure.steps) if scale == "teacher" else 1)
+    students_steps = len(score.student.structure.steps) if score.student.structure else 0
+    return scale.reward(score.reward.total, len(score.teacher.structure.steps), students_steps)
 
 
 def metrics_of(
@@ -38,8 +40,9 @@ def metrics_of(
 
     Rewards, depth and the statuses are means over completions; the three matched shares are
     means over the steps reached, so that sub-problem and answer count only where the
-    meta-reasoning matched; what is said of teachers is a mean over the batch's teachers, each of
-    which counts once. Every key is there in every batch.
+    meta-reasoning matched; `rlkd/beyond_teacher` is the share of completions that follow the
+    teacher through its last step and begin another; what is said of teachers is a mean over the
+    batch's teachers, each of which counts once. Every key is there in every batch.
     """
     reached: dict[str, list[float]] = {name: [] for name in FIELDS}
     for score in scores:
@@ -56,6 +59,7 @@ def metrics_of(
         "rlkd/structure_reward": valued or [0.0],
         "rlkd/matched_depth": [float(s.reward.depth if s.reward else 0) for s in scores],
         **matched_fields,
+        "rlkd/beyond_teacher": [float(s.goes_on) for s in scores],
         "rlkd/undecomposable": [float(s.student.status == "undecomposable") for s in scores],
         "rlkd/no_teacher": [float(s.teacher.structure is None) for s in scores],
         "rlkd/refused": [float(_has_refusal(s)) for s in scores],
@@ -65,6 +69,35 @@ def metrics_of(
         "rlkd/cut_teacher": [float(s.teacher.cut) for s in teachers],
         "rlkd/unreadable_structure": [float(s.unreadable) for s in teachers],
         "rlkd/cut_off": [float(is_cut_off) for is_cut_off in cut_off],
+    }
+
+
+def branch_metrics(scores: Sequence[Score]) -> dict[str, list[float]]:
+    """Return what several branches of a teacher changed, as lists whose means are logged.
+
+    `rlkd/other_branch` is the share of completions that another branch than the first won. The
+    reward is at least `rlkd/branch_gain` and at most `rlkd/branch_gain_at_most` above the first
+    branch's, which is not known where that branch was left as it could not win. Completions whose
+    first branch has no structure are in none of them.
+    """
+    won, least, most = [], [], []
+    for score in scores:
+        if score.reward is None or score.teacher.structure is None:
+            continue
+        if score.branches and score.branches[0].teacher.structure is None:
+            continue
+        won.append(float(score.branch != 0))
+        if score.branch == 0:
+            gain = (0.0, 0.0)
+        else:
+            first, best = (score.branches[i].outcome for i in (0, score.branch))
+            gain = (best.least - first.most, best.least - first.least)
+        least.append(gain[0])
+        most.append(gain[1])
+    return {
+        "rlkd/other_branch": won or [0.0],
+        "rlkd/branch_gain": least or [0.0],
+        "rlkd/branch_gain_at_most": most or [0.0],
     }
 
 

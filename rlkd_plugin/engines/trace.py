@@ -5,16 +5,17 @@ line of another version is read too: unknown keys are skipped, absent ones have 
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rlkd_plugin.engines.base import Decomposition
-from rlkd_plugin.engines.scoring import Score
+from rlkd_plugin.engines.base import Decomposition, Verdict
+from rlkd_plugin.engines.scoring import Branch, Score
 from rlkd_plugin.gsrm import (
     FormatError,
+    Question,
     Step,
     Structure,
     StructuredReward,
@@ -53,6 +54,25 @@ class VerdictRow(msgspec.Struct, frozen=True):
     source: str = ""
 
 
+class BranchRow(msgspec.Struct, frozen=True):
+    """One of several branches of a teacher, and how the completion did against it.
+
+    Attributes:
+        teacher: S^t of the branch.
+        verdicts: those that were asked for and count, in the order of Algorithm 1.
+        step_scores: v of each step reached; empty where the walk was left, as the branch could not
+            win any more, or the branch has no structure.
+        least: the lowest reward, on the run's scale, that it could have had.
+        most: the highest; both are its reward where the walk came to its end.
+    """
+
+    teacher: Side
+    verdicts: tuple[VerdictRow, ...] = ()
+    step_scores: tuple[float, ...] = ()
+    least: float = 0.0
+    most: float = 0.0
+
+
 class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
     """One completion and how its reward came about.
 
@@ -65,12 +85,16 @@ class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
         problem: of a candidate of `swift sample`.
         completion: text of a candidate of `swift sample`.
         is_ground_truth: whether a candidate of `swift sample` is the teacher's path.
-        teacher: S^t.
+        teacher: S^t, of the branch that won where there are several.
         student: S^s.
         verdicts: in the order in which Algorithm 1 asks for them.
         step_scores: v of each step reached.
         total: r.
         reward: r on the run's scale; None where the teacher has no structure.
+        beyond_teacher: whether the student follows the teacher through its last step and begins
+            another.
+        branch: the number, from 0, of the branch that won.
+        branches: all branches of the teacher where there are several, else none.
     """
 
     version: int = VERSION
@@ -87,6 +111,9 @@ class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
     step_scores: tuple[float, ...] = ()
     total: float = 0.0
     reward: float | None = None
+    beyond_teacher: bool = False
+    branch: int = 0
+    branches: tuple[BranchRow, ...] = ()
 
 
 _decoder = msgspec.json.Decoder(TraceRow)
@@ -104,20 +131,34 @@ def trace_row(score: Score, reward: float | None, **about: Any) -> TraceRow:
     return TraceRow(
         teacher=_side(score.teacher),
         student=_side(score.student),
-        verdicts=tuple(
-            VerdictRow(
-                question.number,
-                question.field,
-                verdict.matched,
-                verdict.probability,
-                verdict.source,
-            )
-            for question, verdict in score.verdicts
-        ),
+        verdicts=_verdicts(score.verdicts),
         step_scores=score.reward.steps if score.reward else (),
         total=score.reward.total if score.reward else 0.0,
         reward=reward,
+        beyond_teacher=score.goes_on,
+        branch=score.branch,
+        branches=tuple(map(_branch, score.branches)),
         **about,
+    )
+
+
+def _branch(branch: Branch) -> BranchRow:
+    found = branch.outcome
+    scores = found.reward.steps if found.reward else ()
+    verdicts = _verdicts(found.verdicts)
+    return BranchRow(_side(branch.teacher), verdicts, scores, found.least, found.most)
+
+
+def _verdicts(verdicts: Sequence[tuple[Question, Verdict]]) -> tuple[VerdictRow, ...]:
+    return tuple(
+        VerdictRow(
+            question.number,
+            question.field,
+            verdict.matched,
+            verdict.probability,
+            verdict.source,
+        )
+        for question, verdict in verdicts
     )
 
 

@@ -48,10 +48,12 @@ class Walk:
 
     Args:
         teacher: the steps of S^t; none where the teacher has no structure.
+        reads_all: whether the student is read to its end, as its number of steps counts.
     """
 
-    def __init__(self, teacher: Sequence[Step]) -> None:
+    def __init__(self, teacher: Sequence[Step], reads_all: bool = False) -> None:
         self._teacher = teacher
+        self._reads_all = reads_all
         self._fields: Sequence[str] = ()
         self._is_whole = False
         self._whole_steps = 0
@@ -103,8 +105,8 @@ class Walk:
         The first step has to be whole: a text without a whole step is no structure. From then on
         a meta-reasoning that does not match ends the walk, and so does the teacher's last step.
         """
-        if self._is_whole:
-            return True
+        if self._is_whole or self._reads_all:
+            return self._is_whole
         at_end = self._has_exited or self._whole_steps >= len(self._teacher)
         return self._whole_steps > 0 and at_end
 
@@ -116,11 +118,45 @@ class Walk:
         return self.is_decided and at_end and not is_open
 
     @property
+    def goes_on(self) -> bool:
+        """Whether the student follows the teacher through its last step and begins another.
+
+        Asked when the walk is over. A student that exited earlier does not: what it writes behind
+        that is read by nobody.
+        """
+        behind = self._whole_steps - len(self._teacher)
+        begins_another = behind > 0 or (behind == 0 and not self._is_whole)
+        return begins_another and bool(self._teacher) and not self._has_exited
+
+    def bounds(self, students_steps: int) -> tuple[float, float]:
+        """Return the lowest and the highest r that open verdicts allow if the student has m steps.
+
+        Those that it has not written yet may match as well as can be, or not at all.
+        """
+        lowest = highest = 0.0
+        is_sure = True  # the walk comes to this step whatever is open
+        for number in range(1, min(len(self._teacher), students_steps) + 1):
+            meta_reasoning = self._verdicts.get((number, "meta_reasoning"))
+            if meta_reasoning is False:
+                break
+            is_sure = is_sure and meta_reasoning is True and number <= self._whole_steps
+            worst = best = 1.0
+            for field in FIELDS[1:]:
+                matched = self._verdicts.get((number, field))
+                worst *= 1.0 if matched else 0.5
+                best *= 0.5 if matched is False else 1.0
+            lowest += worst if is_sure else 0.0
+            highest += best
+        return lowest, highest
+
+    @property
     def fields_needed(self) -> int:
         """The number of fields, from the first on, that say how the reward came about.
 
         Those of the first step are always among them, as they say that there is a structure.
         """
+        if self._reads_all:
+            return len(self._fields)
         steps = min(self._whole_steps, len(self._teacher))
         if self._has_exited:
             return max(len(FIELDS), len(FIELDS) * (self._number - 1) + 1)

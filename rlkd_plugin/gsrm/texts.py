@@ -18,6 +18,7 @@ __all__ = [
     "break_control",
     "has_reasoning",
     "neutralise",
+    "normalise",
     "obvious_verdict",
     "reasoning_path",
     "same_text",
@@ -69,7 +70,12 @@ def same_text(one: str, other: str) -> bool:
     """
     if one == other:
         return True
-    return _plain(one) == _plain(other)
+    return normalise(one) == normalise(other)
+
+
+def normalise(text: str) -> str:
+    """Return a text as `same_text` compares it: NFC where it is not too long, one space a gap."""
+    return " ".join((unicodedata.normalize("NFC", text) if len(text) <= MAX_NFC else text).split())
 
 
 def obvious_verdict(field: Field, teacher: str, student: str) -> bool | None:
@@ -92,7 +98,3 @@ def has_reasoning(path: str) -> bool:
 
 def _has_word(text: str) -> bool:
     return any(map(str.isalnum, text))
-
-
-def _plain(text: str) -> str:
-    return " ".join((unicodedata.normalize("NFC", text) if len(text) <= MAX_NFC else text).split())

@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rlkd_plugin.engines.reward_scale import RewardScale
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.gsrm.phases import PHASES, check_phases
 from rlkd_plugin.llm_io.role_body import Body
@@ -253,6 +254,11 @@ class Settings(BaseSettings):
             raise RlkdError("RLKD_MIX_A and RLKD_MIX_B belong together: give both or none")
         check_phases(self.phases, weights_given=self.mix_a is not None)
         return self
+
+    @property
+    def scale(self) -> RewardScale:
+        """What r of Algorithm 1 is worth."""
+        return RewardScale(self.reward_scale, self.extra_steps)
 
     @property
     def rank_concurrency(self) -> int:

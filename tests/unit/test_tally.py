@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 
 from rlkd_plugin.engines.base import Decomposition, Verdict
+from rlkd_plugin.engines.reward_scale import PAPER, RewardScale
 from rlkd_plugin.engines.scoring import Score
 from rlkd_plugin.engines.tally import metrics_of, reward_of
 from rlkd_plugin.gsrm import FIELDS, Question, Step, Structure, StructuredReward
@@ -48,12 +49,12 @@ WHOLE = judged((YES, YES, YES), (YES, YES, YES))
     ],
 )
 def test_reward_of_a_scored_completion(scale: Literal["steps", "teacher"], reward: float) -> None:
-    assert reward_of(HALF, False, scale, "score") == reward
+    assert reward_of(HALF, False, RewardScale(scale), "score") == reward
 
 
 def test_the_teacher_scale_ends_at_1() -> None:
     # 2 / 2 steps of the teacher
-    assert reward_of(WHOLE, False, "teacher", "score") == 1.0
+    assert reward_of(WHOLE, False, RewardScale("teacher"), "score") == 1.0
 
 
 @pytest.mark.parametrize(
@@ -65,12 +66,12 @@ def test_the_teacher_scale_ends_at_1() -> None:
     ],
 )
 def test_reward_of_a_cut_off_completion(truncated: Literal["score", "zero"], reward: float) -> None:
-    assert reward_of(WHOLE, True, "steps", truncated) == reward
+    assert reward_of(WHOLE, True, PAPER, truncated) == reward
 
 
 def test_a_whole_completion_is_not_worth_less_where_cut_off_ones_are_worth_nothing() -> None:
     # not cut off: 1 + 1
-    assert reward_of(WHOLE, False, "steps", "zero") == 2.0
+    assert reward_of(WHOLE, False, PAPER, "zero") == 2.0
 
 
 @pytest.mark.parametrize("student", [UNDECOMPOSABLE, REFUSED])
@@ -78,7 +79,7 @@ def test_a_whole_completion_is_not_worth_less_where_cut_off_ones_are_worth_nothi
 def test_reward_of_a_student_without_structure(
     student: Decomposition, scale: Literal["steps", "teacher"]
 ) -> None:
-    assert reward_of(Score(OK, student), False, scale, "score") == 0.0
+    assert reward_of(Score(OK, student), False, RewardScale(scale), "score") == 0.0
 
 
 @pytest.mark.parametrize("teacher", [UNDECOMPOSABLE, REFUSED])
@@ -87,7 +88,7 @@ def test_reward_of_a_student_without_structure(
 def test_without_a_teacher_there_is_no_reward(
     teacher: Decomposition, student: Decomposition, cut_off: bool
 ) -> None:
-    assert reward_of(Score(teacher, student), cut_off, "teacher", "zero") is None
+    assert reward_of(Score(teacher, student), cut_off, RewardScale("teacher"), "zero") is None
 
 
 def refused_verdicts(refused: int, count: int) -> Score:
@@ -108,7 +109,7 @@ BATCHES: dict[str, list[Score]] = {
 
 
 def means(scores: list[Score], cut_off: list[bool] | None = None) -> dict[str, float]:
-    rewards = [reward_of(score, False, "steps", "score") for score in scores]
+    rewards = [reward_of(score, False, PAPER, "score") for score in scores]
     metrics = metrics_of(scores, rewards, cut_off or [False] * len(scores))
     return {key: sum(values) / len(values) for key, values in metrics.items()}
 
@@ -124,6 +125,7 @@ class TestMetrics:
             "rlkd/matched_meta_reasoning",
             "rlkd/matched_sub_problem",
             "rlkd/matched_answer",
+            "rlkd/beyond_teacher",
             "rlkd/undecomposable",
             "rlkd/no_teacher",
             "rlkd/refused",

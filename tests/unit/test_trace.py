@@ -206,6 +206,9 @@ def test_a_row_says_how_the_reward_came_about(tmp_path: Path) -> None:
         "step_scores": [0.5],
         "total": 0.5,
         "reward": 0.5,
+        "beyond_teacher": False,
+        "branch": 0,
+        "branches": [],
     }
 
 

@@ -1,11 +1,13 @@
 """Reads and checks the columns of a batch, which ms-swift hands to the reward."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from rlkd_plugin.engines.scoring import Sample
+from rlkd_plugin.engines.scoring import BranchText, Sample
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.gsrm.prompts import DOMAINS
+from rlkd_plugin.swift_hooks.rewards.branch_columns import MISSING, more_branches
 
 MESSAGES = "a list of chat messages, of which the reward wants the text alone"
 
@@ -16,8 +18,11 @@ def read_samples(
     domain: Sequence[str] | None,
     teacher_reasoning: Sequence[str | None] | None,
     teacher_structure: Sequence[str | None] | None,
+    teacher_branches: Sequence[Sequence[str] | None] | None = None,
+    teacher_structures: Sequence[Sequence[str | None] | None] | None = None,
+    branches: int = 1,
 ) -> list[Sample]:
-    """Return a sample for each completion.
+    """Return a sample for each completion, with at most `branches` paths of its teacher.
 
     Raises:
         RlkdError: if a column is missing or of another length, or a value is not allowed.
@@ -32,12 +37,27 @@ def read_samples(
     domains = [read_domain(name, row) for row, name in enumerate(_texts("domain", domain, texts))]
     paths = _texts("teacher_reasoning", teacher_reasoning, texts, optional=True)
     structures = _texts("teacher_structure", teacher_structure, texts, optional=True)
-    return [
+    samples = [
         Sample(completion, problem, domain, path or "", structure)
         for completion, problem, domain, path, structure in zip(
             texts, problems, domains, paths, structures, strict=True
         )
     ]
+    if branches == 1:
+        return samples
+    if teacher_branches is None:
+        raise RlkdError(MISSING.format(count=branches))
+    others = _values("teacher_branches", teacher_branches, texts)
+    known = _values("teacher_structures", teacher_structures, texts, optional=True)
+    return [
+        _with_branches(row, sample, other, structure, branches)
+        for row, (sample, other, structure) in enumerate(zip(samples, others, known, strict=True))
+    ]
+
+
+def _with_branches(row: int, sample: Sample, paths: Any, structures: Any, count: int) -> Sample:
+    first = BranchText(sample.teacher_reasoning, sample.teacher_structure)
+    return replace(sample, more_branches=more_branches(row, first, paths, structures, count))
 
 
 def read_domain(name: str, row: int) -> str:

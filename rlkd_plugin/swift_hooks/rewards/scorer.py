@@ -18,7 +18,7 @@ from swift.utils.logger import info_once
 from rlkd_plugin.engines.base import Engine, TeacherCache, Usage, usage_of_batch
 from rlkd_plugin.engines.run_window import RunWindow
 from rlkd_plugin.engines.scoring import Sample, Score, score_batch
-from rlkd_plugin.engines.tally import metrics_of, reward_of
+from rlkd_plugin.engines.tally import branch_metrics, metrics_of, reward_of
 from rlkd_plugin.engines.trace import trace_row
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.swift_hooks.rewards.columns import read_flags, read_ids, read_samples
@@ -110,9 +110,11 @@ class Scorer:
         of_engine = getattr(self.engine, "settings", self.settings)
         with usage_of_batch() as usage:
             async with self.engine as engine:
-                scores = await score_batch(samples, engine, self.cache, of_engine.gsrm_max_chars)
+                scores = await score_batch(
+                    samples, engine, self.cache, of_engine.gsrm_max_chars, self.settings.scale
+                )
         self.remarks.on_teachers(samples, scores, of_engine.gsrm_max_chars)
-        scale, truncated = self.settings.reward_scale, self.settings.truncated
+        scale, truncated = self.settings.scale, self.settings.truncated
         rewards = [
             reward_of(score, cut, scale, truncated)
             for score, cut in zip(scores, cut_off, strict=True)
@@ -126,6 +128,8 @@ class Scorer:
         domain: Sequence[str] | None = None,
         teacher_reasoning: Sequence[str | None] | None = None,
         teacher_structure: Sequence[str | None] | None = None,
+        teacher_branches: Sequence[Sequence[str] | None] | None = None,
+        teacher_structures: Sequence[Sequence[str | None] | None] | None = None,
         is_truncated: Sequence[bool | None] | None = None,
         **kwargs: Any,
     ) -> list[float | None]:
@@ -138,6 +142,9 @@ class Scorer:
             teacher_reasoning: N teacher paths; may be missing if `teacher_structure` is there.
             teacher_structure: N structure texts computed ahead, or None for some or all; where one
                 is unreadable, the path is decomposed.
+            teacher_branches: N lists of the teacher's paths, or None; read where `RLKD_BRANCHES`
+                is more than 1.
+            teacher_structures: N lists of their structure texts computed ahead, or None.
             is_truncated: N flags, ms-swift's own.
             **kwargs: further columns; `prompt_id`, `request_id` and `trainer_state` go into the
                 trace, the others are ignored.
@@ -155,7 +162,16 @@ class Scorer:
         """
         started = time.monotonic()
         trace = self._open_trace()
-        samples = read_samples(completions, problem, domain, teacher_reasoning, teacher_structure)
+        samples = read_samples(
+            completions,
+            problem,
+            domain,
+            teacher_reasoning,
+            teacher_structure,
+            teacher_branches,
+            teacher_structures,
+            self.settings.branches,
+        )
         cut_off = read_flags("is_truncated", is_truncated, completions)
         prompts = read_ids("prompt_id", kwargs.get("prompt_id"), completions)
         requests = read_ids("request_id", kwargs.get("request_id"), completions)
@@ -167,16 +183,21 @@ class Scorer:
             for score, reward, cut, prompt, request in columns
         ]
         lost = trace.append(rows) if trace else 0
-        _publish(batch, cut_off, lost, time.monotonic() - started)
+        numbers = metrics_of(batch.scores, batch.rewards, cut_off)
+        if self.settings.branches > 1:
+            numbers |= branch_metrics(batch.scores)
+        _publish(batch, numbers, lost, time.monotonic() - started)
         self.window.judge(batch.scores, samples)
         return batch.rewards
 
 
-def _publish(batch: ScoredBatch, cut_off: Sequence[bool], lost: int, seconds: float) -> None:
+def _publish(
+    batch: ScoredBatch, numbers: dict[str, list[float]], lost: int, seconds: float
+) -> None:
     """Hand a batch's numbers to ms-swift's log; say once which option that needs."""
     published = publish(
         {
-            **metrics_of(batch.scores, batch.rewards, cut_off),
+            **numbers,
             "rlkd/stopped_early": [float(s.student.stopped_early) for s in batch.scores],
             "rlkd/trace_lost": [float(lost > 0)] * len(batch.scores),
             "rlkd/requests": [batch.usage.requests],

@@ -1,0 +1,129 @@
+"""One completion against several branches of its teacher: the best reward counts.
+
+The branches are walked side by side. One that cannot win any more is not asked further. Not here:
+the walk of one branch (`judged_walk`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlkd_plugin.engines.base import Verdict
+from rlkd_plugin.engines.judged_walk import JudgedWalk, Verdicts
+from rlkd_plugin.engines.reward_scale import RewardScale
+from rlkd_plugin.gsrm import FIELDS, Question, Step, StructuredReward
+
+
+@dataclass(frozen=True, slots=True)
+class BranchOutcome:
+    """How a completion did against one branch.
+
+    Attributes:
+        least: the lowest reward, on the run's scale, that was still possible when nothing more was
+            asked of it.
+        most: the highest; both are its reward where `reward` is there.
+        reward: r; None where the branch has no structure, or was left as it could not win.
+        verdicts: those that have come and count, in the order of Algorithm 1.
+        goes_on: whether the student begins a step behind the branch's last.
+    """
+
+    least: float = 0.0
+    most: float = 0.0
+    reward: StructuredReward | None = None
+    verdicts: tuple[tuple[Question, Verdict], ...] = ()
+    goes_on: bool = False
+
+
+class Race:
+    """The walks of one completion through its teacher's branches.
+
+    Args:
+        branches: the steps of each branch; none where one has no structure.
+        verdicts: of the completion.
+        scale: on which rewards are compared.
+    """
+
+    def __init__(
+        self, branches: Sequence[Sequence[Step]], verdicts: Verdicts, scale: RewardScale
+    ) -> None:
+        self._walks = [JudgedWalk(steps, verdicts, scale) for steps in branches]
+        self._verdicts = verdicts
+        self._with_steps = [
+            walk for walk, steps in zip(self._walks, branches, strict=True) if steps
+        ]
+        self._running = self._with_steps or self._walks[:1]
+        self._longest = max(map(len, branches))
+        self._ends: Sequence[int] = ()  # the numbers of steps that the student may have in the end
+
+    def read(self, fields: Sequence[str], *, is_whole: bool) -> None:
+        """Take the student's fields as `Walk.read`, and ask what can be asked now."""
+        for walk in self._running:
+            walk.read(fields, is_whole=is_whole)
+        steps = len(fields) // len(FIELDS)
+        # beyond the longest branch every further step costs all of them alike, or none
+        self._ends = [steps] if is_whole else range(steps, max(steps, self._longest) + 1)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Go on as far as the verdicts allow, and ask for more.
+
+        All that is known counts before anything is asked: no question is asked whose branch could
+        not win whatever the verdict is.
+        """
+        for walk in self._running:
+            walk.go_on()
+        if len(self._running) > 1:
+            self._leave_losers()
+        for walk in self._running:
+            walk.ask()
+
+    def _leave_losers(self) -> None:
+        """Leave the branches that another one beats or equals, however the student goes on."""
+        able = {index for end in self._ends for index in self._able(end)}
+        losers = [walk for index, walk in enumerate(self._running) if index not in able]
+        self._running = [walk for index, walk in enumerate(self._running) if index in able]
+        needed = {question for walk in self._running for question in walk.open}
+        for question in {question for walk in losers for question in walk.open} - needed:
+            self._verdicts.leave(question)
+
+    def _able(self, end: int) -> set[int]:
+        """Return which of the running branches may win if the student has so many steps."""
+        bounds = [walk.bounds(end) for walk in self._running]
+        lowest = [low for low, _ in bounds]
+        leader = lowest.index(max(lowest))  # the first of equal ones
+        return {leader} | {i for i, (_, high) in enumerate(bounds) if high > lowest[leader]}
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether no text that follows can change the reward."""
+        return all(walk.is_decided for walk in self._running)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the reward is known."""
+        return all(walk.is_over for walk in self._running)
+
+    @property
+    def fields_needed(self) -> int:
+        """The number of the student's fields that say how the reward came about."""
+        return max(walk.fields_needed for walk in self._running)
+
+    @property
+    def winner(self) -> int:
+        """The number, from 0, of the branch with the best reward, once it is known."""
+        return self._walks.index(self._running[0])
+
+    @property
+    def has_reward(self) -> bool:
+        """Whether any branch has a structure."""
+        return bool(self._with_steps)
+
+    def outcomes(self) -> tuple[BranchOutcome, ...]:
+        """Return how the completion did against each branch, once the reward is known."""
+        return tuple(map(self._outcome, self._walks))
+
+    def _outcome(self, walk: JudgedWalk) -> BranchOutcome:
+        if walk not in self._with_steps:
+            return BranchOutcome()
+        lowest, highest = zip(*(walk.bounds(end) for end in self._ends), strict=True)
+        reward = walk.reward() if walk.is_over else None
+        return BranchOutcome(min(lowest), max(highest), reward, walk.verdicts(), walk.goes_on)

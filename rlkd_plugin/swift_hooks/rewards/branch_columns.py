@@ -1,0 +1,62 @@
+"""Reads the columns `teacher_branches` and `teacher_structures`: further paths of the teacher."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rlkd_plugin.engines.scoring import BranchText
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.gsrm.texts import has_reasoning, normalise
+
+MISSING = (
+    "RLKD_BRANCHES={count} needs the column teacher_branches, the teacher's paths of each problem; "
+    "`rlkd prepare openr1-math --branches {count}` makes it (RLKD_BRANCHES=1 needs none)"
+)
+
+
+def more_branches(
+    row: int, first: BranchText, branches: Any, structures: Any, count: int
+) -> tuple[BranchText, ...]:
+    """Return the paths of a row beside the first: distinct, in their order, `count` with it.
+
+    Args:
+        row: its number in the batch, for messages.
+        first: of `teacher_reasoning` and `teacher_structure`.
+        branches: the row's `teacher_branches`, the first path among them or not; None for none.
+        structures: the row's `teacher_structures`, one for each of them, or None.
+        count: the setting `RLKD_BRANCHES`.
+
+    Raises:
+        RlkdError: if one is no list of texts, or their lengths differ.
+    """
+    paths = _texts(row, "teacher_branches", branches)
+    known = _texts(row, "teacher_structures", structures) or [None] * len(paths)
+    if len(known) != len(paths):
+        raise RlkdError(
+            f"row {row} of a batch has {len(known)} teacher_structures for {len(paths)} "
+            "teacher_branches: each path needs one, or null"
+        )
+    found = {normalise(first.reasoning): first} if has_reasoning(first.reasoning) else {}
+    others: list[BranchText] = []
+    for path, structure in zip(paths, known, strict=True):
+        if path is None or not has_reasoning(path) or normalise(path) in found:
+            continue
+        found[normalise(path)] = branch = BranchText(path, structure)
+        others.append(branch)
+    return tuple(others[: count - 1])
+
+
+def _texts(row: int, name: str, values: Any) -> list[str | None]:
+    if values is None:
+        return []
+    if isinstance(values, (str, bytes, dict)) or not isinstance(values, Sequence):
+        raise RlkdError(
+            f"the column {name} has no list of texts but {repr(values)[:200]} in row {row} of a "
+            f"batch (type: {type(values).__name__})"
+        )
+    for value in values:
+        if not isinstance(value, (str, type(None))):
+            raise RlkdError(
+                f"the column {name} has {repr(value)[:200]} among its texts in row {row} of a "
+                f"batch (type: {type(value).__name__})"
+            )
+    return list(values)
