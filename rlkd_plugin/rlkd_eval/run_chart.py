@@ -1,4 +1,4 @@
-"""The chart of a run: rewards, matched depth and accuracy over the steps, one under the other."""
+"""The chart of a run: rewards, depth, accuracy and the rewards' shares, one under the other."""
 
 from statistics import fmean
 from typing import Any
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rlkd_plugin.rlkd_eval.run_log import Run, series
+from rlkd_plugin.rlkd_eval.run_rewards import RunRewards
 
 SMOOTH_FROM = 30  # steps; a longer run's noise stands pale behind its running mean
 WINDOW = 10  # steps of the running mean
@@ -27,6 +28,18 @@ STRUCTURE = {"color": "#D55E00", "marker": "s", "linestyle": "--"}
 DEPTH = {"color": "#009E73", "marker": "^", "linestyle": "-"}
 ACCURACY = {"color": "#A3508B", "marker": "D", "linestyle": "-"}
 
+SHARES = (
+    {"color": "#A3508B", "marker": "D", "linestyle": "-"},
+    {"color": "#D55E00", "marker": "s", "linestyle": "--"},
+    {"color": "#0072B2", "marker": "o", "linestyle": ":"},
+    {"color": "#009E73", "marker": "^", "linestyle": "-."},
+    {"color": "#7A6000", "marker": "P", "linestyle": "-"},
+)
+"""Styles of the rewards, in their order; a sixth looks as the first does."""
+
+Curve = tuple[str, list[tuple[int, float]], dict[str, Any]]
+"""A curve: its name, its points and its style."""
+
 # A panel: its label, and its curves as (name, value of the step, style).
 PANELS = (
     ("mean reward", (("total", "reward", TOTAL), ("structure", "structure", STRUCTURE))),
@@ -35,15 +48,25 @@ PANELS = (
 )
 
 
-def draw(run: Run) -> Figure:
-    """Draw a run; the curve of a value that the log lacks is skipped, or its panel is empty."""
-    figure = Figure(figsize=(8, 8), facecolor="white", layout="constrained")
-    panels = figure.subplots(len(PANELS), 1, sharex=True, height_ratios=(3, 2, 2))
-    for axes, (label, curves) in zip(panels, PANELS, strict=True):
+def draw(run: Run, rewards: RunRewards | None = None) -> Figure:
+    """Draw a run; the curve of a value that the log lacks is skipped, or its panel is empty.
+
+    Where a run's completions tell the rewards' shares, they have a panel of their own.
+    """
+    contents: list[tuple[str, list[Curve]]] = [
+        (label, [(name, series(run, value), style) for name, value, style in curves])
+        for label, curves in PANELS
+    ]
+    if rewards and rewards.spreads:
+        contents.append(("share of variance", _shares(rewards)))
+    heights = [3, *[2] * (len(contents) - 1)]
+    figure = Figure(figsize=(8, 1.1 * sum(heights)), facecolor="white", layout="constrained")
+    panels = figure.subplots(len(contents), 1, sharex=True, height_ratios=heights)
+    for axes, (label, curves) in zip(panels, contents, strict=True):
         dress(axes, label)
         drawn = []
-        for name, value, style in curves:
-            if points := series(run, value):
+        for name, points, style in curves:
+            if points:
                 _curve(axes, points, name, style)
                 drawn += [number for _, number in points]
         if drawn:
@@ -58,6 +81,18 @@ def draw(run: Run) -> Figure:
     figure.align_ylabels()
     figure.suptitle(run.folder.name, x=0.015, ha="left", fontsize=13, color=INK)
     return figure
+
+
+def _shares(rewards: RunRewards) -> list[Curve]:
+    """Return each reward's share of the advantage's variance over the steps."""
+    return [
+        (
+            name,
+            [(step, spread.shares[name]) for step, spread in rewards.spreads.items()],
+            SHARES[place % len(SHARES)],
+        )
+        for place, name in enumerate(rewards.weights)
+    ]
 
 
 def _curve(axes: Axes, points: list[tuple[int, float]], name: str, style: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What `rlkd curves` shows of a run: a table of its steps, one line of summary, its files."""
+"""What `rlkd curves` shows of a run: tables of its steps and rewards, a summary, its files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from rich.table import Table
 
 from rlkd_plugin.rlkd_eval.phase_chart import draw_phases, phase_summary, phase_table
 from rlkd_plugin.rlkd_eval.phase_log import PhaseStep, phase_steps
+from rlkd_plugin.rlkd_eval.reward_tables import ends_table, share_table
 from rlkd_plugin.rlkd_eval.run_chart import draw
 from rlkd_plugin.rlkd_eval.run_log import (
     LOG,
@@ -19,6 +20,7 @@ from rlkd_plugin.rlkd_eval.run_log import (
     run_folder,
     series,
 )
+from rlkd_plugin.rlkd_eval.run_rewards import read_rewards
 
 T = TypeVar("T")
 
@@ -33,7 +35,7 @@ ROWS = 20  # of the table
 
 
 def show(folder: Path, console: Console) -> None:
-    """Print a run's table, summary and files, and draw its chart into its folder.
+    """Print a run's tables, summary and files, and draw its chart into its folder.
 
     Raises:
         RlkdError: if the folder holds no log of a GRPO run or of structured training.
@@ -44,11 +46,15 @@ def show(folder: Path, console: Console) -> None:
         show_phases(folder, steps, remarks, console)
         return
     run = read_run(folder)
+    rewards = read_rewards(run.folder, run.rewards, [s.step for s in run.steps], run.traces)
     chart = run.folder / CHART
-    draw(run).savefig(chart, dpi=150)
+    draw(run, rewards).savefig(chart, dpi=150)
     console.print(table(run))
+    for one in (share_table(rewards), ends_table(rewards)):
+        if one:
+            console.print(one)
     lines = [summary(run)]
-    lines += [f"note: {remark}" for remark in run.remarks]
+    lines += [f"note: {remark}" for remark in (*run.remarks, *rewards.remarks)]
     lines.append(f"chart: {chart}")
     lines += [f"trace: {trace}" for trace in run.traces]
     for line in lines:

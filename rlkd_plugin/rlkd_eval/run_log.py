@@ -26,6 +26,8 @@ COLUMNS = {
     "seconds": "step_time",
 }
 """The values of a step, and the keys under which ms-swift logs them."""
+REWARD_MEAN = re.compile(r"rewards/(.+)/mean")
+"""The keys under which ms-swift logs the mean of each reward."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,16 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, its steps in order, its traces, and remarks on what the log lacks."""
+    """A run's folder, its steps in order, its traces, and remarks on what the log lacks.
+
+    `rewards` are the names of its rewards, as the log has them.
+    """
 
     folder: Path
     steps: tuple[StepRecord, ...]
     traces: tuple[Path, ...]
     remarks: tuple[str, ...]
+    rewards: tuple[str, ...] = ()
 
 
 def read_run(folder: Path) -> Run:
@@ -68,7 +74,7 @@ def read_run(folder: Path) -> Run:
             f"{folder / LOG} has no step with a reward; is the run younger than one step?"
         )
     traces = tuple(sorted(folder.glob("rlkd_trace_rank*.jsonl")))
-    return Run(folder, tuple(steps), traces, (*broken, *missing))
+    return Run(folder, tuple(steps), traces, (*broken, *missing), reward_names(entries))
 
 
 def run_folder(folder: Path) -> Path:
@@ -127,6 +133,12 @@ def grpo_steps(entries: Iterable[Mapping[str, Any]]) -> tuple[list[StepRecord], 
             hint = " (add `--callbacks rlkd_metrics`)" if key.startswith("rlkd/") else ""
             remarks.append(f"the log has no {key}{hint}")
     return [steps[step] for step in sorted(steps)], remarks
+
+
+def reward_names(entries: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the names of the rewards that a log has, in the order in which they come up."""
+    found = (REWARD_MEAN.fullmatch(key) for entry in entries for key in entry)
+    return tuple(dict.fromkeys(match[1] for match in found if match))
 
 
 def step_of(entry: Mapping[str, Any]) -> int | None:

@@ -21,12 +21,14 @@ from rlkd_plugin.rlkd_eval.report.curves import LONGEST, Line, label
 from rlkd_plugin.rlkd_eval.report.eval_figures import held_out, over_steps
 from rlkd_plugin.rlkd_eval.report.page import Input, Page, Section, render
 from rlkd_plugin.rlkd_eval.report.report import write_report
+from rlkd_plugin.rlkd_eval.report.reward_figures import reward_table, share_charts
 from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
 from rlkd_plugin.rlkd_eval.report.tables import Cell, table_1
 from rlkd_plugin.rlkd_eval.report.templates import environment
 from rlkd_plugin.rlkd_eval.report.trace_sample import TraceSample, sample_traces
 from rlkd_plugin.rlkd_eval.report.walk_ends import disagreement, explain, why_ended
 from rlkd_plugin.rlkd_eval.results import DIVERSITY, EVALUATION, read_evaluation
+from tests.support.completion_tables import table, write_tables
 from tests.support.report_folders import (
     diversity,
     evaluation,
@@ -581,3 +583,61 @@ def test_the_off_policy_measure_is_a_chart_or_a_sentence_of_health(tmp_path: Pat
     assert "No rlkd/* numbers in the log of bare" in write_report([tmp_path / "bare"])[0].read_text(
         "utf-8"
     )
+
+
+def rewarded_run(folder: Path) -> Path:
+    """Write a run of two rewards and three steps: the structure decides, and some are cut off."""
+    rewards = {"MathAccuracy": [0.0, 0.0, 1.0, 1.0], "RlkdGsrm": [0.0, 1.0, 2.0, 4.0]}
+    both = {"rewards/RlkdGsrm/mean": 1.75}
+    write_lines(folder / "logging.jsonl", [log_entry(step, 3) | both for step in (1, 2, 3)])
+    write_tables(folder, [table(step, rewards, 2) for step in (1, 2, 3)], 2)
+    lines = [
+        trace_line(step, reward=reward, cut_off=reward == 4)
+        for step in range(3)
+        for reward in rewards["RlkdGsrm"]
+    ]
+    write_lines(folder / "rlkd_trace_rank0.jsonl", lines)
+    return folder
+
+
+def test_a_runs_rewards_are_a_section_of_the_page(tmp_path: Path) -> None:
+    runs = [rewarded_run(tmp_path / "two"), grpo_run(tmp_path / "one")]
+    (shares,) = share_charts(read_sources(runs))
+    assert shares.title == "Which reward steers: two"
+    assert [list(trace["y"]) for trace in shares.figure["data"]] == [[0.0] * 3, [1.0] * 3]
+    assert shares.rows[0] == ("1", "0.0%", "100.0%")
+    rewards = reward_table(read_sources(runs[:1]))
+    assert rewards is not None
+    # whole: accuracies 0, 0, 1 and rewards 0, 1, 2 in each of 3 steps; cut off: 1 and 4
+    assert [(name, [cell.text for cell in cells]) for name, cells in rewards.rows] == [
+        ("two: MathAccuracy", ["1", "0.0%", "9", "0.333", "3", "1.000"]),
+        ("two: RlkdGsrm", ["1", "100.0%", "9", "1.000", "3", "4.000"]),
+    ]
+    page, remarks = write_report(runs, tmp_path / "r.html")
+    assert not any("reward steers" in remark for remark in remarks)
+    assert ">Where the reward comes from</h2>" in page.read_text("utf-8")
+
+
+def test_a_run_that_does_not_tell_of_its_rewards_says_why(tmp_path: Path) -> None:
+    run = rewarded_run(tmp_path / "run")
+    (run / "completions.jsonl").unlink()
+    source = read(run)
+    assert source.remarks[-1].startswith("which reward steers is not known: there is no completi")
+    assert share_charts([source]) == []
+    rewards = reward_table([source])
+    assert rewards is not None
+    # the traces know their own reward
+    ((name, cells),) = rewards.rows
+    assert name == "run: structure reward"
+    assert [cell.text for cell in cells] == ["–", "–", "9", "1.000", "3", "4.000"]  # noqa: RUF001
+    assert reward_table([Source("none", tmp_path)]) is None
+
+
+def test_going_on_behind_the_teacher_is_a_chart_of_health(tmp_path: Path) -> None:
+    rows = [log_entry(i, 2) | {"rlkd/beyond_teacher": 0.25 * i} for i in (1, 2)]
+    write_lines(tmp_path / "logging.jsonl", rows)
+    chart = data_of(write_report([tmp_path])[0].read_text("utf-8"))["charts"][
+        "health-beyond_teacher"
+    ]
+    assert list(chart["data"][0]["y"]) == [0.25, 0.5]
+    assert chart["layout"]["yaxis"]["title"]["text"] == "share of completions"

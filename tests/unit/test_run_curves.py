@@ -17,8 +17,12 @@ from rlkd_plugin.rlkd_eval.run_log import (
     grpo_steps,
     log_entries,
     read_run,
+    reward_names,
     run_folder,
 )
+from rlkd_plugin.rlkd_eval.run_rewards import read_rewards
+from tests.support.completion_tables import table, write_tables
+from tests.support.report_folders import trace_line, write_lines
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -174,6 +178,68 @@ def test_the_chart_leaves_out_what_the_log_lacks(tmp_path: Path) -> None:
     assert [line.get_label() for line in rewards.lines] == ["total"]
     assert [text.get_text() for text in depth.texts] == ["not in the log"]
     assert list(accuracy.lines[0].get_ydata()) == [0.125, 0.125]
+
+
+def rewarded_run(folder: Path, steps: int) -> Path:
+    """Write a run of two rewards: in each step a group that each of them decides."""
+    rewards = {"MathAccuracy": [0.0, 1.0, 1.0, 1.0], "RlkdGsrm": [0.5, 0.5, 0.25, 0.75]}
+    both = {"rewards/RlkdGsrm/mean": 0.5, "rewards/RlkdGsrm/std": 0.1}
+    write_log(folder, *[entry(step, **both) for step in range(1, steps + 1)])
+    write_tables(folder, [table(step, rewards, 2) for step in range(1, steps + 1)], 2)
+    lines = [
+        trace_line(step, reward=reward, cut_off=reward == 0.25)
+        for step in range(steps)
+        for reward in rewards["RlkdGsrm"]
+    ]
+    write_lines(folder / "rlkd_trace_rank0.jsonl", lines)
+    return folder
+
+
+def test_the_names_of_rewards_are_read_from_the_log(tmp_path: Path) -> None:
+    run = read_run(rewarded_run(tmp_path, 1))
+    assert run.rewards == ("MathAccuracy", "RlkdGsrm")
+    assert reward_names([{"eval_rewards/A/mean": 1.0, "rewards/B/std": 1.0}]) == ()
+
+
+def test_the_rewards_shares_and_cut_offs_are_tables(tmp_path: Path) -> None:
+    text = shown(rewarded_run(tmp_path, 3))
+    lines = [line.strip("│ ") for line in text.splitlines()]
+    cells = {tuple(line.replace(" ", "").split("│")) for line in lines}
+    # each decides one of the two groups; 3 steps
+    assert ("3", "50.0%", "50.0%", "2") in cells
+    assert ("all", "50.0%", "50.0%", "6") in cells
+    # a quarter of 12 is cut off: 3 accuracies of 1 and 3 rewards of 0.25; the other nine have
+    # accuracies of 6 in all, and rewards of 3 * (0.5 + 0.5 + 0.75)
+    assert ("MathAccuracy", "9", "0.667", "3", "1.000") in cells
+    assert ("RlkdGsrm", "9", "0.583", "3", "0.250") in cells
+    assert "note:" not in text
+
+
+def test_a_long_runs_shares_are_pooled_by_windows(tmp_path: Path) -> None:
+    rows = [
+        line.split("│")[1].strip()
+        for line in shown(rewarded_run(tmp_path, 23)).splitlines()
+        if line.startswith("│")
+    ]
+    assert rows[-11:-2] == [*(f"{i} to {i + 2}" for i in range(1, 22, 3)), "22 to 23", "all"]
+
+
+def test_shares_are_a_panel_of_the_chart(tmp_path: Path) -> None:
+    run = read_run(rewarded_run(tmp_path, 2))
+    rewards = read_rewards(run.folder, run.rewards, [1, 2], run.traces)
+    *_, shares = draw(run, rewards).axes
+    assert [line.get_label() for line in shares.lines] == ["MathAccuracy", "RlkdGsrm"]
+    assert list(shares.lines[0].get_ydata()) == pytest.approx([0.5, 0.5], abs=1e-3)
+    assert len(draw(run).axes) == 3
+
+
+def test_what_is_not_known_of_rewards_is_a_note(tmp_path: Path) -> None:
+    folder = rewarded_run(tmp_path, 2)
+    (folder / "completions.jsonl").unlink()
+    text = shown(folder)
+    assert "note: which reward steers is not known: there is no completions.jsonl" in text
+    assert "Where the reward comes from" not in text
+    assert "structure reward │" in text  # by the traces alone
 
 
 def test_the_command_shows_a_run(tmp_path: Path) -> None:

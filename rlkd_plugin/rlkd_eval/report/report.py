@@ -9,7 +9,12 @@ from pathlib import Path
 from rlkd_plugin import __version__
 from rlkd_plugin.rlkd_data.snapshots import checkpoint_step
 from rlkd_plugin.rlkd_eval.comparison import Comparison
-from rlkd_plugin.rlkd_eval.report import arm_figures, eval_figures, run_figures
+from rlkd_plugin.rlkd_eval.report import (
+    arm_figures,
+    eval_figures,
+    reward_figures,
+    run_figures,
+)
 from rlkd_plugin.rlkd_eval.report.alignment import alignment
 from rlkd_plugin.rlkd_eval.report.page import Input, Page, Section, render
 from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
@@ -87,12 +92,23 @@ def _of_comparison(place: int, comparison: Comparison) -> list[Section]:
 
 def _of_training(sources: Sequence[Source]) -> list[Section]:
     health, notes = run_figures.health(sources)
+    rewards = reward_figures.reward_table(sources)
     return [
         Section(
             "training",
             "Training",
             "Figure 3 of the paper: how accuracy, rewards and matched depth move over the steps.",
             charts=run_figures.training(sources),
+        ),
+        Section(
+            "rewards",
+            "Where the reward comes from",
+            "A group is the completions of one problem in one step. Its advantages come from the "
+            "differences of the weighted rewards in it. A reward's share is its part of the "
+            "variance of the advantages inside groups: the reward with the largest share steers "
+            "the training.",
+            tables=[rewards] if rewards else [],
+            charts=reward_figures.share_charts(sources),
         ),
         Section(
             "health",

@@ -20,9 +20,11 @@ from rlkd_plugin.rlkd_eval.run_log import (
     grpo_steps,
     log_entries,
     number_of,
+    reward_names,
     run_folder,
     step_of,
 )
+from rlkd_plugin.rlkd_eval.run_rewards import RunRewards, read_rewards
 
 TRACES = "rlkd_trace_rank*.jsonl"
 
@@ -33,6 +35,7 @@ SHARES = {
     "rlkd/clipped": "too long for the GSRM, and clipped",
     "rlkd/cut_structure": "students' structures cut at the GSRM's token limit",
     "rlkd/stopped_early": "structures stopped early: the rest could not change the reward",
+    "rlkd/beyond_teacher": "longer than the teacher: they go on behind its last step",
     "rlkd/cut_off": "cut off at the length limit",
 }
 TEACHER_SHARES = {
@@ -66,6 +69,7 @@ class Source:
     folder: Path
     steps: tuple[StepRecord, ...] = ()
     health: Mapping[str, Points] = field(default_factory=dict)
+    rewards: RunRewards = field(default_factory=RunRewards)
     phases: Sequence[PhaseStep] = ()
     progress: str = ""
     traces: TraceSample | None = None
@@ -87,6 +91,7 @@ class _Log:
     """The fields of `Source` that a log gives, and its remarks."""
 
     steps: tuple[StepRecord, ...] = ()
+    rewards: Sequence[str] = ()
     health: Mapping[str, Points] = field(default_factory=dict)
     phases: Sequence[PhaseStep] = ()
     progress: str = ""
@@ -158,15 +163,20 @@ def _read(name: str, folder: Path, traced: int) -> Source:
         return Source(name, folder, remarks=("there is no such folder",))
     log = _read_log(folder / LOG) if (folder / LOG).is_file() else _Log()
     remarks = [*log.remarks]
-    traces = None
-    if files := sorted(folder.glob(TRACES)):
+    traces, rewards = None, RunRewards()
+    files = sorted(folder.glob(TRACES))
+    if files:
         traces = sample_traces(files, traced)
         remarks += traces.remarks() or ([] if traces.rows else ["an empty trace"])
+    if log.steps:
+        rewards = read_rewards(folder, log.rewards, [s.step for s in log.steps], files)
+        remarks += rewards.remarks
     source = Source(
         name,
         folder,
         steps=log.steps,
         health=log.health,
+        rewards=rewards,
         phases=log.phases,
         progress=log.progress,
         traces=traces,
@@ -206,6 +216,7 @@ def _read_log(log: Path) -> _Log:
                 points[step] = number  # as logged last, where a run was resumed
     return _Log(
         steps=tuple(steps),
+        rewards=reward_names(entries),
         health={key: sorted(points.items()) for key, points in health.items() if points},
         progress=_progress(entries),
         remarks=[*remarks, *missing],
