@@ -6,13 +6,14 @@ also fill the cache that the reward reads.
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from types import NoneType
 from typing import Any
 
 from rlkd_plugin.engines.base import Engine, TeacherCache
+from rlkd_plugin.engines.in_flight import gather_all
 from rlkd_plugin.gsrm import EndpointError, FormatError, parse_structure, render_structure
 from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob, source_files
@@ -23,6 +24,7 @@ from rlkd_plugin.rlkd_data.jobs.result import Result
 from rlkd_plugin.rlkd_data.jobs.result_lines import Shape, identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
 from rlkd_plugin.rlkd_data.jobs.source_rows import RowCounts, RowKind, rows_to_do
+from rlkd_plugin.rlkd_data.rows.branches import BRANCHES, STRUCTURES
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_data.rows.row_format import grpo_row
 
@@ -59,7 +61,8 @@ class StructureReport(RowCounts):
         dropped: rows whose teacher has no structure, by what became of it.
         from_cache: structures of the cache, and of the rows themselves.
         steps: of the structures written.
-        clipped: rows written whose path lost its end, as it is too long for the GSRM.
+        clipped: paths with a structure that lost their end, as they are too long for the GSRM.
+        branches_without: branches of the rows written that have no whole structure.
     """
 
     written: int = 0
@@ -67,6 +70,7 @@ class StructureReport(RowCounts):
     from_cache: int = 0
     steps: int = 0
     clipped: int = 0
+    branches_without: int = 0
 
     @property
     def results(self) -> Mapping[str, int]:
@@ -77,8 +81,10 @@ class StructureReport(RowCounts):
 async def write_structures(
     job: DataJob, engine: Engine, cache: TeacherCache | None, report: StructureReport
 ) -> None:
-    """Add `teacher_structure` to every row of a GRPO data set.
+    """Add `teacher_structure` to every row of a GRPO data set; to branches `teacher_structures`.
 
+    A row with `teacher_branches` gets a structure, or None, for each of them; its
+    `teacher_structure` is that of the first branch that has one. It is dropped where none has.
     A row is written when its structure is there, so their order is not the source's. Rows whose
     teacher has none, or none that is whole, go to `OUT.dropped.jsonl`. A row that is in one of the
     two files is skipped. All columns together tell which row it is: one with a corrected solution
@@ -121,8 +127,9 @@ async def write_structures(
                 report.dropped[found.status] += 1
                 _check_gsrm(report, found)
             else:
-                written.append({**row, "teacher_structure": found.structure})
+                written.append({**row, "teacher_structure": found.structure, **found.columns})
                 report.written += 1
+                report.branches_without += found.without
 
         todo = rows_to_do(job, RowKind(_source_row, structure_identities), done, report)
         await run_job(todo, work, write, job.concurrency)
@@ -140,36 +147,73 @@ def _source_row(raw: Mapping[str, Any]) -> Row:
     row = grpo_row(raw)
     if not row["teacher_structure"]:
         return row
-    try:
-        structure = render_structure(parse_structure(row["teacher_structure"]))
-    except FormatError:
-        structure = None if row["teacher_reasoning"] else row["teacher_structure"]
+    structure = _canonical(row["teacher_structure"])
+    if structure is None and not row["teacher_reasoning"]:
+        structure = row["teacher_structure"]
     return {**row, "teacher_structure": structure}
+
+
+def _canonical(structure: str | None) -> str | None:
+    """Return a structure's text in the canonical form; None where it cannot be read."""
+    try:
+        return render_structure(parse_structure(structure)) if structure else None
+    except FormatError:
+        return None
 
 
 def structure_identities(row: Row) -> list[int]:
     """Return what tells a row from others; of one with a structure also what it is without."""
     messages = _in_order.encode(row["messages"])
     texts = (row[name] or "" for name in ("solution", "problem", "domain", "teacher_reasoning"))
-    bare = identity(messages, *texts)
+    bare = identity(messages, *texts, *row.get(BRANCHES, ()))
     structure = row["teacher_structure"]
     return [bare ^ identity(structure), bare] if structure else [bare]
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of a row: its structure's text, or the reason for none and what was said."""
+    """What became of a row or a path: its structure's text, or why there is none and what was said.
+
+    `columns` are further columns of the row, `without` the branches that have no structure.
+    """
 
     structure: str | None
     status: str = "ok"
     said: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    without: int = 0
 
 
 async def _structure(
     row: Row, engine: Engine, cache: TeacherCache | None, report: StructureReport
 ) -> _Outcome:
-    """Return a row's structure, its own where it has one that can be read."""
-    if given := row["teacher_structure"]:
+    """Return a row's structure, or those of its branches."""
+    paths: Sequence[str] = row.get(BRANCHES, ())
+    if not paths:
+        path, given = row["teacher_reasoning"], row["teacher_structure"]
+        return await _of_path(row, path, given, engine, cache, report)
+    # where there are structures of branches, `teacher_structure` need not be the first path's
+    known = row.get(STRUCTURES) or [row["teacher_structure"], *[None] * (len(paths) - 1)]
+    found = await gather_all(
+        _of_path(row, path, _canonical(given), engine, cache, report)
+        for path, given in zip(paths, known, strict=True)
+    )
+    first = next((one for one in found if one.structure), found[0])
+    structures = [one.structure for one in found]
+    without = structures.count(None)
+    return replace(first, columns={STRUCTURES: structures}, without=without)
+
+
+async def _of_path(
+    row: Row,
+    path: str | None,
+    given: str | None,
+    engine: Engine,
+    cache: TeacherCache | None,
+    report: StructureReport,
+) -> _Outcome:
+    """Return the structure of a path of a row, the one that is given where there is one."""
+    if given:
         try:
             report.steps += len(parse_structure(given).steps)
         except FormatError:
@@ -177,7 +221,7 @@ async def _structure(
         report.from_cache += 1
         return _Outcome(given)
     problem, domain = row["problem"], row["domain"]
-    path = teacher_path(row["teacher_reasoning"])
+    path = teacher_path(path or "")
     if not has_reasoning(path):
         return _Outcome(None, "no reasoning")
     structure = cache.get(problem, domain, path) if cache is not None else None

@@ -378,3 +378,73 @@ def test_a_date_in_a_message_is_written_as_its_text(tmp_path: Path) -> None:
     assert structures(tmp_path / "rows.parquet", out).written == 1
     assert structures(tmp_path / "rows.parquet", out).done_before == 1
     assert lines(out)[0]["messages"][0]["when"] == str(when)
+
+
+def branches(number: int, *paths: str, **change: Any) -> dict[str, Any]:
+    """A row with branches."""
+    return row(number, paths[0], teacher_branches=list(paths), **change)
+
+
+def test_every_branch_has_its_structure(tmp_path: Path) -> None:
+    source, out = (
+        write(tmp_path / "in.jsonl", branches(1, "It is one.", "Count to one."), row(2)),
+        tmp_path / "out.jsonl",
+    )
+    report = structures(source, out)
+    one, two = sorted(lines(out), key=lambda line: line["problem"])
+    assert [what_of(text) for text in one["teacher_structures"]] == ["It is one.", "Count to one."]
+    assert one["teacher_structure"] == one["teacher_structures"][0]
+    assert one["teacher_branches"] == ["It is one.", "Count to one."]
+    assert "teacher_structures" not in two
+    assert (report.written, report.branches_without) == (2, 0)
+
+
+def test_a_branch_without_structure_is_null_and_the_first_that_has_one_is_the_teacher(
+    tmp_path: Path,
+) -> None:
+    source, out = (
+        write(tmp_path / "in.jsonl", branches(1, "nothing here", "cut here", "It is one.")),
+        tmp_path / "out.jsonl",
+    )
+    report = structures(source, out)
+    (one,) = lines(out)
+    assert [text and what_of(text) for text in one["teacher_structures"]] == [
+        None,
+        None,
+        "It is one.",
+    ]
+    assert one["teacher_structure"] == one["teacher_structures"][2]
+    assert report.branches_without == 2
+
+
+def test_a_row_is_dropped_where_no_branch_has_a_structure(tmp_path: Path) -> None:
+    source, out = (
+        write(tmp_path / "in.jsonl", branches(1, "nothing here", "nothing there"), row(2)),
+        tmp_path / "out.jsonl",
+    )
+    report = structures(source, out)
+    assert (report.written, dict(report.dropped)) == (1, {"undecomposable": 1})
+
+
+def test_rows_with_branches_are_done_once_and_their_structures_used(tmp_path: Path) -> None:
+    source, out = (
+        write(
+            tmp_path / "in.jsonl",
+            branches(1, "nothing here", "It is one."),
+            branches(2, "Two.", "1 + 1."),
+        ),
+        tmp_path / "out.jsonl",
+    )
+    structures(source, out)
+    again = Scripted()
+    structures(source, out, again)
+    assert again.asked == []
+    # the result as a source: what a branch has is not asked for, what it lacks is
+    onward = Scripted()
+    structures(out, tmp_path / "onward.jsonl", onward)
+    assert [path for _, _, path in onward.asked] == ["nothing here"]
+
+
+def what_of(structure: str) -> str:
+    """The path that a scripted structure is of."""
+    return parse_structure(structure).steps[0].sub_problem.removeprefix("what of ")

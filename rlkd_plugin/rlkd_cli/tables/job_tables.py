@@ -50,6 +50,8 @@ def show_structure(report: StructureReport, console: Console) -> None:
     if report.clipped:
         words = "of these of a path that RLKD_GSRM_MAX_CHARS clipped"
         table.add_row(f"{report.clipped:,}", words)
+    if report.branches_without:
+        table.add_row(f"{report.branches_without:,}", "branches of these without a structure")
     for reason, count in report.dropped.most_common():
         table.add_row(f"{count:,}", f"dropped: {reason}")
     _add_others(table, report)
