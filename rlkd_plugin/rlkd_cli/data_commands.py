@@ -36,6 +36,22 @@ def prepare(
         ),
     ],
     workers: Annotated[int, typer.Option(help="Processes; 0 for one per core, at most 16.")] = 0,
+    branches: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Most paths of the teacher for a problem, as the column teacher_branches (openr1-"
+            "math); 1 for no such column. See RLKD_BRANCHES.",
+        ),
+    ] = 1,
+    teacher_prompt: Annotated[
+        bool,
+        typer.Option(
+            "--teacher-prompt",
+            help="Add the column teacher_prompt, for ms-swift's self-distillation. GRPO on such "
+            "rows is another training: it adds --teacher_kl_coef times a teacher's signal.",
+        ),
+    ] = False,
 ) -> None:
     """Turn a data set's rows into rows for training, and say which are refused.
 
@@ -55,7 +71,15 @@ def prepare(
 
     try:
         with show_progress(src, lambda: read):
-            done = run(name, src, out, workers, on_progress=advance)
+            done = run(
+                name,
+                src,
+                out,
+                workers,
+                on_progress=advance,
+                branches=branches,
+                teacher_prompt=teacher_prompt,
+            )
     except KeyboardInterrupt:
         typer.echo(f"stopped after {read:,} rows; the same command goes on behind them")
         raise

@@ -22,7 +22,7 @@ from rlkd_plugin.rlkd_data.jobs.result import Result
 from rlkd_plugin.rlkd_data.jobs.result_lines import ANY
 from rlkd_plugin.rlkd_data.jobs.worker_pool import WorkerPool
 from rlkd_plugin.rlkd_data.jobs.worker_process import apply
-from rlkd_plugin.rlkd_data.rows.formats import FORMATS
+from rlkd_plugin.rlkd_data.rows.formats import Format, format_of
 from rlkd_plugin.rlkd_data.rows.golds import NormalisedGold
 from rlkd_plugin.rlkd_data.rows.row_files import (
     PlacedRow,
@@ -67,6 +67,9 @@ def prepare(
     out: Path,
     workers: int = 1,
     on_progress: Callable[[int], None] = lambda rows: None,
+    *,
+    branches: int = 1,
+    teacher_prompt: bool = False,
 ) -> Progress:
     """Turn a local copy in a known format into rows for `--dataset rlkd/jsonl:OUT`.
 
@@ -82,20 +85,26 @@ def prepare(
         out: the file to write, JSON lines, in the order of the source.
         workers: processes that make rows; nearly all the time goes into checking gold answers.
         on_progress: called with the number of rows read, now and then.
+        branches: most texts of `teacher_branches`; 1 for rows without this column.
+        teacher_prompt: whether to make `teacher_prompt` from the teacher's path.
 
     Returns:
         The final counts.
 
     Raises:
-        RlkdError: before any work if the format is unknown, a path is wrong, a column is missing,
-            `out` is not of this format and source, or another job writes it; after it if no row
-            could be used.
+        RlkdError: before any work if the format is unknown or cannot have such a column, a path is
+            wrong, a column is missing, `out` is not of this format and source, or another job
+            writes it; after it if no row could be used.
     """
-    files = _check(name, source, out)
+    form = format_of(name, branches, teacher_prompt)
+    files = _check(form, source, out)
     hidden = HiddenFiles.of(follow_link(out))  # what OUT links to is replaced, not the link
     hidden.check_none_is(files)
     place = os.fsencode(source.resolve()).decode("utf-8", "backslashreplace")
-    result = Result("rlkd prepare", out, Maker(name, {"format": name}), {"": ANY}, source=place)
+    more = {"branches": branches} if branches > 1 else {}
+    more |= {"teacher_prompt": True} if teacher_prompt else {}
+    maker = Maker(name, {"format": name, **more})
+    result = Result("rlkd prepare", out, maker, {"": ANY}, source=place)
     with (
         own(result) as owned,
         _open_map(workers) as encode,
@@ -103,13 +112,13 @@ def prepare(
     ):
         rows, stamps = UnfinishedRows(hidden, lines), source_stamps(files)
         places = [[file, *stamp] for file, stamp in stamps.items()]
-        progress = rows.load([name, __version__, places])
+        progress = rows.load([name, __version__, places, *([more] if more else [])])
         if progress.read:
             logger.warning("going on after %d rows that are done", progress.read)
         on_progress(progress.read)
-        todo = islice(_rows(name, files), progress.read, None)
+        todo = islice(raw_rows(files, form.columns, form.key), progress.read, None)
         while block := list(islice(todo, BLOCK)):
-            rows.append(_count_block(progress, block, encode(name, block)), progress)
+            rows.append(_count_block(progress, block, encode(form, block)), progress)
             on_progress(progress.read)
         _log_the_rest(progress)
         progress.account.check()
@@ -127,11 +136,6 @@ def prepare(
             f"{out} was not written"
         )
     return progress
-
-
-def _rows(name: str, files: Sequence[Path]) -> Iterator[PlacedRow]:
-    form = FORMATS[name]
-    return raw_rows(files, form.columns, form.key)
 
 
 def _count_block(progress: Progress, block: Sequence[PlacedRow], encoded: Encoded) -> bytes:
@@ -159,11 +163,11 @@ def _log_the_rest(progress: Progress) -> None:
             logger.warning("... and %d more: %s", count - SHOWN, reason)
 
 
-def _encode_row(name: str, raw: Row | FormatError) -> EncodedRow | FormatError:
+def _encode_row(form: Format, raw: Row | FormatError) -> EncodedRow | FormatError:
     if isinstance(raw, FormatError):
         return raw
     try:
-        row = FORMATS[name].make_row(raw)
+        row = form.make_row(raw)
         solution = row.get("solution")
         return EncodedRow(json_line(row), solution == "", isinstance(solution, NormalisedGold))
     except FormatError as error:
@@ -171,25 +175,23 @@ def _encode_row(name: str, raw: Row | FormatError) -> EncodedRow | FormatError:
 
 
 @contextmanager
-def _open_map(workers: int) -> Iterator[Callable[[str, Sequence[PlacedRow]], Encoded]]:
+def _open_map(workers: int) -> Iterator[Callable[[Format, Sequence[PlacedRow]], Encoded]]:
     """Give a function that encodes the rows of a block, here or in processes."""
     if workers <= 1:
-        yield lambda name, block: apply(partial(_encode_row, name), [raw for _, raw in block])
+        yield lambda form, block: apply(partial(_encode_row, form), [raw for _, raw in block])
         return
     with WorkerPool(workers, [__name__]) as pool:
 
-        def encode(name: str, block: Sequence[PlacedRow]) -> Encoded:
+        def encode(form: Format, block: Sequence[PlacedRow]) -> Encoded:
             what = f"{block[0][0]} to {block[-1][0]}"
-            return pool.map(partial(_encode_row, name), [raw for _, raw in block], what)
+            return pool.map(partial(_encode_row, form), [raw for _, raw in block], what)
 
         yield encode
 
 
-def _check(name: str, source: Path, out: Path) -> list[Path]:
-    if name not in FORMATS:
-        raise RlkdError(f"unknown format {name!r}; known: {', '.join(sorted(FORMATS))}")
+def _check(form: Format, source: Path, out: Path) -> list[Path]:
     check_place(out)
     files = source_files(source, out)
     for file in files:
-        check_columns(file, FORMATS[name].needs)
+        check_columns(file, form.needs)
     return files

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rlkd_plugin.rlkd_data.prepare import prepare
 from tests.support.swift_run import (
     ONE_STEP_A_LINE,
     PLUGIN,
@@ -90,6 +91,7 @@ def test_every_column_of_an_openr1_row_arrives_in_the_reward(tiny: Path, tmp_pat
         "reward_weights": [15, 10, 10, 15, 0],
     }
     env = {"RLKD_ENGINE": "rules", "PROBE_FILE": str(tmp_path / "columns.jsonl")}
+    env["RLKD_BRANCHES"] = "2"
     log = grpo(tmp_path / "run", env=env, **options)
     assert "5 of 6 rows kept; dropped 1: answer is missing or no text" in log
     given = rows(tmp_path / "columns.jsonl")
@@ -100,11 +102,30 @@ def test_every_column_of_an_openr1_row_arrives_in_the_reward(tiny: Path, tmp_pat
         assert row["solution"] == f"\\boxed{{{2 * number}}}"
         assert row["domain"] == "math"
         assert row["teacher_reasoning"] == f"I guess {2 * number}."
+        assert row["teacher_branches"] == [row["teacher_reasoning"]]
         assert not row["teacher_structure"]
         system, user, *_ = row["messages"]
         assert (system["role"], user["content"]) == ("system", row["problem"])
     step = steps_logged(tmp_path / "run")[0]
     assert {"rewards/RlkdTagCount/mean", "rewards/RlkdGsrm/mean"} <= step.keys()
+
+
+def test_a_teachers_prompt_distils_in_grpo(tiny: Path, tmp_path: Path) -> None:
+    """Rows of `rlkd prepare --teacher-prompt`: the student's own weights are its teacher, which
+    reads more. One row lacks the column, and is in a batch with another; where all lack it, there is
+    no teacher."""
+    source = write(tmp_path / "openr1.jsonl", [openr1(n) for n in range(1, 5)])
+    prepare("openr1-math", source, tmp_path / "plain.jsonl")
+    prepare("openr1-math", source, tmp_path / "taught.jsonl", teacher_prompt=True)
+    plain, taught = (rows(tmp_path / f"{name}.jsonl") for name in ("plain", "taught"))
+    write(tmp_path / "mixed.jsonl", [*taught[:3], plain[3]])
+    options = {**tiny_options(tiny), "template": "rlkd_r1", "reward_funcs": ["rlkd_gsrm"]}
+    options["per_device_train_batch_size"] = 8  # two problems a step, so two steps take all four
+    for name in ("plain", "mixed"):
+        dataset = f"rlkd/jsonl:{tmp_path / name}.jsonl"
+        grpo(tmp_path / name, env={"RLKD_ENGINE": "rules"}, dataset=dataset, **options)
+    assert all("teacher_kl" not in step for step in steps_logged(tmp_path / "plain"))
+    assert all(step["teacher_kl"] > 0 for step in steps_logged(tmp_path / "mixed"))
 
 
 @pytest.mark.parametrize(

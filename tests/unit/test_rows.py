@@ -443,3 +443,99 @@ def test_swifts_own_entries_stay_as_they_are() -> None:
     register_all()
     for name in ("modelscope/gsm8k", "someone/gsm8k", "someone/demo", "x/jsonl"):
         assert not isinstance(DatasetSyntax.parse(name).get_dataset_meta(False), RlkdMeta)
+
+
+def two_paths(number: int) -> dict[str, Any]:
+    """A row of OpenR1-Math with two paths; both generations are right."""
+    paths = f"<think>Twice {number}.</think> It is so.", f"<think>{number} + 1 + ...</think> It is."
+    return openr1(number, generations=[*paths], correctness_math_verify=[True, True])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_setting_gives_branches(
+    processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as `rlkd prepare --branches` writes; the setting is read when rows are loaded."""
+    from rlkd_plugin.rlkd_data.prepare import prepare
+
+    file = write(tmp_path / "openr1.jsonl", [two_paths(1), openr1(2), two_paths(3)])
+    name = f"rlkd/openr1-math:{file}"
+    assert "teacher_branches" not in load(name).column_names
+    monkeypatch.setenv("RLKD_BRANCHES", "4")
+    branches = load(name, num_proc=processes)["teacher_branches"][:]
+    assert branches == [["Twice 1.", "1 + 1 + ..."], ["I guess 4."], ["Twice 3.", "3 + 1 + ..."]]
+    prepare("openr1-math", file, tmp_path / "out.jsonl", branches=4)
+    written = [json.loads(line)["teacher_branches"] for line in (tmp_path / "out.jsonl").open()]
+    assert written == branches
+    streamed = list(load(name, streaming=True))
+    assert [row["teacher_branches"] for row in streamed] == branches
+    assert load(f"rlkd/jsonl:{tmp_path / 'out.jsonl'}")["teacher_branches"][:] == branches
+
+
+def test_a_wrong_number_of_branches_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLKD_BRANCHES", "0")
+    file = write(tmp_path / "openr1.jsonl", [openr1(1)])
+    with pytest.raises(RlkdError, match="RLKD_BRANCHES='0'"):
+        load(f"rlkd/openr1-math:{file}")
+
+
+@pytest.mark.parametrize("first", ["with", "without"])
+def test_columns_that_some_rows_have_all_rows_get(first: str, tmp_path: Path) -> None:
+    """Also where the first batch of 1,000 rows has none: one path is the one branch, its structure
+    is the row's, and the teacher reads what the student reads."""
+    bare = [{**ours(str(n)), "teacher_structure": "own" if n else None} for n in range(1100)]
+    full = {
+        **ours("7000"),
+        "teacher_branches": ["It is 7000.", "7 times 1000."],
+        "teacher_structures": [None, "second"],
+        "teacher_prompt": "What is 7000? It is.",
+    }
+    rows = [full, *bare] if first == "with" else [*bare, full]
+    loaded = load(f"rlkd/jsonl:{write(tmp_path / 'rows.jsonl', rows)}")
+    assert len(loaded) == 1101
+    by_problem = {row["problem"]: row for row in loaded}
+    row = by_problem["What is 7000?"]
+    assert row["teacher_branches"] == full["teacher_branches"]
+    assert row["teacher_structures"] == ["", "second"]
+    assert row["teacher_prompt"] == full["teacher_prompt"]
+    for number, structure in ((0, ""), (1, "own")):
+        row = by_problem[f"What is {number}?"]
+        assert row["teacher_branches"] == [f"It is {number}."]
+        assert row["teacher_structures"] == [structure]
+        assert row["teacher_prompt"] == row["problem"]
+
+
+def test_a_row_that_only_speaks_of_a_column_has_none(tmp_path: Path) -> None:
+    """Its name as a text, with quotes and a colon, adds no column."""
+    row = {**ours("4"), "teacher_reasoning": '{"teacher_prompt": "x", "teacher_branches": ["y"]}'}
+    assert set(load(f"rlkd/jsonl:{write(tmp_path / 'rows.jsonl', [row])}").column_names) >= COLUMNS
+    names = set(load(f"rlkd/jsonl:{tmp_path / 'rows.jsonl'}").column_names)
+    assert not names & {"teacher_prompt", "teacher_branches", "teacher_structures"}
+
+
+def test_a_row_with_wrong_branches_is_dropped(tmp_path: Path, swift_log: list[str]) -> None:
+    rows = [ours("4"), {**ours("5"), "teacher_branches": ["It is 5.", ""]}]
+    file = write(tmp_path / "rows.jsonl", rows)
+    assert load(f"rlkd/jsonl:{file}")["solution"][:] == ["\\boxed{4}"]
+    assert any(
+        line.endswith(f"a branch of teacher_branches is empty: branch 2 of 2 ({file}:2)")
+        for line in swift_log
+    )
+
+
+def test_swift_takes_the_teachers_prompt_from_a_row(tmp_path: Path, swift_log: list[str]) -> None:
+    """ms-swift's sample of a row: the student's message stays, the teacher reads the prompt. GRPO is
+    another training then, which is said."""
+    from swift.rl_core.data import OnPolicySample
+
+    rows = [{**ours("4"), "teacher_prompt": "With a solution."}, ours("5")]
+    loaded = load(f"rlkd/jsonl:{write(tmp_path / 'rows.jsonl', rows)}")
+    for row, read in zip(loaded, ("With a solution.", "What is 5?"), strict=True):
+        sample = OnPolicySample.from_row(dict(row))
+        assert sample.build_teacher_view()
+        assert sample.teacher_messages is not None
+        assert sample.teacher_messages[-1]["content"] == read
+        assert sample.messages[-1]["content"] == row["problem"]
+    assert any("has teacher_prompt: GRPO adds --teacher_kl_coef" in line for line in swift_log)

@@ -23,6 +23,15 @@ def teacher_generation(raw: Mapping[str, Any]) -> str:
     Raises:
         FormatError: if there is none, with the fault of the first correct one.
     """
+    return teacher_generations(raw)[0]
+
+
+def teacher_generations(raw: Mapping[str, Any]) -> list[str]:
+    """Return the generations that are marked correct, are complete and have reasoning.
+
+    Raises:
+        FormatError: if there is none, with the fault of the first correct one.
+    """
     marks = _marks(raw)
     correct = [index for index, right in enumerate(marks) if right is True]
     if not correct:
@@ -30,7 +39,8 @@ def teacher_generation(raw: Mapping[str, Any]) -> str:
     faults = [_fault(raw, index) for index in correct]
     if None not in faults:
         raise FormatError(faults[0])
-    return raw["generations"][correct[faults.index(None)]]
+    generations = raw["generations"]
+    return [generations[index] for index, fault in zip(correct, faults, strict=True) if not fault]
 
 
 def wrong_generation(raw: Mapping[str, Any]) -> str:

@@ -12,7 +12,11 @@ from typing import Any
 from rlkd_plugin.gsrm import FormatError, Structure, parse_structure, render_structure
 from rlkd_plugin.gsrm.prompts import decompose_prompt
 from rlkd_plugin.gsrm.texts import break_control, has_reasoning, teacher_path
-from rlkd_plugin.rlkd_data.rows.generations import teacher_generation, wrong_generation
+from rlkd_plugin.rlkd_data.rows.generations import (
+    teacher_generation,
+    teacher_generations,
+    wrong_generation,
+)
 from rlkd_plugin.rlkd_data.rows.golds import boxed, check_gold
 from rlkd_plugin.rlkd_data.rows.row_fields import domain_of, domain_or_math, path_of, text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row
@@ -41,6 +45,15 @@ def openr1_row(raw: Mapping[str, Any]) -> Row:
             "answer": text_of(raw, "answer"),
         }
     )
+
+
+def openr1_paths(raw: Mapping[str, Any]) -> list[str]:
+    """Return the reasoning of each correct and complete generation of a row of OpenR1-Math-220k.
+
+    Raises:
+        FormatError: if there is none.
+    """
+    return [teacher_path(generation) for generation in teacher_generations(raw)]
 
 
 def openr1_sft_row(raw: Mapping[str, Any]) -> Row:

@@ -1,9 +1,10 @@
 """The row of a GRPO data set, made from our own format or from GSM8K's by a pure function.
 
 A row has `messages`, `solution` (for ms-swift's `accuracy`), `problem`, `domain`,
-`teacher_reasoning` and `teacher_structure` (None where not computed ahead). A function raises
-`FormatError` for a row that cannot be used; its message is `reason: value`, and jobs count by
-reason. The rows of the larger hub data sets are made in `hub_rows`.
+`teacher_reasoning` and `teacher_structure` (None where not computed ahead). It may have
+`teacher_branches`, `teacher_structures` (`branches`) and `teacher_prompt` (`teacher_prompts`). A
+function raises `FormatError` for a row that cannot be used; its message is `reason: value`, and
+jobs count by reason. The rows of the larger hub data sets are made in `hub_rows`.
 """
 
 import re
@@ -12,9 +13,11 @@ from typing import Any
 
 from rlkd_plugin.gsrm import FormatError
 from rlkd_plugin.gsrm.thinking import thinking_end, thinking_opens
+from rlkd_plugin.rlkd_data.rows.branches import BRANCHES, read_branches
 from rlkd_plugin.rlkd_data.rows.golds import boxed, check_gold, in_box, reboxed, verifies
 from rlkd_plugin.rlkd_data.rows.row_fields import domain_or_math, text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row
+from rlkd_plugin.rlkd_data.rows.teacher_prompts import read_teacher_prompt
 
 __all__ = ["RowFunction", "boxed", "grpo_row", "gsm8k_row", "sft_row", "verifies"]
 
@@ -33,10 +36,12 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
 
     `messages` may be missing: then the problem is the user's one message. A mathematical solution
     has to verify against itself, or ms-swift's `accuracy` would give 0 to every right completion.
-    An empty one means that there is none; then `accuracy` gives 0 to all.
+    An empty one means that there is none; then `accuracy` gives 0 to all. A row that has branches
+    may lack `teacher_reasoning`, which is the first of them.
 
     Raises:
-        FormatError: if a field is missing or not a text, or the solution does not verify.
+        FormatError: if a field is missing or not a text, or the solution does not verify; as
+            `read_branches` and `read_teacher_prompt`.
     """
     problem = text_of(raw, "problem")
     domain = domain_or_math(raw)
@@ -45,11 +50,8 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
     structure = raw.get("teacher_structure") or None
     if structure is not None and not isinstance(structure, str):
         raise FormatError(f"teacher_structure is no text: {structure!r:.200}")
-    path = raw.get("teacher_reasoning")
-    if path == "" and structure:
-        path = None  # a table of texts has no other way to say so
-    if path is not None or not structure:
-        path = text_of(raw, "teacher_reasoning")
+    branches = read_branches(raw)
+    path = branches[BRANCHES][0] if branches else _path(raw, structure)
     solution = _solution(raw, domain)
     return {
         "messages": messages,
@@ -58,6 +60,8 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
         "domain": domain,
         "teacher_reasoning": path,
         "teacher_structure": structure,
+        **branches,
+        **read_teacher_prompt(raw),
     }
 
 
@@ -98,6 +102,14 @@ def gsm8k_row(raw: Mapping[str, Any]) -> Row:
             "answer": result,
         }
     )
+
+
+def _path(raw: Mapping[str, Any], structure: str | None) -> str | None:
+    """Return the teacher's path, or None where a structure stands in for it."""
+    path = raw.get("teacher_reasoning")
+    if path == "" and structure:
+        return None  # a table of texts has no other way to say so
+    return None if path is None and structure else text_of(raw, "teacher_reasoning")
 
 
 def _solution(raw: Mapping[str, Any], domain: str) -> str:

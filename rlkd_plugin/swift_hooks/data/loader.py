@@ -2,7 +2,8 @@
 
 They are registered under our names alone: ms-swift's own entries for the same hub ids, and its
 matching of other files by their name, do not change. A local copy is read as `rlkd prepare` reads
-it, row by row, so that both keep the same rows of any file.
+it, row by row, so that both keep the same rows of any file. Rows with several paths of the teacher
+have as many of them as `RLKD_BRANCHES` says.
 """
 
 import os
@@ -20,6 +21,7 @@ from swift.utils import get_logger, safe_ddp_context
 
 from rlkd_plugin import __version__, rlkd_data
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.rlkd_data.rows.formats import FORMATS, Format
 from rlkd_plugin.rlkd_data.rows.row_files import check_columns, row_files, unread_files
 from rlkd_plugin.swift_hooks.data.preprocessor import RlkdRows
@@ -42,6 +44,7 @@ class RlkdLoader(DatasetLoader):
         use_hf: bool | None = None,
     ) -> Any:
         assert dataset_syntax is not None and isinstance(dataset_meta, RlkdMeta)  # always given
+        dataset_meta = dataset_meta.by_settings()
         file = "/".join(dataset_syntax.subsets)  # ms-swift splits the text after the colon
         if not file and dataset_meta.file:
             file = str(dataset_meta.file)
@@ -120,6 +123,21 @@ class RlkdMeta(DatasetMeta):
         )
         self.form = form
         self.file = file
+
+    def by_settings(self) -> "RlkdMeta":
+        """Return the data set with the branches that the settings ask for.
+
+        They are read when it is loaded: a YAML's `ENV:` block may hold them.
+
+        Raises:
+            RlkdError: if a setting is wrong.
+        """
+        if self.form.paths is None:
+            return self
+        form = self.form.with_branches(load_settings().branches)
+        name = self.dataset_name
+        assert name is not None  # given when it was registered
+        return RlkdMeta(name, form, self.file)
 
 
 def register_rows() -> None:

@@ -1,13 +1,16 @@
 """The preprocessor of our data sets, which ms-swift maps over their rows, in several processes.
 
-A format's row function does the work; here duplicate and rejected rows are dropped and counted.
+A format's row function does the work; here duplicate and rejected rows are dropped and counted, and
+columns get a type: every row has the same ones, and a text that is missing is empty.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow.compute as pc
 from datasets import Dataset
 from pandas import DataFrame
 from swift.dataset import RowPreprocessor
@@ -16,9 +19,11 @@ from swift.utils.logger import info_once
 
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.rlkd_data.rows.branches import BRANCHES, STRUCTURES
 from rlkd_plugin.rlkd_data.rows.formats import Format
 from rlkd_plugin.rlkd_data.rows.row_files import Row
-from rlkd_plugin.swift_hooks.data.row_json import PLACE, decode_row
+from rlkd_plugin.rlkd_data.rows.teacher_prompts import PROMPT, last_question
+from rlkd_plugin.swift_hooks.data.row_json import PLACE, ROW, decode_row, key_text
 
 logger = get_logger()
 
@@ -38,6 +43,8 @@ class RlkdRows(RowPreprocessor):
         self.name = name
         self.form = form
         self.version = __version__  # another version, another cache
+        self.passed: tuple[str, ...] = ()
+        """Columns that some rows of the data set have; the others get the same ones."""
 
     def preprocess(self, row: Row) -> Row | None:
         place = ""
@@ -45,9 +52,8 @@ class RlkdRows(RowPreprocessor):
             if PLACE in row:
                 place = f" ({row[PLACE]})"
                 row = decode_row(row)
-            # a text that is missing is empty: a column of nulls alone has no type
-            columns = self.form.make_row(row)
-            return {name: "" if value is None else value for name, value in columns.items()}
+            columns = complete_row(self.form.make_row(row), self.passed)
+            return {name: _typed(value) for name, value in columns.items()}
         except FormatError as error:
             if _drops_file:
                 with _drops_file.open("a", encoding="utf-8") as drops:  # one short write, atomic
@@ -66,6 +72,12 @@ class RlkdRows(RowPreprocessor):
                     f"{self.name} has no column {', '.join(missing)}; it has {', '.join(there)}"
                 )
             dataset = dataset.select_columns([name for name in self.form.columns if name in there])
+        self.passed = _passed_columns(dataset, self.form)
+        if PROMPT in self.passed:
+            logger.info(
+                f"rlkd: {self.name} has {PROMPT}: GRPO adds --teacher_kl_coef times the signal of a "
+                "teacher that reads it (1.0 by default; 0 for plain GRPO)"
+            )
         if not isinstance(dataset, Dataset):
             return super().__call__(dataset, **kwargs)  # streamed: the rows are dropped unseen
         return self._map_and_count(dataset, **kwargs)
@@ -97,6 +109,46 @@ class RlkdRows(RowPreprocessor):
         if not len(kept):
             raise RlkdError(f"{self.name}: none of the {len(dataset)} rows can be used")
         return kept
+
+
+def complete_row(row: Row, names: Sequence[str]) -> Row:
+    """Return a row with the columns that other rows of its data set have.
+
+    Its one path is its branch. Its `teacher_prompt` is what its student reads: a teacher that reads
+    the same adds nothing, while ms-swift ends at a batch in which one row has this column and
+    another has none.
+    """
+    found = dict(row)
+    if BRANCHES in names:
+        branches = found.setdefault(BRANCHES, [row["teacher_reasoning"]])
+        if STRUCTURES in names:
+            unknown = [None] * (len(branches) - 1)
+            found.setdefault(STRUCTURES, [row["teacher_structure"], *unknown])
+    if PROMPT in names:
+        found.setdefault(PROMPT, last_question(row["messages"]))
+    return found
+
+
+def _typed(value: Any) -> Any:
+    """Return a value with empty texts for missing ones: a column of nulls alone has no type."""
+    if isinstance(value, list):
+        return ["" if part is None else part for part in value]
+    return "" if value is None else value
+
+
+def _passed_columns(dataset: Any, form: Format) -> tuple[str, ...]:
+    """Return the columns of `Format.passes` that a local copy has in some row.
+
+    The rows of a streamed one are not known yet: each has its own columns.
+    """
+    if not isinstance(dataset, Dataset) or ROW not in dataset.column_names:
+        return ()
+    chunks = dataset.data.column(ROW).chunks
+    return tuple(
+        name
+        for name in form.passes
+        if any(pc.any(pc.match_substring(chunk, key_text(name))).as_py() for chunk in chunks)
+    )
 
 
 def _drop_duplicates(dataset: Dataset, key: str | None) -> Dataset:

@@ -46,6 +46,11 @@ def encode_rows(
             yield {PLACE: place, ROW: text, REJECTED: ""}
 
 
+def key_text(name: str) -> str:
+    """Return what stands in the JSON of a row that has a column, and in no text of a row."""
+    return f"{json.dumps(name)}: "  # in a text its quotes are escaped
+
+
 def _encode_value(value: Any) -> Any:
     """Return a table's value that JSON has no form for: a decimal number as a text.
 
