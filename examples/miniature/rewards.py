@@ -1,4 +1,4 @@
-"""The structure rewards of the miniature's controls. Load them beside the plugin:
+"""The structure reward of the miniature's control. Load it beside the plugin:
 
 --external_plugins rlkd_plugin/register.py examples/miniature/rewards.py
 """
@@ -10,7 +10,6 @@ from typing import Any
 
 from swift.rewards import orms
 
-from rlkd_plugin.engines.rules import RulesEngine
 from rlkd_plugin.swift_hooks.rewards.grpo_reward import RlkdGsrm
 
 
@@ -37,31 +36,4 @@ class RlkdGsrmShuffled(RlkdGsrm):
         return shuffled
 
 
-class RlkdGsrmPriced(RlkdGsrm):
-    """`rlkd_gsrm` divided by max(n, m) instead of the teacher's n, for a student with m steps.
-
-    Algorithm 1 compares min(n, m) steps, so steps beyond the teacher's cost nothing there. Here
-    each of them makes the reward smaller. Needs the reward scale `teacher` and the rules engine.
-    """
-
-    def __init__(self, args: Any = None, **kwargs: Any) -> None:
-        super().__init__(args, **kwargs)
-        self.rules = RulesEngine()
-
-    async def __call__(self, completions: Sequence[str], **columns: Any) -> list[float | None]:
-        rewards = await super().__call__(completions, **columns)
-        priced: list[float | None] = []
-        for reward, student, teacher in zip(
-            rewards, completions, columns["teacher_reasoning"], strict=True
-        ):
-            n, m = await self._steps(teacher), await self._steps(student)
-            priced.append(None if reward is None else reward * n / max(n, m))
-        return priced
-
-    async def _steps(self, path: str) -> int:
-        structure = (await self.rules.decompose("", "math", path)).structure
-        return len(structure.steps) if structure else 0
-
-
 orms["rlkd_gsrm_shuffled"] = RlkdGsrmShuffled
-orms["rlkd_gsrm_priced"] = RlkdGsrmPriced
