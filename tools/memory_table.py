@@ -20,7 +20,8 @@ has 65.4 of them for us (60.96 GiB, as vllm-ascend's logs show it). The sum has 
 The other peak is when whole models are together on each device: GRPO hands the weights to the
 rollout server; PPO writes its completions with student and value model gathered (trl's
 `unwrap_model_for_generation`), and has the logits of a step three times while it joins them: those
-of the step before, the parts, and the whole.
+of the step before, the parts, and the whole. Or it is when an offloaded teacher reads completions:
+its shard is there then, with the activations of one layer and two of the four tensors of logits.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from typing import Any
 import yaml
 
 CONFIGS = Path(__file__).resolve().parents[1] / "swift_configs"
-RECIPES = ("rlkd", "rlkd_zero", "grpo", "shift_rlkd", "sft_distill", "shift_sft")
+RECIPES = ("rlkd", "rlkd_kl", "rlkd_zero", "grpo", "shift_rlkd", "sft_distill", "shift_sft")
 DEVICES = 4
 DEVICE_GB = 65.4
 BESIDE = 4.0
@@ -46,7 +47,7 @@ GIGA = 1e9
 
 @dataclass(frozen=True)
 class Model:
-    """The shape that Qwen2.5-7B, its Math and its DeepSeek-R1-Distill model share (config.json)."""
+    """A shape of Qwen2 (config.json); by default what the Qwen2.5 models of 7B share."""
 
     hidden: int = 3584
     inner: int = 18944
@@ -85,6 +86,12 @@ class Model:
 
 
 MODEL = Model()
+TEACHERS = {
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B": Model(
+        hidden=5120, inner=13824, layers=48, heads=40, kv_heads=8
+    ),
+}
+"""The models that a recipe names as `teacher_model`."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,12 @@ def need(config: dict[str, Any], devices: int = DEVICES) -> Need:
     other_peak = 0.0
     if kind == "grpo":
         other_peak = sum(parts.values()) + BF16 * MODEL.parameters + BESIDE * GIGA
+        if name := config.get("teacher_model"):
+            assert config["offload_teacher_model"]  # else it is one of the frozen models
+            teacher = TEACHERS[name]
+            reads = BF16 * (teacher.parameters / devices + 1e9) + logits / 2 + BESIDE * GIGA
+            reads += teacher.activations(tokens, checkpointed=False) / teacher.layers
+            other_peak = max(other_peak, sum(parts.values()) + reads)
     elif kind == "ppo":
         kept = FP32 * scored * config["gradient_accumulation_steps"] * MODEL.vocabulary
         logits += kept

@@ -112,8 +112,8 @@ def test_every_column_of_an_openr1_row_arrives_in_the_reward(tiny: Path, tmp_pat
 
 def test_a_teachers_prompt_distils_in_grpo(tiny: Path, tmp_path: Path) -> None:
     """Rows of `rlkd prepare --teacher-prompt`: the student's own weights are its teacher, which
-    reads more. One row lacks the column, and is in a batch with another; where all lack it, there is
-    no teacher."""
+    reads more. One row lacks the column, and is in a batch with another; where all lack it, there
+    is no teacher."""
     source = write(tmp_path / "openr1.jsonl", [openr1(n) for n in range(1, 5)])
     prepare("openr1-math", source, tmp_path / "plain.jsonl")
     prepare("openr1-math", source, tmp_path / "taught.jsonl", teacher_prompt=True)

@@ -12,12 +12,14 @@ from rlkd_plugin.engines.trace import read_rows, replay
 from tests.support.loopback import GSRM, JUDGE, Loopback
 from tests.support.swift_run import LONGEST_RUN, environment, rows, run_script, steps_logged
 from tools.stand_ins import recipes
+from tools.stand_ins.hub_shapes import openr1
 from tools.stand_ins.places import ROOT
 from tools.stand_ins.recipes import CONFIGS, beyond, merge, overlay, read
+from tools.stand_ins.tiny_model import tiny_model
 
 WITH_STRUCTURE = ("rlkd_cuda", "rlkd_zero_npu", "shift_rlkd_cuda")
 SFT = ("sft_distill_npu", "shift_sft_cuda")
-OTHERS = ("grpo_npu", "grpo_cuda", "ppo_reward_cuda", "ppo_npu")
+OTHERS = ("rlkd_kl_npu", "grpo_npu", "grpo_cuda", "ppo_reward_cuda", "ppo_npu")
 ON_CPU = ROOT / "tools" / "stand_ins" / "on_cpu.py"
 ran: set[str] = set()
 """Recipes that a test of this file has run."""
@@ -101,11 +103,7 @@ def test_rl_with_the_structure_reward(
     typed = name == "rlkd_cuda"
     ranks = 2 if typed else 1
     out = run(name, tmp_path, tiny, typed=typed, ranks=ranks, rows=16, url=loopback.url)
-    logged = steps_logged(out)
-    assert len(logged) == 2
-    for line in logged:
-        expected = sum(weight * line[reward] for reward, weight in REWARDS.items())
-        assert line["reward"] == pytest.approx(expected, abs=1e-3)
+    check_rewards(steps_logged(out))
     traced = [row for n in range(ranks) for row in read_rows(out / f"rlkd_trace_rank{n}.jsonl")]
     accumulation = 16 if name.startswith("shift") else 4
     assert len(traced) == 2 * 2 * accumulation * ranks  # of two steps; per-device batch 2
@@ -113,6 +111,29 @@ def test_rl_with_the_structure_reward(
         again = replay(row)
         assert (again.total if again else 0.0) == row.reward
     check_snapshot(out, tiny)
+
+
+def check_rewards(logged: list[dict[str, Any]]) -> None:
+    """Both steps are there, and the total of each is the recipe's weighted sum."""
+    assert len(logged) == 2
+    for line in logged:
+        expected = sum(weight * line[reward] for reward, weight in REWARDS.items())
+        assert line["reward"] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("scale", ["group", "gdpo"])
+def test_the_structure_reward_beside_a_teacher(
+    scale: str, loopback: Loopback, tiny: Path, tmp_path: Path
+) -> None:
+    """ms-swift's own distillation: another model reads what the student wrote, and its distance is
+    in the log. The rewards are as they are without it, by either scaling."""
+    texts = [str(openr1(number)) for number in (1, 2)]  # the student's, for the same vocabulary
+    teacher = tiny_model(tmp_path / "teacher", texts, seed=1)
+    words = ["--scale_rewards", scale]
+    given = {"rows": 16, "url": loopback.url, "teacher_model": str(teacher)}
+    logged = steps_logged(run("rlkd_kl_npu", tmp_path, tiny, *words, **given))
+    check_rewards(logged)
+    assert all(line["teacher_kl"] > 0 for line in logged)
 
 
 def check_snapshot(out: Path, model: Path) -> None:
@@ -156,6 +177,8 @@ def test_the_list_of_what_an_overlay_may_set(tmp_path: Path) -> None:
         "model_type",
         "reward_model",
         "reward_model_type",
+        "teacher_model",
+        "teacher_model_type",
         "template",
         "reward_template",
         "torch_dtype",

@@ -65,6 +65,12 @@ STRUCTURE = {
 SNAPSHOTS = {"ENV.RLKD_SNAPSHOT_STEPS": "20,40,60,80,100"}
 """Steps of figures 4 and 5."""
 R1, MATH = "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "Qwen/Qwen2.5-Math-7B"
+TEACHER = {
+    "teacher_model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B",
+    "teacher_kl_coef": 1.0,
+    "offload_teacher_model": True,
+}
+"""ms-swift's own distillation, with its default coefficient."""
 SFT = {
     "model": MATH,
     "template": "rlkd_r1",
@@ -88,6 +94,14 @@ NUMBERS: dict[str, Config] = {
         **RL,
         **STRUCTURE,
         **SNAPSHOTS,
+        "model": R1,
+        "max_completion_length": 4096,
+        "dataset": OPENR1,
+    },
+    "rlkd_kl": {
+        **RL,
+        **STRUCTURE,
+        **TEACHER,
         "model": R1,
         "max_completion_length": 4096,
         "dataset": OPENR1,
@@ -345,6 +359,36 @@ def test_a_device_changes_only_what_it_forces(recipe: str) -> None:
     assert list(one) == list(other)
 
 
+@pytest.mark.parametrize("device", DEVICE)
+def test_the_teachers_recipe_is_rlkd_with_a_teacher(device: str) -> None:
+    """So that the two compare; it is no run of the paper's figures, for which snapshots are."""
+    folder = ROOT / "swift_configs"
+    plain, taught = (read(folder / f"{name}_{device}.yaml") for name in ("rlkd", "rlkd_kl"))
+    assert {name: taught.pop(name) for name in TEACHER} == TEACHER
+    assert (plain.pop("output_dir"), taught.pop("output_dir")) == ("output/rlkd", "output/rlkd_kl")
+    del plain["ENV"]["RLKD_SNAPSHOT_STEPS"]
+    assert taught == plain
+
+
+GDPO = re.compile(r"^# (scale_rewards: gdpo) ", re.MULTILINE)
+
+
+@pytest.mark.parametrize("device", DEVICE)
+def test_the_rl_recipes_show_gdpo(
+    device: str, problems: Callable[[str, Config], list[str]]
+) -> None:
+    """As a comment in each, and ms-swift takes it where it is none."""
+    folder = ROOT / "swift_configs"
+    with_it = {file.stem for file in CONFIGS if GDPO.search(file.read_text("utf-8"))}
+    rl = {file.stem for file in CONFIGS if read(file).get("rlhf_type") == "grpo"}
+    assert with_it == rl - {"demo_grpo_cpu"}
+    for name in (f"rlkd_{device}", f"rlkd_kl_{device}"):
+        text = (folder / f"{name}.yaml").read_text("utf-8")
+        config = yaml.safe_load(GDPO.sub(r"\1 # ", text))
+        assert config["scale_rewards"] == "gdpo"
+        assert problems(name, config) == []
+
+
 def test_the_gsrm_recipe_warms_up_over_a_tenth(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -426,6 +470,9 @@ MUTATIONS: list[tuple[str, str, str, Any]] = [
     ("rlkd_npu", "a setting nobody reads", "ENV.RLKD_STARTUP_PATIENS", 1800),
     ("rlkd_npu", "no such scale", "ENV.RLKD_REWARD_SCALE", "step"),
     ("rlkd_npu", "another device's variable", "ENV.PYTORCH_CUDA_ALLOC_CONF", "x"),
+    ("rlkd_kl_cuda", "another coefficient", "teacher_kl_coef", 10.0),
+    ("rlkd_kl_npu", "two teachers", "teacher_model_server", "http://127.0.0.1:8003"),
+    ("rlkd_kl_npu", "a loss that has no teacher", "loss_type", "real"),
     ("gsrm_sft", "two epochs", "num_train_epochs", 2),
     ("demo_grpo_cpu", "no such template", "template", "chatmll"),
 ]

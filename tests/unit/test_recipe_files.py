@@ -39,6 +39,7 @@ def test_the_list_has_every_yaml_with_the_first_line_of_its_head() -> None:
     [
         ("rlkd_cuda", {"rlkd_cuda.yaml", "rlkd.env", *PROCFILES}),
         ("shift_rlkd_npu", {"shift_rlkd_npu.yaml", "shift_rlkd.env"}),
+        ("rlkd_kl_cuda", {"rlkd_kl_cuda.yaml", "rlkd_kl.env", *PROCFILES}),
         ("grpo_npu", {"grpo_npu.yaml", "grpo.env", "Procfile.npu_grpo"}),
         ("gsrm_sft", {"gsrm_sft.yaml"}),
         ("ppo_npu", {"ppo_npu.yaml", "ppo_reward_npu.yaml", "Procfile.npu_grpo", "grpo_npu.yaml"}),
@@ -121,7 +122,8 @@ def test_a_copy_runs_from_its_folder(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["grpo_cuda", "ppo_npu", "rlkd_cuda", "rlkd_zero_npu", "shift_rlkd_cuda"]
+    "name",
+    ["grpo_cuda", "ppo_npu", "rlkd_cuda", "rlkd_kl_npu", "rlkd_zero_npu", "shift_rlkd_cuda"],
 )
 def test_the_commands_of_a_copied_procfile_find_their_files(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "a b"

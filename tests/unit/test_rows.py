@@ -526,8 +526,8 @@ def test_a_row_with_wrong_branches_is_dropped(tmp_path: Path, swift_log: list[st
 
 
 def test_swift_takes_the_teachers_prompt_from_a_row(tmp_path: Path, swift_log: list[str]) -> None:
-    """ms-swift's sample of a row: the student's message stays, the teacher reads the prompt. GRPO is
-    another training then, which is said."""
+    """ms-swift's sample of a row: the student's message stays, the teacher reads the prompt. GRPO
+    is another training then, which is said."""
     from swift.rl_core.data import OnPolicySample
 
     rows = [{**ours("4"), "teacher_prompt": "With a solution."}, ours("5")]

@@ -22,6 +22,8 @@ ALLOWED = (
     "model_type",
     "reward_model",
     "reward_model_type",
+    "teacher_model",
+    "teacher_model_type",
     "template",
     "reward_template",
     "torch_dtype",
@@ -66,7 +68,13 @@ def command(config: Config) -> str:
 
 
 def overlay(
-    config: Config, folder: Path, model: Path, rows: int, url: str = "", reward_model: str = ""
+    config: Config,
+    folder: Path,
+    model: Path,
+    rows: int,
+    url: str = "",
+    reward_model: str = "",
+    teacher_model: str = "",
 ) -> Config:
     """Return what changes: a key's value, or None to drop the key.
 
@@ -77,6 +85,7 @@ def overlay(
         rows: rows of the data set.
         url: of the server of the GSRM and the judge.
         reward_model: a small reward model, for a recipe that names one.
+        teacher_model: a small teacher, for a recipe that names one; by default the model itself.
     """
     change: Config = {"model": str(model), "model_type": "qwen2"}
     change |= {"use_cpu": True, "report_to": "none", "max_steps": 2, "max_length": 900}
@@ -86,6 +95,8 @@ def overlay(
         change["max_completion_length"] = 16
     if "reward_model" in config:
         change["reward_model"] = reward_model
+    if "teacher_model" in config:
+        change |= {"teacher_model": teacher_model or str(model), "teacher_model_type": "qwen2"}
     if config.get("use_vllm"):
         change |= {name: None for name in config if name.startswith("vllm_")} | {"use_vllm": False}
     for name in ("RLKD_GSRM_BASE_URL", "RLKD_JUDGE_BASE_URL"):

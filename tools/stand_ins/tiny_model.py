@@ -53,6 +53,7 @@ def tiny_model(
     heads: int = 4,
     vocabulary: int = 1000,
     tags: Sequence[str] = (),
+    seed: int = 0,
 ) -> Path:
     """Write a folder as `modelscope download` leaves it: two random layers of Qwen2.
 
@@ -62,6 +63,7 @@ def tiny_model(
         heads: of attention, 64 wide together.
         vocabulary: tokens before the special ones.
         tags: texts that are one token each.
+        seed: of the weights; the vocabulary does not depend on it.
     """
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -80,7 +82,7 @@ def tiny_model(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     Qwen2ForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "configuration.json").write_text(

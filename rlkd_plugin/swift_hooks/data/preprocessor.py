@@ -75,8 +75,8 @@ class RlkdRows(RowPreprocessor):
         self.passed = _passed_columns(dataset, self.form)
         if PROMPT in self.passed:
             logger.info(
-                f"rlkd: {self.name} has {PROMPT}: GRPO adds --teacher_kl_coef times the signal of a "
-                "teacher that reads it (1.0 by default; 0 for plain GRPO)"
+                f"rlkd: {self.name} has {PROMPT}: GRPO adds --teacher_kl_coef times the signal of "
+                "a teacher that reads it (1.0 by default; 0 for plain GRPO)"
             )
         if not isinstance(dataset, Dataset):
             return super().__call__(dataset, **kwargs)  # streamed: the rows are dropped unseen
