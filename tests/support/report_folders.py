@@ -81,6 +81,38 @@ def trace_line(step: int | None = 0, say: Text = str, **changed: Any) -> dict[st
     }
 
 
+def branched_line(step: int | None = 0, say: Text = str, **changed: Any) -> dict[str, Any]:
+    """Return a completion with four branches, of which the second won with 0.5.
+
+    The first was compared to its end and earned 0, the third could earn at most 0.5 and was left
+    with two verdicts, the fourth has no structure.
+    """
+    whole = trace_line(step, say)
+    plan = [[say(f"Draw box {i}"), say(f"What is in box {i}?"), say(f"{i}0")] for i in range(1, 4)]
+    other = whole["teacher"] | {"steps": plan}
+    none = {"status": "undecomposable", "steps": [], "reply": say("I cannot")}
+    no = {"number": 1, "field": "meta_reasoning", "matched": False, "source": "text"}
+    yes = {"number": 1, "field": "meta_reasoning", "matched": True, "source": "choice"}
+    branches = [
+        {"teacher": other, "verdicts": [no], "step_scores": [0.0]},
+        {
+            "teacher": whole["teacher"],
+            "verdicts": whole["verdicts"],
+            "step_scores": whole["step_scores"],
+            "least": 0.5,
+            "most": 0.5,
+        },
+        {
+            "teacher": other | {"steps": plan[:1]},
+            "verdicts": [yes, no | {"field": "answer"}],
+            "least": 0.25,
+            "most": 0.5,
+        },
+        {"teacher": none},
+    ]
+    return whole | {"branch": 1, "branches": branches} | changed
+
+
 def trace_lines(step: int, count: int, draw: random.Random, say: Text = str) -> list[Any]:
     """Return a step's completions, whose walks end in every way."""
     whole = trace_line(step, say)

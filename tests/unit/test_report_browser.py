@@ -10,6 +10,7 @@ import pytest
 from rlkd_plugin.rlkd_eval.report.report import write_report
 from tests.support.chromium import Chromium, find_chromium
 from tests.support.report_folders import (
+    branched_line,
     comparison,
     diversity,
     evaluation,
@@ -74,7 +75,8 @@ def hostile_runs(folder: Path) -> list[Path]:
     rows = []
     for number in range(1000):
         payload = PAYLOADS[number % len(PAYLOADS)]
-        row = trace_line(number // 10, lambda text, payload=payload: f"{payload} {text}")
+        make = branched_line if number % 4 == 1 else trace_line
+        row = make(number // 10, lambda text, payload=payload: f"{payload} {text}")
         row["student"] |= {"steps": [], "reply": payload} if number % 3 == 0 else {}
         row["problem"] = row["verdicts"][0]["source"] = row["teacher"]["status"] = payload
         rows.append(row)
@@ -99,6 +101,7 @@ def test_a_page_with_1000_hostile_texts_runs_none(tmp_path: Path, browser: Chrom
             seen.add(document.getElementById("where").textContent);
             view.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"}));
             for (const more of document.querySelectorAll("button.all")) more.click();
+            for (const branch of document.querySelectorAll(".branches button")) branch.click();
         }
         for (const chart of document.querySelectorAll(".chart")) {
             Plotly.Fx.hover(chart, [{curveNumber: 0, pointNumber: 0}]);
@@ -173,6 +176,42 @@ def test_arrow_keys_go_through_completions(tmp_path: Path, browser: Chromium) ->
     assert browser.evaluate(where).startswith("Step 2 (2 of 2), completion 1 of 8")
     browser.press("ArrowLeft", 37)
     assert browser.evaluate(where).startswith("Step 1 (1 of 2), completion 8 of 8")
+
+
+def test_branches_are_chosen_by_keyboard(tmp_path: Path, browser: Chromium) -> None:
+    """The winner is shown first; the keys go on from a button that goes with its completion."""
+    run = tmp_path / "run"
+    write_lines(run / "rlkd_trace_rank0.jsonl", [branched_line(), trace_line(), branched_line()])
+    browser.open(report(tmp_path, run))
+    names = "[...document.querySelectorAll('.branches button')].map((b) => b.innerText)"
+    assert browser.evaluate(names) == [
+        "★ Branch 2\nwon with 0.5",
+        "Branch 1\nearned 0",
+        "Branch 3\nleft: at most 0.5",
+        "Branch 4\nno structure",
+    ]
+    pressed = "document.querySelector('.branches [aria-pressed=true] strong').textContent"
+    shown = "document.getElementById('comparison').innerText"
+    assert browser.evaluate(pressed) == "★ Branch 2"
+    assert "Count what is given, 1" in browser.evaluate(shown)
+    browser.evaluate("document.querySelector('.branches button').focus()")
+    browser.press("Tab", 9)
+    browser.press("Tab", 9)
+    browser.press("Enter", 13)
+    assert browser.evaluate(pressed) == "Branch 3"
+    assert browser.evaluate(f"document.activeElement.contains({pressed.split('.text')[0]})")
+    said = browser.evaluate(shown)
+    assert "it could earn at most 0.5, the winner has 0.5." in said
+    assert "not known, between 0.25 and 0.5" in said and "Draw box 1" in said
+    assert "This branch was left here" in said and "no verdict" in said
+    browser.press("ArrowRight", 39)
+    assert browser.evaluate("document.querySelector('.branches')") is None
+    assert "Why the comparison ended" in browser.evaluate(
+        "document.querySelector('#pairs > .callout').innerText"
+    )
+    browser.press("ArrowRight", 39)
+    assert browser.evaluate(pressed) == "★ Branch 2"
+    assert complaints(browser) == []
 
 
 def test_a_phone_sees_no_sideways_scrolling(tmp_path: Path, browser: Chromium) -> None:

@@ -3,10 +3,20 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rlkd_plugin.engines.trace import Side, TraceRow
+from rlkd_plugin.engines.trace import Side, TraceRow, VerdictRow
+from rlkd_plugin.rlkd_eval.report.branch_ends import (
+    OtherBranch,
+    explain_branch,
+    other_branches,
+)
 from rlkd_plugin.rlkd_eval.report.curves import printable
 from rlkd_plugin.rlkd_eval.report.sources import Source
-from rlkd_plugin.rlkd_eval.report.walk_ends import disagreement, explain, why_ended
+from rlkd_plugin.rlkd_eval.report.walk_ends import (
+    disagreement,
+    explain,
+    goes_on,
+    why_ended,
+)
 
 
 def alignment(sources: Sequence[Source]) -> list[dict[str, Any]]:
@@ -41,8 +51,45 @@ def _completion(row: TraceRow) -> dict[str, Any]:
         "scores": row.step_scores,
         "teacher": _side(row.teacher),
         "student": _side(row.student),
-        "verdicts": [[v.number, v.field, v.matched, v.probability, v.source] for v in row.verdicts],
+        "verdicts": _verdicts(row.verdicts),
+        "beyond": goes_on(row),
+        **(_branches(row) if row.branches else {}),
     }
+
+
+def _branches(row: TraceRow) -> dict[str, Any]:
+    """Return what a completion with several branches has beside one with a single teacher.
+
+    The completion itself is compared with the branch that won; `others` hold what differs there.
+    """
+    best = max(branch.least for branch in row.branches)
+    return {
+        "number": row.branch + 1,
+        "how": "won",
+        "least": best,
+        "most": best,
+        "others": [_other(branch, best) for branch in other_branches(row)],
+    }
+
+
+def _other(branch: OtherBranch, best: float) -> dict[str, Any]:
+    return {
+        "number": branch.number,
+        "how": branch.how,
+        "least": branch.least,
+        "most": branch.most,
+        "why": why_ended(branch.row),
+        "explained": explain_branch(branch, best),
+        "wrong": branch.wrong,
+        "scores": branch.row.step_scores,
+        "teacher": _side(branch.row.teacher),
+        "verdicts": _verdicts(branch.row.verdicts),
+        "beyond": goes_on(branch.row),
+    }
+
+
+def _verdicts(verdicts: Sequence[VerdictRow]) -> list[list[Any]]:
+    return [[v.number, v.field, v.matched, v.probability, v.source] for v in verdicts]
 
 
 def _side(side: Side) -> dict[str, Any]:

@@ -13,7 +13,15 @@ const SOURCES = {
   text: "from free text",
   refused: "the judge refused it",
 };
+const BRANCHES =
+  "The best reward counts, and the branch that won stands first. Choose another one to see its " +
+  "steps. A branch that cannot win any more is left, so of its reward only bounds may be known.";
+const ENDED = {
+  left: "Left as it could not win: ",
+  no_structure: "Why there was no comparison: ",
+};
 const at = { run: 0, step: 0, completion: 0 };
+const view = document.getElementById("view");
 
 function number(value) {
   return value === null ? "none" : String(Math.round(value * 1000) / 1000);
@@ -57,8 +65,9 @@ function pair(teacher, student) {
   return box;
 }
 
-function verdictChip(verdict) {
-  if (!verdict) return element("span", "chip open", "– not asked");
+function verdictChip(verdict, ended) {
+  const none = ended === "left" ? "– no verdict" : "– not asked";
+  if (!verdict) return element("span", "chip open", none);
   const [, , matched, probability, source] = verdict;
   const chip = element("span", matched ? "chip yes" : "chip no", matched ? "✓ match" : "✗ no match");
   const how = [SOURCES[source] || source];
@@ -76,20 +85,28 @@ function mayHaveMore(row, who) {
   return row[who].stopped && row.why !== "student_end";
 }
 
+// Steps that the walk came to; of a branch that was left, those with a verdict.
+function reachedSteps(row) {
+  if (row.how !== "left") return row.scores.length;
+  return row.verdicts.reduce((last, [step]) => Math.max(last, step), 0);
+}
+
 function stepCard(row, place) {
   const score = row.scores[place];
-  const card = element("article", score === undefined ? "step unreached" : "step");
+  const isReached = place < reachedSteps(row);
+  const card = element("article", isReached ? "step" : "step unreached");
   const heading = element("h4", "", `Step ${place + 1}`);
   const lacks = ["teacher", "student"].find((who) => place >= row[who].steps.length);
   const why = lacks && mayHaveMore(row, lacks) ? "the GSRM was stopped before" : `the ${lacks} has no such step`;
-  const open = lacks ? `not compared: ${why}` : "not compared";
+  const unreached = lacks ? `not compared: ${why}` : "not compared";
+  const open = isReached ? "no score: this branch was left" : unreached;
   heading.append(element("span", "score", score === undefined ? open : `score ${number(score)}`));
   card.append(heading);
   FIELDS.forEach(([name, title], position) => {
     const [teacher, student] = [row.teacher, row.student].map((one) => stepOf(one, place)[position]);
     const verdict = row.verdicts.find(([step, field]) => step === place + 1 && field === name);
     const head = element("h5", "", title);
-    if (score !== undefined) head.append(verdictChip(verdict));
+    if (isReached) head.append(verdictChip(verdict, row.how));
     card.append(head, pair(teacher, student));
   });
   return card;
@@ -98,22 +115,16 @@ function stepCard(row, place) {
 function callout(row) {
   const box = element("div", "callout");
   const line = element("p");
-  line.append(element("strong", "", "Why the comparison ended: "), row.explained + ".");
+  const label = ENDED[row.how] || "Why the comparison ended: ";
+  line.append(element("strong", "", label), row.explained + ".");
   box.append(line);
   if (row.wrong) box.append(element("p", "", `This line does not fit Algorithm 1: ${row.wrong}.`));
   return box;
 }
 
-function facts(row) {
+function facts(entries) {
   const list = element("dl", "facts");
-  for (const [name, value] of [
-    ["reward", number(row.reward)],
-    ["structure reward r", number(row.total)],
-    ["matched depth", String(row.scores.filter((score) => score > 0).length)],
-    ["steps of the teacher", String(row.teacher.steps.length)],
-    ["steps of the student", (mayHaveMore(row, "student") ? "at least " : "") + String(row.student.steps.length)],
-    ["prompt", clipped(row.prompt, 80) || "none"],
-  ]) {
+  for (const [name, value] of entries) {
     const item = element("div");
     item.append(element("dt", "", name), element("dd", "", value));
     list.append(item);
@@ -121,29 +132,136 @@ function facts(row) {
   return list;
 }
 
-function show() {
-  const steps = data.alignment[at.run].steps;
-  const step = steps[at.step];
-  const row = step.rows[at.completion];
-  const pairs = document.getElementById("pairs");
-  pairs.replaceChildren(facts(row), callout(row));
-  if (row.problem) pairs.append(element("h4", "", "Problem"), passage(row.problem));
-  const most = Math.max(row.teacher.steps.length, row.student.steps.length);
-  for (let place = 0; place < most; place += 1) {
-    if (place === row.scores.length) pairs.append(element("p", "end", "The comparison ended here"));
-    pairs.append(stepCard(row, place));
+function completionFacts(row) {
+  const teachers = row.others
+    ? [["branch that won", `${row.number} of ${row.others.length + 1}`]]
+    : comparisonFacts(row);
+  const steps = String(row.student.steps.length);
+  return facts([
+    ["reward", number(row.reward)],
+    ...teachers,
+    ["steps of the student", (mayHaveMore(row, "student") ? "at least " : "") + steps],
+    ["prompt", clipped(row.prompt, 80) || "none"],
+  ]);
+}
+
+function comparisonFacts(row) {
+  return [
+    ["structure reward r", number(row.total)],
+    ["matched depth", String(row.scores.filter((score) => score > 0).length)],
+    ["steps of the teacher", String(row.teacher.steps.length)],
+  ];
+}
+
+// Of a completion with several branches: the first is the one that won.
+function branchOf(row, place) {
+  if (place === 0) return row;
+  const other = row.others[place - 1];
+  return { ...row, ...other, total: other.scores.reduce((sum, score) => sum + score, 0) };
+}
+
+function earned(branch) {
+  const [least, most] = [branch.least, branch.most].map(number);
+  return {
+    won: `won with ${least}`,
+    compared: `earned ${least}`,
+    left: `left: at most ${most}`,
+    no_structure: "no structure",
+  }[branch.how];
+}
+
+function branchFacts(branch) {
+  const [least, most] = [branch.least, branch.most].map(number);
+  if (branch.how === "no_structure") return facts([["reward with this branch", "none"]]);
+  if (branch.how !== "left") {
+    return facts([["reward with this branch", least], ...comparisonFacts(branch)]);
   }
+  return facts([
+    ["reward with this branch", `not known, between ${least} and ${most}`],
+    ["steps of the teacher", String(branch.teacher.steps.length)],
+  ]);
+}
+
+function branchChoice(row) {
+  const list = element("ul", "branches");
+  list.setAttribute("aria-labelledby", "branches-title");
+  for (let place = 0; place <= row.others.length; place += 1) {
+    const branch = branchOf(row, place);
+    const choose = element("button");
+    choose.type = "button";
+    const name = `${place === 0 ? "★ " : ""}Branch ${branch.number}`;
+    choose.append(element("strong", "", name), element("span", "", earned(branch)));
+    choose.addEventListener("click", () => showBranch(row, place));
+    const item = element("li");
+    item.append(choose);
+    list.append(item);
+  }
+  return list;
+}
+
+function showBranch(row, place) {
+  const branch = branchOf(row, place);
+  document.querySelectorAll(".branches button").forEach((button, position) => {
+    button.setAttribute("aria-pressed", String(position === place));
+  });
+  const shown = document.getElementById("comparison");
+  shown.replaceChildren(branchFacts(branch), callout(branch), ...comparison(branch));
+  tellWhere(`, branch ${branch.number} of ${row.others.length + 1}`);
+}
+
+function comparison(row) {
+  const most = Math.max(row.teacher.steps.length, row.student.steps.length);
+  const end = reachedSteps(row);
+  const parts = [];
+  for (let place = 0; place < most; place += 1) {
+    if (place === end) parts.push(element("p", "end", endOf(row)));
+    parts.push(stepCard(row, place));
+  }
+  if (most === end && row.beyond) parts.push(element("p", "end", endOf(row)));
   if (most) {
     const last = element("article", "step");
     const final = row.student.stopped ? undefined : row.student.final;
     last.append(element("h4", "", "Final answer"), pair(row.teacher.final, final));
-    pairs.append(last);
+    parts.push(last);
   }
+  return parts;
+}
+
+function endOf(row) {
+  if (row.beyond) return "The teacher’s steps end here, the student goes on";
+  return row.how === "left" ? "This branch was left here" : "The comparison ended here";
+}
+
+function show() {
+  const row = data.alignment[at.run].steps[at.step].rows[at.completion];
+  const pairs = document.getElementById("pairs");
+  // what has the focus may go: the keys go on
+  if (pairs.contains(document.activeElement)) view.focus({ preventScroll: true });
+  pairs.replaceChildren(completionFacts(row));
+  if (!row.others) pairs.append(callout(row));
+  if (row.problem) pairs.append(element("h4", "", "Problem"), passage(row.problem));
+  const shown = element("div");
+  shown.id = "comparison";
+  if (row.others) {
+    const title = element("h4", "", "Branches of the teacher");
+    title.id = "branches-title";
+    pairs.append(title, element("p", "note", BRANCHES), branchChoice(row), shown);
+    showBranch(row, 0);
+  } else {
+    pairs.append(shown);
+    shown.append(...comparison(row));
+    tellWhere("");
+  }
+  for (const name of ["run", "step", "completion"]) document.getElementById(name).value = at[name];
+}
+
+function tellWhere(branch) {
+  const { steps } = data.alignment[at.run];
+  const step = steps[at.step];
   const some = step.rows.length < step.of ? `, drawn from ${step.of.toLocaleString("en")}` : "";
   document.getElementById("where").textContent =
     `Step ${step.label} (${at.step + 1} of ${steps.length}), ` +
-    `completion ${at.completion + 1} of ${step.rows.length}${some}`;
-  for (const name of ["run", "step", "completion"]) document.getElementById(name).value = at[name];
+    `completion ${at.completion + 1} of ${step.rows.length}${some}${branch}`;
 }
 
 function fill(name, texts) {
@@ -202,7 +320,7 @@ function startAlignment() {
     const select = document.getElementById(id);
     select.addEventListener("change", () => go({ [id]: Number(select.value), ...reset }));
   }
-  document.getElementById("view").addEventListener("keydown", (event) => {
+  view.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const busy = event.target.tagName === "SELECT" || event.altKey || event.ctrlKey || event.metaKey;
     if (by === undefined || busy) return;

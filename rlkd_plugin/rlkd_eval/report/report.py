@@ -11,6 +11,7 @@ from rlkd_plugin.rlkd_data.snapshots import checkpoint_step
 from rlkd_plugin.rlkd_eval.comparison import Comparison
 from rlkd_plugin.rlkd_eval.report import (
     arm_figures,
+    branch_figures,
     eval_figures,
     reward_figures,
     run_figures,
@@ -109,6 +110,13 @@ def _of_training(sources: Sequence[Source]) -> list[Section]:
             "the training.",
             tables=[rewards] if rewards else [],
             charts=reward_figures.share_charts(sources),
+        ),
+        Section(
+            "branches",
+            "Branches of the teacher",
+            "Where RLKD_BRANCHES is more than 1, a completion is compared with several paths of "
+            "its teacher, and the best reward counts.",
+            charts=branch_figures.branches(sources),
         ),
         Section(
             "health",

@@ -12,6 +12,12 @@ from rlkd_plugin.rlkd_eval.report.walk_ends import ENDINGS, Why
 
 LEAST_HEIGHTS = dict.fromkeys(OFF_POLICY, 1e-6)
 """Least upper ends of axes that show no share: what is below is a rounding error."""
+NOTES = {
+    "rlkd/beyond_teacher": "completions that match the teacher's meta-reasonings through its last "
+    "step and begin another; Algorithm 1 neither rewards nor prices what follows, "
+    "RLKD_EXTRA_STEPS=divide prices it",
+}
+"""What stands under a chart of health."""
 BARS = 20  # of the chart of endings; more steps share a bar
 
 CURVES = (
@@ -60,6 +66,7 @@ def health(sources: Sequence[Source]) -> tuple[list[Chart], list[str]]:
                 title[0].upper() + title[1:],
                 ("step", _unit(key)),
                 lines,
+                note=NOTES.get(key, ""),
                 percent=is_share,
                 least=least,
             )
@@ -165,6 +172,8 @@ def endings(sources: Sequence[Source]) -> list[Chart]:
         }
         title = f"Why the comparison ended: {run.name}"
         total = f"all {run.traces.seen.total():,} completions of the traces"
+        if run.traces.branched:
+            total += "; of several branches of a teacher the one that won counts"
         charts.append(
             bar_chart(f"endings-{place}", title, ("step", "share"), names, parts, note=total)
         )

@@ -57,6 +57,11 @@ OFF_POLICY = {
 
 HEALTH = SHARES | TEACHER_SHARES | COSTS | OFF_POLICY
 
+OTHER_BRANCH = "rlkd/other_branch"
+BRANCH_GAINS = {"rlkd/branch_gain": "at least", "rlkd/branch_gain_at_most": "at most"}
+"""The keys of runs with several branches of a teacher: the share of completions that another one
+than the first won, and the bounds of what that gained."""
+
 Points = list[tuple[int, float]]
 Result = TypeVar("Result")
 
@@ -208,7 +213,9 @@ def _read_log(log: Path) -> _Log:
     steps, missing = grpo_steps(entries)
     if not steps:
         return _Log(remarks=[*remarks, f"the {LOG} has no step of a run with a reward"])
-    health: dict[str, dict[int, float]] = {key: {} for key in HEALTH}
+    health: dict[str, dict[int, float]] = {
+        key: {} for key in (*HEALTH, OTHER_BRANCH, *BRANCH_GAINS)
+    }
     for entry in entries:
         for key, points in health.items():
             number, step = number_of(entry.get(key)), step_of(entry)

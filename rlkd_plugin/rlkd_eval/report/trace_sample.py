@@ -23,7 +23,8 @@ class TraceSample:
     """The completions kept of a run's traces, by step; memory is bounded by rows and bytes.
 
     A step's completions are drawn evenly (a reservoir). Where all together are too many, fewer
-    are kept of each step, and then only those of every second, fourth, eighth ... step.
+    are kept of each step, and then only those of every second, fourth, eighth ... step. `seen`,
+    `endings` and `branched`, the completions with several branches of a teacher, are of all.
     """
 
     most_rows: int = MOST_ROWS
@@ -31,6 +32,7 @@ class TraceSample:
     kept: dict[Step, list[tuple[TraceRow, int]]] = field(default_factory=dict)
     seen: Counter[Step] = field(default_factory=Counter)
     endings: Counter[tuple[Step, Why]] = field(default_factory=Counter)
+    branched: int = 0
     unreadable: int = 0
     newer: int = 0
     every: int = 1
@@ -43,6 +45,7 @@ class TraceSample:
         """Count a completion, and keep it if it is drawn; `size` is its line's, in bytes."""
         self.seen[row.step] += 1
         self.endings[row.step, why_ended(row)] += 1
+        self.branched += bool(row.branches)
         self.newer += row.version > VERSION
         if (row.step or 0) % self.every:
             return

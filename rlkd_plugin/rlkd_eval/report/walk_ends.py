@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from rlkd_plugin.engines.trace import TraceRow, VerdictRow, replay
+from rlkd_plugin.engines.trace import Side, TraceRow, VerdictRow, replay
 from rlkd_plugin.gsrm import FormatError
 
 Why = Literal[
@@ -38,9 +38,16 @@ def why_ended(row: TraceRow) -> Why:
         return "refused" if row.student.status == "refused" else "undecomposable"
     if row.step_scores and row.step_scores[-1] == 0:
         return "meta_reasoning"
-    if len(row.step_scores) == min(len(teacher), len(student)):
-        return "student_end" if len(student) < len(teacher) else "teacher_end"
-    return "unclear"
+    if len(row.step_scores) == len(teacher):
+        return "teacher_end"
+    is_at_end = len(row.step_scores) == len(student) < len(teacher)
+    return "student_end" if is_at_end else "unclear"
+
+
+def goes_on(row: TraceRow) -> bool:
+    """Return whether the student follows the teacher through its last step and begins another."""
+    is_longer = len(row.student.steps) > len(row.teacher.steps)
+    return row.beyond_teacher or (is_longer and why_ended(row) == "teacher_end")
 
 
 def explain(row: TraceRow) -> str:
@@ -56,6 +63,8 @@ def explain(row: TraceRow) -> str:
         counts = f"the student has {more}{len(row.student.steps)}"
         counts += f", the teacher {len(row.teacher.steps)}"
         parts.append(f"{reached} compared, {counts}")
+        if goes_on(row):
+            parts.append("the student goes on behind the teacher's last step")
     elif why == "no_teacher":
         parts.append(f"its status: {row.teacher.status}; such completions get no reward")
     if row.cut_off:
@@ -73,7 +82,7 @@ def explain(row: TraceRow) -> str:
         if side.cut:
             parts.append(f"the {who}'s structure was cut at the GSRM's token limit")
         if not side.steps and side.reply:
-            parts.append(f"in place of the {who}'s structure the GSRM wrote: {_clip(side.reply)}")
+            parts.append(replied(who, side))
     return "; ".join(parts)
 
 
@@ -88,8 +97,10 @@ def disagreement(row: TraceRow) -> str:
     return ""
 
 
-def _clip(reply: str) -> str:
-    return f"{reply[:MOST]}…" if len(reply) > MOST else reply
+def replied(who: str, side: Side) -> str:
+    """Return what the GSRM wrote in place of a structure."""
+    reply = f"{side.reply[:MOST]}…" if len(side.reply) > MOST else side.reply
+    return f"in place of the {who}'s structure the GSRM wrote: {reply}"
 
 
 def _is_meta(verdict: VerdictRow, number: int) -> bool:

@@ -1,0 +1,99 @@
+"""How a completion did against the branches of its teacher that did not win.
+
+What is said of a single teacher, and of the branch that won, is in `walk_ends`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from msgspec.structs import replace
+
+from rlkd_plugin.engines.trace import TraceRow
+from rlkd_plugin.rlkd_eval.report.walk_ends import disagreement, explain, replied
+
+NOT_KEPT = (
+    "the trace has the student's steps only as far as the branches needed them that could still "
+    "win then"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherBranch:
+    """A branch that did not win.
+
+    Attributes:
+        number: of the branch, from 1.
+        how: whether it was compared to the end of the walk, was left as it could not win any more,
+            or has no structure.
+        row: the completion as if this branch were its only teacher.
+        least: the lowest reward, on the run's scale, that it could have had.
+        most: the highest.
+    """
+
+    number: int
+    how: Literal["compared", "left", "no_structure"]
+    row: TraceRow
+    least: float
+    most: float
+
+    @property
+    def wrong(self) -> str:
+        """In what Algorithm 1 disagrees, as `disagreement`; of walks to their end alone."""
+        is_known = self.how == "compared" and not self.lacks_student
+        return disagreement(self.row) if is_known else ""
+
+    @property
+    def lacks_student(self) -> bool:
+        """Whether there are verdicts on fields of the student that the trace does not have."""
+        student = self.row.student
+        steps = len(student.steps) + bool(student.unfinished)
+        return any(verdict.number > steps for verdict in self.row.verdicts)
+
+
+def other_branches(row: TraceRow) -> list[OtherBranch]:
+    """Return the branches that did not win, in their order."""
+    found = []
+    for place, branch in enumerate(row.branches):
+        if place == row.branch:
+            continue
+        alone = replace(
+            row,
+            teacher=branch.teacher,
+            verdicts=branch.verdicts,
+            step_scores=branch.step_scores,
+            total=sum(branch.step_scores),
+            reward=branch.most,
+            beyond_teacher=False,
+            branch=0,
+            branches=(),
+        )
+        how = "no_structure"
+        if branch.teacher.steps:
+            how = "compared" if branch.step_scores else "left"
+        found.append(OtherBranch(place + 1, how, alone, branch.least, branch.most))
+    return found
+
+
+def explain_branch(branch: OtherBranch, best: float) -> str:
+    """Return why the comparison with a branch ended, was left, or was none, for a reader.
+
+    Args:
+        branch: one that did not win.
+        best: the reward of the one that won, on the run's scale.
+    """
+    teacher = branch.row.teacher
+    if branch.how == "no_structure":
+        parts = [f"this branch has no structure, its status: {teacher.status}"]
+        if teacher.reply:
+            parts.append(replied("teacher", teacher))
+    elif branch.how == "left":
+        parts = [f"it could earn at most {_number(branch.most)}, the winner has {_number(best)}"]
+    else:
+        parts = [explain(branch.row)]
+    if branch.lacks_student:
+        parts.append(NOT_KEPT)
+    return "; ".join(parts)
+
+
+def _number(value: float) -> str:
+    return f"{round(value, 3):g}"
