@@ -25,7 +25,7 @@ def advantages(
         return lambda completions, **columns: list(values)
 
     turns = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]
-    samples = [GRPOSample.from_row({"messages": turns}) for _ in columns[0]]
+    samples = [GRPOSample(turns) for _ in columns[0]]
     rewards = score_completions(
         samples, [*map(reward, columns)], [None] * len(columns), False, torch.device("cpu")
     )
