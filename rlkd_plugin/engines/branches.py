@@ -104,8 +104,8 @@ class Race:
 
     @property
     def fields_needed(self) -> int:
-        """The number of the student's fields that say how the reward came about."""
-        return max(walk.fields_needed for walk in self._running)
+        """The number of the student's fields that say how each branch did, the left ones too."""
+        return max(walk.fields_needed for walk in self._with_steps or self._running)
 
     @property
     def winner(self) -> int:
