@@ -2,7 +2,8 @@
 
 ms-swift builds rewards without a handle on the trainer. The callback, built first, leaves one
 here; the reward hands its numbers over, and `trainer.custom_metrics` averages them over ranks. It
-ends a run whose log says that the completions are not the student's (`stale_policy`).
+adds what the reward found to the table of completions (`structure_columns`), and ends a run whose
+log says that the completions are not the student's (`stale_policy`).
 """
 
 import weakref
@@ -16,6 +17,7 @@ from swift.utils import get_logger
 from transformers import TrainerControl, TrainerState
 
 from rlkd_plugin.swift_hooks.rewards.stale_policy import StalePolicy, noise_of
+from rlkd_plugin.swift_hooks.rewards.structure_columns import add_structure_columns
 from rlkd_plugin.swift_hooks.swift_trainer import SwiftTrainer
 
 _trainer: "weakref.ref[SwiftTrainer] | None" = None
@@ -37,7 +39,11 @@ class RlkdMetrics(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Begin to follow the off-policy measure, where completions are to be the student's."""
+        """Begin the table's columns, and to follow the off-policy measure.
+
+        That measure says nothing where completions are not to be the student's.
+        """
+        add_structure_columns(self.trainer)
         if getattr(args, "async_generate", False):
             logger.info("rlkd: async_generate: completions of an older student are not noticed")
             return

@@ -25,6 +25,7 @@ from rlkd_plugin.swift_hooks.rewards.columns import read_flags, read_ids, read_s
 from rlkd_plugin.swift_hooks.rewards.metrics import publish
 from rlkd_plugin.swift_hooks.rewards.remarks import Remarks
 from rlkd_plugin.swift_hooks.rewards.shared_rounds import rounds_of_next_reward
+from rlkd_plugin.swift_hooks.rewards.structure_columns import show_structures
 from rlkd_plugin.swift_hooks.rewards.trace_file import TraceFile
 
 REMEDIES = {
@@ -182,6 +183,7 @@ class Scorer:
             trace_row(score, reward, step=step, prompt_id=prompt, request_id=request, cut_off=cut)
             for score, reward, cut, prompt, request in columns
         ]
+        show_structures(rows)
         lost = trace.append(rows) if trace else 0
         numbers = metrics_of(batch.scores, batch.rewards, cut_off)
         if self.settings.branches > 1:

@@ -1,0 +1,29 @@
+"""Why the walk of Algorithm 1 through a completion's steps ended, as its trace line tells."""
+
+from typing import Literal
+
+from rlkd_plugin.engines.trace import TraceRow
+
+WalkEnd = Literal[
+    "meta_reasoning",
+    "student_end",
+    "teacher_end",
+    "undecomposable",
+    "refused",
+    "no_teacher",
+    "unclear",
+]
+
+
+def walk_end(row: TraceRow) -> WalkEnd:
+    """Return why the walk ended; "unclear" where the line does not tell."""
+    teacher, student = row.teacher.steps, row.student.steps
+    if not teacher:
+        return "no_teacher"
+    if not student:
+        return "refused" if row.student.status == "refused" else "undecomposable"
+    if row.step_scores and row.step_scores[-1] == 0:
+        return "meta_reasoning"
+    if len(row.step_scores) == min(len(teacher), len(student)):
+        return "student_end" if len(student) < len(teacher) else "teacher_end"
+    return "unclear"
