@@ -19,6 +19,7 @@ from rlkd_plugin.rlkd_cli.eval_commands import eval_table, evaluate
 from rlkd_plugin.rlkd_cli.misspelt import warn_of_misspelt_variables
 from rlkd_plugin.rlkd_cli.plugin_commands import chat_template, guard, path, recipes
 from rlkd_plugin.rlkd_cli.report_commands import curves, report
+from rlkd_plugin.rlkd_cli.score_commands import score
 from rlkd_plugin.rlkd_cli.stop_signals import exit_code, orderly_stop
 
 PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -92,6 +93,7 @@ app.command("eval")(evaluate)
 app.command()(eval_table)
 app.command()(diversity)
 app.command()(diversity_table)
+app.command()(score)
 app.command()(chat_template)
 app.command()(curves)
 app.command()(report)

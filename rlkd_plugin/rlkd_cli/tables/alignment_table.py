@@ -1,0 +1,72 @@
+"""Shows the steps of a student beside the teacher's, with the verdicts, as Algorithm 1 went."""
+
+from rich.console import Console
+from rich.table import Table
+
+from rlkd_plugin.engines.reward_scale import RewardScale
+from rlkd_plugin.engines.trace import Side, TraceRow, VerdictRow
+from rlkd_plugin.gsrm import FIELDS
+from rlkd_plugin.rlkd_eval.report.walk_ends import explain
+
+NAMES = {"meta_reasoning": "plan", "sub_problem": "question", "answer": "answer"}
+"""The fields of a step, in few letters."""
+
+
+def show_alignment(row: TraceRow, scale: RewardScale, console: Console) -> None:
+    """Print the alignment of one pair, its reward on both scales, and what ended the walk.
+
+    Args:
+        row: the pair.
+        scale: of the settings; its price of extra steps counts on both scales.
+        console: where to print.
+    """
+    if row.teacher.steps or row.student.steps:
+        console.print(_steps_table(row))
+    for who, side in (("teacher", row.teacher), ("student", row.student)):
+        if side.final_answer:
+            console.print(f"{who}'s final answer: {side.final_answer}", soft_wrap=True)
+    scores = " + ".join(f"{score:g}" for score in row.step_scores) or "0"
+    console.print(f"step scores: {scores} = {row.total:g}")
+    if row.reward is None:
+        console.print("reward: none, as the teacher has no structure")
+    else:
+        n, m = len(row.teacher.steps), len(row.student.steps)
+        for name, words in (("steps", f"in [0, {n}], the paper's"), ("teacher", "in [0, 1]")):
+            on_scale = RewardScale(name, scale.extra_steps)  # type: ignore[arg-type]
+            console.print(f"reward: {on_scale.reward(row.total, n, m):g} {words} ({name})")
+    console.print(f"ended: {explain(row)}", soft_wrap=True)
+
+
+def _steps_table(row: TraceRow) -> Table:
+    table = Table("step", "", "teacher", "student", "match", "score")
+    table.columns[2].ratio = table.columns[3].ratio = 1
+    verdicts = {(verdict.number, verdict.field): verdict for verdict in row.verdicts}
+    for number in range(1, max(len(row.teacher.steps), len(row.student.steps)) + 1):
+        for place, name in enumerate(FIELDS):
+            table.add_row(
+                "" if place else str(number),
+                NAMES[name],
+                _text(row.teacher, number, place),
+                _text(row.student, number, place),
+                _verdict(verdicts.get((number, name))),
+                "" if place else _score(row, number),
+                end_section=name == FIELDS[-1],
+            )
+    return table
+
+
+def _text(side: Side, number: int, place: int) -> str:
+    return side.steps[number - 1][place] if number <= len(side.steps) else ""
+
+
+def _verdict(verdict: VerdictRow | None) -> str:
+    """Return a verdict with how it was read, or that nobody needed it."""
+    if verdict is None:
+        return "-"
+    said = "yes" if verdict.matched else "no"
+    sure = "" if verdict.probability is None else f" {verdict.probability:.2f}"
+    return f"{said}{sure} ({verdict.source})"
+
+
+def _score(row: TraceRow, number: int) -> str:
+    return f"{row.step_scores[number - 1]:g}" if number <= len(row.step_scores) else "-"

@@ -1,0 +1,285 @@
+"""The job behind `rlkd score`: the structure reward of every completion of a source.
+
+Each completion is scored by itself, in one window that is always full: nobody waits for the slowest
+of a batch. Its line is written at once. What completions share is asked once (`shared_engine`).
+"""
+
+import logging
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlkd_plugin.engines.run_window import RunWindow
+from rlkd_plugin.engines.scoring import Sample, Score
+from rlkd_plugin.engines.teachers import why_missing
+from rlkd_plugin.gsrm import FormatError, RlkdError
+from rlkd_plugin.rlkd_data.jobs.account import Account
+from rlkd_plugin.rlkd_data.jobs.data_job import check_unchanged
+from rlkd_plugin.rlkd_data.jobs.done_rows import DoneRows
+from rlkd_plugin.rlkd_data.jobs.ownership import own
+from rlkd_plugin.rlkd_data.jobs.result import Result
+from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile
+from rlkd_plugin.rlkd_data.jobs.result_lines import identity
+from rlkd_plugin.rlkd_data.jobs.runner import run_job
+from rlkd_plugin.rlkd_eval.scores.completion_rows import Completion
+from rlkd_plugin.rlkd_eval.scores.figures import Figures, is_refused
+from rlkd_plugin.rlkd_eval.scores.offline_scorer import OfflineScorer
+from rlkd_plugin.rlkd_eval.scores.recent_work import RecentWork
+from rlkd_plugin.rlkd_eval.scores.score_lines import SHAPE, put_in_order, read_line, score_line
+from rlkd_plugin.rlkd_eval.scores.score_plan import ScorePlan
+from rlkd_plugin.rlkd_eval.scores.teacher_rows import Teacher
+from rlkd_plugin.rlkd_eval.scores.teachers import Teachers
+
+COMMAND = "rlkd score"
+IN_WORK = 2
+"""Completions in work for each request in flight: one may wait for its teacher, or for a verdict
+that another one has asked for."""
+ROUND = 64
+"""Completions after which it is looked whether the models reject too much."""
+SCORES = 64
+"""Newest scores that are kept for completions that are the same."""
+REMEDY = "`rlkd check` asks the GSRM as the reward does, and names the setting to change"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class ScoreReport:
+    """What this run of the job did.
+
+    Attributes:
+        read: completions that were read; a row that cannot be read counts as one.
+        scored: completions that this run scored.
+        refused: completions that cannot be scored, by reason.
+        done_before: completions that were scored before the job was stopped.
+        repeated: completions of tables that ms-swift wrote twice.
+        left_over: lines in OUT of completions that the source does not have, known at the end.
+        passed: rows of the source that need no more work.
+        total: completions of the source.
+        figures: of all lines in OUT.
+    """
+
+    read: int = 0
+    scored: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    done_before: int = 0
+    repeated: int = 0
+    left_over: int = 0
+    passed: int = 0
+    total: int = 0
+    figures: Figures = field(default_factory=Figures)
+
+    @property
+    def account(self) -> Account:
+        """What became of every completion that was read."""
+        parts = {
+            "scored": self.scored,
+            "done before": self.done_before,
+            "refused": self.refused.total(),
+            "of tables that were written twice": self.repeated,
+        }
+        return Account(self.read, parts)
+
+
+async def score_completions(plan: ScorePlan, scorer: OfflineScorer, report: ScoreReport) -> None:
+    """Score every completion that has no line yet, and write a trace line for each.
+
+    The place of a completion does not matter, its texts do: those of a source that has grown or
+    was shuffled are known again. Of equal completions each has a line. One about which a model
+    rejected a text has its line, with what the reward makes of that, and is scored anew by the next
+    run.
+
+    Args:
+        plan: of the job.
+        scorer: its engine is entered already; it bounds its requests itself.
+        report: says what was done so far, at any time, also after an error.
+
+    Raises:
+        RlkdError: if OUT is not this job's, or was made from another source or with other settings,
+            another job writes to it, the disk is full, the source was changed, or no line came into
+            OUT.
+        EndpointError: if a server fails past the retry deadline or rejects our requests; or if,
+            over a window of the job, the models reject too much or decompose nothing.
+    """
+    report.total = plan.total
+    out, source = plan.job.out, plan.source
+    place = str(plan.job.source.resolve())
+    result = Result(COMMAND, out, scorer.maker, {"": SHAPE}, source=place)
+    keys = array("Q")
+    with _made(out.parent), own(result) as owned:
+        with owned.open() as lines:
+            writer = _Writer(lines, scorer, report)
+            same: RecentWork[Score] = RecentWork(SCORES)
+
+            async def work(item: _Item) -> Score:
+                return await same.do(item.sample, lambda: scorer.score(item.sample))
+
+            done = DoneRows(_done(lines, report.figures))
+            todo = _to_do(plan, scorer.settings.branches, done, keys, report)
+            try:
+                await run_job(todo, work, writer.write, plan.job.concurrency)
+            finally:
+                await same.close()
+            writer.judge()
+        check_unchanged(source.source, source.stamps)
+        report.account.check()
+        report.left_over = put_in_order(out, keys)
+    if not lines.lines:
+        words = ", ".join(f"{count:,} x {why}" for why, count in report.refused.most_common(5))
+        raise RlkdError(
+            f"no completion of {source.source} could be scored, and {out} was not written: "
+            f"{report.account.line()}{f' ({words})' if words else ''}"
+        )
+
+
+@dataclass
+class _OpenRow:
+    """A row of the source, and how many of its completions need work."""
+
+    report: ScoreReport
+    left: int
+
+    def end(self) -> None:
+        """Count a completion as settled, and with the last one the row."""
+        self.left -= 1
+        self.report.passed += not self.left
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A completion to score."""
+
+    key: int
+    sample: Sample
+    completion: Completion
+    row: _OpenRow
+
+
+def _to_do(
+    plan: ScorePlan, branches: int, done: DoneRows, keys: "array[int]", report: ScoreReport
+) -> Iterator[_Item]:
+    """Yield the completions to score, count the others, and note the keys of all."""
+    seen: Counter[int] = Counter()
+    for row in plan.source.rows():
+        opened = _OpenRow(report, len(row.completions))
+        report.passed += not row.completions
+        for found in row.completions:
+            report.read += 1
+            if row.is_repeated:
+                report.repeated += 1
+                opened.end()
+                continue
+            try:
+                completion, teacher = _with_teacher(found, plan.teachers)
+            except FormatError as error:
+                report.refused[str(error).partition(":")[0]] += 1
+                opened.end()
+                continue
+            about = (completion.text, str(completion.cut_off), str(completion.step))
+            text = identity(*teacher.texts, *about)
+            seen[text] += 1
+            key = identity(f"{text:x}", str(seen[text]))
+            keys.append(key)
+            if key in done:
+                report.done_before += 1
+                opened.end()
+            else:
+                yield _Item(key, teacher.sample(completion.text, branches), completion, opened)
+
+
+def _with_teacher(
+    found: Completion | FormatError, teachers: Teachers
+) -> tuple[Completion, Teacher]:
+    """Return a completion that can be scored, and its teacher.
+
+    Raises:
+        FormatError: if it cannot be.
+    """
+    if isinstance(found, FormatError):
+        raise found
+    teacher = teachers.of(found)
+    if teacher is None:
+        raise FormatError(f"no teacher: {found.asked!r:.200}")
+    return found, teacher
+
+
+def _done(lines: ResultFile, figures: Figures) -> Iterator[int]:
+    """Yield the keys of the lines that stand, and count these in the figures."""
+    for line in lines.rows():
+        key, trace = read_line(lines.file, line)
+        if not is_refused(trace) and trace.teacher.status != "refused":
+            figures.add(trace)
+            yield key
+
+
+class _Writer:
+    """Writes lines as scores come, and stops a job whose models reject too much."""
+
+    def __init__(self, lines: ResultFile, scorer: OfflineScorer, report: ScoreReport) -> None:
+        self._lines = lines
+        self._scorer = scorer
+        self._report = report
+        self._window = RunWindow(remedy=REMEDY)
+        self._round: list[Score] = []
+        self._has_warned = False
+
+    def write(self, item: _Item, score: Score) -> None:
+        """Write the line of a completion.
+
+        Raises:
+            RlkdError: if there is no room for it.
+            EndpointError: as `judge`.
+        """
+        of = item.completion
+        trace = self._scorer.trace(score, item.sample, of.cut_off, of.step)
+        self._lines.append(score_line(item.key, trace))
+        self._report.figures.add(trace)
+        self._report.scored += 1
+        item.row.end()
+        self._remark(item.sample, score)
+        self._round.append(score)
+        if len(self._round) >= ROUND:
+            self.judge()
+
+    def judge(self) -> None:
+        """Look at the newest scores.
+
+        Raises:
+            EndpointError: if the models reject too much, or decompose nearly nothing.
+        """
+        self._window.judge(self._round)
+        self._round = []
+
+    def _remark(self, sample: Sample, score: Score) -> None:
+        """Warn once that a teacher has no structure, which is the teacher's and no student's."""
+        if score.teacher.structure is None and not self._has_warned:
+            self._has_warned = True
+            why = why_missing(sample, score.teacher)
+            logger.warning(
+                "a teacher has no structure, so its completions have no reward: %s; said once, "
+                "counted in the table",
+                why,
+            )
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder for the body, and remove it if nothing came into it.
+
+    Raises:
+        RlkdError: if there is no place for it.
+    """
+    is_new = not folder.exists()
+    if is_new:
+        if not folder.parent.is_dir():
+            raise RlkdError(f"there is no folder {folder.parent} for {folder.name}; make it first")
+        folder.mkdir()
+    try:
+        yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # it holds what was done
+                folder.rmdir()

@@ -1,0 +1,90 @@
+"""The lines of a file of scores: trace lines, each with the key of its completion in front.
+
+While a job runs a line is written when its completion is scored; at the job's end the lines are put
+in the order of the source. `rlkd report` reads them at any time.
+"""
+
+import json
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rlkd_plugin.engines.trace import TraceRow
+from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.jobs.result_lines import Shape
+from rlkd_plugin.rlkd_data.rows.row_files import Row
+from rlkd_plugin.rlkd_files import open_whole
+
+TRACE = "rlkd_trace_rank0.jsonl"
+"""Name of the file in OUT: that of a run's trace, so that a report finds it."""
+KEY = "row"
+"""The column that tells a completion from others."""
+SHAPE: Shape = {KEY: str, "problem": str, "completion": str, "teacher": dict, "student": dict}
+
+
+class _Keyed(msgspec.Struct):
+    row: str
+
+
+_encoder = msgspec.json.Encoder()
+_key_of = msgspec.json.Decoder(_Keyed)
+
+
+def score_line(key: int, trace: TraceRow) -> dict[str, Any]:
+    """Return a line as it is written; half a surrogate pair becomes "?", as in any trace."""
+    row = msgspec.to_builtins(trace)
+    try:
+        _encoder.encode(trace)
+    except UnicodeEncodeError:
+        row = json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", errors="replace"))
+    return {KEY: f"{key:016x}", **row}
+
+
+def read_line(file: Path, line: Row) -> tuple[int, TraceRow]:
+    """Return the key and the trace of a line.
+
+    Raises:
+        RlkdError: if it is none of this job.
+    """
+    try:
+        return int(line[KEY], 16), msgspec.convert(line, TraceRow)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise RlkdError(
+            f"{file} has a line that is none of this job ({error}); name another folder to write"
+        ) from None
+
+
+def put_in_order(file: Path, keys: Sequence[int]) -> int:
+    """Put the lines in the order of their keys; of several of one key the last stays.
+
+    Lines of other keys come behind them, in their own order.
+
+    Args:
+        file: whole lines; nobody writes to it meanwhile.
+        keys: of the source's completions.
+
+    Returns:
+        How many lines of other keys there are.
+    """
+    places = {key: place for place, key in enumerate(keys)}
+    starts = array("Q")
+    found: dict[int, int] = {}  # the number of a key's last line
+    with file.open("rb") as lines:
+        start = 0
+        for number, line in enumerate(lines):
+            starts.append(start)
+            start += len(line)
+            found[int(_key_of.decode(line).row, 16)] = number
+    others = sum(key not in places for key in found)
+    # a sort keeps the order of equals: of the other keys
+    order = [found[key] for key in sorted(found, key=lambda key: places.get(key, len(places)))]
+    if order == list(range(len(starts))):
+        return others
+    with file.open("rb") as lines, open_whole(file) as whole:
+        for number in order:
+            lines.seek(starts[number])
+            whole.write(lines.readline())
+    return others
