@@ -144,11 +144,14 @@ def _passed_columns(dataset: Any, form: Format) -> tuple[str, ...]:
     if not isinstance(dataset, Dataset) or ROW not in dataset.column_names:
         return ()
     chunks = dataset.data.column(ROW).chunks
-    return tuple(
-        name
-        for name in form.passes
-        if any(pc.any(pc.match_substring(chunk, key_text(name))).as_py() for chunk in chunks)
-    )
+    return tuple(name for name in form.passes if any(_holds(chunk, name) for chunk in chunks))
+
+
+def _holds(rows: Any, name: str) -> bool:
+    """Say whether one of the rows, a chunk of an Arrow column of JSON, has a column."""
+    options = pc.MatchSubstringOptions(key_text(name))
+    found = pc.call_function("match_substring", [rows], options)
+    return bool(pc.call_function("any", [found]).as_py())
 
 
 def _drop_duplicates(dataset: Dataset, key: str | None) -> Dataset:
