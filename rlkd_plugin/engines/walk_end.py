@@ -24,6 +24,7 @@ def walk_end(row: TraceRow) -> WalkEnd:
         return "refused" if row.student.status == "refused" else "undecomposable"
     if row.step_scores and row.step_scores[-1] == 0:
         return "meta_reasoning"
-    if len(row.step_scores) == min(len(teacher), len(student)):
-        return "student_end" if len(student) < len(teacher) else "teacher_end"
-    return "unclear"
+    if len(row.step_scores) == len(teacher):
+        return "teacher_end"
+    is_at_end = len(row.step_scores) == len(student) < len(teacher)
+    return "student_end" if is_at_end else "unclear"
