@@ -35,8 +35,9 @@ from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
 from rlkd_plugin.rlkd_eval.scores.offline_scorer import OfflineScorer
-from rlkd_plugin.rlkd_eval.scores.score_job import IN_WORK, ScoreReport, score_completions
+from rlkd_plugin.rlkd_eval.scores.score_job import IN_WORK, score_completions
 from rlkd_plugin.rlkd_eval.scores.score_plan import plan_scores, trace_place
+from rlkd_plugin.rlkd_eval.scores.score_report import ScoreReport
 from rlkd_plugin.rlkd_eval.scores.shared_engine import SharedEngine
 
 COMPLETIONS, STEPS = 8, 3

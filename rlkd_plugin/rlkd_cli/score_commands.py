@@ -79,8 +79,9 @@ def _score_source(
     from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
     from rlkd_plugin.rlkd_data.jobs.job_end import show_job
     from rlkd_plugin.rlkd_eval.scores.offline_scorer import OfflineScorer
-    from rlkd_plugin.rlkd_eval.scores.score_job import IN_WORK, ScoreReport, score_completions
+    from rlkd_plugin.rlkd_eval.scores.score_job import IN_WORK, score_completions
     from rlkd_plugin.rlkd_eval.scores.score_plan import plan_scores, trace_place
+    from rlkd_plugin.rlkd_eval.scores.score_report import ScoreReport
     from rlkd_plugin.rlkd_eval.scores.shared_engine import SharedEngine
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 

@@ -29,8 +29,9 @@ from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
 from rlkd_plugin.rlkd_eval.scores.figures import Figures
 from rlkd_plugin.rlkd_eval.scores.offline_scorer import OfflineScorer
-from rlkd_plugin.rlkd_eval.scores.score_job import ScoreReport, score_completions
+from rlkd_plugin.rlkd_eval.scores.score_job import score_completions
 from rlkd_plugin.rlkd_eval.scores.score_plan import plan_scores, trace_place
+from rlkd_plugin.rlkd_eval.scores.score_report import ScoreReport
 from rlkd_plugin.rlkd_eval.scores.shared_engine import SharedEngine
 from tests.support.row_lines import lines, write
 

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from rlkd_plugin.gsrm import FIELDS
 from rlkd_plugin.rlkd_data.jobs.cost import Cost
-from rlkd_plugin.rlkd_eval.scores.score_job import ScoreReport
+from rlkd_plugin.rlkd_eval.scores.score_report import ScoreReport
 
 NAMES = {
     "undecomposable": "without a structure of the student: reward 0",

@@ -6,32 +6,27 @@ of a batch. Its line is written at once. What completions share is asked once (`
 
 import logging
 from array import array
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlkd_plugin.engines.run_window import RunWindow
 from rlkd_plugin.engines.scoring import Sample, Score
 from rlkd_plugin.engines.teachers import why_missing
-from rlkd_plugin.gsrm import FormatError, RlkdError
-from rlkd_plugin.rlkd_data.jobs.account import Account
+from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data.jobs.data_job import check_unchanged
 from rlkd_plugin.rlkd_data.jobs.done_rows import DoneRows
 from rlkd_plugin.rlkd_data.jobs.ownership import own
 from rlkd_plugin.rlkd_data.jobs.result import Result
 from rlkd_plugin.rlkd_data.jobs.result_file import ResultFile
-from rlkd_plugin.rlkd_data.jobs.result_lines import identity
 from rlkd_plugin.rlkd_data.jobs.runner import run_job
-from rlkd_plugin.rlkd_eval.scores.completion_rows import Completion
 from rlkd_plugin.rlkd_eval.scores.figures import Figures, is_refused
 from rlkd_plugin.rlkd_eval.scores.offline_scorer import OfflineScorer
 from rlkd_plugin.rlkd_eval.scores.recent_work import RecentWork
+from rlkd_plugin.rlkd_eval.scores.score_items import ScoreItem, items_to_do
 from rlkd_plugin.rlkd_eval.scores.score_lines import SHAPE, put_in_order, read_line, score_line
 from rlkd_plugin.rlkd_eval.scores.score_plan import ScorePlan
-from rlkd_plugin.rlkd_eval.scores.teacher_rows import Teacher
-from rlkd_plugin.rlkd_eval.scores.teachers import Teachers
+from rlkd_plugin.rlkd_eval.scores.score_report import ScoreReport
 
 COMMAND = "rlkd score"
 IN_WORK = 2
@@ -44,44 +39,6 @@ SCORES = 64
 REMEDY = "`rlkd check` asks the GSRM as the reward does, and names the setting to change"
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class ScoreReport:
-    """What this run of the job did.
-
-    Attributes:
-        read: completions that were read; a row that cannot be read counts as one.
-        scored: completions that this run scored.
-        refused: completions that cannot be scored, by reason.
-        done_before: completions that were scored before the job was stopped.
-        repeated: completions of tables that ms-swift wrote twice.
-        left_over: lines in OUT of completions that the source does not have, known at the end.
-        passed: rows of the source that need no more work.
-        total: completions of the source.
-        figures: of all lines in OUT.
-    """
-
-    read: int = 0
-    scored: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    done_before: int = 0
-    repeated: int = 0
-    left_over: int = 0
-    passed: int = 0
-    total: int = 0
-    figures: Figures = field(default_factory=Figures)
-
-    @property
-    def account(self) -> Account:
-        """What became of every completion that was read."""
-        parts = {
-            "scored": self.scored,
-            "done before": self.done_before,
-            "refused": self.refused.total(),
-            "of tables that were written twice": self.repeated,
-        }
-        return Account(self.read, parts)
 
 
 async def score_completions(plan: ScorePlan, scorer: OfflineScorer, report: ScoreReport) -> None:
@@ -114,11 +71,11 @@ async def score_completions(plan: ScorePlan, scorer: OfflineScorer, report: Scor
             writer = _Writer(lines, scorer, report)
             same: RecentWork[Score] = RecentWork(SCORES)
 
-            async def work(item: _Item) -> Score:
+            async def work(item: ScoreItem) -> Score:
                 return await same.do(item.sample, lambda: scorer.score(item.sample))
 
             done = DoneRows(_done(lines, report.figures))
-            todo = _to_do(plan, scorer.settings.branches, done, keys, report)
+            todo = items_to_do(plan, scorer.settings.branches, done, keys, report)
             try:
                 await run_job(todo, work, writer.write, plan.job.concurrency)
             finally:
@@ -133,77 +90,6 @@ async def score_completions(plan: ScorePlan, scorer: OfflineScorer, report: Scor
             f"no completion of {source.source} could be scored, and {out} was not written: "
             f"{report.account.line()}{f' ({words})' if words else ''}"
         )
-
-
-@dataclass
-class _OpenRow:
-    """A row of the source, and how many of its completions need work."""
-
-    report: ScoreReport
-    left: int
-
-    def end(self) -> None:
-        """Count a completion as settled, and with the last one the row."""
-        self.left -= 1
-        self.report.passed += not self.left
-
-
-@dataclass(frozen=True)
-class _Item:
-    """A completion to score."""
-
-    key: int
-    sample: Sample
-    completion: Completion
-    row: _OpenRow
-
-
-def _to_do(
-    plan: ScorePlan, branches: int, done: DoneRows, keys: "array[int]", report: ScoreReport
-) -> Iterator[_Item]:
-    """Yield the completions to score, count the others, and note the keys of all."""
-    seen: Counter[int] = Counter()
-    for row in plan.source.rows():
-        opened = _OpenRow(report, len(row.completions))
-        report.passed += not row.completions
-        for found in row.completions:
-            report.read += 1
-            if row.is_repeated:
-                report.repeated += 1
-                opened.end()
-                continue
-            try:
-                completion, teacher = _with_teacher(found, plan.teachers)
-            except FormatError as error:
-                report.refused[str(error).partition(":")[0]] += 1
-                opened.end()
-                continue
-            about = (completion.text, str(completion.cut_off), str(completion.step))
-            text = identity(*teacher.texts, *about)
-            seen[text] += 1
-            key = identity(f"{text:x}", str(seen[text]))
-            keys.append(key)
-            if key in done:
-                report.done_before += 1
-                opened.end()
-            else:
-                yield _Item(key, teacher.sample(completion.text, branches), completion, opened)
-
-
-def _with_teacher(
-    found: Completion | FormatError, teachers: Teachers
-) -> tuple[Completion, Teacher]:
-    """Return a completion that can be scored, and its teacher.
-
-    Raises:
-        FormatError: if it cannot be.
-    """
-    if isinstance(found, FormatError):
-        raise found
-    teacher = teachers.of(found)
-    if teacher is None:
-        raise FormatError(f"no teacher: {found.asked!r:.200}")
-    return found, teacher
 
 
 def _done(lines: ResultFile, figures: Figures) -> Iterator[int]:
@@ -226,7 +112,7 @@ class _Writer:
         self._round: list[Score] = []
         self._has_warned = False
 
-    def write(self, item: _Item, score: Score) -> None:
+    def write(self, item: ScoreItem, score: Score) -> None:
         """Write the line of a completion.
 
         Raises:
