@@ -1,6 +1,6 @@
 """The paper in miniature: trains the student and all arms, measures them, and writes the page.
 
-    python -m examples.miniature.run OUT [--seeds 1] [--steps 240] [--arms sft grpo rlkd]
+    python -m examples.miniature.run OUT [--seeds 1] [--steps 120] [--arms sft grpo rlkd]
     python -m examples.miniature.run OUT --quick     # two steps of each training: does it run?
 
 Stages that are finished are not repeated: a stopped run goes on with the same command, a training
@@ -192,7 +192,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder of the study")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each arm")
-    parser.add_argument("--steps", type=int, default=240, help="of the optimizer, for each arm")
+    parser.add_argument("--steps", type=int, default=120, help="of the optimizer, for each arm")
     parser.add_argument("--arms", nargs="+", choices=names, default=names, help="what to train")
     parser.add_argument("--quick", action="store_true", help="two steps of each, to try it out")
     options = parser.parse_args(words)
