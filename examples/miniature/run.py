@@ -17,14 +17,16 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from multiprocessing import get_context
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from examples.miniature.arms import ARMS, PRETRAINED, STUDENTS, UNTRAINED, WARMED, Stage
 from examples.miniature.figures import minilm, show_table, write_results
 from examples.miniature.sets import problem_sets, write_sets
-from examples.miniature.snapshots import Samples, Snapshot, snapshots_of
+from examples.miniature.snapshots import Samples, Snapshot, draw_into, snapshots_of
 from examples.miniature.student import make_student
 from examples.miniature.trainings import Training, train_all
 from rlkd_plugin.rlkd_cli.tables.consoles import plain_console
@@ -143,9 +145,13 @@ def train(trainings: Sequence[Training], at_once: int) -> dict[str, str]:
 
 
 def measure(study: Study, snapshots: Sequence[Snapshot]) -> None:
-    """Draw the completions that are not there yet."""
-    for snapshot, name in tqdm(study.samples.missing(snapshots), unit="set", desc="drawing"):
-        study.samples.draw(snapshot, name)
+    """Draw the completions that are not there yet, a set on each core, the largest sets first."""
+    found = sorted(study.samples.missing(snapshots), key=lambda one: not one[0].is_final)
+    missing = [study.samples.drawing(*one) for one in found]
+    with get_context("spawn").Pool(os.cpu_count(), torch.set_num_threads, (1,)) as pool:
+        drawn = pool.imap_unordered(draw_into, missing)
+        for _ in tqdm(drawn, total=len(missing), unit="set", desc="drawing"):
+            pass
 
 
 def check_same(out: Path, options: argparse.Namespace) -> None:
