@@ -17,19 +17,18 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from multiprocessing import get_context
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from examples.miniature.arms import ARMS, PRETRAINED, STUDENTS, UNTRAINED, WARMED, Stage
 from examples.miniature.figures import minilm, show_table, write_results
 from examples.miniature.sets import problem_sets, write_sets
-from examples.miniature.snapshots import Samples, Snapshot, draw_into, snapshots_of
+from examples.miniature.snapshots import Samples, Snapshot, draw_alone, snapshots_of
 from examples.miniature.student import make_student
 from examples.miniature.trainings import Training, train_all
 from rlkd_plugin.rlkd_cli.tables.consoles import plain_console
+from rlkd_plugin.rlkd_data.jobs.worker_pool import WorkerPool
 from rlkd_plugin.rlkd_eval.report.report import write_report
 from rlkd_plugin.rlkd_files import write_whole
 
@@ -41,6 +40,8 @@ ROOM = 100 * 1024**2
 
 SNAPSHOTS = 4
 """Checkpoints of an arm's training; figure 4 is of them."""
+BLOCK = 4
+"""Sets for each core that are drawn between two moves of the bar."""
 QUICK_STEPS = 2
 QUICK = {"tests": 4, "warm": 64, "pretrain": 64}
 """Problems of a try: of each test set, of the warm-up and of the pretraining."""
@@ -148,10 +149,15 @@ def measure(study: Study, snapshots: Sequence[Snapshot]) -> None:
     """Draw the completions that are not there yet, a set on each core, the largest sets first."""
     found = sorted(study.samples.missing(snapshots), key=lambda one: not one[0].is_final)
     missing = [study.samples.drawing(*one) for one in found]
-    with get_context("spawn").Pool(os.cpu_count(), torch.set_num_threads, (1,)) as pool:
-        drawn = pool.imap_unordered(draw_into, missing)
-        for _ in tqdm(drawn, total=len(missing), unit="set", desc="drawing"):
-            pass
+    workers = os.cpu_count() or 1
+    with (
+        WorkerPool(workers, [draw_alone.__module__]) as pool,
+        tqdm(total=len(missing), unit="set", desc="drawing") as bar,
+    ):
+        for first in range(0, len(missing), BLOCK * workers):
+            block = missing[first : first + BLOCK * workers]
+            pool.map(draw_alone, block, f"drawing, from set {first + 1} on")
+            bar.update(len(block))
 
 
 def check_same(out: Path, options: argparse.Namespace) -> None:

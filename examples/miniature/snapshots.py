@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
+
 from examples.miniature.measure import Scored, score
 from examples.miniature.problems import Problem
 from examples.miniature.sample import Completion, Sampling, draw
@@ -75,6 +77,12 @@ class Samples:
     def _file(self, snapshot: Snapshot, name: str) -> Path:
         run = f"{snapshot.arm}-{snapshot.seed}"
         return self.folder / run / f"step-{snapshot.step}" / f"{name.rpartition(':')[2]}.json"
+
+
+def draw_alone(one: Drawing) -> None:
+    """Draw on one thread, in a process that shares the machine with others."""
+    torch.set_num_threads(1)
+    draw_into(one)
 
 
 def draw_into(one: Drawing) -> None:
