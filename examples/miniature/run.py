@@ -1,6 +1,6 @@
 """The paper in miniature: trains the student and all arms, measures them, and writes the page.
 
-    python -m examples.miniature.run OUT [--seeds 1] [--steps 240] [--arms sft grpo rlkd]
+    python -m examples.miniature.run OUT [--seeds 1] [--steps 120] [--arms sft grpo rlkd]
     python -m examples.miniature.run OUT --quick     # two steps of each training: does it run?
 
 Stages that are finished are not repeated: a stopped run goes on with the same command, a training
@@ -24,10 +24,11 @@ from tqdm import tqdm
 from examples.miniature.arms import ARMS, PRETRAINED, STUDENTS, UNTRAINED, WARMED, Stage
 from examples.miniature.figures import minilm, show_table, write_results
 from examples.miniature.sets import problem_sets, write_sets
-from examples.miniature.snapshots import Samples, Snapshot, snapshots_of
+from examples.miniature.snapshots import Samples, Snapshot, draw_alone, snapshots_of
 from examples.miniature.student import make_student
 from examples.miniature.trainings import Training, train_all
 from rlkd_plugin.rlkd_cli.tables.consoles import plain_console
+from rlkd_plugin.rlkd_data.jobs.worker_pool import WorkerPool
 from rlkd_plugin.rlkd_eval.report.report import write_report
 from rlkd_plugin.rlkd_files import write_whole
 
@@ -39,6 +40,8 @@ ROOM = 100 * 1024**2
 
 SNAPSHOTS = 4
 """Checkpoints of an arm's training; figure 4 is of them."""
+BLOCK = 4
+"""Sets for each core that are drawn between two moves of the bar."""
 QUICK_STEPS = 2
 QUICK = {"tests": 4, "warm": 64, "pretrain": 64}
 """Problems of a try: of each test set, of the warm-up and of the pretraining."""
@@ -143,9 +146,18 @@ def train(trainings: Sequence[Training], at_once: int) -> dict[str, str]:
 
 
 def measure(study: Study, snapshots: Sequence[Snapshot]) -> None:
-    """Draw the completions that are not there yet."""
-    for snapshot, name in tqdm(study.samples.missing(snapshots), unit="set", desc="drawing"):
-        study.samples.draw(snapshot, name)
+    """Draw the completions that are not there yet, a set on each core, the largest sets first."""
+    found = sorted(study.samples.missing(snapshots), key=lambda one: not one[0].is_final)
+    missing = [study.samples.drawing(*one) for one in found]
+    workers = os.cpu_count() or 1
+    with (
+        WorkerPool(workers, [draw_alone.__module__]) as pool,
+        tqdm(total=len(missing), unit="set", desc="drawing") as bar,
+    ):
+        for first in range(0, len(missing), BLOCK * workers):
+            block = missing[first : first + BLOCK * workers]
+            pool.map(draw_alone, block, f"drawing, from set {first + 1} on")
+            bar.update(len(block))
 
 
 def check_same(out: Path, options: argparse.Namespace) -> None:
@@ -192,7 +204,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder of the study")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each arm")
-    parser.add_argument("--steps", type=int, default=240, help="of the optimizer, for each arm")
+    parser.add_argument("--steps", type=int, default=120, help="of the optimizer, for each arm")
     parser.add_argument("--arms", nargs="+", choices=names, default=names, help="what to train")
     parser.add_argument("--quick", action="store_true", help="two steps of each, to try it out")
     options = parser.parse_args(words)

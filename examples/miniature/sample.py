@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-BATCH = 400
-"""Completions drawn at once."""
+BATCH = 64
+"""Completions drawn at once: with more, the cache of keys and values is copied more slowly."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
+
 from examples.miniature.measure import Scored, score
 from examples.miniature.problems import Problem
 from examples.miniature.sample import Completion, Sampling, draw
@@ -33,6 +35,15 @@ class Snapshot:
         return FINAL if self.is_final else ON_THE_WAY
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """The completions of a snapshot to problems, to be drawn into a file."""
+
+    file: Path
+    snapshot: Snapshot
+    texts: tuple[str, ...]
+
+
 class Samples:
     """The completions of a study, a file a snapshot and test set, and their scores."""
 
@@ -52,14 +63,10 @@ class Samples:
             (snapshot, name) for snapshot, name in wanted if not self._file(snapshot, name).exists()
         ]
 
-    def draw(self, snapshot: Snapshot, name: str) -> None:
-        """Draw the completions of a snapshot on a set, and keep them."""
-        texts = [problem.text for problem in self.problems(name, snapshot)]
-        drawn = draw(snapshot.folder, texts, snapshot.sampling)
-        file = self._file(snapshot, name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        about = {"model": str(snapshot.folder), **asdict(snapshot.sampling)}
-        write_whole(file, json.dumps(about | {"completions": drawn}) + "\n")
+    def drawing(self, snapshot: Snapshot, name: str) -> Drawing:
+        """Return what `draw_into` needs for a snapshot and a set."""
+        texts = tuple(problem.text for problem in self.problems(name, snapshot))
+        return Drawing(self._file(snapshot, name), snapshot, texts)
 
     def scored(self, snapshot: Snapshot, name: str) -> list[list[Scored]]:
         """Return the scores of a snapshot's completions, a list a problem."""
@@ -70,6 +77,20 @@ class Samples:
     def _file(self, snapshot: Snapshot, name: str) -> Path:
         run = f"{snapshot.arm}-{snapshot.seed}"
         return self.folder / run / f"step-{snapshot.step}" / f"{name.rpartition(':')[2]}.json"
+
+
+def draw_alone(one: Drawing) -> None:
+    """Draw on one thread, in a process that shares the machine with others."""
+    torch.set_num_threads(1)
+    draw_into(one)
+
+
+def draw_into(one: Drawing) -> None:
+    """Draw the completions of a snapshot on a set, and keep them."""
+    drawn = draw(one.snapshot.folder, one.texts, one.snapshot.sampling)
+    one.file.parent.mkdir(parents=True, exist_ok=True)
+    about = {"model": str(one.snapshot.folder), **asdict(one.snapshot.sampling)}
+    write_whole(one.file, json.dumps(about | {"completions": drawn}) + "\n")
 
 
 def snapshots_of(arm: str, seed: int, checkpoints: Mapping[int, Path]) -> list[Snapshot]:

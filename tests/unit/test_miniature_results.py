@@ -10,7 +10,7 @@ from examples.miniature.problems import SMALL, Generator
 from examples.miniature.results import common_seeds, differences, set_result
 from examples.miniature.sample import Completion, Sampling
 from examples.miniature.sets import TEST_SETS
-from examples.miniature.snapshots import Samples, Snapshot, snapshots_of
+from examples.miniature.snapshots import Samples, Snapshot, draw_into, snapshots_of
 from rlkd_plugin.gsrm import Step
 
 
@@ -72,7 +72,7 @@ def test_completions_are_drawn_once_and_scored_on_their_problems(
     middle, end = snapshots_of("rlkd", 1, {50: tmp_path / "end", 25: tmp_path / "middle"})
     assert (middle.step, end.step, middle.is_final, end.is_final) == (25, 50, False, True)
     while todo := samples.missing([middle, end]):
-        samples.draw(*todo[0])
+        draw_into(samples.drawing(*todo[0]))
     assert len(drawn_of) == 2 * len(TEST_SETS)
     one, other = samples.scored(end, "own:known")
     assert len(one) == 8 and all(s.right and s.reward == 1 and s.depth == 3 for s in one)
