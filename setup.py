@@ -87,6 +87,7 @@ EXTRAS = {
         "jinja2",  # its page
         "markupsafe",  # the same
         "honcho",  # the Procfiles of swift_configs/
+        "wandb",  # an offline run, whose table of completions has our columns
         "pyyaml",  # reads swift_configs/ in the tests, as ms-swift does
         "ruff",  # lint and format
         "pyright[nodejs]",  # checks types; it runs on Node.js, which comes as a wheel then

@@ -12,6 +12,7 @@ from jinja2 import UndefinedError
 from typer.testing import CliRunner
 
 from rlkd_plugin.engines.trace import parse_row
+from rlkd_plugin.engines.walk_end import walk_end
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_cli import app
 from rlkd_plugin.rlkd_eval.report import trace_sample
@@ -26,7 +27,7 @@ from rlkd_plugin.rlkd_eval.report.sources import Source, read_sources
 from rlkd_plugin.rlkd_eval.report.tables import Cell, table_1
 from rlkd_plugin.rlkd_eval.report.templates import environment
 from rlkd_plugin.rlkd_eval.report.trace_sample import TraceSample, sample_traces
-from rlkd_plugin.rlkd_eval.report.walk_ends import disagreement, explain, why_ended
+from rlkd_plugin.rlkd_eval.report.walk_ends import disagreement, explain
 from rlkd_plugin.rlkd_eval.results import DIVERSITY, EVALUATION, read_evaluation
 from tests.support.completion_tables import table, write_tables
 from tests.support.report_folders import (
@@ -91,7 +92,7 @@ def data_of(page: str) -> dict[str, object]:
     ],
 )
 def test_why_a_walk_ended(changed: dict[str, object], why: str, said: str) -> None:
-    assert why_ended(row(**changed)) == why
+    assert walk_end(row(**changed)) == why
     assert said in explain(row(**changed))
 
 

@@ -1,6 +1,5 @@
 """Structure columns in ms-swift's table of completions: every row is of its completion."""
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +11,8 @@ from swift.rlhf_trainers.gkd_trainer import GKDTrainer
 
 from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.engines.trace import Side, TraceRow
-from rlkd_plugin.engines.walk_end import walk_end
 from rlkd_plugin.rlkd_eval.completion_tables import CompletionTable, completion_tables
 from rlkd_plugin.rlkd_eval.cut_off_rewards import ends_of_table, read_ranks
-from rlkd_plugin.rlkd_eval.report.walk_ends import why_ended
 from rlkd_plugin.swift_hooks.rewards import structure_columns
 from rlkd_plugin.swift_hooks.rewards.structure_cells import COLUMNS, structure_cells
 from tests.support.table_rows import (
@@ -271,14 +268,6 @@ STEPS = (("plan", "question", "answer"),) * 2
 def test_a_completion_without_a_walk_says_why(row: TraceRow, why: str) -> None:
     counts = len(row.teacher.steps), len(row.student.steps)
     assert structure_cells(row) == (*counts, False, 0, "", why)
-
-
-def test_the_report_says_alike_what_ended_a_walk() -> None:
-    scores = [(), (0.0,), (1.0,), (1.0, 0.0), (1.0, 0.5), (1.0, 0.5, 0.25)]
-    for teacher, student, reached in itertools.product(range(4), range(4), scores):
-        sides = [Side(steps=STEPS[:1] * count) for count in (teacher, student)]
-        row = TraceRow(teacher=sides[0], student=sides[1], step_scores=reached)
-        assert walk_end(row) == why_ended(row)
 
 
 def test_a_structure_that_was_stopped_is_marked() -> None:

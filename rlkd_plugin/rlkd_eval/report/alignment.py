@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlkd_plugin.engines.trace import Side, TraceRow, VerdictRow
+from rlkd_plugin.engines.walk_end import walk_end
 from rlkd_plugin.rlkd_eval.report.branch_ends import (
     OtherBranch,
     explain_branch,
@@ -15,7 +16,6 @@ from rlkd_plugin.rlkd_eval.report.walk_ends import (
     disagreement,
     explain,
     goes_on,
-    why_ended,
 )
 
 
@@ -43,7 +43,7 @@ def _completion(row: TraceRow) -> dict[str, Any]:
     return {
         "prompt": "" if row.prompt_id is None else str(row.prompt_id),
         "problem": row.problem,
-        "why": why_ended(row),
+        "why": walk_end(row),
         "explained": explain(row),
         "wrong": disagreement(row),
         "reward": row.reward,
@@ -78,7 +78,7 @@ def _other(branch: OtherBranch, best: float) -> dict[str, Any]:
         "how": branch.how,
         "least": branch.least,
         "most": branch.most,
-        "why": why_ended(branch.row),
+        "why": walk_end(branch.row),
         "explained": explain_branch(branch, best),
         "wrong": branch.wrong,
         "scores": branch.row.step_scores,

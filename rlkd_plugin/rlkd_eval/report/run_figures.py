@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from rlkd_plugin.engines.walk_end import WalkEnd
 from rlkd_plugin.rlkd_eval.phase_log import PHASE_NAMES, phase_starts
 from rlkd_plugin.rlkd_eval.report.charts import Chart, bar_chart, line_chart
 from rlkd_plugin.rlkd_eval.report.curves import Line
 from rlkd_plugin.rlkd_eval.report.sources import COSTS, HEALTH, OFF_POLICY, SHARES, Source
 from rlkd_plugin.rlkd_eval.report.trace_sample import Step
-from rlkd_plugin.rlkd_eval.report.walk_ends import ENDINGS, Why
+from rlkd_plugin.rlkd_eval.report.walk_ends import ENDINGS
 
 LEAST_HEIGHTS = dict.fromkeys(OFF_POLICY, 1e-6)
 """Least upper ends of axes that show no share: what is below is a rounding error."""
@@ -155,7 +156,7 @@ def endings(sources: Sequence[Source]) -> list[Chart]:
     for place, run in enumerate(sources):
         if not (run.traces and run.traces.rows):
             continue
-        counts: dict[int, Counter[Why]] = {}
+        counts: dict[int, Counter[WalkEnd]] = {}
         steps = sorted({step for step in run.traces.seen if step is not None})
         width = max(1, -(-len(steps) // BARS))
         bar_of: dict[Step, int] = {step: i // width for i, step in enumerate(steps)}

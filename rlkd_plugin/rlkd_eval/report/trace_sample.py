@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlkd_plugin.engines.trace import VERSION, TraceRow, parse_row
-from rlkd_plugin.rlkd_eval.report.walk_ends import Why, why_ended
+from rlkd_plugin.engines.walk_end import WalkEnd, walk_end
 
 MOST_ROWS = 1000  # of all runs together: some seconds to load on a phone, and enough to look at
 MOST_BYTES = 8 << 20  # of their lines, where texts are long
@@ -31,7 +31,7 @@ class TraceSample:
     most_bytes: int = MOST_BYTES
     kept: dict[Step, list[tuple[TraceRow, int]]] = field(default_factory=dict)
     seen: Counter[Step] = field(default_factory=Counter)
-    endings: Counter[tuple[Step, Why]] = field(default_factory=Counter)
+    endings: Counter[tuple[Step, WalkEnd]] = field(default_factory=Counter)
     branched: int = 0
     unreadable: int = 0
     newer: int = 0
@@ -44,7 +44,7 @@ class TraceSample:
     def add(self, row: TraceRow, size: int) -> None:
         """Count a completion, and keep it if it is drawn; `size` is its line's, in bytes."""
         self.seen[row.step] += 1
-        self.endings[row.step, why_ended(row)] += 1
+        self.endings[row.step, walk_end(row)] += 1
         self.branched += bool(row.branches)
         self.newer += row.version > VERSION
         if (row.step or 0) % self.every:

@@ -1,21 +1,10 @@
 """Why the walk of Algorithm 1 through a completion's steps ended, as its trace line tells."""
 
-from typing import Literal
-
 from rlkd_plugin.engines.trace import Side, TraceRow, VerdictRow, replay
+from rlkd_plugin.engines.walk_end import WalkEnd, walk_end
 from rlkd_plugin.gsrm import FormatError
 
-Why = Literal[
-    "meta_reasoning",
-    "student_end",
-    "teacher_end",
-    "undecomposable",
-    "refused",
-    "no_teacher",
-    "unclear",
-]
-
-ENDINGS: dict[Why, str] = {
+ENDINGS: dict[WalkEnd, str] = {
     "teacher_end": "the teacher's steps were at their end",
     "student_end": "the student's steps were at their end",
     "meta_reasoning": "a meta-reasoning did not match",
@@ -29,30 +18,15 @@ ENDINGS: dict[Why, str] = {
 MOST = 200  # characters shown of a reply that is no structure
 
 
-def why_ended(row: TraceRow) -> Why:
-    """Return why the walk of Algorithm 1 ended."""
-    teacher, student = row.teacher.steps, row.student.steps
-    if not teacher:
-        return "no_teacher"
-    if not student:
-        return "refused" if row.student.status == "refused" else "undecomposable"
-    if row.step_scores and row.step_scores[-1] == 0:
-        return "meta_reasoning"
-    if len(row.step_scores) == len(teacher):
-        return "teacher_end"
-    is_at_end = len(row.step_scores) == len(student) < len(teacher)
-    return "student_end" if is_at_end else "unclear"
-
-
 def goes_on(row: TraceRow) -> bool:
     """Return whether the student follows the teacher through its last step and begins another."""
     is_longer = len(row.student.steps) > len(row.teacher.steps)
-    return row.beyond_teacher or (is_longer and why_ended(row) == "teacher_end")
+    return row.beyond_teacher or (is_longer and walk_end(row) == "teacher_end")
 
 
 def explain(row: TraceRow) -> str:
     """Return why the walk ended, and what else decided the reward, for a reader."""
-    why, reached = why_ended(row), len(row.step_scores)
+    why, reached = walk_end(row), len(row.step_scores)
     parts = [ENDINGS[why]]
     if why == "meta_reasoning":
         parts = [f"the meta-reasoning of step {reached} did not match"]
