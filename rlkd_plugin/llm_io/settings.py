@@ -325,7 +325,7 @@ def unknown_variable_warnings(named: Iterable[str] = ()) -> list[str]:
 
 
 def settings_table() -> str:
-    """Return the settings as the Markdown table of the README."""
+    """Return the settings as the Markdown table of docs/settings.md."""
     lines = ["| variable | default | what |", "| --- | --- | --- |"]
     for name, option in Settings.model_fields.items():
         default = option.default
