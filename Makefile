@@ -10,6 +10,7 @@
 #   make test-rollout                             the tests with vLLM, in an environment of their own
 #   make small-gsrm SOCRATIC=gsm8k_socratic.jsonl the small GSRM, from GSM8K's Socratic rows
 #   make miniature SEEDS=3                        the paper in miniature, each arm trained three times
+#   make docs                                     the site of docs/, in build/docs
 #   make test TORCH="torch==2.13.0 -f WHEELS"     another build of torch (options for pip)
 
 SHELL  := bash
@@ -39,7 +40,7 @@ STUDENT_ARGS ?=
 CPU_DTYPE := from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype; print(cpu_dtype())
 # Packages are installed uncompiled: without this each process would compile all it imports, for a minute.
 unexport PYTHONDONTWRITEBYTECODE
-CODE   := setup.py benchmarks examples rlkd_plugin register.py tests tools
+CODE   := setup.py docs/conf.py benchmarks examples rlkd_plugin register.py tests tools
 # Files in their order, two at once: those of tests/swift take longest and come first.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -50,7 +51,7 @@ PLUGIN_MADE := $(VENV)/.made-plugin
 MODEL_MADE  := $(MODEL)/model.safetensors
 ROLLOUT_MADE := $(ROLLOUT_VENV)/.made
 
-.PHONY: help setup demo has-student demo-student miniature small-gsrm has-socratic test test-fast test-rollout lint format clean
+.PHONY: help setup demo has-student demo-student miniature small-gsrm has-socratic test test-fast test-rollout lint format docs clean
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.+)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -116,6 +117,10 @@ lint: $(PLUGIN_MADE)  ## Check the code's rules and form, the layers, and the ty
 format: $(PLUGIN_MADE)  ## Bring the code into form
 	@$(BIN)/ruff check --fix-only $(CODE)
 	@$(BIN)/ruff format $(CODE)
+
+docs: $(PLUGIN_MADE)  ## Make a site of docs/ in build/docs; a broken link or anchor fails
+	@$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
+	@echo "site: build/docs/index.html"
 
 clean:  ## Remove both environments, caches and build leftovers; models/ and output/ stay
 	@rm -rf .venv .venv-rollout build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

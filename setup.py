@@ -68,6 +68,13 @@ EXTRAS = {
     "embed": [
         "sentence-transformers",  # `rlkd subset --model FOLDER`, where there is no server
     ],
+    # Sphinx and myst-parser had releases this autumn, and MkDocs its last one in August 2024. They
+    # read the Markdown as GitHub does, and can fail at each link and anchor that leads nowhere.
+    "docs": [
+        "sphinx",  # makes the site and checks its links: `make docs`
+        "myst-parser",  # reads Markdown
+        "furo",  # the theme: light and dark, and it fits a phone
+    ],
     "dev": [
         "pytest",  # the tests
         "pytest-timeout",  # a test that hangs fails instead
@@ -88,6 +95,9 @@ EXTRAS = {
         "markupsafe",  # the same
         "honcho",  # the Procfiles of swift_configs/
         "wandb",  # an offline run, whose table of completions has our columns
+        "sphinx",  # as in `docs`
+        "myst-parser",  # as in `docs`
+        "furo",  # as in `docs`
         "pyyaml",  # reads swift_configs/ in the tests, as ms-swift does
         "ruff",  # lint and format
         "pyright[nodejs]",  # checks types; it runs on Node.js, which comes as a wheel then

@@ -32,15 +32,19 @@ ELSEWHERE = {
 }
 """Programs whose options are not looked at."""
 ASSIGNMENT = re.compile(r"[A-Z_][A-Z0-9_]*=")
+FENCE = re.compile(r"^ *```(bash|console)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+"""A block of commands; one of `console` has their output too."""
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
     """Yield each command's words and where it stands."""
     for file in TEXTS:
-        block = re.sub(r"```.*?```", "", file.read_text("utf-8"), flags=re.DOTALL)
-        for lines in re.findall(r"(?:^ {4,}\S.*\n)+", block, re.MULTILINE):
-            for line in re.sub(r"\\\n\s*", " ", lines).splitlines():
-                yield from _words(file.name, line)
+        for language, block in FENCE.findall(file.read_text("utf-8")):
+            for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+                if language == "bash":
+                    yield from _words(file.name, line)
+                elif found := re.match(r"\s*\$ (.*)", line):
+                    yield from _words(file.name, found[1])
     for file in YAMLS:
         text = re.sub(r"\\\n#\s*", " ", file.read_text("utf-8"))
         for line in re.findall(r"^# {2,}(.*)$", text, re.MULTILINE):
@@ -222,6 +226,8 @@ def wrong_in_rlkd(words: list[str]) -> list[str]:
 
     from rlkd_plugin.rlkd_cli import app
 
+    if words == ["--version"]:
+        return []
     group = typer.main.get_command(app)
     command = group.commands.get(words[0]) if words else None
     if command is None:
@@ -231,6 +237,20 @@ def wrong_in_rlkd(words: list[str]) -> list[str]:
     except click.UsageError as error:
         return [error.message]
     return []
+
+
+def test_every_command_has_an_example_with_its_output() -> None:
+    """A section of docs/commands.md of its own, with the command typed in it."""
+    import typer
+
+    from rlkd_plugin.rlkd_cli import app
+
+    text = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    sections = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+    commands = typer.main.get_command(app).commands
+    assert set(commands) == sections.keys() - {"make"}
+    for name in commands:
+        assert re.search(rf"^\$ (\w+=\S+ )*rlkd {name}\b", sections[name], re.MULTILINE), name
 
 
 def wrong_in_modelscope(words: list[str]) -> list[str]:

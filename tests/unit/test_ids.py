@@ -93,9 +93,7 @@ def test_the_ids_of_a_config_are_known(
     assert config.get("template", "chatml") in TEMPLATE_MAPPING
 
 
-@pytest.mark.parametrize(
-    "command", re.findall(r"^    (modelscope download .*)$", DOCS, re.MULTILINE)
-)
+@pytest.mark.parametrize("command", re.findall(r"^(modelscope download .*)$", DOCS, re.MULTILINE))
 def test_a_download_command_is_one_that_modelscope_reads(command: str) -> None:
     """Parsed by its own command line."""
     from modelscope_hub.cli.main import _build_parser
