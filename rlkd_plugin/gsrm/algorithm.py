@@ -128,26 +128,28 @@ class Walk:
         begins_another = behind > 0 or (behind == 0 and not self._is_whole)
         return begins_another and bool(self._teacher) and not self._has_exited
 
-    def bounds(self, students_steps: int) -> tuple[float, float]:
-        """Return the lowest and the highest r that open verdicts allow if the student has m steps.
+    def bounds(self) -> list[tuple[float, float]]:
+        """Return the lowest and the highest r that open verdicts allow, by the student's steps m.
 
-        Those that it has not written yet may match as well as can be, or not at all.
+        There is one pair for each m in {0, 1, ..., n}; more steps than n change nothing. Steps that
+        the student has not written yet may match as well as can be, or not at all.
         """
         lowest = highest = 0.0
-        is_sure = True  # the walk comes to this step whatever is open
-        for number in range(1, min(len(self._teacher), students_steps) + 1):
+        bounds = [(lowest, highest)]
+        is_sure = is_possible = True  # that the walk comes to this step
+        for number in range(1, len(self._teacher) + 1):
             meta_reasoning = self._verdicts.get((number, "meta_reasoning"))
-            if meta_reasoning is False:
-                break
-            is_sure = is_sure and meta_reasoning is True and number <= self._whole_steps
+            is_sure = is_sure and meta_reasoning is True
+            is_possible = is_possible and meta_reasoning is not False
             worst = best = 1.0
             for field in FIELDS[1:]:
                 matched = self._verdicts.get((number, field))
                 worst *= 1.0 if matched else 0.5
                 best *= 0.5 if matched is False else 1.0
             lowest += worst if is_sure else 0.0
-            highest += best
-        return lowest, highest
+            highest += best if is_possible else 0.0
+            bounds.append((lowest, highest))
+        return bounds
 
     @property
     def fields_needed(self) -> int:
