@@ -1,6 +1,7 @@
 """The job of `rlkd score`: every completion has its line, and nothing is asked twice."""
 
 import asyncio
+import errno
 import random
 import re
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,7 @@ from rlkd_plugin.gsrm import (
 )
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
+from rlkd_plugin.rlkd_eval.scores import score_lines
 from rlkd_plugin.rlkd_eval.scores.figures import Figures
 from rlkd_plugin.rlkd_eval.scores.offline_scorer import OfflineScorer
 from rlkd_plugin.rlkd_eval.scores.score_job import score_completions
@@ -326,6 +328,48 @@ def test_lines_that_are_no_trace_are_refused(tmp_path: Path) -> None:
         run(source, out)
 
 
+def test_out_is_made_with_the_folders_above_it(tmp_path: Path) -> None:
+    source, scores = write(tmp_path / "rows.jsonl", row(1, "s1")), tmp_path / "scores"
+    with pytest.raises(EndpointError, match="gone"):
+        run(source, scores / "sft" / "step_100", Fake(fail_at=1))
+    assert not scores.exists()
+    run(source, scores / "sft" / "step_100")
+    assert len(found(scores / "sft" / "step_100")) == 1
+
+
+@pytest.mark.parametrize("name", ["link", "link/step_100", "rows.jsonl/step_100"])
+def test_an_out_that_cannot_be_made_is_named(name: str, tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", row(1, "s1"))
+    (tmp_path / "link").symlink_to(tmp_path / "absent" / "folder")
+    with pytest.raises(
+        RlkdError, match=rf"the folder .*{name} cannot be made \(.*name another one"
+    ):
+        run(source, tmp_path / name)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "rows.jsonl"]
+
+
+def test_no_room_for_the_order_leaves_every_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row(n, f"s{n}") for n in range(3)]
+    source, out = write(tmp_path / "rows.jsonl", *rows), tmp_path / "out"
+    run(source, out)
+    before = trace_place(out).read_bytes()
+    write(source, *rows[::-1])
+
+    def is_full(file: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(score_lines, "open_whole", is_full)
+        words = r"jsonl has every line, but could not be put in the order of .*No space left"
+        with pytest.raises(RlkdError, match=words):
+            run(source, out)
+    assert trace_place(out).read_bytes() == before
+    run(source, out)
+    assert [text for _, text, _ in found(out)] == ["s2", "s1", "s0"]
+
+
 @pytest.mark.parametrize("name", ["scores.jsonl", "rows.jsonl"])
 def test_out_is_a_folder(name: str, tmp_path: Path) -> None:
     write(tmp_path / "rows.jsonl", row(1, "s1"))
@@ -378,10 +422,14 @@ def test_rows_that_cannot_be_scored_are_counted_by_reason(tmp_path: Path) -> Non
     assert report.passed == 5
 
 
-def test_a_source_of_which_nothing_can_be_scored_leaves_nothing(tmp_path: Path) -> None:
+def test_a_source_of_which_nothing_can_be_scored_leaves_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     source = write(tmp_path / "rows.jsonl", row(1, "s1", domain="law"), {"completion": "a"})
-    nothing_was_asked(source, r"2 rows read = 2 refused \(1 x domain is none of .*, 1 x problem is")
     teachers = write(tmp_path / "teachers.jsonl", {"problem": "P1"})
+    words = r"2 rows read = 2 refused \(1 x domain is none of .*, 1 x problem is"
+    nothing_was_asked(source, words, teachers)
+    assert "every row has its own teacher" not in caplog.text  # no row has one
     source = write(tmp_path / "rows.jsonl", {"problem": "P1", "completion": "s1"})
     words = "no completion of .* could be scored, .* 1 rows? read = 1 refused .1 x no teacher"
     nothing_was_asked(source, words, teachers)

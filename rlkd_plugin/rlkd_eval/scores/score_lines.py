@@ -68,6 +68,9 @@ def put_in_order(file: Path, keys: Sequence[int]) -> int:
 
     Returns:
         How many lines of other keys there are.
+
+    Raises:
+        RlkdError: if there is no room for the file a second time, beside itself.
     """
     places = {key: place for place, key in enumerate(keys)}
     starts = array("Q")
@@ -83,8 +86,14 @@ def put_in_order(file: Path, keys: Sequence[int]) -> int:
     order = [found[key] for key in sorted(found, key=lambda key: places.get(key, len(places)))]
     if order == list(range(len(starts))):
         return others
-    with file.open("rb") as lines, open_whole(file) as whole:
-        for number in order:
-            lines.seek(starts[number])
-            whole.write(lines.readline())
+    try:
+        with file.open("rb") as lines, open_whole(file) as whole:
+            for number in order:
+                lines.seek(starts[number])
+                whole.write(lines.readline())
+    except OSError as error:
+        raise RlkdError(
+            f"{file} has every line, but could not be put in the order of the source: "
+            f"{error.strerror}. Make room for it a second time, then give the same command again"
+        ) from None
     return others
