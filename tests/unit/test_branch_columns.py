@@ -47,7 +47,8 @@ def test_the_setting_says_how_many_of_fifty_count() -> None:
 
 
 def test_one_branch_reads_no_further_path() -> None:
-    (sample,) = read_samples(["c"], ["p"], ["math"], ["one"], None, [42], [42], branches=1)
+    wrong: Any = [42]
+    (sample,) = read_samples(["c"], ["p"], ["math"], ["one"], None, wrong, wrong, branches=1)
     assert sample.branches == (BranchText("one"),)
 
 
