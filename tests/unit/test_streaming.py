@@ -519,7 +519,7 @@ def test_the_more_verdicts_are_in_flight_the_more_slots_are_kept(
 def test_a_verdict_that_waits_comes_before_a_structure() -> None:
     async def order() -> tuple[int, int]:
         slots = Slots(4, keeps=True)
-        asked, verdicts = await hold(slots, "judge", 4)
+        _, verdicts = await hold(slots, "judge", 4)
         written, structures = await hold(slots, "GSRM", 1)
         more, others = await hold(slots, "judge", 1)
         await cancel_all(verdicts[:1])
