@@ -28,6 +28,7 @@ from rlkd_plugin.gsrm import (
 )
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
+from rlkd_plugin.rlkd_eval.report.sources import read_sources
 from rlkd_plugin.rlkd_eval.scores import score_lines
 from rlkd_plugin.rlkd_eval.scores.figures import Figures
 from rlkd_plugin.rlkd_eval.scores.offline_scorer import OfflineScorer
@@ -244,6 +245,32 @@ def test_a_rejected_text_has_its_line_and_is_asked_again_next_time(tmp_path: Pat
     assert (again.scored, again.done_before) == (1, 1)
     assert "s1" not in engine.paths
     assert len(found(tmp_path / "out")) == 2
+
+
+def test_a_rejected_text_that_was_scored_anew_counts_once_in_a_report(tmp_path: Path) -> None:
+    """Before the job's end both lines stand in the file."""
+    source = write(tmp_path / "rows.jsonl", row(1, "reject", "s1"))
+    run(source, tmp_path / "out")
+    write(source, row(1, "reject", "s1"), row(2, "s2"))
+    # the teacher's path, the rejected one, and then the one that fails
+    with pytest.raises(EndpointError, match="gone"):
+        run(source, tmp_path / "out", Fake(fail_at=3), concurrency=1)
+    assert len(found(tmp_path / "out")) == 3
+    (of_report,) = read_sources([tmp_path / "out"])
+    assert of_report.scored is not None and of_report.traces is not None
+    assert of_report.traces.seen.total() == of_report.scored.figures.rows == 2
+    assert of_report.scored.figures.counts["refused"] == 1
+    assert run(source, tmp_path / "out").figures.rows == 3
+    assert len(found(tmp_path / "out")) == 3
+
+
+def test_a_report_has_the_figures_of_the_job(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", row(1, "s1 s2", "nothing"), row(2, "s1 reject", "s9"))
+    report = run(source, tmp_path / "out")
+    (of_report,) = read_sources([tmp_path / "out"])
+    assert of_report.scored is not None
+    assert of_report.scored.figures == report.figures
+    assert of_report.maker is not None and of_report.maker["gsrm"] == "one"
 
 
 def test_models_that_reject_everything_end_the_job(tmp_path: Path) -> None:

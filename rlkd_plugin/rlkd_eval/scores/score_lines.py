@@ -6,7 +6,7 @@ in the order of the source. `rlkd report` reads them at any time.
 
 import json
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,35 @@ def read_line(file: Path, line: Row) -> tuple[int, TraceRow]:
         raise RlkdError(
             f"{file} has a line that is none of this job ({error}); name another folder to write"
         ) from None
+
+
+def outdated_lines(lines: Iterable[bytes]) -> set[int] | None:
+    """Return the numbers of the lines that a later one of the same completion replaces.
+
+    A line with a rejected text is replaced at the end of the next run. If that run is stopped, the
+    old line and the new one both stand in the file.
+
+    Args:
+        lines: of any trace; a broken one replaces nothing.
+
+    Returns:
+        The numbers, from 0; None for a trace of no scores, whose first whole line has no key.
+    """
+    newest: dict[str, int] = {}
+    outdated: set[int] = set()
+    for number, line in enumerate(lines):
+        try:
+            key = _key_of.decode(line).row
+        except msgspec.ValidationError:
+            if not newest:
+                return None
+            continue
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        if key in newest:
+            outdated.add(newest[key])
+        newest[key] = number
+    return outdated if newest else None
 
 
 def put_in_order(file: Path, keys: Sequence[int]) -> int:
