@@ -48,7 +48,8 @@ class Walk:
 
     Args:
         teacher: the steps of S^t; none where the teacher has no structure.
-        reads_all: whether the student is read to its end, as its number of steps counts.
+        reads_all: whether the student is read to its end, as its number of steps counts; not where
+            its reward is 0 however many they are.
     """
 
     def __init__(self, teacher: Sequence[Step], reads_all: bool = False) -> None:
@@ -105,10 +106,11 @@ class Walk:
         The first step has to be whole: a text without a whole step is no structure. From then on
         a meta-reasoning that does not match ends the walk, and so does the teacher's last step.
         """
-        if self._is_whole or self._reads_all:
+        if self._is_whole or not self._whole_steps:
             return self._is_whole
-        at_end = self._has_exited or self._whole_steps >= len(self._teacher)
-        return self._whole_steps > 0 and at_end
+        if self._reads_all:
+            return self._earns_nothing
+        return self._has_exited or self._whole_steps >= len(self._teacher)
 
     @property
     def is_over(self) -> bool:
@@ -157,7 +159,7 @@ class Walk:
 
         Those of the first step are always among them, as they say that there is a structure.
         """
-        if self._reads_all:
+        if self._reads_all and not self._earns_nothing:
             return len(self._fields)
         steps = min(self._whole_steps, len(self._teacher))
         if self._has_exited:
@@ -183,6 +185,11 @@ class Walk:
     def _has_exited(self) -> bool:
         is_there = self._number <= self._last
         return is_there and self._verdicts.get((self._number, "meta_reasoning")) is False
+
+    @property
+    def _earns_nothing(self) -> bool:
+        """Whether r is 0, or is none, however many steps the student has."""
+        return not self._teacher or (self._has_exited and self._number == 1)
 
     def _question(self, number: int, field: Field) -> Question:
         self._asked.add((number, field))

@@ -396,3 +396,17 @@ def test_extra_steps_have_a_price(writes: bool, steps: int, reward: float) -> No
     score = scored(engine, sample(["t"]), scale)
     assert reward_of(score, False, scale, "score") == reward
     assert reward_of(score, False, RewardScale("teacher", "divide"), "score") == reward / 2
+
+
+@pytest.mark.parametrize(
+    ("likely", "is_early"), [(0.0, True), (1.0, False)], ids=["nothing matches", "all match"]
+)
+def test_a_price_needs_all_steps_but_of_who_earns_nothing(likely: float, is_early: bool) -> None:
+    """No number of steps makes 0 smaller; the long structure is stopped long before its end."""
+    structures: dict[str, Structure | None] = {"t": structure("t", 2), "s": structure("s", 30)}
+    engine = CoinEngine(random.Random(1), structures, writes=True, likely=likely)
+    score = scored(engine, sample(["t"]), RewardScale("steps", "divide"))
+    assert score.student.stopped_early is is_early
+    assert score.student.structure is not None
+    assert len(score.student.structure.steps) == (1 if is_early else 30)
+    assert total(score) == (0.0 if is_early else 2.0)
