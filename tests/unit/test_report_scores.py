@@ -74,7 +74,11 @@ def test_long_names_leave_room_on_a_phone(tmp_path: Path) -> None:
     long, short = chart.figure["layout"]["yaxis"]["ticktext"]
     assert short == "b" and long.startswith("&lt;b&gt;longlong")
     assert long.count("<br>") == 2 and long.endswith("…")
-    assert chart.lanes == 2 * 2  # two more lines in each of two rows
+    names = [f"{'long' * 20} {i}" for i in range(12)]
+    higher = chart_of(*(scored(tmp_path / name, [1.0]) for name in names))
+    assert (
+        higher.lanes == chart_of(*(scored(tmp_path / str(i), [1.0]) for i in range(12))).lanes + 12
+    )
 
 
 @pytest.mark.parametrize(

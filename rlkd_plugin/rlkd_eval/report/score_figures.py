@@ -3,16 +3,13 @@
 The numbers are those that the command prints at its end (`scores.figures`).
 """
 
-import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations
 
 from rlkd_plugin.gsrm import FIELDS
 from rlkd_plugin.rlkd_data.jobs.record import Facts, differences
 from rlkd_plugin.rlkd_eval.report.chart_numbers import NO_NUMBER, number
 from rlkd_plugin.rlkd_eval.report.charts import Chart
-from rlkd_plugin.rlkd_eval.report.curves import label, printable
 from rlkd_plugin.rlkd_eval.report.forest import Estimate, Numbers, forest_chart
 from rlkd_plugin.rlkd_eval.report.sources import Source
 from rlkd_plugin.rlkd_eval.report.tables import Cell, Table
@@ -40,8 +37,6 @@ CHART_NOTE = (
 NUMBERS = ("folder", "mean reward", "95% interval", "problems", "completions with a reward")
 LONGEST = 60
 """Characters of a setting's value."""
-NAME_WIDTH, NAME_LINES = 18, 3
-"""Characters and lines of a folder's name beside the chart: a phone has room for no more."""
 
 
 def score_table(sources: Sequence[Source]) -> Table | None:
@@ -89,8 +84,7 @@ def reward_charts(sources: Sequence[Source]) -> list[Chart]:
         return []
     key, title = "scores-reward", "Mean reward of scored completions"
     numbers = Numbers(NUMBERS, rows)
-    chart = forest_chart(key, title, "mean reward", estimates, numbers, CHART_NOTE)
-    return [_with_narrow_names(chart, [one.row for one in estimates])]
+    return [forest_chart(key, title, "mean reward", estimates, numbers, CHART_NOTE)]
 
 
 def cautions(sources: Sequence[Source]) -> list[str]:
@@ -115,17 +109,6 @@ def cautions(sources: Sequence[Source]) -> list[str]:
             f"The rows are not of the same problems: {sizes}; {len(shared):,} are in all of them."
         )
     return said
-
-
-def _with_narrow_names(chart: Chart, folders: Sequence[str]) -> Chart:
-    """Return the chart with the names of its rows in lines, and room for these."""
-    names = [
-        textwrap.wrap(printable(one), NAME_WIDTH, max_lines=NAME_LINES, placeholder="…")
-        for one in folders
-    ]
-    chart.figure["layout"]["yaxis"]["ticktext"] = ["<br>".join(map(label, name)) for name in names]
-    more = len(names) * (max(map(len, names)) - 1)
-    return replace(chart, lanes=chart.lanes + more)
 
 
 def _scored(sources: Sequence[Source]) -> list[tuple[str, Scored]]:
