@@ -58,7 +58,7 @@ class Race:
         """Take the student's fields as `Walk.read`, and ask what can be asked now."""
         for walk in self._running:
             walk.read(fields, is_whole=is_whole)
-        steps = len(fields) // len(FIELDS)
+        steps = max(1, len(fields) // len(FIELDS))  # a structure has at least one
         # beyond the longest branch every further step costs all of them alike, or none
         self._ends = [steps] if is_whole else range(steps, max(steps, self._longest) + 1)
         self.go_on()
@@ -77,20 +77,18 @@ class Race:
             walk.ask()
 
     def _leave_losers(self) -> None:
-        """Leave the branches that another one beats or equals, however the student goes on."""
-        able = {index for end in self._ends for index in self._able(end)}
+        """Leave the branches that another one beats or equals, however the student goes on.
+
+        Each branch is looked at by itself: an open question that two of them share may count as
+        matched for the one and not for the other.
+        """
+        bounds = [walk.bounds(self._ends) for walk in self._running]
+        able = {index for at_end in zip(*bounds, strict=True) for index in _able(at_end)}
         losers = [walk for index, walk in enumerate(self._running) if index not in able]
         self._running = [walk for index, walk in enumerate(self._running) if index in able]
         needed = {question for walk in self._running for question in walk.open}
         for question in {question for walk in losers for question in walk.open} - needed:
             self._verdicts.leave(question)
-
-    def _able(self, end: int) -> set[int]:
-        """Return which of the running branches may win if the student has so many steps."""
-        bounds = [walk.bounds(end) for walk in self._running]
-        lowest = [low for low, _ in bounds]
-        leader = lowest.index(max(lowest))  # the first of equal ones
-        return {leader} | {i for i, (_, high) in enumerate(bounds) if high > lowest[leader]}
 
     @property
     def is_decided(self) -> bool:
@@ -124,6 +122,13 @@ class Race:
     def _outcome(self, walk: JudgedWalk) -> BranchOutcome:
         if walk not in self._with_steps:
             return BranchOutcome()
-        lowest, highest = zip(*(walk.bounds(end) for end in self._ends), strict=True)
+        lowest, highest = zip(*walk.bounds(self._ends), strict=True)
         reward = walk.reward() if walk.is_over else None
         return BranchOutcome(min(lowest), max(highest), reward, walk.verdicts(), walk.goes_on)
+
+
+def _able(bounds: Sequence[tuple[float, float]]) -> set[int]:
+    """Return which branches may win, from the lowest and highest reward of each."""
+    lowest = [low for low, _ in bounds]
+    leader = lowest.index(max(lowest))  # the first of equal ones
+    return {leader} | {i for i, (_, high) in enumerate(bounds) if high > lowest[leader]}

@@ -113,9 +113,16 @@ class Follower:
         return all(teaching.done() for teaching in self._teachings)
 
     async def _wait(self) -> None:
-        """Wait until a text, a side or a verdict has come."""
+        """Wait until a text, a side or a verdict has come.
+
+        Raises:
+            EndpointError: as the engine does, for a branch too whose others are not there yet.
+        """
         await self._change
         self._change = asyncio.get_running_loop().create_future()
+        for teaching in self._teachings:
+            if teaching.done():
+                teaching.result()
         self._verdicts.take()
 
     def _wake(self) -> None:

@@ -140,14 +140,14 @@ class JudgedWalk:
         """The number of the student's fields that say how the reward came about."""
         return self._walk.fields_needed
 
-    def bounds(self, students_steps: int) -> tuple[float, float]:
-        """Return the lowest and the highest reward that are possible with m steps of the student.
+    def bounds(self, ends: Sequence[int]) -> list[tuple[float, float]]:
+        """Return the lowest and the highest possible reward for each number of the student's steps.
 
         Only of a teacher with steps.
         """
-        n, scale = self.teacher_steps, self._scale
-        lowest, highest = self._walk.bounds(students_steps)
-        return scale.reward(lowest, n, students_steps), scale.reward(highest, n, students_steps)
+        n, reward, of_r = self.teacher_steps, self._scale.reward, self._walk.bounds()
+        pairs = [(m, *of_r[min(m, n)]) for m in ends]
+        return [(reward(low, n, m), reward(high, n, m)) for m, low, high in pairs]
 
     def reward(self) -> StructuredReward:
         """Return r, once the walk is over."""

@@ -24,11 +24,13 @@ class RewardScale:
         return self.extra_steps == "divide"
 
     def reward(self, total: float, teacher_steps: int, student_steps: int) -> float:
-        """Return the reward of r = `total` for n teacher steps and m student steps."""
-        value = total / teacher_steps if self.scale == "teacher" else total
-        if self.extra_steps == "divide":
-            value *= teacher_steps / max(teacher_steps, student_steps)
-        return value
+        """Return the reward of r = `total` for n teacher steps and m student steps.
+
+        It is rounded once, so that equal rewards of different n are equal numbers.
+        """
+        divided = self.extra_steps == "divide"
+        steps = max(teacher_steps, student_steps) if divided else teacher_steps
+        return (total if self.scale == "teacher" else total * teacher_steps) / steps
 
 
 PAPER = RewardScale()

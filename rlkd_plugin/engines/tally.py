@@ -6,6 +6,7 @@ The one place where failures become rewards. Not here: when they end the run (`r
 from collections.abc import Sequence
 from typing import Literal
 
+from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.engines.reward_scale import RewardScale
 from rlkd_plugin.engines.scoring import Score
 from rlkd_plugin.gsrm import FIELDS
@@ -42,7 +43,8 @@ def metrics_of(
     means over the steps reached, so that sub-problem and answer count only where the
     meta-reasoning matched; `rlkd/beyond_teacher` is the share of completions that follow the
     teacher through its last step and begin another; what is said of teachers is a mean over the
-    batch's teachers, each of which counts once. Every key is there in every batch.
+    batch's teachers, each of which counts once; where one has several branches, clipped and cut
+    are means over the branches. Every key is there in every batch.
     """
     reached: dict[str, list[float]] = {name: [] for name in FIELDS}
     for score in scores:
@@ -52,7 +54,9 @@ def metrics_of(
         for number in range(1, len(score.reward.steps) + 1):
             for name in FIELDS:
                 reached[name].append(float((name, number) in matched))
-    teachers = {(id(s.teacher), s.unreadable): s for s in scores}.values()  # a prompt's share one
+    # completions of a prompt share its teacher
+    branches = {id(one): one for score in scores for one in _teachers(score)}.values()
+    readings = {(id(_first_teacher(score)), score.unreadable) for score in scores}
     valued = [reward for reward in rewards if reward is not None]
     matched_fields = {f"rlkd/matched_{name}": values or [0.0] for name, values in reached.items()}
     return {
@@ -65,29 +69,32 @@ def metrics_of(
         "rlkd/refused": [float(_has_refusal(s)) for s in scores],
         "rlkd/clipped": [float(s.student.clipped) for s in scores],
         "rlkd/cut_structure": [float(s.student.cut) for s in scores],
-        "rlkd/clipped_teacher": [float(s.teacher.clipped) for s in teachers],
-        "rlkd/cut_teacher": [float(s.teacher.cut) for s in teachers],
-        "rlkd/unreadable_structure": [float(s.unreadable) for s in teachers],
+        "rlkd/clipped_teacher": [float(one.clipped) for one in branches],
+        "rlkd/cut_teacher": [float(one.cut) for one in branches],
+        "rlkd/unreadable_structure": [float(unreadable) for _, unreadable in readings],
         "rlkd/cut_off": [float(is_cut_off) for is_cut_off in cut_off],
     }
 
 
-def branch_metrics(scores: Sequence[Score]) -> dict[str, list[float]]:
+def branch_metrics(
+    scores: Sequence[Score], rewards: Sequence[float | None]
+) -> dict[str, list[float]]:
     """Return what several branches of a teacher changed, as lists whose means are logged.
 
     `rlkd/other_branch` is the share of completions that another branch than the first won. The
     reward is at least `rlkd/branch_gain` and at most `rlkd/branch_gain_at_most` above the first
-    branch's, which is not known where that branch was left as it could not win. Completions whose
-    first branch has no structure are in none of them.
+    branch's, which is not known where that branch was left as it could not win. A completion that
+    earns 0 as it was cut off gains nothing. Completions without a structure, or whose first branch
+    has none, are in none of them.
     """
     won, least, most = [], [], []
-    for score in scores:
-        if score.reward is None or score.teacher.structure is None:
+    for score, reward in zip(scores, rewards, strict=True):
+        if score.reward is None:
             continue
         if score.branches and score.branches[0].teacher.structure is None:
             continue
         won.append(float(score.branch != 0))
-        if score.branch == 0:
+        if score.branch == 0 or not reward:
             gain = (0.0, 0.0)
         else:
             first, best = (score.branches[i].outcome for i in (0, score.branch))
@@ -105,3 +112,14 @@ def _has_refusal(score: Score) -> bool:
     return score.student.status == "refused" or any(
         verdict.source == "refused" for _, verdict in score.verdicts
     )
+
+
+def _teachers(score: Score) -> list[Decomposition]:
+    """Return the branches of a completion's teacher, as far as its score has them."""
+    return [branch.teacher for branch in score.branches] or [score.teacher]
+
+
+def _first_teacher(score: Score) -> Decomposition:
+    """Return the first branch with a structure, which a score without branches has too."""
+    teachers = _teachers(score)
+    return next((one for one in teachers if one.structure), teachers[0])

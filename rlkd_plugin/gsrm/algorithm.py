@@ -48,7 +48,8 @@ class Walk:
 
     Args:
         teacher: the steps of S^t; none where the teacher has no structure.
-        reads_all: whether the student is read to its end, as its number of steps counts.
+        reads_all: whether the student is read to its end, as its number of steps counts; not where
+            its reward is 0 however many they are.
     """
 
     def __init__(self, teacher: Sequence[Step], reads_all: bool = False) -> None:
@@ -105,10 +106,11 @@ class Walk:
         The first step has to be whole: a text without a whole step is no structure. From then on
         a meta-reasoning that does not match ends the walk, and so does the teacher's last step.
         """
-        if self._is_whole or self._reads_all:
+        if self._is_whole or not self._whole_steps:
             return self._is_whole
-        at_end = self._has_exited or self._whole_steps >= len(self._teacher)
-        return self._whole_steps > 0 and at_end
+        if self._reads_all:
+            return self._earns_nothing
+        return self._has_exited or self._whole_steps >= len(self._teacher)
 
     @property
     def is_over(self) -> bool:
@@ -128,26 +130,28 @@ class Walk:
         begins_another = behind > 0 or (behind == 0 and not self._is_whole)
         return begins_another and bool(self._teacher) and not self._has_exited
 
-    def bounds(self, students_steps: int) -> tuple[float, float]:
-        """Return the lowest and the highest r that open verdicts allow if the student has m steps.
+    def bounds(self) -> list[tuple[float, float]]:
+        """Return the lowest and the highest r that open verdicts allow, by the student's steps m.
 
-        Those that it has not written yet may match as well as can be, or not at all.
+        There is one pair for each m in {0, 1, ..., n}; more steps than n change nothing. Steps that
+        the student has not written yet may match as well as can be, or not at all.
         """
         lowest = highest = 0.0
-        is_sure = True  # the walk comes to this step whatever is open
-        for number in range(1, min(len(self._teacher), students_steps) + 1):
+        bounds = [(lowest, highest)]
+        is_sure = is_possible = True  # that the walk comes to this step
+        for number in range(1, len(self._teacher) + 1):
             meta_reasoning = self._verdicts.get((number, "meta_reasoning"))
-            if meta_reasoning is False:
-                break
-            is_sure = is_sure and meta_reasoning is True and number <= self._whole_steps
+            is_sure = is_sure and meta_reasoning is True
+            is_possible = is_possible and meta_reasoning is not False
             worst = best = 1.0
             for field in FIELDS[1:]:
                 matched = self._verdicts.get((number, field))
                 worst *= 1.0 if matched else 0.5
                 best *= 0.5 if matched is False else 1.0
             lowest += worst if is_sure else 0.0
-            highest += best
-        return lowest, highest
+            highest += best if is_possible else 0.0
+            bounds.append((lowest, highest))
+        return bounds
 
     @property
     def fields_needed(self) -> int:
@@ -155,7 +159,7 @@ class Walk:
 
         Those of the first step are always among them, as they say that there is a structure.
         """
-        if self._reads_all:
+        if self._reads_all and not self._earns_nothing:
             return len(self._fields)
         steps = min(self._whole_steps, len(self._teacher))
         if self._has_exited:
@@ -181,6 +185,11 @@ class Walk:
     def _has_exited(self) -> bool:
         is_there = self._number <= self._last
         return is_there and self._verdicts.get((self._number, "meta_reasoning")) is False
+
+    @property
+    def _earns_nothing(self) -> bool:
+        """Whether r is 0, or is none, however many steps the student has."""
+        return not self._teacher or (self._has_exited and self._number == 1)
 
     def _question(self, number: int, field: Field) -> Question:
         self._asked.add((number, field))

@@ -169,8 +169,8 @@ class Settings(BaseSettings):
     )
     concurrency: PositiveInt = Field(
         default=64,
-        description="requests in flight of the whole run; each rank takes its share, of which a "
-        "quarter, at least one of two, is kept for verdicts where structures are streamed",
+        description="requests in flight of the whole run; each rank takes its share, of which up "
+        "to a quarter, at least one of two, is kept for verdicts where structures are streamed",
     )
     sample_domain: Literal["math", "science", "code", "puzzle"] = Field(
         default="math",

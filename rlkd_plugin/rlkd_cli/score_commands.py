@@ -55,10 +55,11 @@ def score(
     it shows how the steps of two texts align.
     """
     if problem or teacher or student or domain:
-        if src or out or teachers or not (problem and teacher and student):
+        of_source = src or out or teachers or gsrm_price or judge_price
+        if of_source or not (problem.strip() and teacher and student):
             raise RlkdError(
-                "one pair of texts needs --problem, --teacher and --student, and no SRC, OUT or "
-                "--teachers; the rows of SRC have their own domain"
+                "one pair of texts needs --problem, --teacher and --student, and no SRC, OUT, "
+                "--teachers or prices; the rows of SRC have their own domain"
             )
         _score_pair(_Pair(problem, domain or "math", teacher, student))
     elif src is None or out is None:

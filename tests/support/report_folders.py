@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlkd_plugin.rlkd_data.jobs.record import Record, record_file
+from rlkd_plugin.rlkd_eval.scores.score_lines import KEY, TRACE
+
 Text = Callable[[str], str]
 
 
@@ -144,6 +147,29 @@ def grpo_run(
     )
     lines = [line for step in range(steps) for line in trace_lines(step, 8, draw, say)]
     write_lines(folder / "rlkd_trace_rank0.jsonl", lines)
+    return folder
+
+
+def scored(
+    folder: Path, rewards: Sequence[float | None], is_done: bool = True, **facts: Any
+) -> Path:
+    """Write what `rlkd score` leaves of a completion for each reward, two of a problem.
+
+    The teacher has three steps; `facts` are of the maker.
+    """
+    lines = [
+        {
+            KEY: f"{number:016x}",
+            **trace_line(None, problem=f"P{number // 2}", completion="c"),
+            "reward": reward,
+            "total": reward or 0.0,
+        }
+        for number, reward in enumerate(rewards)
+    ]
+    write_lines(folder / TRACE, lines)
+    maker = {"gsrm": "one", "reward_scale": "steps", **facts}
+    record = Record(command="rlkd score", makers={"one": maker}, is_done=is_done)
+    record_file(folder / TRACE).write_bytes(record.encode())
     return folder
 
 

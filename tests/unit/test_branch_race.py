@@ -4,22 +4,26 @@ import asyncio
 import os
 import random
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
 import pytest
 
 from rlkd_plugin.engines.base import Decomposition, Usage, Verdict
+from rlkd_plugin.engines.branches import BranchOutcome
 from rlkd_plugin.engines.draft import Draft
 from rlkd_plugin.engines.reward_scale import PAPER, RewardScale
-from rlkd_plugin.engines.scoring import BranchText, Sample, Score, score_batch
+from rlkd_plugin.engines.scoring import Branch, BranchText, Sample, Score, score_batch
 from rlkd_plugin.engines.tally import branch_metrics, metrics_of, reward_of
 from rlkd_plugin.engines.trace import parse_row, replay, trace_row
 from rlkd_plugin.gsrm import (
+    EndpointError,
     Field,
     Step,
     Structure,
+    StructuredReward,
+    Walk,
     parse_structure,
     render_structure,
     structured_reward,
@@ -36,6 +40,9 @@ def structure(name: str, steps: int) -> Structure:
     return Structure(
         tuple(Step(f"{name}M{i}", f"{name}Q{i}", f"{name}A{i}") for i in range(1, steps + 1)), "4"
     )
+
+
+OK = Decomposition(structure("t", 1))
 
 
 @dataclass
@@ -233,7 +240,7 @@ def test_a_branch_without_structure_takes_no_part() -> None:
     score = scored(engine, sample(["a", "b", "c"]))
     assert (score.branch, total(score)) == (1, 2.0)  # 1 + 1
     # the first branch has no structure: nothing is known of what it would have been worth
-    assert set(map(tuple, branch_metrics([score]).values())) == {(0.0,)}
+    assert set(map(tuple, branch_metrics([score], [2.0]).values())) == {(0.0,)}
 
 
 def test_no_branch_with_a_structure_is_no_teacher() -> None:
@@ -241,6 +248,40 @@ def test_no_branch_with_a_structure_is_no_teacher() -> None:
     score = scored(CoinEngine(random.Random(1), structures), sample(["a", "b"]))
     assert score.reward is None and score.teacher.structure is None
     assert reward_of(score, False, PAPER, "score") is None
+
+
+def test_a_branch_that_fails_ends_the_batch_without_the_others() -> None:
+    structures: dict[str, Structure | None] = {"b": structure("b", 1), "s": structure("s", 1)}
+    engine = OneBranchIsDown(structures)
+    with pytest.raises(EndpointError, match="the server is down"):
+        scored(engine, sample(["a", "b"]))
+    assert engine.found == ["s"]  # nobody has waited for the branch b
+
+
+class OneBranchIsDown(SameTexts):
+    """The branch a cannot be decomposed, the branch b only after a long while."""
+
+    def __init__(self, structures: dict[str, Structure | None]) -> None:
+        super().__init__(structures)
+        self.found: list[str] = []
+
+    async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
+        if path == "a":
+            raise EndpointError("the server is down")
+        for _ in range(1000 if path == "b" else 1):
+            await asyncio.sleep(0)
+        self.found.append(path)
+        return await super().decompose(problem, domain, path)
+
+
+def test_a_step_that_has_begun_counts_where_its_meta_reasoning_matched() -> None:
+    walk = Walk(structure("t", 2).steps)
+    walk.read(["sM1", "sQ1", "sA1", "sM2"], is_whole=False)
+    while questions := walk.questions():
+        for question in questions:
+            walk.answer(question, matched=question.field != "answer")
+    # with one step 0.5; with two at least 0.5 + 0.25, as M2 matched, and at most 0.5 + 1
+    assert walk.bounds() == [(0.0, 0.0), (0.5, 0.5), (0.75, 1.5)]
 
 
 def test_fifty_branches_are_decomposed_once_each() -> None:
@@ -256,11 +297,38 @@ def test_the_gain_over_a_first_branch_that_was_asked() -> None:
     plans: dict[str, Structure | None] = {"a": structure("a", 2), "b": structure("b", 2)}
     engine = FirstBranchFails({**plans, "s": structure("s", 2)})
     score = scored(engine, sample(["a", "b"]))
-    assert branch_metrics([score]) == {
+    assert branch_metrics([score], [2.0]) == {
         "rlkd/other_branch": [1.0],
         "rlkd/branch_gain": [2.0],  # the first branch earns 0, the second 1 + 1
         "rlkd/branch_gain_at_most": [2.0],
     }
+
+
+def test_a_completion_that_earns_nothing_as_it_was_cut_off_gains_nothing() -> None:
+    plans: dict[str, Structure | None] = {"a": structure("a", 2), "b": structure("b", 2)}
+    score = scored(FirstBranchFails({**plans, "s": structure("s", 2)}), sample(["a", "b"]))
+    reward = reward_of(score, True, PAPER, "zero")
+    assert branch_metrics([score], [reward]) == {
+        "rlkd/other_branch": [1.0],
+        "rlkd/branch_gain": [0.0],
+        "rlkd/branch_gain_at_most": [0.0],
+    }
+
+
+def test_a_clipped_branch_counts_whoever_wins() -> None:
+    """Two completions of a prompt, the second without a structure, share its four branches."""
+    clipped = Decomposition(structure("c", 1), clipped=True)
+    teachers = [Decomposition(None, "undecomposable"), *(OK for _ in range(2)), clipped]
+    found = [replace(one) for one in teachers]  # four objects, as four decompositions are
+    branches = tuple(Branch(one, BranchOutcome()) for one in found)
+    reward = StructuredReward(1.0, (1.0,))
+    scores = [
+        Score(found[1], OK, reward, unreadable=True, branch=1, branches=branches),
+        Score(found[1], Decomposition(None, "undecomposable"), unreadable=True),
+    ]
+    metrics = metrics_of(scores, [1.0, 0.0], [False, False])
+    assert metrics["rlkd/clipped_teacher"] == [0.0, 0.0, 0.0, 1.0]
+    assert metrics["rlkd/unreadable_structure"] == [1.0]  # of the one prompt
 
 
 class FirstBranchFails(SameTexts):
@@ -277,8 +345,8 @@ def test_the_gain_over_a_first_branch_that_nobody_asked_is_not_known() -> None:
     score = scored(engine, sample(["a", "b"]))
     assert engine.asked == [] and (score.branch, total(score)) == (1, 3.0)
     # the first branch might have earned 0 or 3
-    assert branch_metrics([score])["rlkd/branch_gain"] == [0.0]
-    assert branch_metrics([score])["rlkd/branch_gain_at_most"] == [3.0]
+    assert branch_metrics([score], [3.0])["rlkd/branch_gain"] == [0.0]
+    assert branch_metrics([score], [3.0])["rlkd/branch_gain_at_most"] == [3.0]
 
 
 def test_the_trace_names_the_winner_and_keeps_every_branch() -> None:
@@ -328,3 +396,17 @@ def test_extra_steps_have_a_price(writes: bool, steps: int, reward: float) -> No
     score = scored(engine, sample(["t"]), scale)
     assert reward_of(score, False, scale, "score") == reward
     assert reward_of(score, False, RewardScale("teacher", "divide"), "score") == reward / 2
+
+
+@pytest.mark.parametrize(
+    ("likely", "is_early"), [(0.0, True), (1.0, False)], ids=["nothing matches", "all match"]
+)
+def test_a_price_needs_all_steps_but_of_who_earns_nothing(likely: float, is_early: bool) -> None:
+    """No number of steps makes 0 smaller; the long structure is stopped long before its end."""
+    structures: dict[str, Structure | None] = {"t": structure("t", 2), "s": structure("s", 30)}
+    engine = CoinEngine(random.Random(1), structures, writes=True, likely=likely)
+    score = scored(engine, sample(["t"]), RewardScale("steps", "divide"))
+    assert score.student.stopped_early is is_early
+    assert score.student.structure is not None
+    assert len(score.student.structure.steps) == (1 if is_early else 30)
+    assert total(score) == (0.0 if is_early else 2.0)

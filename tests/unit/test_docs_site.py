@@ -20,7 +20,6 @@ from tools.stand_ins.places import ROOT
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *PAGES]
-NOT_YET_FENCED = {"miniature.md"}
 PICTURE = re.compile(r'<img src="([^"]+)"')
 
 
@@ -101,8 +100,7 @@ def test_a_page_says_for_whom_it_is(page: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_code_stands_in_fences_that_name_its_language(document: Path) -> None:
-    if document.name not in NOT_YET_FENCED:
-        assert [block.content for block in tokens(document) if block.type == "code_block"] == []
+    assert [block.content for block in tokens(document) if block.type == "code_block"] == []
     fences = [block for block in tokens(document) if block.type == "fence"]
     assert {block.info for block in fences} <= {"bash", "console", "python", "text", "yaml"}
 

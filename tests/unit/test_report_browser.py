@@ -15,6 +15,7 @@ from tests.support.report_folders import (
     diversity,
     evaluation,
     grpo_run,
+    scored,
     structured_run,
     trace_line,
     write_lines,
@@ -137,6 +138,8 @@ def test_all_charts_are_drawn_without_a_complaint(tmp_path: Path, browser: Chrom
         evaluation(tmp_path / "e", "E", 10),
         evaluation(tmp_path / "f", "E", 20),
         comparison(tmp_path / "g", "G"),
+        scored(tmp_path / "h", [0.5, 1.0, 2.0]),
+        scored(tmp_path / "i", [1.5, 1.0, 2.0]),
     ]
     browser.open(report(tmp_path, *folders))
     assert complaints(browser) == []
@@ -218,7 +221,9 @@ def test_a_phone_sees_no_sideways_scrolling(tmp_path: Path, browser: Chromium) -
     long = "a" * 5000
     run = grpo_run(tmp_path / ("long" * 40), say=lambda text: f"{long} {text}")
     study = comparison(tmp_path / "s", long, lambda text: f"{long} {text}")
-    browser.open(report(tmp_path, run, evaluation(tmp_path / "e", long), study), width=390)
+    scores = scored(tmp_path / ("long" * 60), [1.0], judge=long), scored(tmp_path / "b", [2.0])
+    page = report(tmp_path, run, evaluation(tmp_path / "e", long), study, *scores)
+    browser.open(page, width=390)
     assert browser.evaluate("document.documentElement.scrollWidth") <= 390
 
 
@@ -230,6 +235,20 @@ def test_charts_follow_the_dark_scheme(tmp_path: Path, browser: Chromium) -> Non
     browser.wait(f"{back} !== '{light}'")
     colour = "document.querySelector('.chart').data[0].line.color"
     browser.wait(f"{colour} === '#56B4E9'")
+    browser.scheme(dark=False)
+
+
+def test_the_chart_of_scores_has_room_on_a_phone_and_follows_the_scheme(
+    tmp_path: Path, browser: Chromium
+) -> None:
+    scores = [scored(tmp_path / f"{'long' * 10}{i}", [0.5, 1.0, i]) for i in range(1, 4)]
+    browser.open(report(tmp_path, *scores), width=390)
+    chart = "document.getElementById('chart-scores-reward')"
+    assert browser.evaluate(f"{chart}._fullLayout._size.w") > 150
+    light, dark = "#0072B2", "#56B4E9"
+    for colour in (light, dark):
+        browser.scheme(dark=colour == dark)
+        browser.wait(f"{chart}.data[0].error_x.color === '{colour}'")
     browser.scheme(dark=False)
 
 

@@ -218,6 +218,11 @@ def test_a_bad_source_ends_before_anything_is_asked(
         (["rows.jsonl"], "give SRC and OUT, or one pair of texts"),
         (["rows.jsonl", "out", "--problem", "P"], "one pair of texts needs --problem, --teacher"),
         (["--problem", "P", "--teacher", "t.txt"], "one pair of texts needs --problem, --teacher"),
+        (["--problem", " ", "--teacher", "t", "--student", "s"], "one pair of texts needs"),
+        (
+            ["--problem", "P", "--teacher", "t", "--student", "s", "--gsrm-price", "1,2"],
+            "and no SRC, OUT, --teachers or prices",
+        ),
         (["rows.jsonl", "out", "--domain", "code"], "the rows of SRC have their own domain"),
         (["absent.jsonl", "out"], "there is no file absent.jsonl"),
         (["rows.jsonl", "out", "--gsrm-price", "free"], "'free' is no price"),
@@ -255,6 +260,22 @@ def test_one_pair_is_shown_step_by_step(servers: Loopback, tmp_path: Path) -> No
     assert "reward: 0.0833333 in [0, 1] (teacher)" in said
     assert "ended: the meta-reasoning of step 2 did not match" in said
     assert all("What is it?" in one.prompt for one in servers.of("gsrm") if "⟧" in one.prompt)
+
+
+def test_a_pair_is_shown_letter_by_letter(servers: Loopback, tmp_path: Path) -> None:
+    """No text without spaces is cut, none is read as an emoji, none reaches the terminal's own."""
+    teacher, student = tmp_path / "t.txt", tmp_path / "s.txt"
+    formula = "".join(f"\\frac{{{n}}}{{{n}}}+" for n in range(10, 40))
+    teacher.write_text(f"We add :smile: [bold]{formula} = 7.\n")
+    student.write_text("小明有三个苹果又买了四个然后吃掉两个最后还剩下几个苹果\x1b[2J。\n")
+    said = score("--problem", "What is it?", "--teacher", teacher, "--student", student)
+    assert "\x1b" not in said
+    assert "…" not in said
+    cells = [line.split("│")[1:-1] for line in said.splitlines() if line.startswith("│")]
+    plans = cells[: next(n for n, cell in enumerate(cells) if cell[1].strip() == "question")]
+    shown = ["".join(cell[place].strip() for cell in plans) for place in (2, 3)]
+    assert shown[0].replace(" ", "") == f"plantoWeadd:smile:[bold]{formula}=7."
+    assert "小明有三个苹果又买了四个然后吃掉两个最后还剩下几个苹果␛[2J。" in shown[1]
 
 
 def test_a_pair_without_a_structure_says_so(options: SetOptions, tmp_path: Path) -> None:

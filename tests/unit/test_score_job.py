@@ -1,6 +1,7 @@
 """The job of `rlkd score`: every completion has its line, and nothing is asked twice."""
 
 import asyncio
+import errno
 import random
 import re
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,8 @@ from rlkd_plugin.gsrm import (
 )
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
+from rlkd_plugin.rlkd_eval.report.sources import read_sources
+from rlkd_plugin.rlkd_eval.scores import score_lines
 from rlkd_plugin.rlkd_eval.scores.figures import Figures
 from rlkd_plugin.rlkd_eval.scores.offline_scorer import OfflineScorer
 from rlkd_plugin.rlkd_eval.scores.score_job import score_completions
@@ -244,6 +247,32 @@ def test_a_rejected_text_has_its_line_and_is_asked_again_next_time(tmp_path: Pat
     assert len(found(tmp_path / "out")) == 2
 
 
+def test_a_rejected_text_that_was_scored_anew_counts_once_in_a_report(tmp_path: Path) -> None:
+    """Before the job's end both lines stand in the file."""
+    source = write(tmp_path / "rows.jsonl", row(1, "reject", "s1"))
+    run(source, tmp_path / "out")
+    write(source, row(1, "reject", "s1"), row(2, "s2"))
+    # the teacher's path, the rejected one, and then the one that fails
+    with pytest.raises(EndpointError, match="gone"):
+        run(source, tmp_path / "out", Fake(fail_at=3), concurrency=1)
+    assert len(found(tmp_path / "out")) == 3
+    (of_report,) = read_sources([tmp_path / "out"])
+    assert of_report.scored is not None and of_report.traces is not None
+    assert of_report.traces.seen.total() == of_report.scored.figures.rows == 2
+    assert of_report.scored.figures.counts["refused"] == 1
+    assert run(source, tmp_path / "out").figures.rows == 3
+    assert len(found(tmp_path / "out")) == 3
+
+
+def test_a_report_has_the_figures_of_the_job(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", row(1, "s1 s2", "nothing"), row(2, "s1 reject", "s9"))
+    report = run(source, tmp_path / "out")
+    (of_report,) = read_sources([tmp_path / "out"])
+    assert of_report.scored is not None
+    assert of_report.scored.figures == report.figures
+    assert of_report.maker is not None and of_report.maker["gsrm"] == "one"
+
+
 def test_models_that_reject_everything_end_the_job(tmp_path: Path) -> None:
     source = write(tmp_path / "rows.jsonl", *(row(n, f"reject {n}") for n in range(200)))
     with pytest.raises(EndpointError, match="questions were refused by the GSRM or the judge"):
@@ -326,6 +355,48 @@ def test_lines_that_are_no_trace_are_refused(tmp_path: Path) -> None:
         run(source, out)
 
 
+def test_out_is_made_with_the_folders_above_it(tmp_path: Path) -> None:
+    source, scores = write(tmp_path / "rows.jsonl", row(1, "s1")), tmp_path / "scores"
+    with pytest.raises(EndpointError, match="gone"):
+        run(source, scores / "sft" / "step_100", Fake(fail_at=1))
+    assert not scores.exists()
+    run(source, scores / "sft" / "step_100")
+    assert len(found(scores / "sft" / "step_100")) == 1
+
+
+@pytest.mark.parametrize("name", ["link", "link/step_100", "rows.jsonl/step_100"])
+def test_an_out_that_cannot_be_made_is_named(name: str, tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", row(1, "s1"))
+    (tmp_path / "link").symlink_to(tmp_path / "absent" / "folder")
+    with pytest.raises(
+        RlkdError, match=rf"the folder .*{name} cannot be made \(.*name another one"
+    ):
+        run(source, tmp_path / name)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "rows.jsonl"]
+
+
+def test_no_room_for_the_order_leaves_every_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row(n, f"s{n}") for n in range(3)]
+    source, out = write(tmp_path / "rows.jsonl", *rows), tmp_path / "out"
+    run(source, out)
+    before = trace_place(out).read_bytes()
+    write(source, *rows[::-1])
+
+    def is_full(file: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(score_lines, "open_whole", is_full)
+        words = r"jsonl has every line, but could not be put in the order of .*No space left"
+        with pytest.raises(RlkdError, match=words):
+            run(source, out)
+    assert trace_place(out).read_bytes() == before
+    run(source, out)
+    assert [text for _, text, _ in found(out)] == ["s2", "s1", "s0"]
+
+
 @pytest.mark.parametrize("name", ["scores.jsonl", "rows.jsonl"])
 def test_out_is_a_folder(name: str, tmp_path: Path) -> None:
     write(tmp_path / "rows.jsonl", row(1, "s1"))
@@ -378,10 +449,14 @@ def test_rows_that_cannot_be_scored_are_counted_by_reason(tmp_path: Path) -> Non
     assert report.passed == 5
 
 
-def test_a_source_of_which_nothing_can_be_scored_leaves_nothing(tmp_path: Path) -> None:
+def test_a_source_of_which_nothing_can_be_scored_leaves_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     source = write(tmp_path / "rows.jsonl", row(1, "s1", domain="law"), {"completion": "a"})
-    nothing_was_asked(source, r"2 rows read = 2 refused \(1 x domain is none of .*, 1 x problem is")
     teachers = write(tmp_path / "teachers.jsonl", {"problem": "P1"})
+    words = r"2 rows read = 2 refused \(1 x domain is none of .*, 1 x problem is"
+    nothing_was_asked(source, words, teachers)
+    assert "every row has its own teacher" not in caplog.text  # no row has one
     source = write(tmp_path / "rows.jsonl", {"problem": "P1", "completion": "s1"})
     words = "no completion of .* could be scored, .* 1 rows? read = 1 refused .1 x no teacher"
     nothing_was_asked(source, words, teachers)

@@ -43,6 +43,12 @@ def test_a_row_of_our_own_has_one_completion_or_several() -> None:
     ]
 
 
+@pytest.mark.parametrize(("word", "flag"), [("True", True), ("false", False), ("1", True)])
+def test_a_flag_of_a_csv_is_a_word(word: str, flag: bool) -> None:
+    row = {"problem": "P", "completion": "a", "is_truncated": word}
+    assert read(row) == [Completion("a", "P", cut_off=flag)]
+
+
 def test_a_step_of_a_training_is_a_table() -> None:
     table = {"step": ["3", "3"], "prompt": ["<|user|>P", "<|user|>Q"], "completion": ["a", "b"]}
     assert read({**table, "RlkdGsrm": [1.0, 0.5]}) == [  # step 3 is done: two were before it
@@ -127,6 +133,14 @@ def test_a_teacher_has_its_path_then_the_other_branches() -> None:
 def test_the_problem_in_a_prompt(prompt: str, found: str | None) -> None:
     problems = ["What is 2?", "What is 3?", "What is 2?  And what is its double?", "What is 1", "x"]
     assert ProblemIndex(problems).find(prompt, is_prompt=True) == found
+
+
+def test_a_problem_in_chinese_has_no_space_around_it() -> None:
+    index = ProblemIndex(["小明有3个苹果 又买了4个 一共多少个", "求 x 的值", "x 的"])
+    prompt = "请逐步推理小明有3个苹果 又买了4个 一共多少个请把答案放在盒子里"
+    assert index.find(prompt, is_prompt=True) == "小明有3个苹果 又买了4个 一共多少个"
+    assert index.find("请求 x 的值。", is_prompt=True) == "求 x 的值"
+    assert index.find("请求 2x 的平方", is_prompt=True) is None
 
 
 def test_a_problem_that_holds_another_one_is_not_that() -> None:

@@ -464,30 +464,92 @@ def test_a_key_in_a_stream_is_in_no_question_and_no_trace(
 # --- slots, rates, the log ---
 
 
+async def hold(slots: Slots, role: str, count: int) -> "tuple[list[str], list[asyncio.Task[None]]]":
+    """Ask for slots; return the list that grows by the role with each one given, and the tasks."""
+    given: list[str] = []
+
+    async def take() -> None:
+        async with slots.of(role):
+            given.append(role)
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.ensure_future(take()) for _ in range(count)]
+    await settle()
+    return given, tasks
+
+
+async def settle() -> None:
+    """Let every task go on as far as it can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize(
     ("count", "keeps", "structures"),
-    [(1, True, 1), (2, True, 1), (3, True, 2), (4, True, 3), (64, True, 48), (8, False, 8)],
+    [(1, True, 1), (2, True, 1), (3, True, 2), (4, True, 3), (64, True, 61), (8, False, 8)],
 )
-def test_a_quarter_of_the_slots_is_kept_for_verdicts(
-    count: int, keeps: bool, structures: int
-) -> None:
+def test_some_slots_are_kept_for_verdicts(count: int, keeps: bool, structures: int) -> None:
     async def most(role: str) -> int:
-        slots, held = Slots(count, keeps), 0
-
-        async def hold() -> None:
-            nonlocal held
-            async with slots.of(role):
-                held += 1
-                await asyncio.Event().wait()
-
-        tasks = [asyncio.ensure_future(hold()) for _ in range(count + 1)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        given, tasks = await hold(Slots(count, keeps), role, count + 1)
         await cancel_all(tasks)
-        return held
+        return len(given)
 
     assert asyncio.run(most("GSRM")) == structures
     assert asyncio.run(most("judge")) == count
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "structures"), [(0, 61), (3, 58), (5, 54), (10, 48), (30, 34)]
+)
+def test_the_more_verdicts_are_in_flight_the_more_slots_are_kept(
+    verdicts: int, structures: int
+) -> None:
+    """Of 64: as many as are in flight stay free, but three quarters are for structures."""
+
+    async def given() -> int:
+        slots = Slots(64, keeps=True)
+        _, asked = await hold(slots, "judge", verdicts)
+        written, tasks = await hold(slots, "GSRM", 64)
+        await cancel_all([*asked, *tasks])
+        return len(written)
+
+    assert asyncio.run(given()) == structures
+
+
+def test_a_verdict_that_waits_comes_before_a_structure() -> None:
+    async def order() -> tuple[int, int]:
+        slots = Slots(4, keeps=True)
+        _, verdicts = await hold(slots, "judge", 4)
+        written, structures = await hold(slots, "GSRM", 1)
+        more, others = await hold(slots, "judge", 1)
+        await cancel_all(verdicts[:1])
+        await settle()
+        found = len(more), len(written)
+        await cancel_all([*verdicts, *structures, *others])
+        return found
+
+    assert asyncio.run(order()) == (1, 0)
+
+
+@pytest.mark.parametrize("role", ["judge", "GSRM"])
+def test_one_that_is_cancelled_while_it_waits_takes_no_slot(role: str) -> None:
+    """Neither before it was given one nor in the moment when it was."""
+
+    async def given() -> list[int]:
+        slots, found = Slots(1, keeps=True), []
+        _, first = await hold(slots, role, 1)
+        _, waiting = await hold(slots, role, 2)
+        waiting[0].cancel()
+        first[0].cancel()
+        await asyncio.sleep(0)  # the first one has left, and the second has its slot
+        waiting[1].cancel()
+        await settle()
+        after, tasks = await hold(slots, role, 2)
+        found.append(len(after))
+        await cancel_all([*first, *waiting, *tasks])
+        return found
+
+    assert asyncio.run(given()) == [1]
 
 
 def test_without_a_judge_no_slot_is_kept(servers: Loopback, options: SetOptions) -> None:

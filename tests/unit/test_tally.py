@@ -57,6 +57,12 @@ def test_the_teacher_scale_ends_at_1() -> None:
     assert reward_of(WHOLE, False, RewardScale("teacher"), "score") == 1.0
 
 
+def test_equal_rewards_are_equal_numbers() -> None:
+    """For a student of 5 steps a branch of 3 steps with r = 1 and one of 1 step earn a fifth."""
+    scale = RewardScale("teacher", "divide")
+    assert scale.reward(1.0, 3, 5) == scale.reward(1.0, 1, 5) == 1 / 5
+
+
 @pytest.mark.parametrize(
     ("truncated", "reward"),
     [

@@ -2,6 +2,7 @@
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rlkd_plugin.engines.reward_scale import RewardScale
 from rlkd_plugin.engines.trace import Side, TraceRow, VerdictRow
@@ -10,6 +11,9 @@ from rlkd_plugin.rlkd_eval.report.walk_ends import explain
 
 NAMES = {"meta_reasoning": "plan", "sub_problem": "question", "answer": "answer"}
 """The fields of a step, in few letters."""
+VISIBLE = {n: chr(0x2400 + n) for n in range(32) if chr(n) not in "\t\n"} | {0x7F: "\u2421"}
+VISIBLE |= dict.fromkeys(range(0x80, 0xA0), "\ufffd")
+"""What is shown for the control characters of a model's text: a terminal would obey them."""
 
 
 def show_alignment(row: TraceRow, scale: RewardScale, console: Console) -> None:
@@ -24,7 +28,7 @@ def show_alignment(row: TraceRow, scale: RewardScale, console: Console) -> None:
         console.print(_steps_table(row))
     for who, side in (("teacher", row.teacher), ("student", row.student)):
         if side.final_answer:
-            console.print(f"{who}'s final answer: {side.final_answer}", soft_wrap=True)
+            console.print(_as_it_is(f"{who}'s final answer: {side.final_answer}"), soft_wrap=True)
     scores = " + ".join(f"{score:g}" for score in row.step_scores) or "0"
     console.print(f"step scores: {scores} = {row.total:g}")
     if row.reward is None:
@@ -34,12 +38,14 @@ def show_alignment(row: TraceRow, scale: RewardScale, console: Console) -> None:
         for name, words in (("steps", f"in [0, {n}], the paper's"), ("teacher", "in [0, 1]")):
             on_scale = RewardScale(name, scale.extra_steps)  # type: ignore[arg-type]
             console.print(f"reward: {on_scale.reward(row.total, n, m):g} {words} ({name})")
-    console.print(f"ended: {explain(row)}", soft_wrap=True)
+    console.print(_as_it_is(f"ended: {explain(row)}"), soft_wrap=True)
 
 
 def _steps_table(row: TraceRow) -> Table:
     table = Table("step", "", "teacher", "student", "match", "score")
     table.columns[2].ratio = table.columns[3].ratio = 1
+    for column in table.columns:
+        column.overflow = "fold"  # a long formula, and Chinese, have no space to wrap at
     verdicts = {(verdict.number, verdict.field): verdict for verdict in row.verdicts}
     for number in range(1, max(len(row.teacher.steps), len(row.student.steps)) + 1):
         for place, name in enumerate(FIELDS):
@@ -55,8 +61,13 @@ def _steps_table(row: TraceRow) -> Table:
     return table
 
 
-def _text(side: Side, number: int, place: int) -> str:
-    return side.steps[number - 1][place] if number <= len(side.steps) else ""
+def _text(side: Side, number: int, place: int) -> Text:
+    return _as_it_is(side.steps[number - 1][place] if number <= len(side.steps) else "")
+
+
+def _as_it_is(text: str) -> Text:
+    """Return a text that is shown letter by letter: no markup, no emoji, no control characters."""
+    return Text(text.translate(VISIBLE))
 
 
 def _verdict(verdict: VerdictRow | None) -> str:

@@ -8,10 +8,10 @@ WIDE = 160
 
 def plain_console() -> Console:
     """Return a console that shows texts of users and models as they are."""
-    return Console(markup=False, highlight=False)
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def wide_console() -> Console:
     """Return a plain console for tables that are wider than some terminals."""
     width = max(WIDE, Console().width)
-    return Console(markup=False, highlight=False, soft_wrap=True, width=width)
+    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width=width)

@@ -1,5 +1,6 @@
 """A forest chart: estimates with their intervals in rows, around a line at zero."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 from plotly import graph_objects as go
 
 from rlkd_plugin.rlkd_eval.report.charts import Chart, layout
-from rlkd_plugin.rlkd_eval.report.curves import COLOURS, SYMBOLS, label
+from rlkd_plugin.rlkd_eval.report.curves import COLOURS, SYMBOLS, label, printable
 
 LANES = 9  # rows for which a chart is high enough
+NAME_WIDTH, NAME_LINES = 18, 3  # of a row's name: on a phone the plot needs the room
 BAND = 0.7  # the part of a row that its estimates spread over
 
 
@@ -47,6 +49,10 @@ def forest_chart(
     """
     rows = list(dict.fromkeys(one.row for one in estimates))
     names = list(dict.fromkeys(one.name for one in estimates))
+    texts = [
+        textwrap.wrap(printable(row), NAME_WIDTH, max_lines=NAME_LINES, placeholder="…")
+        for row in rows
+    ]
     figure = go.Figure()
     for number, name in enumerate(names):
         shift = BAND * ((number + 0.5) / len(names) - 0.5)
@@ -57,10 +63,11 @@ def forest_chart(
     figure.update_yaxes(
         range=[len(rows) - 0.5, -0.5],  # the first row at the top
         tickvals=list(range(len(rows))),
-        ticktext=[label(row) for row in rows],
+        ticktext=["<br>".join(map(label, lines)) for lines in texts],
         showgrid=False,
     )
-    lanes = max(0, round(len(rows) * (0.8 * len(names) + 0.7)) - LANES)
+    more = max(map(len, texts), default=1) - 1
+    lanes = max(0, round(len(rows) * (0.8 * len(names) + 0.7 + 0.5 * more)) - LANES)
     drawn = figure.to_plotly_json()
     return Chart(key, title, drawn, numbers.header, numbers.rows, note, lanes=lanes, is_wide=True)
 

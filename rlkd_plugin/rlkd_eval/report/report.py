@@ -15,6 +15,7 @@ from rlkd_plugin.rlkd_eval.report import (
     eval_figures,
     reward_figures,
     run_figures,
+    score_figures,
 )
 from rlkd_plugin.rlkd_eval.report.alignment import alignment
 from rlkd_plugin.rlkd_eval.report.page import Input, Page, Section, render
@@ -35,7 +36,7 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> tuple[Path
     """Write the page; return its path, and remarks for its reader.
 
     Args:
-        folders: runs, evaluations, measurements of diversity and comparisons.
+        folders: runs, evaluations, scored completions, measurements of diversity and comparisons.
         out: the file; where None, `report.html` in the first folder that holds something; of a
             folder of a run's models, in the folder itself.
 
@@ -62,6 +63,7 @@ def page_of(sources: Sequence[Source], now: datetime) -> Page:
         *_of_comparisons(sources),
         *_of_training(sources),
         *_of_results(sources),
+        _of_scores(sources),
         _of_walks(sources),
     ]
     return Page(f"RLKD report: {names}{more}", origin, inputs, sections, alignment(sources))
@@ -166,6 +168,19 @@ def _of_results(sources: Sequence[Source]) -> list[Section]:
     ]
 
 
+def _of_scores(sources: Sequence[Source]) -> Section:
+    table = score_figures.score_table(sources)
+    return Section(
+        "scores",
+        "Structure of scored completions",
+        "What rlkd score found, a row a folder, in the order in which the folders were named. A "
+        "completion counts once, by its newest line.",
+        lead=score_figures.cautions(sources),
+        tables=[table] if table else [],
+        charts=score_figures.reward_charts(sources),
+    )
+
+
 def _of_walks(sources: Sequence[Source]) -> Section:
     return Section(
         "endings",
@@ -206,7 +221,8 @@ def _holds(source: Source) -> str:
             f"structured training, steps logged: {len(source.phases):,}; {source.progress}"
         )
     if source.traces and source.traces.rows:
-        parts.append(f"completions traced: {source.traces.seen.total():,}")
+        done = "scored" if source.scored else "traced"
+        parts.append(f"completions {done}: {source.traces.seen.total():,}")
     if source.evaluation:
         parts.append(f"evaluation of {source.evaluation.label}")
     if source.diversity:

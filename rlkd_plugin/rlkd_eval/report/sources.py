@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rlkd_plugin.gsrm import RlkdError
+from rlkd_plugin.rlkd_data.jobs.record import Facts
 from rlkd_plugin.rlkd_data.snapshots import checkpoint_step
 from rlkd_plugin.rlkd_eval.comparison import COMPARISON, Comparison
 from rlkd_plugin.rlkd_eval.kept_files import read_json
@@ -25,6 +26,7 @@ from rlkd_plugin.rlkd_eval.run_log import (
     step_of,
 )
 from rlkd_plugin.rlkd_eval.run_rewards import RunRewards, read_rewards
+from rlkd_plugin.rlkd_eval.scores.scored import Scored, read_maker
 
 TRACES = "rlkd_trace_rank*.jsonl"
 
@@ -68,7 +70,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Source:
-    """The content of one folder; what it lacks is empty or None."""
+    """The content of one folder; what it lacks is empty or None.
+
+    `maker` is what the rewards of `scored` depend on.
+    """
 
     name: str
     folder: Path
@@ -78,10 +83,16 @@ class Source:
     phases: Sequence[PhaseStep] = ()
     progress: str = ""
     traces: TraceSample | None = None
+    maker: Facts | None = None
     evaluation: Evaluation | None = None
     diversity: Diversity | None = None
     comparison: Comparison | None = None
     remarks: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> Scored | None:
+        """What `rlkd score` found, None where the folder is none of its."""
+        return self.traces.scored if self.traces else None
 
     @property
     def is_empty(self) -> bool:
@@ -118,7 +129,7 @@ def read_sources(folders: Sequence[Path]) -> list[Source]:
         remarks = "; ".join(f"{s.folder}: {', '.join(s.remarks)}" for s in sources)
         raise RlkdError(
             f"there is nothing to report on. {remarks}; name folders of runs, of `rlkd eval`, of "
-            f"`rlkd diversity` or with a {COMPARISON}"
+            f"`rlkd score`, of `rlkd diversity` or with a {COMPARISON}"
         )
     return sources
 
@@ -168,11 +179,14 @@ def _read(name: str, folder: Path, traced: int) -> Source:
         return Source(name, folder, remarks=("there is no such folder",))
     log = _read_log(folder / LOG) if (folder / LOG).is_file() else _Log()
     remarks = [*log.remarks]
-    traces, rewards = None, RunRewards()
+    traces, rewards, maker = None, RunRewards(), None
     files = sorted(folder.glob(TRACES))
     if files:
         traces = sample_traces(files, traced)
         remarks += traces.remarks() or ([] if traces.rows else ["an empty trace"])
+        if traces.scored:
+            maker, of_maker = read_maker(folder)
+            remarks += of_maker
     if log.steps:
         rewards = read_rewards(folder, log.rewards, [s.step for s in log.steps], files)
         remarks += rewards.remarks
@@ -185,6 +199,7 @@ def _read(name: str, folder: Path, traced: int) -> Source:
         phases=log.phases,
         progress=log.progress,
         traces=traces,
+        maker=maker,
         evaluation=_read_result(folder / EVALUATION, Evaluation, remarks),
         diversity=_read_result(folder / DIVERSITY, Diversity, remarks),
         comparison=_read_result(folder / COMPARISON, Comparison, remarks),

@@ -1,13 +1,20 @@
-"""Reads traces of any size in one pass: every line is counted, a bounded sample is kept."""
+"""Reads traces of any size: every line is counted, a bounded sample is kept.
+
+A training's trace is read once. One of `rlkd score` is read twice: first for the lines that later
+ones of the same completions replace.
+"""
 
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from rlkd_plugin.engines.trace import VERSION, TraceRow, parse_row
 from rlkd_plugin.engines.walk_end import WalkEnd, walk_end
+from rlkd_plugin.rlkd_eval.scores.score_lines import outdated_lines
+from rlkd_plugin.rlkd_eval.scores.scored import Scored
 
 MOST_ROWS = 1000  # of all runs together: some seconds to load on a phone, and enough to look at
 MOST_BYTES = 8 << 20  # of their lines, where texts are long
@@ -24,7 +31,8 @@ class TraceSample:
 
     A step's completions are drawn evenly (a reservoir). Where all together are too many, fewer
     are kept of each step, and then only those of every second, fourth, eighth ... step. `seen`,
-    `endings` and `branched`, the completions with several branches of a teacher, are of all.
+    `endings` and `branched`, the completions with several branches of a teacher, are of all;
+    `scored` is of all that `rlkd score` wrote, None where the traces are of a training.
     """
 
     most_rows: int = MOST_ROWS
@@ -33,6 +41,7 @@ class TraceSample:
     seen: Counter[Step] = field(default_factory=Counter)
     endings: Counter[tuple[Step, WalkEnd]] = field(default_factory=Counter)
     branched: int = 0
+    scored: Scored | None = None
     unreadable: int = 0
     newer: int = 0
     every: int = 1
@@ -105,26 +114,39 @@ class TraceSample:
 
 
 def sample_traces(traces: Iterable[Path], runs: int = 1) -> TraceSample:
-    """Read the traces of a run's ranks; its sample is one of `runs` in the page."""
+    """Read the traces of a run's ranks; its sample is one of `runs` in the page.
+
+    Of several lines of a completion that `rlkd score` wrote, the newest counts.
+    """
     sample = TraceSample(max(1, MOST_ROWS // runs), MOST_BYTES // runs)
     for trace in traces:
-        for line in _lines(trace):
-            row = parse_row(line) if line else None
-            if row is None:
-                sample.unreadable += 1
-            else:
-                sample.add(row, len(line))
+        with trace.open("rb") as file:
+            _add_trace(sample, file)
     return sample
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _add_trace(sample: TraceSample, file: BinaryIO) -> None:
+    outdated = outdated_lines(_lines(file))
+    file.seek(0)
+    for number, line in enumerate(_lines(file)):
+        row = parse_row(line) if line else None
+        if row is None:
+            sample.unreadable += 1
+        elif outdated is None:
+            sample.add(row, len(line))
+        elif number not in outdated:
+            sample.add(row, len(line))
+            sample.scored = sample.scored or Scored()
+            sample.scored.add(row)
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
     """Yield the lines that are not blank; b"" for one that is too long."""
-    with path.open("rb") as file:
-        while line := file.readline(LONGEST):
-            if len(line) < LONGEST or line.endswith(b"\n"):
-                if line.strip():
-                    yield line
-                continue
-            while line and not line.endswith(b"\n"):
-                line = file.readline(LONGEST)
-            yield b""
+    while line := file.readline(LONGEST):
+        if len(line) < LONGEST or line.endswith(b"\n"):
+            if line.strip():
+                yield line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = file.readline(LONGEST)
+        yield b""

@@ -19,6 +19,8 @@ from rlkd_plugin.rlkd_eval.scores.teacher_rows import COLUMNS, Teacher, read_tea
 
 FLAGS = ("is_truncated", "cut_off")
 """Columns that say whether a completion was cut off: ms-swift's name, and the trace's."""
+WORDS = {"true": True, "false": False, "1": True, "0": False}
+"""Flags in CSV and TSV, where all values are texts."""
 
 
 class Form(enum.Enum):
@@ -159,6 +161,7 @@ def _flags(raw: Mapping[str, Any], count: int) -> list[bool]:
     values = raw[name] if isinstance(raw[name], list) else [raw[name]] * count
     if len(values) != count:
         raise FormatError(f"{name} has another length than the completions: {len(values)}")
+    values = [WORDS.get(v.lower(), v) if isinstance(v, str) else v for v in values]
     if any(value not in (True, False, None) for value in values):
         raise FormatError(f"{name} is neither true nor false: {raw[name]!r:.200}")
     return [bool(value) for value in values]

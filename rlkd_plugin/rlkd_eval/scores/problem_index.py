@@ -3,6 +3,7 @@
 A chat template, a system prompt and instructions may stand around it. White space does not count.
 """
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -65,4 +66,12 @@ def _is_whole(text: str, start: int, end: int) -> bool:
 
 
 def _joins(text: str, at: int) -> bool:
-    return 0 < at < len(text) and text[at - 1].isalnum() and text[at].isalnum()
+    return 0 < at < len(text) and _is_of_word(text[at - 1]) and _is_of_word(text[at])
+
+
+def _is_of_word(letter: str) -> bool:
+    """Say whether a letter is part of a longer word; Chinese and Japanese put none between words.
+
+    They are the scripts of wide letters, Korean too.
+    """
+    return letter.isalnum() and unicodedata.east_asian_width(letter) != "W"

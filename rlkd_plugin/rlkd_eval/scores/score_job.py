@@ -153,19 +153,21 @@ class _Writer:
 
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """Make a folder for the body, and remove it if nothing came into it.
+    """Make a folder for the body with those above it, and remove the new ones that stay empty.
 
     Raises:
         RlkdError: if there is no place for it.
     """
-    is_new = not folder.exists()
-    if is_new:
-        if not folder.parent.is_dir():
-            raise RlkdError(f"there is no folder {folder.parent} for {folder.name}; make it first")
-        folder.mkdir()
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RlkdError(
+            f"the folder {folder} cannot be made ({error.strerror}); name another one"
+        ) from None
     try:
         yield
     finally:
-        if is_new:
-            with suppress(OSError):  # it holds what was done
-                folder.rmdir()
+        with suppress(OSError):  # it holds what was done
+            for one in new:
+                one.rmdir()

@@ -6,7 +6,7 @@ in the order of the source. `rlkd report` reads them at any time.
 
 import json
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,35 @@ def read_line(file: Path, line: Row) -> tuple[int, TraceRow]:
         ) from None
 
 
+def outdated_lines(lines: Iterable[bytes]) -> set[int] | None:
+    """Return the numbers of the lines that a later one of the same completion replaces.
+
+    A line with a rejected text is replaced at the end of the next run. If that run is stopped, the
+    old line and the new one both stand in the file.
+
+    Args:
+        lines: of any trace; a broken one replaces nothing.
+
+    Returns:
+        The numbers, from 0; None for a trace of no scores, whose first whole line has no key.
+    """
+    newest: dict[str, int] = {}
+    outdated: set[int] = set()
+    for number, line in enumerate(lines):
+        try:
+            key = _key_of.decode(line).row
+        except msgspec.ValidationError:
+            if not newest:
+                return None
+            continue
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        if key in newest:
+            outdated.add(newest[key])
+        newest[key] = number
+    return outdated if newest else None
+
+
 def put_in_order(file: Path, keys: Sequence[int]) -> int:
     """Put the lines in the order of their keys; of several of one key the last stays.
 
@@ -68,6 +97,9 @@ def put_in_order(file: Path, keys: Sequence[int]) -> int:
 
     Returns:
         How many lines of other keys there are.
+
+    Raises:
+        RlkdError: if there is no room for the file a second time, beside itself.
     """
     places = {key: place for place, key in enumerate(keys)}
     starts = array("Q")
@@ -83,8 +115,14 @@ def put_in_order(file: Path, keys: Sequence[int]) -> int:
     order = [found[key] for key in sorted(found, key=lambda key: places.get(key, len(places)))]
     if order == list(range(len(starts))):
         return others
-    with file.open("rb") as lines, open_whole(file) as whole:
-        for number in order:
-            lines.seek(starts[number])
-            whole.write(lines.readline())
+    try:
+        with file.open("rb") as lines, open_whole(file) as whole:
+            for number in order:
+                lines.seek(starts[number])
+                whole.write(lines.readline())
+    except OSError as error:
+        raise RlkdError(
+            f"{file} has every line, but could not be put in the order of the source: "
+            f"{error.strerror}. Make room for it a second time, then give the same command again"
+        ) from None
     return others

@@ -75,7 +75,7 @@ def plan_scores(job: DataJob, teachers: Path | None, branches: int) -> ScorePlan
 
 def _teachers(source: Path, file: Path | None, wanted: dict[Asked, None], own: int) -> Teachers:
     if not wanted:
-        if file is not None:
+        if file is not None and own:
             logger.warning("%s is not read: every row has its own teacher", file)
         return Teachers()
     if file is not None:

@@ -1,11 +1,12 @@
 """Reads the columns `teacher_branches` and `teacher_structures`: further paths of the teacher."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rlkd_plugin.engines.scoring import BranchText
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.gsrm.texts import has_reasoning, normalise
+from rlkd_plugin.gsrm.texts import has_reasoning, normalise, teacher_path
 
 MISSING = (
     "RLKD_BRANCHES={count} needs the column teacher_branches, the teacher's paths of each problem; "
@@ -13,10 +14,13 @@ MISSING = (
 )
 
 
-def more_branches(
+def branches_of(
     row: int, first: BranchText, branches: Any, structures: Any, count: int
 ) -> tuple[BranchText, ...]:
-    """Return the paths of a row beside the first: distinct, in their order, `count` with it.
+    """Return the paths of a row, at least one: distinct, in their order, at most `count`.
+
+    Of duplicates the first stays, with the first structure that one of them has. A path without
+    reasoning takes no place, but for the first where it has a structure or is the only one.
 
     Args:
         row: its number in the batch, for messages.
@@ -35,14 +39,20 @@ def more_branches(
             f"row {row} of a batch has {len(known)} teacher_structures for {len(paths)} "
             "teacher_branches: each path needs one, or null"
         )
-    found = {normalise(first.reasoning): first} if has_reasoning(first.reasoning) else {}
-    others: list[BranchText] = []
+    found: dict[str, BranchText] = {}
+    if _has_text(first.structure) or has_reasoning(teacher_path(first.reasoning)):
+        found[normalise(first.reasoning)] = first
     for path, structure in zip(paths, known, strict=True):
-        if path is None or not has_reasoning(path) or normalise(path) in found:
+        if path is None or not has_reasoning(teacher_path(path)):
             continue
-        found[normalise(path)] = branch = BranchText(path, structure)
-        others.append(branch)
-    return tuple(others[: count - 1])
+        same = found.setdefault(normalise(path), BranchText(path, structure))
+        if not _has_text(same.structure):
+            found[normalise(path)] = replace(same, structure=structure)
+    return tuple(found.values())[:count] or (first,)
+
+
+def _has_text(structure: str | None) -> bool:
+    return bool(structure and structure.strip())
 
 
 def _texts(row: int, name: str, values: Any) -> list[str | None]:

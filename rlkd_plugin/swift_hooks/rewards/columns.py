@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rlkd_plugin.engines.scoring import BranchText, Sample
+from rlkd_plugin.engines.scoring import Sample
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.gsrm.prompts import DOMAINS
-from rlkd_plugin.swift_hooks.rewards.branch_columns import MISSING, more_branches
+from rlkd_plugin.swift_hooks.rewards.branch_columns import MISSING, branches_of
 
 MESSAGES = "a list of chat messages, of which the reward wants the text alone"
 
@@ -56,8 +56,14 @@ def read_samples(
 
 
 def _with_branches(row: int, sample: Sample, paths: Any, structures: Any, count: int) -> Sample:
-    first = BranchText(sample.teacher_reasoning, sample.teacher_structure)
-    return replace(sample, more_branches=more_branches(row, first, paths, structures, count))
+    (only,) = sample.branches
+    first, *others = branches_of(row, only, paths, structures, count)
+    return replace(
+        sample,
+        teacher_reasoning=first.reasoning,
+        teacher_structure=first.structure,
+        more_branches=tuple(others),
+    )
 
 
 def read_domain(name: str, row: int) -> str:

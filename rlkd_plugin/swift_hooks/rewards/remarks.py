@@ -9,6 +9,7 @@ from swift.utils import get_logger
 
 from rlkd_plugin.engines.round_counts import shorten
 from rlkd_plugin.engines.scoring import Sample, Score
+from rlkd_plugin.gsrm import FormatError, parse_structure
 
 logger = get_logger()
 
@@ -31,11 +32,11 @@ class Remarks:
         """
         for sample, score in zip(samples, scores, strict=True):
             if score.teacher.clipped:
+                longest = max(len(branch.reasoning) for branch in sample.branches)
                 self._warn(
                     "rlkd/clipped_teacher",
-                    f"a teacher's path has {len(sample.teacher_reasoning):,} characters: the GSRM "
-                    f"gets the first {max_chars:,} (RLKD_GSRM_MAX_CHARS), and later steps earn "
-                    "nothing",
+                    f"a teacher's path has {longest:,} characters: the GSRM gets the first "
+                    f"{max_chars:,} (RLKD_GSRM_MAX_CHARS), and later steps earn nothing",
                 )
             if score.teacher.cut:
                 self._warn(
@@ -45,7 +46,7 @@ class Remarks:
                     "steps are used, and it is not cached",
                 )
             if score.unreadable:
-                found = shorten(sample.teacher_structure or "")
+                found = shorten(_unreadable(sample))
                 self._warn(
                     "rlkd/unreadable_structure",
                     f"a teacher_structure cannot be read ({found!r}): the path in "
@@ -56,3 +57,14 @@ class Remarks:
         if metric not in self._metrics:
             self._metrics.add(metric)
             logger.warning(f"rlkd: {remark}; said once, counted as {metric}")
+
+
+def _unreadable(sample: Sample) -> str:
+    """Return the first structure text of a teacher that is no structure."""
+    for branch in sample.branches:
+        try:
+            parse_structure(branch.structure or "")
+        except FormatError:
+            if branch.structure:
+                return branch.structure
+    return ""

@@ -187,7 +187,7 @@ class Scorer:
         lost = trace.append(rows) if trace else 0
         numbers = metrics_of(batch.scores, batch.rewards, cut_off)
         if self.settings.branches > 1:
-            numbers |= branch_metrics(batch.scores)
+            numbers |= branch_metrics(batch.scores, batch.rewards)
         _publish(batch, numbers, lost, time.monotonic() - started)
         self.window.judge(batch.scores, samples)
         return batch.rewards
