@@ -34,7 +34,7 @@ def follow_link(file: Path) -> Path:
     return real
 
 
-def beside(file: Path, ending: str) -> Path:
+def add_ending(file: Path, ending: str) -> Path:
     """Return the place of a file whose name goes on with an ending."""
     return file.with_name(file.name + ending)
 
@@ -95,7 +95,7 @@ def publish(part: Path, file: Path) -> None:
 
 
 @contextmanager
-def claimed(file: Path, out: Path | None = None) -> Iterator[BinaryIO]:
+def claim(file: Path, out: Path | None = None) -> Iterator[BinaryIO]:
     """Open a file to read and append, unbuffered, for this process alone; create it if absent.
 
     Args:

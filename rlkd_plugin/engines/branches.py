@@ -23,14 +23,14 @@ class BranchOutcome:
         most: the highest; both are its reward where `reward` is there.
         reward: r; None where the branch has no structure, or was left as it could not win.
         verdicts: those that have come and count, in the order of Algorithm 1.
-        goes_on: whether the student begins a step behind the branch's last.
+        beyond_teacher: whether the student begins a step behind the branch's last.
     """
 
     least: float = 0.0
     most: float = 0.0
     reward: StructuredReward | None = None
     verdicts: tuple[tuple[Question, Verdict], ...] = ()
-    goes_on: bool = False
+    beyond_teacher: bool = False
 
 
 class Race:
@@ -61,31 +61,33 @@ class Race:
         steps = max(1, len(fields) // len(FIELDS))  # a structure has at least one
         # beyond the longest branch every further step costs all of them alike, or none
         self._ends = [steps] if is_whole else range(steps, max(steps, self._longest) + 1)
-        self.go_on()
+        self.advance()
 
-    def go_on(self) -> None:
+    def advance(self) -> None:
         """Go on as far as the verdicts allow, and ask for more.
 
         All that is known counts before anything is asked: no question is asked whose branch could
         not win whatever the verdict is.
         """
         for walk in self._running:
-            walk.go_on()
+            walk.advance()
         if len(self._running) > 1:
-            self._leave_losers()
+            self._drop_losers()
         for walk in self._running:
             walk.ask()
 
-    def _leave_losers(self) -> None:
+    def _drop_losers(self) -> None:
         """Leave the branches that another one beats or equals, however the student goes on.
 
         Each branch is looked at by itself: an open question that two of them share may count as
         matched for the one and not for the other.
         """
         bounds = [walk.bounds(self._ends) for walk in self._running]
-        able = {index for at_end in zip(*bounds, strict=True) for index in _able(at_end)}
-        losers = [walk for index, walk in enumerate(self._running) if index not in able]
-        self._running = [walk for index, walk in enumerate(self._running) if index in able]
+        possible = {
+            index for at_end in zip(*bounds, strict=True) for index in _possible_winners(at_end)
+        }
+        losers = [walk for index, walk in enumerate(self._running) if index not in possible]
+        self._running = [walk for index, walk in enumerate(self._running) if index in possible]
         needed = {question for walk in self._running for question in walk.open}
         for question in {question for walk in losers for question in walk.open} - needed:
             self._verdicts.leave(question)
@@ -124,10 +126,12 @@ class Race:
             return BranchOutcome()
         lowest, highest = zip(*walk.bounds(self._ends), strict=True)
         reward = walk.reward() if walk.is_over else None
-        return BranchOutcome(min(lowest), max(highest), reward, walk.verdicts(), walk.goes_on)
+        return BranchOutcome(
+            min(lowest), max(highest), reward, walk.verdicts(), walk.beyond_teacher
+        )
 
 
-def _able(bounds: Sequence[tuple[float, float]]) -> set[int]:
+def _possible_winners(bounds: Sequence[tuple[float, float]]) -> set[int]:
     """Return which branches may win, from the lowest and highest reward of each."""
     lowest = [low for low, _ in bounds]
     leader = lowest.index(max(lowest))  # the first of equal ones

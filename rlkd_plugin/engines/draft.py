@@ -42,22 +42,22 @@ class Draft:
         """Forget what was read: another reply begins."""
         self._reader = StructureReader()
         self.restarts += 1
-        self._tell()
+        self._notify()
 
     def add(self, text: str) -> None:
         """Take the next part of the reply's text."""
         known = self._state
         self._reader.feed(text)
         if self._state != known:
-            self._tell()
+            self._notify()
 
     @property
     def _state(self) -> tuple[int, bool, bool]:
         return len(self.fields), self.is_ended, self.is_ending
 
-    def _tell(self) -> None:
-        for tell in self.on_news:
-            tell()
+    def _notify(self) -> None:
+        for notify in self.on_news:
+            notify()
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """The walk of Algorithm 1 through one completion, with the verdicts that it asks for.
 
 Not here: several branches of a teacher (`branches`), where the student's fields come from
-(`following`), and who judges (`scoring`).
+(`follower`), and who judges (`scoring`).
 """
 
 import asyncio
@@ -100,7 +100,7 @@ class JudgedWalk:
         """Take the student's fields as `Walk.read`."""
         self._walk.read(fields, is_whole)
 
-    def go_on(self) -> None:
+    def advance(self) -> None:
         """Go on as far as the verdicts allow that have come, and those of text rules."""
         while True:
             questions = self._walk.questions()
@@ -131,9 +131,9 @@ class JudgedWalk:
         return self._walk.is_over
 
     @property
-    def goes_on(self) -> bool:
+    def beyond_teacher(self) -> bool:
         """Whether the student begins a step behind the teacher's last."""
-        return self._walk.goes_on
+        return self._walk.beyond_teacher
 
     @property
     def fields_needed(self) -> int:

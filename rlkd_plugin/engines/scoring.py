@@ -1,7 +1,7 @@
 """Scores a batch: every request that can be in flight is, and nothing is asked twice.
 
 One walk of Algorithm 1 a completion, which goes on while the student's structure is written
-(`following`), where the engine shows that. Identical paths are decomposed once and identical
+(`follower`), where the engine shows that. Identical paths are decomposed once and identical
 questions judged once. Not here: what a failure is worth (`tally`), and how many requests run at
 once (the engine bounds them).
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from rlkd_plugin.engines.base import Decomposition, Engine, TeacherCache, Verdict
 from rlkd_plugin.engines.branches import BranchOutcome
 from rlkd_plugin.engines.draft import Draft, StreamingEngine
-from rlkd_plugin.engines.following import Follower, Outcome
+from rlkd_plugin.engines.follower import Follower, Outcome
 from rlkd_plugin.engines.in_flight import SharedWork, cancel_all
 from rlkd_plugin.engines.reward_scale import PAPER, RewardScale
 from rlkd_plugin.gsrm import FormatError, Question, StructuredReward, parse_structure
@@ -83,7 +83,7 @@ class Score:
         reward: None where a side has no structure.
         verdicts: in the order in which Algorithm 1 asks for them.
         unreadable: whether the sample has a structure text of the teacher that is no structure.
-        goes_on: whether the student begins a step behind the teacher's last.
+        beyond_teacher: whether the student begins a step behind the teacher's last.
         branch: the number, from 0, of the branch that won.
         branches: all branches where there are several, else none.
     """
@@ -93,7 +93,7 @@ class Score:
     reward: StructuredReward | None = None
     verdicts: list[tuple[Question, Verdict]] = field(default_factory=list)
     unreadable: bool = False
-    goes_on: bool = False
+    beyond_teacher: bool = False
     branch: int = 0
     branches: tuple[Branch, ...] = ()
 
@@ -152,13 +152,13 @@ class _Batch:
         return self.work.join(("score", sides, path), lambda: self.follow(sides, path))
 
     async def follow(self, sides: tuple[_Teacher, ...], path: str) -> Score:
-        teachings = [self.teaching(side) for side in sides]
+        teachers = [self.teacher_task(side) for side in sides]
         draft, writing, stop = self.student(sides, path)
         clips = self.max_chars is not None and len(path) > self.max_chars
-        follower = Follower(teachings, writing, stop, draft, clips, judge=self, scale=self.scale)
-        return _score(await follower.run(), [teaching.result() for teaching in teachings])
+        follower = Follower(teachers, writing, stop, draft, clips, judge=self, scale=self.scale)
+        return _score(await follower.run(), [teacher.result() for teacher in teachers])
 
-    def teaching(self, side: _Teacher) -> "asyncio.Task[tuple[Decomposition, bool]]":
+    def teacher_task(self, side: _Teacher) -> "asyncio.Task[tuple[Decomposition, bool]]":
         return self.work.join(side, lambda: self.teacher(side))
 
     def student(
@@ -174,7 +174,7 @@ class _Batch:
         is_teachers = any(teacher_path(text.reasoning) == path for text in texts)
         streaming = self.streaming
         if streaming is None or is_teachers or not has_reasoning(path):
-            return Draft(), self.decomposing(problem, domain, path), lambda: None
+            return Draft(), self.path_task(problem, domain, path), lambda: None
         key = ("student", problem, domain, path)
         draft = self.drafts.setdefault(key, Draft())
         writing = self.work.join(
@@ -202,13 +202,13 @@ class _Batch:
         if structure is not None:
             clipped = self.max_chars is not None and len(path) > self.max_chars
             return Decomposition(structure, clipped=clipped, asked=False), unreadable
-        result = await asyncio.shield(self.decomposing(side.problem, side.domain, path))
+        result = await asyncio.shield(self.path_task(side.problem, side.domain, path))
         # a later run, with more tokens, may have the whole of a structure that was cut
         if self.cache is not None and result.structure is not None and not result.cut:
             self.cache.put(side.problem, side.domain, path, result.structure)
         return result, unreadable
 
-    def decomposing(self, problem: str, domain: str, path: str) -> "asyncio.Task[Decomposition]":
+    def path_task(self, problem: str, domain: str, path: str) -> "asyncio.Task[Decomposition]":
         """Return the whole decomposition of a path."""
 
         async def decompose() -> Decomposition:
@@ -228,10 +228,10 @@ class _Batch:
         self.work.leave((question.field, question.teacher, question.student))
 
 
-def _score(result: Outcome, taught: Sequence[tuple[Decomposition, bool]]) -> Score:
+def _score(result: Outcome, results: Sequence[tuple[Decomposition, bool]]) -> Score:
     """Return a completion's score from its outcome and its teacher's branches."""
-    teachers = [teacher for teacher, _ in taught]
-    unreadable = any(is_unreadable for _, is_unreadable in taught)
+    teachers = [teacher for teacher, _ in results]
+    unreadable = any(is_unreadable for _, is_unreadable in results)
     if result.winner is None:
         first = next((one for one in teachers if one.structure), teachers[0])
         return Score(first, result.student, unreadable=unreadable)
@@ -245,7 +245,7 @@ def _score(result: Outcome, taught: Sequence[tuple[Decomposition, bool]]) -> Sco
         best.reward,
         list(best.verdicts),
         unreadable,
-        best.goes_on,
+        best.beyond_teacher,
         result.winner,
         branches,
     )

@@ -63,7 +63,7 @@ def metrics_of(
         "rlkd/structure_reward": valued or [0.0],
         "rlkd/matched_depth": [float(s.reward.depth if s.reward else 0) for s in scores],
         **matched_fields,
-        "rlkd/beyond_teacher": [float(s.goes_on) for s in scores],
+        "rlkd/beyond_teacher": [float(s.beyond_teacher) for s in scores],
         "rlkd/undecomposable": [float(s.student.status == "undecomposable") for s in scores],
         "rlkd/no_teacher": [float(s.teacher.structure is None) for s in scores],
         "rlkd/refused": [float(_has_refusal(s)) for s in scores],

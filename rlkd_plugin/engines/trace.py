@@ -135,7 +135,7 @@ def trace_row(score: Score, reward: float | None, **about: Any) -> TraceRow:
         step_scores=score.reward.steps if score.reward else (),
         total=score.reward.total if score.reward else 0.0,
         reward=reward,
-        beyond_teacher=score.goes_on,
+        beyond_teacher=score.beyond_teacher,
         branch=score.branch,
         branches=tuple(map(_branch, score.branches)),
         **about,

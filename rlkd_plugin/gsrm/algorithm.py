@@ -120,7 +120,7 @@ class Walk:
         return self.is_decided and at_end and not is_open
 
     @property
-    def goes_on(self) -> bool:
+    def beyond_teacher(self) -> bool:
         """Whether the student follows the teacher through its last step and begins another.
 
         Asked when the walk is over. A student that exited earlier does not: what it writes behind

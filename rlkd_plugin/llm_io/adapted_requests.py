@@ -92,12 +92,12 @@ class AdaptedRequests:
                     raise
                 if self.known.changes(url) is not changes:
                     continue  # another request found something out meanwhile
-                if self._is_the_texts(url, request, rejection):
+                if self._is_text_at_fault(url, request, rejection):
                     return await self._send_without_limit(url, request, rejection, send)
                 async with self._searching.here[url]:
                     if self.known.changes(url) is not changes:
                         continue
-                    if self._is_the_texts(url, request, rejection):
+                    if self._is_text_at_fault(url, request, rejection):
                         raise
                     found = await self._search(url, request, rejection, send, ask)
                 if found.reply is not None:
@@ -107,7 +107,7 @@ class AdaptedRequests:
                 return reply
         raise AssertionError("unreachable: the last round returns or raises")
 
-    def leave_out(self, url: str, option: str, words: str) -> None:
+    def drop_option(self, url: str, option: str, words: str) -> None:
         """Send a server requests without an option from now on, which does not work there."""
         changes = {option: Change(option, words)}
         self.known.learn(url, changes)
@@ -134,7 +134,7 @@ class AdaptedRequests:
         except RejectedRequest:
             raise rejection from None
 
-    def _is_the_texts(self, url: str, request: Request, rejection: RejectedRequest) -> bool:
+    def _is_text_at_fault(self, url: str, request: Request, rejection: RejectedRequest) -> bool:
         """Say whether no option can be at fault."""
         sent = apply_changes(request.content, self.known.changes(url))
         if not request.options or speaks_of_length(rejection.text, sent):

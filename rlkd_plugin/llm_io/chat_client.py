@@ -176,7 +176,7 @@ class ChatClient:
             try:
                 vectors, tokens = read_embeddings(payload, len(texts))
             except ValueError as error:
-                words = self._servers.keys.cleanse_error(str(error))
+                words = self._servers.keys.redact_error(str(error))
                 raise self._servers.transient(
                     url, f"a reply without the embeddings: {words}"
                 ) from None
@@ -255,7 +255,7 @@ class ChatClient:
                         empty[url] += failure.empty
                         unread[url] += failure.in_stream
                         if unread[url] == STREAM_TRIES and url not in self._streamed:
-                            self._requests.leave_out(url, "stream", str(failure))
+                            self._requests.drop_option(url, "stream", str(failure))
                         is_silent = failure.empty and empty[url] >= EMPTY_TRIES
                         if is_silent and await self._answers_probe(url):
                             raise self._silence_error(url) from None
@@ -350,13 +350,13 @@ class ChatClient:
             reply = read_reply(payload)
         except ValueError:
             self._servers.check_for_error(url, payload)
-            payload = keys.cleanse_body(payload, is_error=True)
+            payload = keys.redact_body(payload, is_error=True)
             raise self._servers.transient(
                 url, f"a reply that is no completion: {words_of(payload)}"
             ) from None
         self.usage.add(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
         # a key may have stood in several parts of a message
-        said, thought = keys.cleanse(reply.text), keys.cleanse(reply.thinking)
+        said, thought = keys.redact(reply.text), keys.redact(reply.thinking)
         if (said, thought) != (reply.text, reply.thinking):
             reply = replace(reply, text=said, thinking=thought)
         if reply.finish_reason in ("abort", "error"):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NO_KEY = "EMPTY"
 """What is sent to a server that wants no key; openai's client has no way to send none."""
-_OF_THE_WIRE = ("content-encoding", "content-length", "transfer-encoding")
+_TRANSFER_HEADERS = ("content-encoding", "content-length", "transfer-encoding")
 """Headers that hold for a body as it was sent, and not as it is read."""
 
 
@@ -44,41 +44,41 @@ def evalscope_model(url: str, name: str, key_env: str) -> "ModelAPI":
         )
     keys = own_keys(*filter(None, [key_env]))
 
-    class CleansedClient(DefaultHttpxClient):
+    class RedactingClient(DefaultHttpxClient):
         def send(self, request: Any, **options: Any) -> Any:
-            with _cleansed_errors(keys):
+            with _redact_errors(keys):
                 response = super().send(request, **options)
                 response.read()
-            return _cleansed(response, keys)
+            return _redact(response, keys)
 
     class ServedModel(OpenAICompatibleAPI):
         generate_async = ModelAPI.generate_async  # by `generate`, and so by the client above
 
-    return ServedModel(name, url, key or NO_KEY, http_client=CleansedClient())
+    return ServedModel(name, url, key or NO_KEY, http_client=RedactingClient())
 
 
-def _cleansed(response: Any, keys: OwnKeys) -> Any:
+def _redact(response: Any, keys: OwnKeys) -> Any:
     """Return a response that was read, without the keys."""
     is_error = response.status_code != 200
     headers = [
-        (name, keys.cleanse_error(value))
+        (name, keys.redact_error(value))
         for name, value in response.headers.multi_items()
-        if name.lower() not in _OF_THE_WIRE
+        if name.lower() not in _TRANSFER_HEADERS
     ]
     return type(response)(
         response.status_code,
         headers=headers,
-        content=keys.cleanse_body(response.content, is_error=is_error),
+        content=keys.redact_body(response.content, is_error=is_error),
         request=response.request,
     )
 
 
 @contextmanager
-def _cleansed_errors(keys: OwnKeys) -> Iterator[None]:
+def _redact_errors(keys: OwnKeys) -> Iterator[None]:
     """Blot keys out of the errors of a request; one may quote a broken header."""
     try:
         yield
     except Exception as error:  # of any library below, whose logs show causes as well
-        error.args = tuple(keys.cleanse_error(str(part)) for part in error.args)
+        error.args = tuple(keys.redact_error(str(part)) for part in error.args)
         error.__cause__ = error.__context__ = None
         raise

@@ -24,7 +24,7 @@ def run_evalscope(task: Any) -> None:
     for noisy in ("httpx", "httpx2"):  # a line for each request
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        with _without_proxy(task.api_url):
+        with _bypass_proxy(task.api_url):
             run_task(task)
     except OpenAIError as error:
         raise EndpointError(f"{task.api_url}: {error}") from error
@@ -42,7 +42,7 @@ def run_evalscope(task: Any) -> None:
 
 
 @contextmanager
-def _without_proxy(url: str) -> Iterator[None]:
+def _bypass_proxy(url: str) -> Iterator[None]:
     """Let no proxy stand before a server of this machine: evalscope's client would ask it."""
     before = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
     if is_this_machine(url):

@@ -28,14 +28,14 @@ def without_keys(keys: OwnKeys, listener: Listener) -> Callable[[str], None]:
     recent: str | None = ""
     reach = keys.reach
 
-    def tell(text: str) -> None:
+    def forward(text: str) -> None:
         nonlocal recent
         if recent is None:
             return
         recent = recent[max(0, len(recent) - reach) :] + text
-        if keys.cleanse(recent) == recent:
+        if keys.redact(recent) == recent:
             listener.add(text)
         else:
             recent = None
 
-    return tell
+    return forward

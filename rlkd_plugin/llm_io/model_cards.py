@@ -109,12 +109,12 @@ async def _get(session: aiohttp.ClientSession, url: str, keys: OwnKeys) -> tuple
                     payload += part
                     if len(payload) > MOST_BYTES:
                         return status, ""
-                payload = keys.cleanse_body(payload, is_error=status != 200)
+                payload = keys.redact_body(payload, is_error=status != 200)
                 words = payload.decode("utf-8", errors="replace")
         except asyncio.TimeoutError:
             status, words = 0, f"no answer in {TIMEOUT:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            status, words = 0, keys.cleanse_error(f"{type(error).__name__}: {error}")
+            status, words = 0, keys.redact_error(f"{type(error).__name__}: {error}")
         if status and status not in (429, 500, 502, 503, 504):
             break
     return status, words

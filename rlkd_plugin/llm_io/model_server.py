@@ -91,7 +91,7 @@ def model_server(
             if server.poll() is not None or time.monotonic() - begin > LONGEST_START:
                 tail = "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-15:])
                 words = f"the server ended: {shlex.join(command)}\n{tail}\n(all of it: {log})"
-                raise RlkdError(own_keys().cleanse_error(words))
+                raise RlkdError(own_keys().redact_error(words))
             time.sleep(1)
         yield ServedModel(url, name)
     finally:

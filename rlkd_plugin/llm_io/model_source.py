@@ -52,11 +52,11 @@ class ModelSource:
 
     @property
     def is_name_alone(self) -> bool:
-        """Whether another model under the name could not be told from this one."""
+        """Whether another model under the name could not be known_by from this one."""
         return not (self.revision or any(self._facts))
 
     @property
-    def told(self) -> str:
+    def known_by(self) -> str:
         """What is known of it, in words."""
         known = []
         if self.revision:
@@ -71,7 +71,7 @@ class ModelSource:
 
     def describe(self) -> str:
         """Return a sentence on what it is known by, and what to set where that is little."""
-        said = f"the GSRM {self.name!r} is known by {self.told}"
+        said = f"the GSRM {self.name!r} is known by {self.known_by}"
         why = "; ".join(f"{url}: {fault}" for url, fault in self.faults.items())
         if self.is_name_alone:
             return (
@@ -111,7 +111,7 @@ def served_source(name: str, revision: str, cards: Mapping[str, Card]) -> ModelS
     if len({source._facts for source in telling.values()}) > 1:
         if revision:
             return ModelSource(name, revision, faults=faults)
-        each = "; ".join(f"{url}: {source.told}" for url, source in telling.items())
+        each = "; ".join(f"{url}: {source.known_by}" for url, source in telling.items())
         raise RlkdError(
             f"the servers of RLKD_GSRM_BASE_URL serve different models as {name!r}: {each}. Serve "
             "one model; where it is one in several places, set RLKD_GSRM_REVISION to what it is"

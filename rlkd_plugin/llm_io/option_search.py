@@ -14,9 +14,9 @@ from rlkd_plugin.llm_io.request_options import (
     PLAIN,
     Change,
     apply_changes,
-    lesser,
     named_options,
     options_of,
+    smaller_changes,
     speaks_of_length,
 )
 
@@ -95,14 +95,14 @@ class OptionSearch(Generic[T]):
         Raises:
             RejectedRequest: if the text is at fault, or nothing helps.
         """
-        last, found = await self._by_words(rejection)
+        last, found = await self._search_by_message(rejection)
         if found is None and not rejection.is_doubtful and not self._is_too_long(last):
-            found = await self._by_trial()
+            found = await self._search_by_trial()
         if found is None:
             raise last
         return found
 
-    async def _by_words(
+    async def _search_by_message(
         self, first: RejectedRequest
     ) -> tuple[RejectedRequest, SearchResult[T] | None]:
         """Lessen the options that the server names until it takes the request."""
@@ -121,17 +121,19 @@ class OptionSearch(Generic[T]):
             except RejectedRequest as again:
                 rejection = again
             else:
-                return rejection, SearchResult(await self._at_fault(first, needed), reply)
+                return rejection, SearchResult(await self._find_culprits(first, needed), reply)
         return rejection, None
 
-    async def _at_fault(
+    async def _find_culprits(
         self, rejection: RejectedRequest, needed: dict[str, Change]
     ) -> dict[str, Change]:
         """Return those changes without which the server rejects also the short question."""
         if "logprobs" in needed:  # they went together
             needed.pop("top_logprobs", None)
-        is_told = "max_completion_tokens" in rejection.text
-        is_certain = not rejection.is_doubtful and (is_told or not any(o in LIMITS for o in needed))
+        is_named = "max_completion_tokens" in rejection.text
+        is_certain = not rejection.is_doubtful and (
+            is_named or not any(o in LIMITS for o in needed)
+        )
         if len(needed) == 1 and is_certain:
             return needed
         for option in list(needed):
@@ -140,29 +142,29 @@ class OptionSearch(Generic[T]):
                 needed = others
         return needed
 
-    async def _by_trial(self) -> SearchResult[T] | None:
+    async def _search_by_trial(self) -> SearchResult[T] | None:
         """Ask the short question with ever more of the options; None if they are not at fault."""
         self.has_tried = True
         all_options = options_of(self.request)
-        rejection = await self._tries(all_options, {})
+        rejection = await self._ask_with(all_options, {})
         if rejection is None or rejection.is_doubtful:
             return None
         kept = [option for option in all_options if option in (*LIMITS, "temperature")]
-        if await self._tries(kept, {}) is not None:
+        if await self._ask_with(kept, {}) is not None:
             kept = []
-            if await self._tries(kept, {}) is not None:
+            if await self._ask_with(kept, {}) is not None:
                 return None
         found: dict[str, Change] = {}
         for unit in _units([option for option in all_options if option not in kept]):
-            rejection = await self._tries([*kept, *unit], found)
+            rejection = await self._ask_with([*kept, *unit], found)
             if rejection is not None:
-                found |= await self._lessened(kept, unit, found, rejection)
+                found |= await self._smallest_change(kept, unit, found, rejection)
             kept = [*kept, *unit]
-        if await self._tries(all_options, {}) is None:  # it took them after all
+        if await self._ask_with(all_options, {}) is None:  # it took them after all
             return None
         return SearchResult(found) if found else None
 
-    async def _lessened(
+    async def _smallest_change(
         self,
         kept: Sequence[str],
         unit: Sequence[str],
@@ -172,13 +174,15 @@ class OptionSearch(Generic[T]):
         """Return the least change by which the server takes also a unit of options."""
         last: dict[str, Change] = {}
         for option in reversed(unit):
-            for change in lesser(option, self.request[option], rejection.text, rejection.words):
+            for change in smaller_changes(
+                option, self.request[option], rejection.text, rejection.words
+            ):
                 last = {option: change}
-                if await self._tries([*kept, *unit], {**found, **last}) is None:
+                if await self._ask_with([*kept, *unit], {**found, **last}) is None:
                     return last
         return last
 
-    async def _tries(
+    async def _ask_with(
         self, options: Sequence[str], changes: Mapping[str, Change]
     ) -> RejectedRequest | None:
         """Ask the short question with some options; return why it was rejected."""
@@ -203,7 +207,7 @@ def _next_change(
     """Return the least change of a named option that was not tried yet."""
     for option in named_options(rejection.text, sent):
         if option not in ladders:
-            ladders[option] = lesser(option, sent[option], rejection.text, rejection.words)
+            ladders[option] = smaller_changes(option, sent[option], rejection.text, rejection.words)
         if change := next(ladders[option], None):
             return change
     return None

@@ -24,7 +24,7 @@ from rlkd_plugin.llm_io.key_spellings import (
 )
 from rlkd_plugin.llm_io.settings import PREFIX, Settings
 
-BLOT = "***"
+MASK = "***"
 SHORTEST_KEY = 12
 """Characters of a key that is blotted out of replies wherever it stands. A shorter one may be a
 placeholder, as `EMPTY`, or a part of a word."""
@@ -57,8 +57,8 @@ class OwnKeys:
         in_replies = [
             key for key in longest_first if len(key) >= SHORTEST_WORD and not _is_word(key)
         ]
-        self._in_replies = _Blotter(in_replies, as_parts=SHORTEST_KEY)
-        self._in_errors = _Blotter(longest_first, as_parts=SHORTEST_PART)
+        self._in_replies = _Redactor(in_replies, as_parts=SHORTEST_KEY)
+        self._in_errors = _Redactor(longest_first, as_parts=SHORTEST_PART)
 
     def __reduce__(self) -> tuple[type["OwnKeys"], tuple[()]]:
         return OwnKeys, ()
@@ -68,21 +68,21 @@ class OwnKeys:
         """Most characters of a key in a reply, however it is spelt; 0 without keys."""
         return MOST_SPELT * self._in_replies.longest
 
-    def cleanse(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Return a text of a model with each key blotted out, but for short ones."""
-        return self._in_replies.cleanse(text)
+        return self._in_replies.redact(text)
 
-    def cleanse_error(self, text: str) -> str:
+    def redact_error(self, text: str) -> str:
         """Return an error's text with each key blotted out, however short."""
-        return self._in_errors.cleanse(text)
+        return self._in_errors.redact(text)
 
-    def cleanse_body(self, payload: bytes, *, is_error: bool) -> bytes:
+    def redact_body(self, payload: bytes, *, is_error: bool) -> bytes:
         """Return the body of a reply without the keys; JSON stays JSON."""
-        blotter = self._in_errors if is_error else self._in_replies
-        return blotter.cleanse_body(payload)
+        redactor = self._in_errors if is_error else self._in_replies
+        return redactor.redact_body(payload)
 
 
-class _Blotter:
+class _Redactor:
     """Blots out keys, of which those shorter than `as_parts` only where they stand alone."""
 
     def __init__(self, keys: Iterable[str], as_parts: int) -> None:
@@ -95,21 +95,21 @@ class _Blotter:
         self._spelt = [*plain, *self._base64]
         self._is_odd = any(mark in key for key in self._keys for mark in '"\\')
 
-    def cleanse(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Return a text without the keys."""
         if self._holds_one(text):
             for pattern in self._patterns:
-                text = pattern.sub(BLOT, text)
+                text = pattern.sub(MASK, text)
         return text
 
-    def cleanse_body(self, payload: bytes) -> bytes:
+    def redact_body(self, payload: bytes) -> bytes:
         """Return a reply's body without the keys."""
         text = payload.decode("latin-1")  # keys are ASCII, and each byte comes back
         if not self._holds_one(text):
             return payload
         with suppress(ValueError, RecursionError):  # where it is JSON, it stays so
-            text = json.dumps(self._cleanse_value(json.loads(payload)))
-        return self.cleanse(text).encode("latin-1")
+            text = json.dumps(self._redact_value(json.loads(payload)))
+        return self.redact(text).encode("latin-1")
 
     @cached_property
     def _patterns(self) -> "list[re.Pattern[str]]":
@@ -124,16 +124,16 @@ class _Blotter:
         is_escaped = bool(self._keys) and (has_escapes(text) or (self._is_odd and "\\" in text))
         return is_escaped and any(pattern.search(text) for pattern in self._patterns)
 
-    def _cleanse_value(self, value: Any) -> Any:
+    def _redact_value(self, value: Any) -> Any:
         """Return a value of JSON without the keys."""
         if isinstance(value, str):
-            return self.cleanse(value)
+            return self.redact(value)
         if isinstance(value, list):
-            return [self._cleanse_value(part) for part in value]
+            return [self._redact_value(part) for part in value]
         if isinstance(value, dict):
-            return {self.cleanse(name): self._cleanse_value(part) for name, part in value.items()}
+            return {self.redact(name): self._redact_value(part) for name, part in value.items()}
         if isinstance(value, int | float) and self._holds_one(str(value)):
-            return self.cleanse(str(value))
+            return self.redact(str(value))
         return value
 
 
@@ -160,10 +160,10 @@ def _role_keys(variables: Iterable[str]) -> Iterator[str]:
     yield from map(read_key, variables)
     for name, option in Settings.model_fields.items():
         if name.endswith("_api_key_env"):
-            yield read_key(_given(name) or option.default)
+            yield read_key(_read_setting(name) or option.default)
 
 
-def _given(option: str) -> str:
+def _read_setting(option: str) -> str:
     """Return a setting as the environment has it, in letters of any case; "" where it is absent."""
     name = PREFIX + option.upper()
     given = {key.upper(): value for key, value in os.environ.items() if value}
@@ -175,7 +175,7 @@ def _body_secrets() -> Iterator[str]:
     for name in Settings.model_fields:
         if name.endswith("_body"):
             try:
-                body = json.loads(_given(name) or "{}")
+                body = json.loads(_read_setting(name) or "{}")
             except (ValueError, RecursionError):
                 continue  # the settings say so
             yield from _secrets_in(body, "")

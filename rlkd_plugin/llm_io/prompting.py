@@ -46,7 +46,7 @@ class Prompting:
     system: str = ""
 
     @property
-    def said(self) -> str:
+    def notice(self) -> str:
         """A sentence for the user, or nothing where nothing is set."""
         if not self.template:
             return ""

@@ -23,7 +23,7 @@ from the model's generation_config.json, where a repetition penalty acts on tags
 the top_k that every release of them takes; the older ones reject 0."""
 PLAIN = ("model", "messages", "input")
 """The keys of the plain question."""
-ALONE_WRONG = {"logprobs": ("top_logprobs",), "stream": ("stream_options",)}
+DEPENDENT_OPTIONS = {"logprobs": ("top_logprobs",), "stream": ("stream_options",)}
 """Options that are an error without another one, by that one's name."""
 LIMITS = ("max_tokens", "max_completion_tokens")
 LEAST_TEMPERATURE = 0.01
@@ -84,7 +84,7 @@ class Change:
             request[self.rename] = request.pop(self.option)
         else:
             del request[self.option]
-            for companion in ALONE_WRONG.get(self.option, ()):
+            for companion in DEPENDENT_OPTIONS.get(self.option, ()):
                 request.pop(companion, None)
 
     def __str__(self) -> str:
@@ -108,7 +108,7 @@ def options_of(request: Mapping[str, Any]) -> list[str]:
     return [key for key in request if key not in PLAIN]
 
 
-def lesser(option: str, value: Any, text: str, words: str) -> Iterator[Change]:
+def smaller_changes(option: str, value: Any, text: str, words: str) -> Iterator[Change]:
     """Yield what to try in place of a rejected option, the least change first.
 
     Args:

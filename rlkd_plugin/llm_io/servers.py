@@ -161,7 +161,7 @@ class Servers:
             raise self.transient(
                 url, f"a stream that broke off after {stream.characters:,} characters"
             )
-        return self.keys.cleanse_body(stream.body(), is_error=False)
+        return self.keys.redact_body(stream.body(), is_error=False)
 
     def _note_unstreamed(self, url: str, body: bytes) -> None:
         """Say once of a server that was asked to stream and does not, what that costs."""
@@ -178,7 +178,7 @@ class Servers:
         """Raise what a 200 reply means that holds an error, as some gateways pass it on."""
         code = _code_in(payload)
         if code in TEXT_ERRORS:
-            payload = self.keys.cleanse_body(payload, is_error=True)
+            payload = self.keys.redact_body(payload, is_error=True)
             self._raise_for(url, RawReply(code, {}, payload))
 
     def _raise_for(self, url: str, reply: RawReply) -> NoReturn:

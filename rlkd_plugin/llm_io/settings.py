@@ -249,7 +249,7 @@ class Settings(BaseSettings):
     )
 
     @model_validator(mode="after")
-    def _phases_can_be_trained(self) -> "Settings":
+    def _check_phases(self) -> "Settings":
         if (self.mix_a is None) != (self.mix_b is None):
             raise RlkdError("RLKD_MIX_A and RLKD_MIX_B belong together: give both or none")
         check_phases(self.phases, weights_given=self.mix_a is not None)

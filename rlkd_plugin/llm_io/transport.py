@@ -116,14 +116,14 @@ class Transport:
                     stream.feed(payload)  # labelled as something else
                     stream.end()
                     return RawReply(status, response.headers, b"")
-                payload = self.keys.cleanse_body(payload, is_error=status != 200)
+                payload = self.keys.redact_body(payload, is_error=status != 200)
                 return RawReply(status, response.headers, payload)
         except (asyncio.TimeoutError, ConnectionFault):
             raise
         except (aiohttp.ClientError, OSError) as error:
             setting = self.endpoint.variable("BASE_URL")
             fault = await fault_of(error, url, proxy, setting, is_known)
-            words = self.keys.cleanse_error(str(fault))  # it may quote a broken header
+            words = self.keys.redact_error(str(fault))  # it may quote a broken header
             raise ConnectionFault(words, fault.is_final, fault.status) from None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def read_verdict(reply: Reply, threshold: float, constrained: bool = False) -> V
         threshold: smallest probability of yes against no at which texts match.
         constrained: whether the server was asked for a choice of yes and no alone.
     """
-    word = _said(reply)
+    word = _read_word(reply)
     probability = _probability(reply, word)
     if probability is not None:
         return Verdict(probability >= threshold, "logprob", probability)
@@ -87,7 +87,7 @@ def yes_or_no(text: str) -> bool | None:
     return said == {"yes"}
 
 
-def _said(reply: Reply) -> bool | None:
+def _read_word(reply: Reply) -> bool | None:
     """Return what a reply says in words.
 
     A server's reasoning parser may take a whole reply that has no mark of thinking. Where its
@@ -101,7 +101,7 @@ def _said(reply: Reply) -> bool | None:
 def _probability(reply: Reply, word: bool | None) -> float | None:
     """Return P(yes) / (P(yes) + P(no)) at the token that answers, where that is known."""
     if word is not None:
-        return _share(_answering(reply, "yes" if word else "no"), word)
+        return _share(_find_answer(reply, "yes" if word else "no"), word)
     if len(reply.tokens) != 1:
         return None
     generated, alternatives = reply.tokens[0]
@@ -110,7 +110,7 @@ def _probability(reply: Reply, word: bool | None) -> float | None:
     return _share(alternatives, None) if is_listed else None
 
 
-def _answering(reply: Reply, word: str) -> Sequence[tuple[str, float]]:
+def _find_answer(reply: Reply, word: str) -> Sequence[tuple[str, float]]:
     """Return the alternatives of the token that says the word; none where it is not one token.
 
     It is the first word's token where the text begins with the word, and else the last word's.

@@ -375,7 +375,7 @@ def test_beyond_the_teacher(writes: bool, steps: int, likely: float, beyond: boo
     structures: dict[str, Structure | None] = {"t": structure("t", 2), "s": structure("s", steps)}
     engine = CoinEngine(random.Random(steps), structures, writes, likely)
     score = scored(engine, sample(["t"]))
-    assert score.goes_on is beyond
+    assert score.beyond_teacher is beyond
     assert metrics_of([score], [1.0], [False])["rlkd/beyond_teacher"] == [float(beyond)]
     assert trace_row(score, 1.0).beyond_teacher is beyond
 

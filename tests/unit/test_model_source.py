@@ -207,7 +207,7 @@ def test_a_revision_needs_no_server_that_tells(
     servers.models = None
     engine = ServerEngine(load_settings())
     probe_now(engine)
-    assert engine.gsrm_source.told == "RLKD_GSRM_REVISION=v3"
+    assert engine.gsrm_source.known_by == "RLKD_GSRM_REVISION=v3"
     assert [record for record in caplog.records if record.levelname == "WARNING"] == []
 
 
@@ -257,7 +257,7 @@ def test_servers_with_different_models_are_refused(servers: Loopback, options: S
     with pytest.raises(RlkdError, match=r"different models as 'gsrm-7b': http.*org/a.*http.*org/b"):
         two(cards("org/a"), cards("org/b"), options)
     options(gsrm_revision="the same")
-    assert two(cards("org/a"), cards("org/b"), options).gsrm_source.told.endswith("the same")
+    assert two(cards("org/a"), cards("org/b"), options).gsrm_source.known_by.endswith("the same")
 
 
 def test_servers_with_one_model_agree(
@@ -299,7 +299,7 @@ def test_sglang_may_tell_nothing_more() -> None:
 
 def test_a_card_with_a_revision_is_known_by_it() -> None:
     card, _ = read_card(json.dumps({"data": [{"id": "g", "revision": "abc"}]}), "g")
-    assert served_source("g", "", {FAR: card}).told == "version abc"
+    assert served_source("g", "", {FAR: card}).known_by == "version abc"
 
 
 # --- fingerprints ---

@@ -85,8 +85,8 @@ def secrets_in(text: str, key: str) -> list[str]:
 @pytest.mark.parametrize("spell", SPELLINGS)
 def test_a_key_is_blotted_out_however_it_is_spelt(key: str, spell: Callable[[str], str]) -> None:
     text = f"I was sent {spell(key)} with it, and 24 - 5 = 19."
-    for cleanse in (OwnKeys([key]).cleanse, OwnKeys([OTHER, key]).cleanse_error):
-        clean = cleanse(text)
+    for redact in (OwnKeys([key]).redact, OwnKeys([OTHER, key]).redact_error):
+        clean = redact(text)
         assert "***" in clean and not secrets_in(clean, key)
         assert clean.startswith("I was sent ") and clean.endswith("with it, and 24 - 5 = 19.")
 
@@ -96,7 +96,7 @@ def test_base64_of_any_key_at_any_place_is_found() -> None:
     for _ in range(100):
         key = "".join(chr(draw.randrange(33, 127)) for _ in range(draw.randrange(12, 60)))
         text = in_base64(key, "x" * draw.randrange(7), "y" * draw.randrange(7))
-        assert not secrets_in(OwnKeys([key]).cleanse(f"a {text} b"), key)
+        assert not secrets_in(OwnKeys([key]).redact(f"a {text} b"), key)
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,10 @@ def test_base64_of_any_key_at_any_place_is_found() -> None:
 )  # fmt: skip
 def test_other_texts_stay_as_they_are(text: str) -> None:
     keys = OwnKeys([KEY, OTHER, "a", "EMPTY", "token", "1234567", "12345678", "abcdefghijk"])
-    assert keys.cleanse(text) == text
+    assert keys.redact(text) == text
     body = json.dumps({"text": text, "n": [1.5, 12345678, None]}).encode()
-    assert keys.cleanse_body(body, is_error=False) is body
-    assert OwnKeys().cleanse_error(text) == text
+    assert keys.redact_body(body, is_error=False) is body
+    assert OwnKeys().redact_error(text) == text
 
 
 @pytest.mark.parametrize(
@@ -130,15 +130,15 @@ def test_other_texts_stay_as_they_are(text: str) -> None:
 )
 def test_a_short_key_is_no_part_of_a_models_words(key: str, in_reply: str, in_error: str) -> None:
     text = f"{key} x{key}x"
-    assert OwnKeys([key]).cleanse(text) == in_reply
-    assert OwnKeys([key]).cleanse_error(text) == in_error
+    assert OwnKeys([key]).redact(text) == in_reply
+    assert OwnKeys([key]).redact_error(text) == in_error
 
 
 def test_a_short_key_beside_other_letters_is_a_word() -> None:
     text = "密钥sk-s3cret是"
-    assert OwnKeys(["sk-s3cret"]).cleanse(text) == "密钥***是"
+    assert OwnKeys(["sk-s3cret"]).redact(text) == "密钥***是"
     body = json.dumps({"a": text}, ensure_ascii=False).encode()
-    assert json.loads(OwnKeys(["sk-s3cret"]).cleanse_body(body, is_error=False)) == {
+    assert json.loads(OwnKeys(["sk-s3cret"]).redact_body(body, is_error=False)) == {
         "a": "密钥***是"
     }
 
@@ -146,7 +146,7 @@ def test_a_short_key_beside_other_letters_is_a_word() -> None:
 def test_a_text_of_backslashes_takes_no_longer_than_others() -> None:
     """It is searched in time that grows with its length, or this test does not end."""
     text = "\\" * 500_000 + "u006"
-    assert OwnKeys([KEY, ODD]).cleanse(text) == text
+    assert OwnKeys([KEY, ODD]).redact(text) == text
 
 
 def test_json_stays_json() -> None:
@@ -155,7 +155,7 @@ def test_json_stays_json() -> None:
     value = {key: [f"\n{key}", 5, 1e300, None, True], "é": "\n\ud800" + key[1:], "n": 123456789012}
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
         payload = text.encode("utf-8", errors="surrogatepass")
-        clean = OwnKeys([key, "123456789012"]).cleanse_body(payload, is_error=True)
+        clean = OwnKeys([key, "123456789012"]).redact_body(payload, is_error=True)
         found = json.loads(clean)
         assert found["***"] == ["\n***", 5, 1e300, None, True] and found["n"] == "***"
 
@@ -164,14 +164,14 @@ def test_json_stays_json() -> None:
     "payload", [b"<html>%s</html>", b"\xff%s", b'{"a": "%s', b"[" * 9999 + b"%s"]
 )
 def test_what_is_no_json_is_cleansed_too(payload: bytes) -> None:
-    clean = OwnKeys([KEY]).cleanse_body(payload.replace(b"%s", KEY.encode()), is_error=False)
+    clean = OwnKeys([KEY]).redact_body(payload.replace(b"%s", KEY.encode()), is_error=False)
     assert clean == payload.replace(b"%s", b"***")
 
 
 def test_keys_leave_no_trace_in_a_pickle() -> None:
     copied = pickle.dumps(OwnKeys([KEY]))
     assert KEY.encode() not in copied
-    assert pickle.loads(copied).cleanse(KEY) == KEY
+    assert pickle.loads(copied).redact(KEY) == KEY
     assert KEY not in repr(OwnKeys([KEY]))
 
 
@@ -193,7 +193,7 @@ def test_the_keys_of_all_roles_and_of_proxies_are_ours(
         *("body-key-0123", "sk-body-4567", "proxy-pass-01", "proxy%2Dpass-01", "other-pass-02"),
         *("key-of-eval-0123", "key-in-small-letters"),
     ):
-        assert keys.cleanse(f"({key})") == "(***)"
+        assert keys.redact(f"({key})") == "(***)"
 
 
 # --- over HTTP ---

@@ -8,8 +8,8 @@ from rlkd_plugin.llm_io.request_options import (
     NEUTRAL,
     Change,
     apply_changes,
-    lesser,
     named_options,
+    smaller_changes,
     speaks_of_length,
 )
 
@@ -69,7 +69,7 @@ def test_words_that_name_no_option(text: str) -> None:
 
 def tried(option: str, text: str) -> list[str]:
     """Return what is tried, as it is logged."""
-    return [str(change) for change in lesser(option, REQUEST[option], text, "")]
+    return [str(change) for change in smaller_changes(option, REQUEST[option], text, "")]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,10 @@ def test_a_limit_may_be_too_small() -> None:
     """A few tokens more are tried before none are asked for; a larger number is no limit's."""
 
     def tried_for(value: int, text: str) -> list[str]:
-        return [str(c).removeprefix("`max_tokens` ") for c in lesser("max_tokens", value, text, "")]
+        return [
+            str(c).removeprefix("`max_tokens` ")
+            for c in smaller_changes("max_tokens", value, text, "")
+        ]
 
     renamed, raised = "is sent as `max_completion_tokens`", "is held to 16"
     assert tried_for(1, "at least 2") == ["is held to 2", renamed, raised, "is left out"]

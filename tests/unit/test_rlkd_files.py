@@ -16,7 +16,7 @@ from rlkd_plugin.gsrm import FormatError, RlkdError
 from rlkd_plugin.rlkd_files import (
     append_all,
     append_lines,
-    claimed,
+    claim,
     cut_half_line,
     json_line,
     json_lines,
@@ -155,7 +155,7 @@ def test_an_open_file_that_is_gone_is_noticed(
 ) -> None:
     file = tmp_path / "folder" / "rows"
     file.parent.mkdir()
-    with claimed(file) as lines:
+    with claim(file) as lines:
         assert still_there(lines, file)
         lose(file)
         assert not still_there(lines, file)
@@ -165,9 +165,9 @@ CLAIM = """
 import sys
 from pathlib import Path
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.rlkd_files import claimed
+from rlkd_plugin.rlkd_files import claim
 try:
-    with claimed(Path(sys.argv[1]), Path("OUT")):
+    with claim(Path(sys.argv[1]), Path("OUT")):
         print("claimed")
 except RlkdError as error:
     print(error)
@@ -183,7 +183,7 @@ def claim_elsewhere(file: Path) -> str:
 
 def test_a_claimed_file_is_refused_to_another_process_until_it_is_closed(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
-    with claimed(file):
+    with claim(file):
         assert claim_elsewhere(file) == (
             "another job writes OUT; wait for it, or name another file"
         )
@@ -193,7 +193,7 @@ def test_a_claimed_file_is_refused_to_another_process_until_it_is_closed(tmp_pat
 def test_a_claim_keeps_what_the_file_holds(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_bytes(b"one\n")
-    with claimed(file) as lines:
+    with claim(file) as lines:
         lines.seek(0)
         assert lines.read() == b"one\n"
         lines.write(b"two\n")
@@ -213,7 +213,7 @@ def test_a_file_that_was_published_before_the_lock_came_is_refused(
             part.write_bytes(successor)
 
     monkeypatch.setattr(rlkd_files.fcntl, "flock", lock_late)
-    with pytest.raises(RlkdError, match=f"another job writes {out}"), claimed(part, out):
+    with pytest.raises(RlkdError, match=f"another job writes {out}"), claim(part, out):
         pass
 
 
@@ -252,7 +252,7 @@ def test_of_a_line_without_room_nothing_stays(tmp_path: Path) -> None:
 def test_half_a_last_line_is_cut(half: bytes, whole: bytes, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_bytes(whole + half)
-    with claimed(file) as lines:
+    with claim(file) as lines:
         assert cut_half_line(lines) == bool(half)
         lines.write(b"next\n")
     assert file.read_bytes() == whole + b"next\n"

@@ -556,4 +556,4 @@ def random_score(draw: random.Random) -> Score:
             break
         scores.append(0.5 ** (2 - matched["sub_problem"] - matched["answer"]))
     reward = StructuredReward(sum(scores), tuple(scores))
-    return Score(teacher, teacher, reward, verdicts, goes_on=draw.random() < 0.3)
+    return Score(teacher, teacher, reward, verdicts, beyond_teacher=draw.random() < 0.3)

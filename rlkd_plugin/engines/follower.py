@@ -35,7 +35,7 @@ class Follower:
     """One completion on its way to a reward; used once.
 
     Args:
-        teachings: the decomposition of each branch of the teacher, and whether its structure text
+        teachers: the decomposition of each branch of the teacher, and whether its structure text
             is unreadable.
         writing: the student's decomposition.
         stop_writing: is called once where the rest of it is not needed; only where `draft` shows
@@ -48,7 +48,7 @@ class Follower:
 
     def __init__(
         self,
-        teachings: "Sequence[asyncio.Future[tuple[Decomposition, bool]]]",
+        teachers: "Sequence[asyncio.Future[tuple[Decomposition, bool]]]",
         writing: "asyncio.Future[Decomposition]",
         stop_writing: Callable[[], None],
         draft: Draft,
@@ -56,7 +56,7 @@ class Follower:
         judge: Judge,
         scale: RewardScale,
     ) -> None:
-        self._teachings = teachings
+        self._teachers = teachers
         self._scale = scale
         self._writing = writing
         self._stop_writing = stop_writing
@@ -65,7 +65,7 @@ class Follower:
         self._verdicts = Verdicts(judge, self._wake)
         self._change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         draft.on_news.append(self._wake)
-        for side in (*teachings, writing):
+        for side in (*teachers, writing):
             side.add_done_callback(lambda _: self._wake())
 
     async def run(self) -> Outcome:
@@ -78,7 +78,7 @@ class Follower:
             student, race = await self._read()
             while race is not None and not race.is_over:
                 await self._wait()
-                race.go_on()
+                race.advance()
         finally:
             self._verdicts.leave_all()
         if race is None or not race.has_reward:
@@ -89,7 +89,7 @@ class Follower:
         """Return the student's decomposition, whole or as far as it was needed, and its race."""
         race, restarts = None, self._draft.restarts
         while not self._writing.done():
-            if self._are_taught:
+            if self._teachers_are_done:
                 if race is None or restarts != self._draft.restarts:
                     race, restarts = self._new_race(), self._draft.restarts
                 fields, is_ended = self._draft.fields, self._draft.is_ended
@@ -97,10 +97,10 @@ class Follower:
                 # a final answer is short, and the trace shows it
                 if race.is_decided and not self._draft.is_ending:
                     self._stop_writing()
-                    return self._stopped(race.fields_needed), race
+                    return self._first_fields(race.fields_needed), race
             await self._wait()
         student = self._writing.result()
-        while not self._are_taught:
+        while not self._teachers_are_done:
             await self._wait()
         if student.structure is None:
             return student, None
@@ -109,8 +109,8 @@ class Follower:
         return student, race
 
     @property
-    def _are_taught(self) -> bool:
-        return all(teaching.done() for teaching in self._teachings)
+    def _teachers_are_done(self) -> bool:
+        return all(teacher.done() for teacher in self._teachers)
 
     async def _wait(self) -> None:
         """Wait until a text, a side or a verdict has come.
@@ -120,9 +120,9 @@ class Follower:
         """
         await self._change
         self._change = asyncio.get_running_loop().create_future()
-        for teaching in self._teachings:
-            if teaching.done():
-                teaching.result()
+        for teacher in self._teachers:
+            if teacher.done():
+                teacher.result()
         self._verdicts.take()
 
     def _wake(self) -> None:
@@ -130,11 +130,11 @@ class Follower:
             self._change.set_result(None)
 
     def _new_race(self) -> Race:
-        structures = [teaching.result()[0].structure for teaching in self._teachings]
+        structures = [teacher.result()[0].structure for teacher in self._teachers]
         branches = [structure.steps if structure else () for structure in structures]
         return Race(branches, self._verdicts, self._scale)
 
-    def _stopped(self, count: int) -> Decomposition:
+    def _first_fields(self, count: int) -> Decomposition:
         """Return the decomposition of the first fields."""
         fields = self._draft.fields[:count]
         whole = len(fields) // len(FIELDS) * len(FIELDS)
