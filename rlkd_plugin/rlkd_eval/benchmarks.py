@@ -1,6 +1,6 @@
-"""The test sets of section 4.1, as evalscope knows them, and GSM8K for small models.
+"""The test sets of section 4.1, with evalscope's names, and GSM8K for small models.
 
-Results may be on test sets of one's own too: their keys begin with `own:`.
+Results may also be on a user's own test sets: their keys begin with `own:`.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class Benchmark:
     Attributes:
         title: name in tables.
         evalscope: name of its adapter, which has the prompt, the data set's id and the scoring.
-        file: name of a local copy, which tells its split.
+        file: name of a local copy, by its split.
         texts: columns of a local copy that hold texts, or numbers.
         others: more columns that it needs.
         samples: m, responses to each problem.
@@ -25,7 +25,7 @@ class Benchmark:
         options: options of the adapter that are not its defaults.
         local: more of them for a local copy, which has no subset but `default`.
         integers: whether every `answer` is an integer.
-        is_math: whether a problem is asked as it stands, without choices.
+        is_math: whether a problem is asked without choices.
     """
 
     title: str
@@ -90,16 +90,16 @@ BENCHMARKS = {
 
 
 OWN = "own:"
-"""How the key of a test set of one's own begins; no command of ours evaluates on it."""
+"""Prefix of the key of a user's own test set; no command of ours evaluates on it."""
 
 
 def is_own(key: str) -> bool:
-    """Return whether a key is that of a test set of one's own."""
+    """Return whether a key is that of a user's own test set."""
     return key.startswith(OWN) and key != OWN
 
 
 def is_test_set(key: str) -> bool:
-    """Return whether a key is that of a test set of ours or of one's own."""
+    """Return whether a key is that of one of our test sets or of a user's own."""
     return key in BENCHMARKS or is_own(key)
 
 

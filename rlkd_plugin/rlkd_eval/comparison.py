@@ -1,7 +1,7 @@
-"""What a comparison of training methods leaves: the schema of `comparison.json`.
+"""The schema of `comparison.json`, the result of a comparison of training methods.
 
-A study of one's own writes these classes (`examples/miniature` does), the report reads them. As in
-`results`, a file of another version is read, and what cannot be true is refused.
+A user's own study writes these classes (`examples/miniature` does), and the report reads them. As
+in `results`, a file of another version is read, and impossible values are rejected.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ SHARE = "share"
 
 @dataclass(frozen=True, kw_only=True)
 class ArmDifference:
-    """How two arms, that is two ways to train, differ in one measure on one test set.
+    """The difference of two arms (two ways to train) in one measure on one test set.
 
     Attributes:
         test_set: its name for tables.
         measure: such as pass@1 or the structure reward.
-        unit: of the measure, `share` or such as steps.
+        unit: of the measure: `share`, or another one such as steps.
         first: the arm whose mean is taken.
         second: the arm whose mean is subtracted.
         seeds: trainings of each arm.
@@ -54,7 +54,7 @@ class ArmDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmCost:
-    """What the training of an arm took, for one seed.
+    """The cost of an arm's training, for one seed.
 
     Attributes:
         arm: its name.
@@ -62,8 +62,8 @@ class ArmCost:
         seconds: of wall time.
         completions: that were drawn.
         tokens_generated: in them.
-        tokens_trained: that had a loss, each time that they had one.
-        note: what else a reader has to know.
+        tokens_trained: with a loss, counted once for each time.
+        note: for the reader.
     """
 
     arm: str
@@ -80,7 +80,7 @@ class Comparison(Labelled):
     """A comparison of arms over problems and seeds, `comparison.json`.
 
     Attributes:
-        about: sentences that say what it shows, and what it does not.
+        about: sentences on what it shows, and what it does not.
         differences: the results.
         costs: of the arms.
     """
@@ -91,16 +91,16 @@ class Comparison(Labelled):
 
     def __post_init__(self) -> None:
         if not self.differences:
-            raise ValueError("it holds no difference")
+            raise ValueError("it has no difference")
         compared = {(d.test_set, d.measure, d.unit, d.first, d.second) for d in self.differences}
         if len(compared) < len(self.differences):
-            raise ValueError("it holds a difference twice")
+            raise ValueError("it has a difference twice")
         if len({cost.arm for cost in self.costs}) < len(self.costs):
-            raise ValueError("it holds the cost of an arm twice")
+            raise ValueError("it has the cost of an arm twice")
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """Read what a comparison found.
+    """Read the result of a comparison.
 
     Raises:
         RlkdError: if there is none, or it cannot be read.

@@ -1,7 +1,7 @@
 """Reads the completions that ms-swift logs (`log_completions`), `completions.jsonl`.
 
 A line is the table of a step: columns of equal length, one entry a completion. With
-`logging_steps` above 1 it holds those of the last step alone. What completions say is skipped.
+`logging_steps` above 1 it holds those of the last step alone. The texts of completions are skipped.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -39,14 +39,14 @@ def completion_tables(
 ) -> Iterator[CompletionTable | FormatError]:
     """Yield the table of each training step, or the error in its line.
 
-    Of a step that was done twice (a run that was resumed) the last table counts. ms-swift writes
+    Of a step that was run twice (in a resumed run) the last table counts. ms-swift writes
     further tables of a step at an evaluation and at the end; they are skipped, and so are those of
     the same completions that are used in several steps.
 
     Args:
         file: to read, one line in memory.
         names: of the rewards, as the log has them.
-        steps: that the log has; a table of another one is of an evaluation.
+        steps: in the log; a table of another step is of an evaluation.
     """
     last_step, last_row = None, {}
     for number, row in json_lines(file):
@@ -66,12 +66,12 @@ def groups_of(table: CompletionTable, size: int) -> list[Group]:
     """Return the groups of a table; ms-swift writes them one after the other.
 
     Raises:
-        FormatError: if its completions are no groups of this size.
+        FormatError: if its completions do not form groups of this size.
     """
     count = len(table.prompts)
     starts = range(0, count, size)
     if count % size or any(len(set(table.prompts[i : i + size])) > 1 for i in starts):
-        raise FormatError(f"its {count} completions are no groups of {size}")
+        raise FormatError(f"its {count} completions do not form groups of {size}")
     return [
         Group(
             {name: rewards[i : i + size] for name, rewards in table.rewards.items()},
@@ -102,10 +102,10 @@ def _table(step: int, row: Mapping[str, Any], names: Collection[str]) -> Complet
         raise FormatError(f"there is no column {missing[0]}")
     prompts, advantages = _column(row, "prompt"), _column(row, "advantages")
     if len({len(column) for column in (prompts, advantages, *rewards.values())}) > 1:
-        raise FormatError("its columns are not equally long")
+        raise FormatError("its columns differ in length")
     numbers = [number_of(advantage) for advantage in advantages]
     if any(number is None for number in numbers):
-        raise FormatError("an advantage is no number")
+        raise FormatError("an advantage is not a finite number")
     return CompletionTable(
         step,
         [str(prompt) for prompt in prompts],

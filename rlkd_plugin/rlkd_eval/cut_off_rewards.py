@@ -2,7 +2,7 @@
 
 The traces say which completions were cut off, `completions.jsonl` has all rewards. The two have no
 common name for a completion, but the same order: a rank's rows of a step, rank after rank. A table
-is taken for the rows of a step only where the rewards of the traces are those of a column.
+is matched with a step's rows only where the rewards of the traces equal those of a column.
 """
 
 import re
@@ -25,7 +25,7 @@ SINGLE = 1e-5
 
 
 class _TracedReward(msgspec.Struct):
-    """What a line of a trace (`engines.trace.TraceRow`) says here."""
+    """The fields of a trace line (`engines.trace.TraceRow`) that are read here."""
 
     step: int | None = None
     cut_off: bool = False
@@ -45,14 +45,14 @@ class RankTrace:
 
 @dataclass(frozen=True)
 class Mean:
-    """A sum of so many values, to be added to others."""
+    """A sum of `count` values, which can be added to others."""
 
     count: int = 0
     total: float = 0.0
 
     @property
     def value(self) -> float | None:
-        """The mean; None of no values."""
+        """The mean; None without values."""
         return self.total / self.count if self.count else None
 
     def __add__(self, other: "Mean") -> "Mean":
@@ -61,7 +61,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Ends:
-    """A reward's mean over whole and over cut-off completions; None of a reward counts nowhere."""
+    """A reward's mean over whole and over cut-off completions; a reward of None is not counted."""
 
     whole: Mean = Mean()
     cut_off: Mean = Mean()
@@ -71,19 +71,19 @@ class Ends:
 
 
 def read_ranks(traces: Iterable[Path]) -> list[RankTrace]:
-    """Read the traces of a run in the order of its ranks; lines that are none are skipped."""
+    """Read the traces of a run in the order of its ranks; broken lines are skipped."""
     return [_read_rank(trace) for trace in sorted(traces, key=_rank)]
 
 
 def ends_of_table(table: CompletionTable, ranks: Sequence[RankTrace]) -> dict[str, Ends] | None:
-    """Return each reward's means over a table, or None where the traces do not tell.
+    """Return each reward's means over a table, or None where the traces do not match it.
 
-    A trace counts the steps done before a completion, a table the step that it is for.
+    A trace has the number of steps done before a completion, a table the step that it is for.
     """
     count = len(table.prompts)
     if not ranks or count % len(ranks):
         return None
-    # an evaluation before the step, or a lost first try at it, stands before
+    # rows of an evaluation before the step, or of a lost first try, come first
     size, step = count // len(ranks), table.step - 1
     traced = [x for rank in ranks for x in rank.rewards.get(step, ())[-size:]]
     cut_off = [bool(x) for rank in ranks for x in rank.cut_off.get(step, b"")[-size:]]

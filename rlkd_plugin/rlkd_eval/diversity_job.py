@@ -19,7 +19,7 @@ from rlkd_plugin.llm_io.response_time import fit_timeout
 from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.embedder import Embedder
-from rlkd_plugin.rlkd_data.embedding_check import checked
+from rlkd_plugin.rlkd_data.embedding_check import open_embedder
 from rlkd_plugin.rlkd_data.jobs.ownership import own
 from rlkd_plugin.rlkd_data.jobs.record import Maker, read_record, record_file
 from rlkd_plugin.rlkd_data.jobs.result import Result
@@ -44,10 +44,10 @@ BATCH = 64
 
 
 WRITTEN = (DIVERSITY, "responses.jsonl", "structures.jsonl", "server.log", SERVING)
-"""What a measurement writes into its folder, beside its plan."""
+"""Names that a measurement writes into its folder, beside its plan."""
 STRUCTURES: Shape = {"problem": str, "sample": int, "status": str}
 RESPONSES: Shape = {"problem": str, "sample": int, "response": str}
-"""What tells a line of the structures, and of the responses, from other files' lines."""
+"""The fields that identify a line of the structures, and of the responses."""
 
 
 async def draw_all(job: DiversityJob, questions: Sequence[Row], settings: Settings) -> None:
@@ -77,7 +77,7 @@ async def measure_all(
     """
     async with engine:
         await decompose_responses(job, engine, concurrency)
-    async with checked(embedder):
+    async with open_embedder(embedder):
         return await measure(job, questions, embedder)
 
 
@@ -120,7 +120,7 @@ async def decompose_responses(job: DiversityJob, engine: Engine, concurrency: in
 
     Raises:
         EndpointError: if the GSRM fails past the retry deadline, or rejects our requests.
-        RlkdError: if another engine made structures that are there already.
+        RlkdError: if another engine made structures that exist already.
     """
     facts = engine.facts
     result = Result(
@@ -136,7 +136,7 @@ async def decompose_responses(job: DiversityJob, engine: Engine, concurrency: in
         todo = (line for line in responses if line.key not in done)
 
         async def work(drawn: Response) -> Decomposed:
-            # a server with a reasoning parser delivers the path apart
+            # a server with a reasoning parser returns the path separately
             path = drawn.thinking.strip() or reasoning_path(drawn.response)
             of = Sampled(problem=drawn.problem, domain=drawn.domain, sample=drawn.sample).line()
             if not has_reasoning(path):
@@ -151,15 +151,16 @@ async def decompose_responses(job: DiversityJob, engine: Engine, concurrency: in
 
 
 def check_structures(job: DiversityJob) -> None:
-    """Check that structures which are there already have a record, before hours of drawing.
+    """Check that existing structures have a record, before hours of drawing.
 
     Raises:
-        RlkdError: if they have none, or it is no record.
+        RlkdError: if they have none, or it cannot be read.
     """
     if job.structures.exists() and read_record(record_file(job.structures)) is None:
         raise RlkdError(
-            f"{job.structures} is there already, and no {record_file(job.structures).name} says "
-            "what made it: remove it to decompose the responses again, or name a new folder"
+            f"{job.structures} exists already, without {record_file(job.structures).name}, the "
+            "record of what made it: remove it to decompose the responses again, or name a new "
+            "folder"
         )
 
 
@@ -189,8 +190,8 @@ async def measure(job: DiversityJob, questions: Sequence[Row], embedder: Embedde
     drawn = len(asked) * job.drawing.samples
     if not drawn == len(cut_off) == statuses.total():
         raise RlkdError(
-            f"{job.out}: of {drawn:,} responses {len(cut_off):,} are there, and "
-            f"{statuses.total():,} structures; give the same command again, or name a new folder"
+            f"{job.out} has {len(cut_off):,} of {drawn:,} responses, and {statuses.total():,} "
+            "structures; run the same command again, or name a new folder"
         )
     vectors = await _embed(structures, embedder)
     try:
@@ -200,7 +201,7 @@ async def measure(job: DiversityJob, questions: Sequence[Row], embedder: Embedde
     except ValueError as error:
         raise RlkdError(f"{job.out}: the embeddings by {embedder.name}: {error}") from None
     if not steps:
-        raise RlkdError(f"{job.out}: no step has two responses: {dict(statuses)}")
+        raise RlkdError(f"{job.out}: no step has two responses to compare: {dict(statuses)}")
     result = Diversity(
         label=job.label,
         **asdict(job.drawing),
@@ -219,7 +220,7 @@ async def measure(job: DiversityJob, questions: Sequence[Row], embedder: Embedde
 
 
 def step_text(step: Step) -> str:
-    """Return what is embedded of a step: meta-reasoning and solving, as in section 4.3."""
+    """Return the text of a step to embed: meta-reasoning and solving, as in section 4.3."""
     return f"{step.meta_reasoning}\n{step.sub_problem}\n{step.answer}"
 
 
@@ -240,7 +241,7 @@ async def _embed(
         vectors |= zip(batch, found, strict=True)
     if len(widths := {len(vector) for vector in vectors.values()}) > 1:
         raise RlkdError(
-            f"{embedder.name} gives vectors of {' and of '.join(map(str, sorted(widths)))} "
-            "numbers; is it one model behind all of RLKD_EMBED_BASE_URL?"
+            f"{embedder.name} returns vectors of {' and of '.join(map(str, sorted(widths)))} "
+            "numbers; all servers of RLKD_EMBED_BASE_URL have to serve one model"
         )
     return vectors

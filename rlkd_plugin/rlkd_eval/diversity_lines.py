@@ -14,7 +14,7 @@ from rlkd_plugin.rlkd_data.rows.row_files import Row
 
 @dataclass(frozen=True, kw_only=True)
 class Sampled:
-    """What a line is of: the `sample`-th response to a problem, from 0 on."""
+    """The response that a line is about: the `sample`-th to a problem, from 0 on."""
 
     problem: str
     domain: str
@@ -22,7 +22,7 @@ class Sampled:
 
     @property
     def key(self) -> int:
-        """What tells this response from all others."""
+        """The identity of this response."""
         return identity(self.problem, str(self.sample))
 
     def line(self) -> Row:
@@ -32,7 +32,7 @@ class Sampled:
 
 @dataclass(frozen=True, kw_only=True)
 class Response(Sampled):
-    """A response, the thinking that its server delivers apart, and whether it was cut off."""
+    """A response, the thinking that its server returns separately, and whether it was cut off."""
 
     response: str
     thinking: str = ""
@@ -63,7 +63,7 @@ def read_kept_lines(file: Path, kind: type[Line]) -> Iterator[Line]:
 
 
 def convert_lines(file: Path, rows: Iterable[Row], kind: type[Line]) -> Iterator[Line]:
-    """Yield the rows of a file as what they are.
+    """Yield the rows of a file as their class.
 
     Raises:
         RlkdError: at a row of another shape; the message names the file and the row's place.
@@ -73,7 +73,7 @@ def convert_lines(file: Path, rows: Iterable[Row], kind: type[Line]) -> Iterator
             line = msgspec.convert(row, kind)
         except msgspec.ValidationError as error:
             raise RlkdError(
-                f"{file}:{number} is no line of this job: {error}; name a new folder, or remove "
+                f"{file}:{number} is not a line of this job: {error}; name a new folder, or remove "
                 "the line"
             ) from None
         yield line

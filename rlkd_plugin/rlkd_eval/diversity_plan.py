@@ -67,10 +67,10 @@ class DiversityJob:
 def read_questions(job: DiversityJob) -> list[Row]:
     """Return the questions, without duplicates: each with its `problem` and `domain`.
 
-    What became of the other rows is logged, if there are any.
+    The other rows are counted in the log, if there are any.
 
     Raises:
-        RlkdError: if there are fewer than asked for.
+        RlkdError: if there are fewer than `count`.
     """
     found: dict[str, Row] = {}
     read = 0
@@ -92,12 +92,15 @@ def read_questions(job: DiversityJob) -> list[Row]:
         logger.warning("%s: %s%s", job.source, account.line(), reasons)
     count = job.drawing.count or len(questions)
     if not questions or len(questions) < count:
-        raise RlkdError(f"{job.source} has {len(questions)} different questions, not {count}")
+        raise RlkdError(
+            f"{job.source} has {len(questions)} different questions, fewer than {count}; give a "
+            "lower --count, or more rows"
+        )
     return random.Random(job.drawing.seed).sample(questions, count)
 
 
 def questions_digest(questions: Iterable[Row]) -> str:
-    """Return what tells questions from others, in any order."""
+    """Return a digest of questions, the same in any order."""
     texts = sorted(f"{row['problem']}\0{row['domain']}\0" for row in questions)
     return blake2b("".join(texts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 

@@ -26,19 +26,19 @@ T = TypeVar("T")
 
 
 def repair(work: Path) -> None:
-    """Remove a last line that a kill cut off from evalscope's files, before it appends to them."""
+    """Remove a half line, which a kill leaves, from the end of evalscope's files."""
     for file in work.glob("*/model/*.jsonl"):
         with file.open("rb+") as lines:
             cut_half_line(lines)
 
 
 def check_responses(work: Path) -> None:
-    """Check the responses that are there, before evalscope draws those that are missing.
+    """Check the saved responses, before evalscope draws the missing ones.
 
     Raises:
         RlkdError: if a line is not as evalscope writes it.
     """
-    for _ in _each_row(work, "predictions", _drawn):
+    for _ in _each_row(work, "predictions", _read_prediction):
         pass
 
 
@@ -53,18 +53,18 @@ def keep_samples(work: Path, file: Path, runs: int) -> None:
     Raises:
         RlkdError: if some are missing, or a server had no room for a response.
     """
-    drawn = dict(_each_row(work, "predictions", _drawn))
+    drawn = dict(_each_row(work, "predictions", _read_prediction))
     if full := [place for place, one in drawn.items() if one.get("stop_reason") in REFUSED]:
         raise RlkdError(
-            f"{len(full)} of {len(drawn)} responses are refusals of the server: prompt and "
-            "--max-tokens are more than the model's context (vLLM: --max-model-len); "
+            f"the server rejected {len(full)} of {len(drawn)} requests: prompt and --max-tokens "
+            "exceed the model's context (vLLM: --max-model-len); raise it, or lower --max-tokens; "
             f"remove {work} and draw again"
         )
     rows = list(_each_row(work, "reviews", lambda subset, review: _row(subset, review, drawn)))
     counts = Counter(row["problem"] for row in rows)
     if not rows or any(count != runs for count in counts.values()):
-        raise RlkdError(f"of {len(counts)} problems some have not {runs} samples; see {work}/logs")
-    for remark in _remarks(rows, file.stem):
+        raise RlkdError(f"some of {len(counts)} problems lack {runs} samples; see {work}/logs")
+    for remark in _list_remarks(rows, file.stem):
         logger.warning("%s", remark)
     rows.sort(key=lambda row: (*_place(row["problem"]), row["sample"]))
     file.parent.mkdir(exist_ok=True)
@@ -73,7 +73,7 @@ def keep_samples(work: Path, file: Path, runs: int) -> None:
 
 
 def _each_row(work: Path, kind: str, read: Callable[[str, Any], T]) -> Iterator[T]:
-    """Yield what `read` makes of the name of each of evalscope's files and each of its rows.
+    """Yield the result of `read` for each row of evalscope's files, with the file's name.
 
     Raises:
         RlkdError: if a row is not as evalscope writes it.
@@ -87,22 +87,22 @@ def _each_row(work: Path, kind: str, read: Callable[[str, Any], T]) -> Iterator[
             except (LookupError, TypeError, AttributeError, ValueError) as error:
                 what = error if isinstance(error, FormatError) else f"{error!r}"
                 raise RlkdError(
-                    f"{path}:{number} is no line that evalscope writes here ({what}); remove "
+                    f"{path}:{number} is not a line that evalscope writes here ({what}); remove "
                     f"{work}, and draw again"
                 ) from None
 
 
-def _drawn(subset: str, row: dict[str, Any]) -> tuple[tuple[str, int], dict[str, Any]]:
+def _read_prediction(subset: str, row: dict[str, Any]) -> tuple[tuple[str, int], dict[str, Any]]:
     return (subset, row["index"]), (row["model_output"].get("choices") or [{}])[0]
 
 
-def _remarks(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
-    """Return what a reader of the scores has to know: responses that count as wrong unread."""
+def _list_remarks(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
+    """Return remarks on responses that count as wrong without a readable answer."""
     remarks = []
     if failed := [row for row in rows if row["status"] not in (None, "success")]:
         remarks.append(
             f"{name}: {len(failed)} of {len(rows)} responses could not be scored, and count as "
-            f"wrong; the first one's answer has to be {failed[0]['target']!r:.200}"
+            f"wrong; the right answer of the first is {failed[0]['target']!r:.200}"
         )
     alone = [
         row
@@ -112,8 +112,8 @@ def _remarks(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
     if alone:
         remarks.append(
             f"{name}: {len(alone)} of {len(rows)} responses end after their thinking, without an "
-            "answer, and count as wrong; if these are many, the server may take whole responses "
-            "for thinking (vLLM: --reasoning-parser)"
+            "answer, and count as wrong; if these are many, the server may mistake whole responses "
+            "for thinking (vLLM: serve without --reasoning-parser)"
         )
     if unread := [row for row in rows if _is_unread(row)]:
         remarks.append(
@@ -124,7 +124,7 @@ def _remarks(rows: Sequence[dict[str, Any]], name: str) -> list[str]:
 
 
 def _is_unread(row: dict[str, Any]) -> bool:
-    """Return whether a response says something at its end, and no answer was found in it."""
+    """Return whether a response has an answer part in which no answer was found."""
     is_scored = row["status"] in (None, "success") and row["stop"] not in CUT_OFF
     return is_scored and not row["answer"] and bool(answer_part(row["response"]))
 
@@ -155,11 +155,11 @@ def _row(
 
 
 def answer_part(response: str) -> str:
-    """Return where the answer of a response is looked for: after its thinking, in answer tags.
+    """Return the part of a response that may hold its answer: after its thinking, in answer tags.
 
-    A response that ends itself without ending its thinking is searched as a whole. Of several
-    answers in tags the first counts, as for ms-swift's `accuracy`; the tags themselves are no part
-    of it: evalscope finds no number in `<answer>42</answer>`.
+    A response that ends without ending its thinking is searched as a whole. Of several answers in
+    tags the first counts, as for ms-swift's `accuracy`; the tags themselves are left off:
+    evalscope finds no number in `<answer>42</answer>`.
     """
     said = split_thinking(response)[1]
     part = said if said or thinking_end(response) is not None else response
@@ -174,12 +174,12 @@ def _is_draft(response: str) -> bool:
 
 
 def _value(score: dict[str, Any]) -> float:
-    """Return a sample's accuracy; adapters have two names for it, and none where one fails."""
+    """Return a sample's accuracy; adapters have two names for it, and a failed one has none."""
     return score["value"].get("accuracy", score["value"].get("acc", 0.0))
 
 
 def _text(content: str | list[dict[str, Any]]) -> str:
-    """Return a response as it came, with the thinking that evalscope separates from it."""
+    """Return a response as the model wrote it, with the thinking that evalscope separates."""
     if isinstance(content, str):
         return content
     parts = [
@@ -193,7 +193,7 @@ def read_samples(file: Path) -> tuple[list[list[bool]], float]:
     """Return which samples of each problem are right, and the share that was cut off.
 
     Raises:
-        RlkdError: if a line is no sample, or there is none.
+        RlkdError: if a line is not a sample, or there is none.
     """
     problems: dict[str, list[bool]] = {}
     cut_off = total = 0
@@ -203,28 +203,28 @@ def read_samples(file: Path) -> tuple[list[list[bool]], float]:
         total += 1
         problem, right = row.get("problem"), row.get("right")
         if not (isinstance(problem, str) and isinstance(right, bool)):
-            raise RlkdError(f"{file}:{number} is no sample of `rlkd eval`{_REMEDY}")
+            raise RlkdError(f"{file}:{number} is not a sample of `rlkd eval`{_REMEDY}")
         problems.setdefault(problem, []).append(right)
         cut_off += row.get("stop") in CUT_OFF
     if not total:
-        raise RlkdError(f"{file} holds no sample{_REMEDY}")
+        raise RlkdError(f"{file} has no sample{_REMEDY}")
     return list(problems.values()), cut_off / total
 
 
 def check_samples(folder: Path, names: Sequence[str], replaced: str) -> None:
-    """Check the files of samples of other test sets, of which `eval.json` is made too.
+    """Check the sample files of other test sets, which `eval.json` covers too.
 
     Args:
         folder: of the files.
         names: of the evaluation's test sets.
-        replaced: the one whose file is written anew.
+        replaced: the one whose file will be replaced.
 
     Raises:
-        RlkdError: if a file is none of the evaluation's, or cannot be read.
+        RlkdError: if a file is not of this evaluation, or cannot be read.
     """
     for file in sorted(folder.glob("*.jsonl")):
         if file.stem not in names:
-            raise RlkdError(f"{file} is of none of the test sets of this evaluation{_REMEDY}")
+            raise RlkdError(f"{file} is not of a test set of this evaluation{_REMEDY}")
         if file.stem != replaced:
             read_samples(file)
 

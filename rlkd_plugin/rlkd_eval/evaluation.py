@@ -1,7 +1,7 @@
 """The job behind `rlkd eval`: evalscope draws and scores responses, pass@k is computed here.
 
-evalscope is what ms-swift evaluates with; `swift eval` itself does not start with its current
-version, so it is driven through its Python API here. It keeps every response, and resumes a stopped
+ms-swift evaluates with evalscope; `swift eval` itself does not start with evalscope's current
+version, so its Python API is called here. It keeps every response, and resumes a stopped
 evaluation.
 """
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from evalscope import TaskConfig
 
 RESPONSE_SECONDS = 7200.0
-"""Least seconds until evalscope's client gives up a response; its default of ten minutes is too
-short for 32,768 tokens from a busy server. More tokens have more time."""
+"""Minimum time-out of evalscope's client; its default of ten minutes is too short for 32,768 tokens
+from a busy server. More tokens get more time."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Server:
     key_env: str = ""
 
 
-NOBODY = Server("http://127.0.0.1:9/v1", "nobody")
+NO_SERVER = Server("http://127.0.0.1:9/v1", "nobody")
 """An address without a server, to score saved responses again."""
 
 
@@ -56,17 +56,17 @@ def evaluate_set(job: EvaluationJob, name: str, server: Server | None, concurren
     Args:
         job: an evaluation that was prepared.
         name: of the test set.
-        server: who writes the responses; None scores the saved ones again.
+        server: writes the responses; None scores the saved ones again.
         concurrency: requests in flight.
 
     Raises:
         EndpointError: if the server fails, or rejects our requests.
         RlkdError: if evalscope is missing, or responses are missing and no server is given.
     """
-    benchmark(name)  # the name may come from a plan that somebody wrote
+    benchmark(name)  # the name may come from a plan that was edited
     work = job.work(name)
     if server is None and not (work / "predictions").is_dir():
-        raise RlkdError(f"{work} holds no responses to score: run without --rescore")
+        raise RlkdError(f"{work} has no responses to score: run without --rescore")
     check_samples(job.out / "samples", job.names, name)
     repair(work)
     check_responses(work)
@@ -76,7 +76,7 @@ def evaluate_set(job: EvaluationJob, name: str, server: Server | None, concurren
         if server is None:
             raise RlkdError(f"responses of {name} are missing: run without --rescore") from error
         raise EndpointError(
-            f"{error}; what was drawn is kept: give the same command again to resume"
+            f"{error}; finished responses are kept: run the same command again to resume"
         ) from error
     keep_samples(work, job.samples(name), job.sampling.of(name))
     _write_result(job)
@@ -90,7 +90,7 @@ def _task(job: EvaluationJob, name: str, server: Server | None, concurrency: int
     except ImportError as error:
         raise RlkdError(f"rlkd eval needs evalscope ({error}): pip install '.[eval]'") from None
 
-    server = server or NOBODY
+    server = server or NO_SERVER
     bench, sampling, work = benchmark(name), job.sampling, job.work(name)
     copied = job.problems(name).is_dir()
     begun = (work / "predictions").is_dir()
@@ -113,13 +113,13 @@ def _task(job: EvaluationJob, name: str, server: Server | None, concurrency: int
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
-            "retries": 0 if server is NOBODY else 5,
+            "retries": 0 if server is NO_SERVER else 5,
             "timeout": max(RESPONSE_SECONDS, response_seconds(sampling.max_tokens)),
         },
         work_dir=str(work),
         no_timestamp=True,
         use_cache=str(work) if begun else None,
-        # else a server at another port would be another evaluation; our plan says which one it is
+        # otherwise a server at another port would be another evaluation; our plan identifies it
         rerun_review=begun,
     )
 
@@ -129,7 +129,7 @@ def _set_options(job: EvaluationJob, name: str) -> Mapping[str, Any]:
     bench, problems = benchmark(name), job.problems(name)
     options: dict[str, Any] = {
         **bench.options,
-        "filters": {_answer_filter(): {}},  # an answer in a draft is no answer
+        "filters": {_answer_filter(): {}},  # an answer in the thinking does not count
     }
     if problems.is_dir():
         options |= {"local_path": str(problems), **bench.local}
@@ -142,7 +142,7 @@ def _set_options(job: EvaluationJob, name: str) -> Mapping[str, Any]:
 
 @cache
 def _answer_filter() -> str:
-    """Make evalscope know `answer_part` as a filter of responses; return its name there."""
+    """Register `answer_part` with evalscope as a filter of responses, and return its name."""
     from evalscope.api.filter import Filter
     from evalscope.api.registry import register_filter
 

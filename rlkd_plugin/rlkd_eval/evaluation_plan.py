@@ -20,7 +20,7 @@ from rlkd_plugin.rlkd_eval.results import EVALUATION
 from rlkd_plugin.rlkd_files import write_whole
 
 WRITTEN = (EVALUATION, "samples", "problems", "evalscope", "server.log", SERVING)
-"""What an evaluation writes into its folder, beside its plan."""
+"""Names that an evaluation writes into its folder, beside its plan."""
 
 T = TypeVar("T")
 
@@ -35,8 +35,8 @@ class Sampling:
         max_tokens: new tokens of a response.
         system: a system prompt, or nothing.
         limit: problems of each test set, the first ones; 0 for all.
-        samples: m of each test set, by name; the paper's where it is not named.
-        template: that of the server, where it is `rlkd_r1`; empty for the model's own.
+        samples: m by the name of a test set; the paper's for those not named.
+        template: `rlkd_r1`, or empty for the model's own chat template.
     """
 
     temperature: float = 0.6
@@ -49,7 +49,7 @@ class Sampling:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """The settings; a template that is none is left out, as in earlier versions."""
+        """The settings; an empty template is omitted, as in earlier versions."""
         return {name: value for name, value in asdict(self).items() if name != "template" or value}
 
     def of(self, name: str) -> int:
@@ -59,7 +59,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated: a label for tables, the model, and where in a training it stands."""
+    """The evaluated model: its label for tables, its place, and its step of a training."""
 
     label: str
     model: str
@@ -82,7 +82,7 @@ class EvaluationJob:
         return self.out / "evalscope" / name
 
     def problems(self, name: str) -> Path:
-        """Return the folder with a copy of a test set's problems, if it was given one."""
+        """Return the folder of the local copy of a test set's problems, if there is one."""
         return self.out / "problems" / name
 
     def samples(self, name: str) -> Path:
@@ -106,7 +106,7 @@ def describe_subject(label: str, model: str, adapter: str, run: str, served: str
         model: its folder or id.
         adapter: the folder of a LoRA for it, or nothing.
         run: the training that it is a checkpoint of, or nothing.
-        served: its name on a server that runs, often a path too; `model` says where then.
+        served: its name on a running server, often a path too; `model` is then the address.
     """
     folder = Path(adapter or served or model)
     folder = folder.resolve() if folder.exists() and not served else folder
@@ -121,25 +121,25 @@ def describe_subject(label: str, model: str, adapter: str, run: str, served: str
 def prepare_evaluation(
     job: EvaluationJob, files: Mapping[str, Path], weights: Mapping[str, Any] | None = None
 ) -> None:
-    """Begin an evaluation in its folder, or check that it can resume there.
+    """Start an evaluation in its folder, or check that it can resume there.
 
     Args:
         job: the evaluation.
         files: local copies of test sets, by name.
-        weights: what tells the model's weights from others in its place, as far as it is known.
+        weights: identify the model's weights, as far as they are known.
 
     Raises:
-        RlkdError: if another one has begun there, a test set is unknown, or a local copy cannot
-            be read.
+        RlkdError: if the folder has another one, a test set is unknown, or a local copy cannot be
+            read.
     """
     sampling = job.sampling
     for option, given in (("--data", files), ("--samples", sampling.samples or {})):
         if unknown := [name for name in given if name not in job.names]:
-            raise RlkdError(f"{option} names {', '.join(unknown)}, which --sets does not")
+            raise RlkdError(f"{option} names {', '.join(unknown)}, which --sets does not name")
     if sampling.limit < 0 or any(count < 1 for count in (sampling.samples or {}).values()):
-        raise RlkdError("--limit has to be 0 or more, --samples 1 or more")
+        raise RlkdError("--limit must be 0 or more, and --samples 1 or more")
     copies = {
-        # evalscope fetches what there is no copy of
+        # evalscope downloads a set without a copy
         name: read_problems(benchmark(name), files[name], sampling.limit) if name in files else b""
         for name in job.names
     }
@@ -159,17 +159,17 @@ def prepare_evaluation(
 
 
 def _check_label(job: EvaluationJob) -> None:
-    """Check that an evaluation which has begun in the folder has no other label alone.
+    """Check that the evaluation in the folder does not differ in its label alone.
 
     Raises:
-        RlkdError: if it has.
+        RlkdError: if it does.
     """
     if plan := read_plan(job.out):
         before, now = _facts(job.out, plan, _Facts).subject, job.subject
         if before.label != now.label and replace(before, label=now.label) == now:
             raise RlkdError(
-                f"{job.out} was begun under the label {before.label!r}, not {now.label!r}: resume "
-                f"it with --label {shlex.quote(before.label)}, or name a new folder"
+                f"{job.out} has the label {before.label!r}, not {now.label!r}: resume it with "
+                f"--label {shlex.quote(before.label)}, or name a new folder"
             )
 
 
@@ -177,11 +177,11 @@ def resume_evaluation(out: Path) -> EvaluationJob:
     """Return the evaluation that was prepared in a folder.
 
     Raises:
-        RlkdError: if none was.
+        RlkdError: if there is none.
     """
     plan = read_plan(out)
     if plan is None:
-        raise RlkdError(f"{out} holds no evaluation ({PLAN}); name a folder of `rlkd eval`")
+        raise RlkdError(f"{out} has no evaluation ({PLAN}); name a folder of `rlkd eval`")
     facts = _facts(out, plan, _Facts)
     return EvaluationJob(out, facts.subject, _facts(out, plan, Sampling), list(facts.problems))
 
@@ -195,4 +195,4 @@ def _facts(out: Path, plan: Plan, kind: type[T]) -> T:
     try:
         return msgspec.convert(plan.facts, kind)
     except msgspec.ValidationError as error:
-        raise RlkdError(f"{out} holds no evaluation ({PLAN}: {error}): name a new folder") from None
+        raise RlkdError(f"{out} has no evaluation ({PLAN}: {error}): name a new folder") from None

@@ -1,4 +1,4 @@
-"""Whether a job whose plan is the same has left its whole result: then it is not begun again."""
+"""Detects a job that has its whole result already, so that it is skipped."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ def is_evaluated(job: EvaluationJob) -> bool:
     """Return whether all test sets of a prepared evaluation are scored."""
     try:
         found = read_evaluation(job.out)
-    except RlkdError:  # none yet, or one to write again
+    except RlkdError:  # none yet, or one to be written again
         return False
     return all(name in found.sets and job.samples(name).is_file() for name in job.names)
 
@@ -26,8 +26,8 @@ def is_measured(
 ) -> bool:
     """Return whether a folder holds the diversity of these questions, in both forms.
 
-    The plan does not hold what is asked, nor who decomposes and embeds: of models that are measured
-    one after the other all have to be the same. What a GSRM server says of itself is not asked for.
+    The plan holds neither the questions nor the models that decompose and embed: all have to be the
+    same for models that are measured in turn. The GSRM server itself is not asked.
     """
     try:
         found = read_diversity(job.out)

@@ -1,6 +1,6 @@
-"""Which threshold suits a judge, and what asking it both ways does, by its verdicts on pairs.
+"""Finds a judge's best threshold, and the effect of asking both ways, from verdicts on pairs.
 
-Pure. Not here: the pairs and how the judge is asked (`judge_check`).
+Pure. Not here: the pairs and the requests to the judge (`judge_check`).
 """
 
 import math
@@ -13,9 +13,9 @@ from rlkd_plugin.llm_io.prompted_engine import verdict_of_both
 from rlkd_plugin.rlkd_eval.judge_check import Pair
 
 CLEAR = 2.0
-"""Standard deviations from which on a difference of two shares on the same pairs is no chance."""
+"""Standard deviations above which a difference of two shares of the same pairs is significant."""
 MOST_DIGITS = 17
-"""Digits that tell any two numbers apart."""
+"""Digits that distinguish any two numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class BestThreshold:
 
 @dataclass(frozen=True, slots=True)
 class SwapEffect:
-    """What swapping teacher and student does to a judge's verdicts.
+    """The effect of swapping teacher and student on a judge's verdicts.
 
     Attributes:
         changed: the share of verdicts that the order decides.
         mean_change: of the probability of yes, without sign; None where no pair has both.
-        one_way: the share of right verdicts, asked as the pairs stand.
+        one_way: the share of right verdicts on the pairs in their order.
         other_way: the same with teacher and student swapped.
         both_ways: the same of the mean of both.
         gained: wrong one way, right by the mean; as a mean of the two ways.
@@ -56,7 +56,7 @@ class SwapEffect:
 
 
 def accuracy_at(pairs: Sequence[Pair], verdicts: Sequence[Verdict], threshold: float) -> float:
-    """Return the share of right verdicts at a threshold; one without a probability stays."""
+    """Return the share of right verdicts at a threshold; one without a probability is kept."""
     both = list(zip(pairs, verdicts, strict=True))
     right = [
         pair.match
@@ -70,8 +70,8 @@ def best_threshold(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> BestTh
     """Return the threshold that is best on the pairs; None where no verdict has a probability.
 
     Between two neighbouring probabilities no verdict changes. Of the intervals with the most right
-    verdicts the widest is taken, of equally wide ones that nearest to 0.5, and of it the middle,
-    with as few digits as keep the value inside.
+    verdicts the widest is chosen, then the one nearest to 0.5. The threshold is its middle, with as
+    few digits as keep the value inside.
     """
     both = list(zip(pairs, verdicts, strict=True))
     known = sorted((v.probability, p.match) for p, v in both if v.probability is not None)
@@ -99,11 +99,11 @@ def swap_effect(
     other: Sequence[Verdict],
     mean: Sequence[Verdict],
 ) -> SwapEffect:
-    """Return what the order of teacher and student does.
+    """Return the effect of the order of teacher and student.
 
     Args:
-        pairs: what is right.
-        one: the verdicts on the pairs as they stand.
+        pairs: with the right verdicts.
+        one: the verdicts on the pairs in their order.
         other: those with teacher and student swapped.
         mean: those by the mean of both.
     """

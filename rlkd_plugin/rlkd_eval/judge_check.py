@@ -1,8 +1,8 @@
-"""What `rlkd judge-check` measures: how often a judge is right about labelled pairs of texts.
+"""Measures how often a judge is right about labelled pairs of texts, for `rlkd judge-check`.
 
-The pairs that come with the plugin are written by hand, in four domains. Those that match say the
-same plan, question or answer in other words; those that do not share most words but differ in what
-counts, or say nothing. As in training, a pair that the text rules decide needs no judge.
+The pairs that come with the plugin are written by hand, in four domains. Matching pairs say the
+same plan, question or answer in other words. The others share most words but differ in what counts,
+or say nothing. As in training, the text rules decide some pairs without the judge.
 """
 
 import asyncio
@@ -35,9 +35,9 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class JudgeRun:
-    """A judge's verdicts on the pairs, in their order, what it used, and the seconds it took.
+    """A judge's verdicts on the pairs, in their order, its usage, and the seconds it took.
 
-    `swapped` holds the verdicts with first and second text swapped, where they were asked for.
+    `swapped` holds the verdicts with first and second text swapped, where they were requested.
     """
 
     pairs: Sequence[Pair]
@@ -49,7 +49,7 @@ class JudgeRun:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How right a judge is about some pairs; a rate over no pair is None.
+    """A judge's rates on some pairs; a rate over no pair is None.
 
     Attributes:
         pairs: how many.
@@ -73,7 +73,8 @@ def read_pairs(file: Path) -> list[Pair]:
     """Read labelled pairs, JSON lines with `field`, `first`, `second`, `match`, maybe `domain`.
 
     Raises:
-        RlkdError: if there is no such file, it is empty, or a line is no pair; it is named.
+        RlkdError: if there is no such file, it is empty, or a line is not a pair; the message names
+            the line.
     """
     if not file.is_file():
         raise RlkdError(f"there is no file {file}")
@@ -85,11 +86,11 @@ def read_pairs(file: Path) -> list[Pair]:
             pairs.append(msgspec.convert({**row, "domain": row.get("domain") or ""}, Pair))
         except (FormatError, msgspec.ValidationError) as error:
             raise RlkdError(
-                f'{file}:{number} is no pair: {error}; it looks like {{"field": "answer", '
+                f'{file}:{number} is not a pair: {error}; a pair looks like {{"field": "answer", '
                 f'"first": "1/2", "second": "0.5", "match": true}}; fields: {", ".join(FIELDS)}'
             ) from None
     if not pairs:
-        raise RlkdError(f"{file} has no pairs")
+        raise RlkdError(f"{file} has no pairs: it is empty")
     return pairs
 
 
@@ -99,7 +100,7 @@ async def judge_pairs(pairs: Sequence[Pair], engine: Engine, *, swap: bool = Fal
     Args:
         pairs: what to ask about.
         engine: asks one way; with `RLKD_JUDGE_SWAP` it would ask both ways itself.
-        swap: whether to ask the other way too: twice the requests.
+        swap: whether to ask the other way too, with twice the requests.
 
     Raises:
         EndpointError: if the judge cannot be used, or fails past the retry deadline.
@@ -111,20 +112,20 @@ async def judge_pairs(pairs: Sequence[Pair], engine: Engine, *, swap: bool = Fal
             return Verdict(obvious, "rule")
         return await engine.match(pair.field, teacher, student)
 
-    asked = [(pair, pair.first, pair.second) for pair in pairs]
+    questions = [(pair, pair.first, pair.second) for pair in pairs]
     if swap:
-        asked += [(pair, pair.second, pair.first) for pair in pairs]
+        questions += [(pair, pair.second, pair.first) for pair in pairs]
     async with engine:
         await engine.probe()
         begin = time.monotonic()
-        verdicts = await asyncio.gather(*(verdict(*one) for one in asked))
+        verdicts = await asyncio.gather(*(verdict(*one) for one in questions))
         seconds = time.monotonic() - begin
     swapped = verdicts[len(pairs) :] if swap else None
     return JudgeRun(pairs, verdicts[: len(pairs)], engine.usage, seconds, swapped)
 
 
 def rates(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> Rates:
-    """Return how right a judge's verdicts on pairs are."""
+    """Return the rates of a judge's verdicts on pairs."""
     both = list(zip(pairs, verdicts, strict=True))
     matched = [verdict for pair, verdict in both if pair.match]
     unmatched = [verdict for pair, verdict in both if not pair.match]

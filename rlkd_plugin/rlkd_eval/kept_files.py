@@ -26,7 +26,7 @@ def read_json(file: Path, kind: type[T]) -> T:
 
     Raises:
         OSError: if it cannot be opened.
-        RlkdError: if it is no JSON, or lacks what `kind` needs.
+        RlkdError: if it is not JSON, or lacks a field of `kind`.
     """
     try:
         return msgspec.json.decode(file.read_bytes(), type=kind)
@@ -35,7 +35,7 @@ def read_json(file: Path, kind: type[T]) -> T:
 
 
 def read_kept(folder: Path, name: str, kind: type[T], what: str) -> T:
-    """Read a file that a job left in its folder.
+    """Read a job's result from its folder.
 
     Raises:
         RlkdError: if there is none, or it cannot be read.
@@ -43,4 +43,4 @@ def read_kept(folder: Path, name: str, kind: type[T], what: str) -> T:
     try:
         return read_json(folder / name, kind)
     except (OSError, RlkdError) as error:
-        raise RlkdError(f"{folder} holds no {what} ({name}): {error}") from None
+        raise RlkdError(f"{folder} has no {what} ({name}): {error}") from None

@@ -1,7 +1,7 @@
-"""A local copy of a test set: its rows, with the values that evalscope's adapters expect.
+"""Reads a local copy of a test set, with the values that evalscope's adapters expect.
 
-evalscope wants texts for problems and answers, and ends in a validation error at anything else.
-People's files hold numbers there. Not here: which columns a test set has (`benchmarks`).
+evalscope needs texts for problems and answers, and fails with a validation error at anything else.
+Users' files hold numbers there. Not here: which columns a test set has (`benchmarks`).
 """
 
 import re
@@ -16,7 +16,7 @@ from rlkd_plugin.rlkd_files import json_line
 
 LEVELS = ("1", "2", "3", "4", "5")
 
-# as evalscope reads an integer, and with a full stop behind it, which it does not read
+# an integer as evalscope reads it, or with a full stop after it, which evalscope does not read
 _INTEGER = re.compile(r"\$?\s*(?:\\boxed\{)?\s*([+-]?\d+(?:,\d{3})*)(\.0*)?\s*\}?\s*\$?", re.ASCII)
 
 
@@ -42,7 +42,7 @@ def read_problems(bench: Benchmark, file: Path, limit: int) -> bytes:
         except FormatError as error:
             raise RlkdError(f"{place}: {error}") from None
     if not lines:
-        raise RlkdError(f"{file} holds no problem of {bench.title}")
+        raise RlkdError(f"{file} has no problem of {bench.title}")
     return b"".join(lines)
 
 
@@ -84,7 +84,7 @@ def _line(bench: Benchmark, row: Row) -> bytes:
 
 
 def _integer(text: str) -> str:
-    """Return an answer that has to be an integer; no response would equal another one."""
+    """Return an answer that has to be an integer; no response could equal any other text."""
     match = _INTEGER.fullmatch(text.strip())
     if not match:
         raise FormatError(f"it has to be an integer, not {text!r:.100}")
@@ -95,5 +95,5 @@ def _level(value: Any) -> Any:
     """Return a level of MATH, which some copies call `Level 3`."""
     level = str(value).strip().lower().removeprefix("level").strip().removesuffix(".0")
     if level not in LEVELS:
-        raise FormatError(f"level {value!r:.100} is none of {', '.join(LEVELS)}")
+        raise FormatError(f"level must be one of {', '.join(LEVELS)}, not {value!r:.100}")
     return value if str(value) == level else level

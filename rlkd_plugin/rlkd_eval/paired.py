@@ -4,13 +4,13 @@ Pure functions of tables of scores: a row for each training seed, a column for e
 is what one problem contributes to a mean: its share of right samples, its pass@k
 (`per_problem_pass_at_k`), its mean structure reward.
 
-Both problems and seeds are drawn anew (Owen 2007, the pigeonhole bootstrap). A problem is drawn for
+Both problems and seeds are resampled (Owen 2007, the pigeonhole bootstrap). A problem is drawn for
 all seeds and for both arms at once, and a seed for all problems: that is the pairing.
 
 In simulated studies (`python -m tools.paired_coverage`) the 95% interval of three seeds holds the
 true difference in 99% of cases where seeds do not differ, in 94% where a seed moves each arm by 2
-points (standard deviation), and in 82% where by 5: three seeds tell their own spread badly. One
-seed tells nothing of it (64% and 31%); its interval is about these two models.
+points (standard deviation), and in 82% where by 5: three seeds are a poor estimate of their own
+spread. One seed is none (64% and 31%); its interval is about these two models.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ import numpy as np
 from rlkd_plugin.rlkd_eval.result_values import Amount, Measure, Signed, check_ends
 
 Scores = Sequence[Sequence[float]]
-"""For each seed the scores of the problems, which stand in the same order in every row."""
+"""For each seed the scores of the problems, in the same order in every row."""
 
 Table = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
@@ -52,7 +52,7 @@ def paired_difference(
 ) -> Difference:
     """Return the mean of the first arm's scores less that of the second's.
 
-    An arm that is one model for all seeds, the base model say, is given as equal rows.
+    An arm that is one model for all seeds, such as the base model, has equal rows.
 
     Args:
         first: scores, [seeds, problems].
@@ -68,7 +68,7 @@ def paired_difference(
         shapes = " and ".join(
             f"{seeds} x {problems}" for seeds, problems in (tables[0].shape, tables[1].shape)
         )
-        raise ValueError(f"tables of {shapes} scores (seeds x problems) are no pairs")
+        raise ValueError(f"tables of {shapes} scores (seeds x problems) cannot be paired")
     scores = tables[0] - tables[1]
     means = _means(scores, draws, seed)
     low, high = _ends(means)
@@ -101,7 +101,7 @@ def _table(scores: Scores) -> Table:
 def _means(table: Table, draws: int, seed: int) -> np.ndarray:
     """Return the mean of each table that is drawn, [draws].
 
-    What is drawn is how often a problem, and a seed, is in it.
+    The draws are the counts of each problem, and of each seed.
     """
     seeds, problems = table.shape
     chance = np.random.default_rng(seed)

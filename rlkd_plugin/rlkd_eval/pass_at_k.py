@@ -18,7 +18,7 @@ def pass_at_1(samples: Samples, count: int | None = None) -> float:
 
     Args:
         samples: one list a problem.
-        count: m, so many of the first samples of each problem; all where None.
+        count: m, the first samples of each problem that count; all where None.
 
     Raises:
         ValueError: if there is no problem, or one has fewer samples.
@@ -29,7 +29,7 @@ def pass_at_1(samples: Samples, count: int | None = None) -> float:
 def any_of_k(samples: Samples, k: int) -> float:
     """Return the share of problems with a right one among the first k samples: the paper's pass@k.
 
-    It is what k runs gave, and jumps with their order; `unbiased_pass_at_k` uses all samples.
+    It depends on the order of the samples; `unbiased_pass_at_k` uses all of them.
 
     Raises:
         ValueError: as `pass_at_1`.
@@ -49,8 +49,8 @@ def unbiased_pass_at_k(samples: Samples, k: int) -> float:
 def per_problem_pass_at_k(samples: Samples, k: int) -> list[float]:
     """Return 1 - C(n-c, k) / C(n, k) of each problem; for k = 1 its share of right samples.
 
-    n are a problem's samples, c the right ones of them: the chance that k of them, drawn without
-    order, hold a right one.
+    A problem has n samples, c of them right. This is the chance that k of them, drawn at random,
+    hold a right one.
 
     Raises:
         ValueError: as `pass_at_1`.
@@ -86,7 +86,7 @@ def _first(samples: Samples, count: int | None) -> list[Sequence[bool]]:
     if not samples:
         raise ValueError("no problem has a sample: there is nothing to score")
     if count is not None and count < 1:
-        raise ValueError(f"k has to be at least 1, not {count}")
+        raise ValueError(f"k must be at least 1, not {count}")
     least = min(len(row) for row in samples)
     if least < (count or 1):
         raise ValueError(f"{count or 1} samples a problem are needed, but one has {least}")

@@ -28,7 +28,7 @@ class PhaseStep:
 def phase_steps(entries: Iterable[Mapping[str, Any]]) -> list[PhaseStep]:
     """Return the steps of a log in order; none where the log is not of structured training.
 
-    A step that was logged twice (a run that was resumed) counts as it was logged last.
+    Of a step that was logged twice (in a resumed run) the last entry counts.
     """
     steps: dict[int, PhaseStep] = {}
     for entry in entries:

@@ -1,7 +1,7 @@
-"""The plan in a job's folder: its record, by which the job resumes and others keep away.
+"""The plan in a job's folder: the record by which it resumes, and which keeps other jobs out.
 
-`plan.json` holds the facts on which the results depend, and the command whose they are. The record
-beside a single file is `rlkd_data.jobs.record`.
+`plan.json` holds the facts on which the results depend, and the job's command. The record beside a
+single file is `rlkd_data.jobs.record`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +16,10 @@ from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data.jobs.record import FORMAT, differences
 from rlkd_plugin.rlkd_eval.kept_files import PLAN, read_json
-from rlkd_plugin.rlkd_files import append_lines, claimed
+from rlkd_plugin.rlkd_files import append_lines, claim
 
 OLD_PLANS = {"rlkd eval": {"subject", "problems"}, "rlkd diversity": {"engine", "samples"}}
-"""Keys by which the plans of versions are known that wrote no command."""
+"""Keys that identify plans of versions that wrote no command."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ def read_plan(folder: Path) -> Plan | None:
         raise RlkdError(f"{folder}: {error}; name a new folder") from None
     for command, names in OLD_PLANS.items():
         if "command" not in facts and names <= facts.keys():
-            facts.pop("engine", None)  # it has a record of its own now
+            facts.pop("engine", None)  # the structures have their own record now
             return Plan(command, facts)
     version, command = facts.pop("version", None), facts.pop("command", None)
     written_as = facts.pop("format", None)
     if not (isinstance(written_as, int) and isinstance(command, str)):
-        raise RlkdError(f"{file} is no plan of a job of this plugin; name a new folder")
+        raise RlkdError(f"{file} is not a plan of a job of this plugin; name a new folder")
     if written_as > FORMAT:
         raise RlkdError(
             f"{file} was written by version {version} of the plugin, which is newer than this one "
@@ -75,15 +75,15 @@ def keep_plan(folder: Path, plan: Plan, names: Sequence[str]) -> None:
         names: of the files and folders that the job writes there.
 
     Raises:
-        RlkdError: if another job has begun there (the message says what differs), or something
-            there has a name that this job would write.
+        RlkdError: if the folder is another job's (the message says what differs), or has a file
+            that this job would write.
     """
     before = read_plan(folder)
     if before is None:
-        if there := [name for name in names if (folder / name).exists()]:
+        if existing := [name for name in names if (folder / name).exists()]:
             raise RlkdError(
-                f"{folder / there[0]} is there already, and no {PLAN} says that `{plan.command}` "
-                "made it: name a new folder"
+                f"{folder / existing[0]} exists already, without a {PLAN} of `{plan.command}`: "
+                "name a new folder"
             )
         folder.mkdir(parents=True, exist_ok=True)
         append_lines(folder / PLAN, plan.encode())
@@ -99,24 +99,24 @@ def keep_plan(folder: Path, plan: Plan, names: Sequence[str]) -> None:
 
 @contextmanager
 def claimed_folder(folder: Path) -> Iterator[None]:
-    """Let no other process evaluate into a folder while the body runs; create it if absent.
+    """Keep other processes out of a job's folder while the body runs; create it if absent.
 
     Raises:
-        RlkdError: if another one does, or the folder is none.
+        RlkdError: if another one is in it, or it is not a folder.
     """
     if folder.exists() and not folder.is_dir():
-        raise RlkdError(f"{folder} is no folder; name a new one")
+        raise RlkdError(f"{folder} is not a folder; name a new one")
     if (folder / PLAN).exists() and not (folder / PLAN).is_file():
-        raise RlkdError(f"{folder / PLAN} is no file; name a new folder")
+        raise RlkdError(f"{folder / PLAN} is not a file; name a new folder")
     is_new, had_plan = not folder.exists(), (folder / PLAN).exists()
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / PLAN
-    with claimed(file, folder):
+    with claim(file, folder):
         try:
             yield
         finally:
             if not had_plan and file.is_file() and not file.stat().st_size:
-                file.unlink()  # nothing was begun
+                file.unlink()  # the job did not start
                 if is_new:
                     with suppress(OSError):
                         folder.rmdir()

@@ -1,6 +1,6 @@
-"""The values that results are made of: numbers in their ranges, intervals, labels.
+"""The values in results: numbers with their ranges, intervals, labels.
 
-A kept file with a number out of its range is refused where it is read. The files themselves are in
+A file with a number out of its range is rejected when it is read. The files themselves are in
 `results` and in `comparison`.
 """
 
@@ -29,7 +29,7 @@ def check_ends(low: float, high: float) -> None:
         ValueError: if the lower one is above the upper one.
     """
     if low > high:
-        raise ValueError(f"an interval from {low} to {high}")
+        raise ValueError(f"an interval from {low} to {high}: its ends are swapped")
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""What an evaluation and a measurement of diversity leave: the schemas of their files.
+"""The schemas of `eval.json` and `diversity.json`.
 
 Jobs write these classes, tables and report read them. A file of another version is read too:
-unknown keys are skipped, absent ones have defaults. What no job of ours writes is refused: a share
-beyond 1, a test set that there is not, a result without a number. A test set of one's own has a key
-that begins with `own:`.
+unknown keys are skipped, absent ones have defaults. Impossible values are rejected: a share above
+1, an unknown test set, a result without a number. The key of a user's own test set begins with
+`own:`.
 """
 
 from collections.abc import Mapping
@@ -33,12 +33,12 @@ EVALUATION = "eval.json"
 DIVERSITY = "diversity.json"
 
 FIXED_N = 16
-"""The number N of responses for which D is given at every step; the paper's (section 4.3)."""
+"""The number N of responses at which D is computed for every step, as in section 4.3."""
 
 
 @dataclass(frozen=True)
 class PassAtK:
-    """pass@k: as the paper takes it (`any` of the first k), and its unbiased estimate.
+    """pass@k: as in the paper (`any` of the first k), and its unbiased estimate.
 
     `low` and `high` are the 95% interval of the estimate.
     """
@@ -98,12 +98,12 @@ class Evaluation(Labelled):
     Attributes:
         model: its folder or id.
         adapter: the folder of a LoRA for it, or nothing.
-        run: the training that it is a checkpoint of, None if of none.
+        run: the training that it is a checkpoint of, or None.
         step: of that training.
         settings: how responses were drawn, as `Sampling` has it.
         versions: of the packages that drew and scored.
-        sets: the results, by our names of the test sets. A set of one's own is named `own:NAME`;
-            tables show it under the name in its result.
+        sets: the results, by our names of the test sets. A user's own set is named `own:NAME`;
+            tables show the name in its result.
     """
 
     model: str = ""
@@ -118,8 +118,8 @@ class Evaluation(Labelled):
         if not any(map(is_test_set, self.sets)):
             there = ", ".join(map(repr, self.sets)) or "none"
             raise ValueError(
-                f"its test sets are {there}, and none of them is of {', '.join(BENCHMARKS)} or "
-                f"begins with {OWN}"
+                f"its test sets are {there}; at least one must be of {', '.join(BENCHMARKS)}, or "
+                f"begin with {OWN}"
             )
 
 
@@ -180,10 +180,10 @@ class Diversity(Labelled):
         questions: that were asked.
         asked: a digest of them; empty where a file lacks it.
         responses: that were drawn.
-        cut_off: responses that ended at their limit; they count by what they have.
+        cut_off: responses that ended at their limit; their steps count.
         clipped: responses whose paths were too long for the GSRM and lost their ends.
         cut: responses whose structures ended at the GSRM's token limit; their whole steps count.
-        statuses: what became of the responses' paths.
+        statuses: counts of the status of the responses' decompositions.
         steps: the result.
     """
 
@@ -205,15 +205,15 @@ class Diversity(Labelled):
 
     def __post_init__(self) -> None:
         if not self.steps:
-            raise ValueError("it holds no step")
+            raise ValueError("it has no step")
         if len({step.step for step in self.steps}) < len(self.steps):
-            raise ValueError("it holds a step twice")
+            raise ValueError("it has a step twice")
         if self.responses and max(self.cut_off, self.clipped, self.cut) > self.responses:
-            raise ValueError("it counts more responses than there are")
+            raise ValueError("it counts more cut or clipped responses than it has responses")
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """Read what an evaluation found.
+    """Read the result of an evaluation.
 
     Raises:
         RlkdError: if there is none, or it cannot be read.
@@ -222,7 +222,7 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def read_diversity(folder: Path) -> Diversity:
-    """Read what a measurement of diversity found.
+    """Read the result of a measurement of diversity.
 
     Raises:
         RlkdError: if there is none, or it cannot be read.

@@ -3,9 +3,9 @@
 A group is the completions of one prompt in one step. ms-swift adds a completion's weighted rewards,
 R = sum of w_k r_k, and makes its advantage of R less the group's mean. `scale_rewards` divides that
 by one number for the group or the batch, or by none. So in a group the share of reward k is
-cov(w_k r_k, R) / var(R), and the shares add up to 1. A share is negative where a reward speaks
-against the others' sum. Under `gdpo` ms-swift normalises each reward in its group before the sum;
-then w_k r_k is the normalised one.
+cov(w_k r_k, R) / var(R), and the shares add up to 1. A share is negative where a reward works
+against the sum of the others. Under `gdpo` ms-swift normalises each reward in its group before the
+sum; then w_k r_k is the normalised one.
 
 Groups are pooled by the variance of the advantages that the run logged, so each counts as much as
 it did in the training. A group whose completions have equal sums teaches nothing, and counts
@@ -20,11 +20,11 @@ from statistics import StatisticsError, covariance, fmean, stdev
 from rlkd_plugin.gsrm import FormatError
 
 FLAT = 1e-6
-"""Differences of sums, relative to the rewards in them, that are rounding errors of float32."""
+"""Largest relative difference of sums that is a rounding error of float32."""
 PROPORTIONAL = 0.999
 """Least correlation of a group's advantages with its sums: one is a multiple of the other."""
 GDPO_EPSILON = 1e-8
-"""What ms-swift adds to a reward's standard deviation before it divides by it."""
+"""Constant that ms-swift adds to a reward's standard deviation before it divides."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,12 @@ def spread_of(group: Group, weights: Sequence[float], is_gdpo: bool = False) -> 
         is_gdpo: whether each reward is normalised in the group before it is weighted.
 
     Raises:
-        FormatError: if the advantages are not a multiple of what the rewards give.
+        FormatError: if the advantages are not a multiple of the weighted rewards' sum.
     """
     parts = {
-        name: [weight * value for value in (_normalised(rewards) if is_gdpo else _known(rewards))]
+        name: [
+            weight * value for value in (_normalise(rewards) if is_gdpo else _fill_zeros(rewards))
+        ]
         for (name, rewards), weight in zip(group.rewards.items(), weights, strict=True)
     }
     sums = [sum(values) for values in zip(*parts.values(), strict=True)]
@@ -100,13 +102,13 @@ def pool(spreads: Iterable[Spread]) -> Spread | None:
     )
 
 
-def _known(rewards: Sequence[float | None]) -> list[float]:
-    """Return rewards as ms-swift's nansum takes them: None counts 0."""
+def _fill_zeros(rewards: Sequence[float | None]) -> list[float]:
+    """Return rewards with 0 for None, as ms-swift's nansum counts it."""
     return [reward or 0.0 for reward in rewards]
 
 
-def _normalised(rewards: Sequence[float | None]) -> list[float]:
-    """Return a group's rewards less their mean, by their standard deviation; 0 for None."""
+def _normalise(rewards: Sequence[float | None]) -> list[float]:
+    """Return a group's rewards minus their mean, over their standard deviation; 0 for None."""
     known = [reward for reward in rewards if reward is not None]
     try:
         mean, deviation = fmean(known), stdev(known) + GDPO_EPSILON

@@ -10,11 +10,11 @@ from matplotlib.ticker import MaxNLocator
 from rlkd_plugin.rlkd_eval.run_log import Run, series
 from rlkd_plugin.rlkd_eval.run_rewards import RunRewards
 
-SMOOTH_FROM = 30  # steps; a longer run's noise stands pale behind its running mean
+SMOOTH_FROM = 30  # steps; a longer run is drawn pale, with its running mean on top
 WINDOW = 10  # steps of the running mean
 INK = "#333333"
 
-# From Okabe and Ito's palette, which colour-blind readers tell apart; line and marker differ too.
+# From Okabe and Ito's palette, safe for colour-blind readers; line and marker differ too.
 # The total's rings are wide, so that they show also where the structure reward is all of it.
 TOTAL = {
     "color": "#0072B2",
@@ -35,7 +35,7 @@ SHARES = (
     {"color": "#009E73", "marker": "^", "linestyle": "-."},
     {"color": "#7A6000", "marker": "P", "linestyle": "-"},
 )
-"""Styles of the rewards, in their order; a sixth looks as the first does."""
+"""Styles of the rewards, in their order; a sixth looks like the first."""
 
 Curve = tuple[str, list[tuple[int, float]], dict[str, Any]]
 """A curve: its name, its points and its style."""
@@ -51,7 +51,7 @@ PANELS = (
 def draw(run: Run, rewards: RunRewards | None = None) -> Figure:
     """Draw a run; the curve of a value that the log lacks is skipped, or its panel is empty.
 
-    Where a run's completions tell the rewards' shares, they have a panel of their own.
+    The rewards' shares have their own panel where they are known.
     """
     contents: list[tuple[str, list[Curve]]] = [
         (label, [(name, series(run, value), style) for name, value, style in curves])
@@ -70,7 +70,7 @@ def draw(run: Run, rewards: RunRewards | None = None) -> Figure:
                 _curve(axes, points, name, style)
                 drawn += [number for _, number in points]
         if drawn:
-            # with 0, and never so close that the noise of a flat curve looks like a trend
+            # with 0, and a range in which the noise of a flat curve does not look like a trend
             axes.set_ylim(min(0, 1.15 * min(drawn)), max(0.25, 1.15 * max(drawn)))
             legend(axes)
         else:

@@ -1,4 +1,4 @@
-"""What `rlkd curves` shows of a run: tables of its steps and rewards, a summary, its files."""
+"""Shows a run for `rlkd curves`: tables of its steps and rewards, a summary, its files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,9 +26,10 @@ T = TypeVar("T")
 
 CAPTION = (
     "A row is the mean of a step's completions. Total reward: the weighted sum of all rewards. "
-    "Structure reward: how far the student's steps are the teacher's. Matched depth: how many of "
-    "them have the teacher's plan. Accuracy: the share of right final answers. Groups with "
-    "spread: the share of problems whose completions differ in reward; the others teach nothing."
+    "Structure reward: the score of the student's steps against the teacher's. Matched depth: the "
+    "number of steps with the teacher's plan. Accuracy: the share of right final answers. Groups "
+    "with spread: the share of problems whose completions differ in reward; the others teach "
+    "nothing."
 )
 CHART = "rlkd_curves.png"
 ROWS = 20  # of the table
@@ -107,7 +108,7 @@ def sample_evenly(steps: Sequence[T], most: int) -> list[T]:
 
 
 def summary(run: Run) -> str:
-    """Return one line: how the numbers moved from the run's beginning to its end."""
+    """Return one line: the change of each number from the run's start to its end."""
     edge = max(1, min(10, len(run.steps) // 3))
     moves = []
     for name, value in (

@@ -13,7 +13,7 @@ from rlkd_plugin.rlkd_files import json_object, numbered_lines
 
 LOG = "logging.jsonl"
 MOST_DIGITS = 15
-"""Digits of a step's number; a longer one is none."""
+"""Maximum digits of a step's number; a longer one is not a step."""
 LARGEST = sys.float_info.max
 """The largest float; an integer of JSON may be larger."""
 
@@ -71,7 +71,7 @@ def read_run(folder: Path) -> Run:
     steps, missing = grpo_steps(entries)
     if not steps:
         raise RlkdError(
-            f"{folder / LOG} has no step with a reward; is the run younger than one step?"
+            f"{folder / LOG} has no step with a reward; wait for the first step of the GRPO run"
         )
     traces = tuple(sorted(folder.glob("rlkd_trace_rank*.jsonl")))
     return Run(folder, tuple(steps), traces, (*broken, *missing), reward_names(entries))
@@ -93,7 +93,7 @@ def run_folder(folder: Path) -> Path:
         raise RlkdError(f"{folder} has neither a {LOG} nor a run v*-* with one")
     newest = max(runs)[1]
     if not (newest / LOG).is_file():
-        raise RlkdError(f"{newest}, the newest run, has no {LOG}: it logged no step")
+        raise RlkdError(f"{newest}, the newest run, has no {LOG}: it has logged no step yet")
     return newest
 
 
@@ -111,7 +111,7 @@ def log_entries(log: Path) -> tuple[list[dict[str, Any]], list[str]]:
         text = line.decode("utf-8", errors="replace")  # a bad byte costs no step
         try:
             entries.append(json_object(text.encode()))
-        except FormatError:  # half a line, which a kill leaves, for example
+        except FormatError:  # half a line that a kill leaves, for example
             broken.append(str(number))
     remark = f"not whole JSON, skipped: line {', '.join(broken)}"
     return entries, [remark] if broken else []
@@ -120,7 +120,7 @@ def log_entries(log: Path) -> tuple[list[dict[str, Any]], list[str]]:
 def grpo_steps(entries: Iterable[Mapping[str, Any]]) -> tuple[list[StepRecord], list[str]]:
     """Return the steps of a log in order, and remarks on missing values.
 
-    A step that was logged twice (a run that was resumed) counts as it was logged last.
+    Of a step that was logged twice (in a resumed run) the last entry counts.
     """
     remarks: list[str] = []
     steps: dict[int, StepRecord] = {}
@@ -136,13 +136,13 @@ def grpo_steps(entries: Iterable[Mapping[str, Any]]) -> tuple[list[StepRecord], 
 
 
 def reward_names(entries: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the names of the rewards that a log has, in the order in which they come up."""
+    """Return the names of the rewards in a log, in the order of their first entries."""
     found = (REWARD_MEAN.fullmatch(key) for entry in entries for key in entry)
     return tuple(dict.fromkeys(match[1] for match in found if match))
 
 
 def step_of(entry: Mapping[str, Any]) -> int | None:
-    """Return the optimizer step of a log line, or None where it names none."""
+    """Return the optimizer step of a log line, or None where it has none."""
     step = str(entry.get("global_step/max_steps", "")).partition("/")[0]
     return int(step) if step.isdecimal() and len(step) <= MOST_DIGITS else None
 

@@ -1,7 +1,7 @@
-"""The models that a training kept, in the order of its steps: snapshots, or whole checkpoints.
+"""Finds the models that a training kept, in the order of steps: snapshots or whole checkpoints.
 
-A run that was stopped goes on in a new folder `vN-DATE`. Its `args.json` names the checkpoint that
-it resumed from, and so the folder before it; of that one the steps up to there count.
+A resumed run continues in a new folder `vN-DATE`. Its `args.json` names the checkpoint that it
+resumed from, and so the folder before it; of that folder the steps up to the checkpoint count.
 """
 
 import re
@@ -28,7 +28,7 @@ class RunModel:
 
     Attributes:
         run: the name of the training.
-        step: of the training; 0 for the model that it began with.
+        step: of the training; 0 for the model that it started from.
         model: its folder or id; of a LoRA the base model's.
         adapter: the folder of a LoRA for it, or nothing.
     """
@@ -50,7 +50,7 @@ class RunModel:
 
     @property
     def place(self) -> str:
-        """Where it is, for messages."""
+        """Its folder or id, for messages."""
         return self.adapter or self.model
 
 
@@ -71,32 +71,32 @@ def run_models(
     Args:
         run: the output folder of a training, or one of its folders `vN-DATE`; of several the
             newest one counts, with those that it resumed from.
-        steps: these alone; then checkpoints count beside snapshots.
-        base: the model that the run began with; by default as its `args.json` says.
+        steps: only these; checkpoints then count beside snapshots.
+        base: the model that the run started from; by default that of its `args.json`.
         with_base: whether it comes first, as step 0.
 
     Returns:
         The models in the order of their steps, each step once.
 
     Raises:
-        RlkdError: if there is no such run, it has no model, or not the one of a step.
+        RlkdError: if there is no such run, it has no model, or none of a step in `steps`.
     """
     parts = list(_parts(_newest(run)))
     name = _run_name(parts[0].folder)
-    snapshots = _found(parts, SNAPSHOTS)
-    places = _found(parts, "") | snapshots if steps or not snapshots else snapshots
+    snapshots = _find_folders(parts, SNAPSHOTS)
+    places = _find_folders(parts, "") | snapshots if steps or not snapshots else snapshots
     if missing := [step for step in steps if step and step not in places]:
         there = ", ".join(map(str, sorted(places))) or "none"
-        raise RlkdError(f"{run} keeps no model of step {missing[0]}; it has {there}")
+        raise RlkdError(f"{run} has no model of step {missing[0]}; it has steps {there}")
     if not places:
         raise RlkdError(
-            f"{run} keeps neither a snapshot nor a whole checkpoint (yet): a run takes snapshots "
-            "with --callbacks rlkd_snapshots, at the steps that RLKD_SNAPSHOT_STEPS names"
+            f"{run} has neither a snapshot nor a whole checkpoint yet: a run takes snapshots with "
+            "--callbacks rlkd_snapshots, at the steps in RLKD_SNAPSHOT_STEPS"
         )
     chosen = sorted(step for step in places if not steps or step in steps)
     models = [_model(name, step, places[step], base) for step in chosen]
     if with_base or 0 in steps:
-        models.insert(0, _began_with(name, parts[-1], base))
+        models.insert(0, _start_model(name, parts[-1], base))
     return models
 
 
@@ -104,7 +104,7 @@ def _newest(run: Path) -> Path:
     """Return the folder itself, or its newest `vN-DATE`.
 
     Raises:
-        RlkdError: if it is no folder of a run.
+        RlkdError: if it is not a folder of a run.
     """
     if not run.is_dir():
         raise RlkdError(f"there is no folder {run}")
@@ -123,7 +123,7 @@ def _parts(folder: Path) -> Iterator[_Part]:
         seen.add(folder.resolve())
         args = read_training_args(folder)
         yield _Part(folder, last, args)
-        resumed = _resumed_from(args)
+        resumed = _resume_point(args)
         step = checkpoint_step(resumed) if resumed else None
         if resumed is None or step is None:
             return
@@ -133,23 +133,25 @@ def _parts(folder: Path) -> Iterator[_Part]:
         folder = beside if beside.is_dir() else before
 
 
-def _resumed_from(args: Mapping[str, Any]) -> Path | None:
-    """Return the checkpoint whose steps a run goes on from; None for one that begins at step 0."""
+def _resume_point(args: Mapping[str, Any]) -> Path | None:
+    """Return the checkpoint from whose step a run resumed; None for one that started at step 0."""
     if args.get("resume_only_model") and args.get("ignore_data_skip"):
         return None
     return Path(str(args["resume_from_checkpoint"])) if args.get("resume_from_checkpoint") else None
 
 
-def _began_with(name: str, first: _Part, base: str) -> RunModel:
-    """Return the model that a run began with, with the LoRA that it went on training.
+def _start_model(name: str, first: _Part, base: str) -> RunModel:
+    """Return the model that a run started from, with the LoRA that it trained further.
 
     Raises:
-        RlkdError: if its first folder is gone, or does not say, or names several LoRAs.
+        RlkdError: if its first folder is missing, names no model, or names several LoRAs.
     """
-    is_first = not _resumed_from(first.args)  # else its model is the checkpoint
+    is_first = not _resume_point(first.args)  # else its model is the checkpoint
     model = base or (str(first.args.get("model") or "") if is_first else "")
     if not model:
-        raise RlkdError(f"{first.folder} does not say which model the run began with: give --model")
+        raise RlkdError(
+            f"{first.folder} does not name the model that the run started from: give --model"
+        )
     adapters = first.args.get("adapters") if is_first else None
     match adapters or []:
         case str(adapter) | [str(adapter)]:
@@ -158,8 +160,8 @@ def _began_with(name: str, first: _Part, base: str) -> RunModel:
             return RunModel(name, 0, model)
         case several:
             raise RlkdError(
-                f"{first.folder} began with several LoRAs ({several}), which are not served at "
-                "once: merge them, and evaluate the merged model by itself"
+                f"{first.folder} started from several LoRAs ({several}), which cannot be served "
+                "together: merge them, and evaluate the merged model"
             )
 
 
@@ -168,7 +170,7 @@ def _run_name(folder: Path) -> str:
     return whole.parent.name if VERSION.match(whole.name) else whole.name
 
 
-def _found(parts: Sequence[_Part], under: str) -> dict[int, Path]:
+def _find_folders(parts: Sequence[_Part], under: str) -> dict[int, Path]:
     """Return the folders with weights by their steps, of the newest part that has the step."""
     found: dict[int, Path] = {}
     for part in parts:
@@ -182,10 +184,10 @@ def _found(parts: Sequence[_Part], under: str) -> dict[int, Path]:
 
 
 def _model(run: str, step: int, folder: Path, base: str) -> RunModel:
-    """Return a model; one that is an adapter stands on its base model."""
+    """Return a model; an adapter comes with its base model."""
     if not (folder / "adapter_config.json").is_file():
         return RunModel(run, step, str(folder))
     model = base or str(read_training_args(folder).get("model") or "")
     if not model:
-        raise RlkdError(f"{folder} does not say its base model ({ARGS}): give --model")
+        raise RlkdError(f"{folder} does not name its base model ({ARGS}): give --model")
     return RunModel(run, step, model, str(folder))

@@ -1,4 +1,4 @@
-"""Where a run's reward comes from: each reward's share of the advantage, and what cut-offs earn."""
+"""Reads each reward's share of a run's advantages, and the rewards of cut-off completions."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,13 +27,13 @@ UNKNOWN = "which reward steers is not known"
 
 @dataclass(frozen=True)
 class RunRewards:
-    """A run's rewards, as far as its folder tells.
+    """A run's rewards, as far as its folder has them.
 
     Attributes:
         weights: by reward, in ms-swift's order; empty where the shares are not known.
         spreads: by step, in order; a step in which no group has spread has none.
         ends: by reward, its means over whole and cut-off completions.
-        remarks: what is missing, and why.
+        remarks: on missing values, with the reason.
     """
 
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Mixing:
 
 @dataclass
 class _Tables:
-    """What the tables of a run gave, by step, and how often they gave nothing."""
+    """The values of a run's tables by step, and the counts of skipped ones."""
 
     weights: dict[str, float] = field(default_factory=dict)
     spreads: dict[int, Spread | None] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class _Tables:
 def read_rewards(
     folder: Path, names: Sequence[str], steps: Collection[int], traces: Sequence[Path]
 ) -> RunRewards:
-    """Read what a run's completions and traces tell of its rewards.
+    """Read a run's rewards from its completions and traces.
 
     Args:
         folder: of the run, with its `args.json`.
@@ -104,7 +104,7 @@ def read_rewards(
         tables.weights,
         {step: s for step, s in sorted(tables.spreads.items()) if s},
         ends or ends_of_traces(ranks),
-        [*remarks, *_remarks(tables, bool(ranks))],
+        [*remarks, *_list_remarks(tables, bool(ranks))],
     )
 
 
@@ -112,7 +112,7 @@ def _mixing(args: Mapping[str, Any], names: Sequence[str]) -> Mixing:
     """Return how the rewards of a run become advantages.
 
     Raises:
-        RlkdError: if its options do not tell.
+        RlkdError: if an option is missing or does not fit the rewards.
     """
     weights, size = args.get("reward_weights"), args.get("num_generations")
     if not isinstance(size, int) or size < 1:
@@ -123,14 +123,14 @@ def _mixing(args: Mapping[str, Any], names: Sequence[str]) -> Mixing:
         raise RlkdError(
             f"{ARGS} has the reward_weights {weights}, the log has the rewards {', '.join(names)}"
         )
-    # ms-swift knows no gdpo beside this estimator, and takes it for "none"
+    # with this estimator ms-swift has no gdpo, and reads it as "none"
     knows_gdpo = args.get("advantage_estimator") != "reinforce_plus_plus"
     is_gdpo = knows_gdpo and args.get("scale_rewards") == "gdpo"
     return Mixing([float(weight) for weight in weights], size, is_gdpo)
 
 
 def _add_spreads(tables: _Tables, table: CompletionTable, mixing: Mixing) -> None:
-    """Add what a table's groups tell; nothing of those whose advantages have another source."""
+    """Add the spreads of a table's groups; groups with other advantages are counted as foreign."""
     try:
         groups = groups_of(table, mixing.group_size)
     except FormatError as error:
@@ -149,7 +149,7 @@ def _add_spreads(tables: _Tables, table: CompletionTable, mixing: Mixing) -> Non
     tables.spreads[table.step] = pool(found)
 
 
-def _remarks(tables: _Tables, has_traces: bool) -> list[str]:
+def _list_remarks(tables: _Tables, has_traces: bool) -> list[str]:
     remarks = []
     if tables.faults:
         first = tables.faults[0]
@@ -163,7 +163,7 @@ def _remarks(tables: _Tables, has_traces: bool) -> list[str]:
     if lacking:
         why = "the traces have other rewards" if has_traces else "there is no trace"
         remarks.append(
-            f"steps whose cut-off completions are not told from whole ones: {lacking:,} of "
+            f"steps whose cut-off completions are not known: {lacking:,} of "
             f"{len(tables.ends):,}; {why}"
         )
     return remarks

@@ -20,8 +20,8 @@ mean over pairs is an estimate of c without bias for any N >= 2, and so is its m
 D is convex in c, so the mean is taken first: a mean of the questions' D would be too large where
 they have few responses, and a question with two of them may have no D at all (c < -1/15). It is D
 at the mean cosine, a little below the mean of D where questions differ in c; that gap does not
-depend on N. The vectors are brought to length 1 for it, which makes the paper's form, a mean of
-vectors of any length, that of directions. `python -m tools.diversity_estimator` shows both.
+depend on N. The vectors are first scaled to length 1: the paper's form, a mean of vectors of any
+length, becomes one of directions. `python -m tools.diversity_estimator` shows both.
 """
 
 import math
@@ -56,15 +56,15 @@ def diversity(embeddings: Sequence[Vector]) -> float:
         raise ValueError("an embedding, or their mean, is a vector of zeros")
     cosine = float((vectors @ mean / lengths).mean())
     if cosine <= 0:
-        raise ValueError(f"embeddings that point away from their mean (cosine {cosine:.3f})")
+        raise ValueError(f"the embeddings point away from their mean (cosine {cosine:.3f})")
     return 1 / cosine
 
 
 def pair_cosine(embeddings: Sequence[Vector]) -> float:
     """Return the mean cosine over all pairs of embeddings, from -1 / (N - 1) to 1.
 
-    It is an estimate without bias of the mean cosine of two responses, for any N. A little below 0
-    it is the chance of few responses; it is kept so, since 0 in its place would be a bias.
+    It is an unbiased estimate of the mean cosine of two responses, for any N. With few responses it
+    may be a little below 0 by chance; it stays so, since 0 in its place would be a bias.
 
     Args:
         embeddings: shape (N, width), N of at least 2.
@@ -76,10 +76,10 @@ def pair_cosine(embeddings: Sequence[Vector]) -> float:
     count = len(vectors)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if count < LEAST or not lengths.all():
-        raise ValueError("fewer than two embeddings, or one that is a vector of zeros")
+        raise ValueError("there are fewer than two embeddings, or one is a vector of zeros")
     total = (vectors / lengths).sum(axis=0)
     cosine = float(total @ total - count) / (count * (count - 1))
-    return min(1.0, max(-1.0, cosine))  # a rounding error beyond either end
+    return min(1.0, max(-1.0, cosine))  # clips rounding errors
 
 
 def by_step(questions: Sequence[Sequence[Sequence[Vector]]]) -> list[DiversityStep]:
@@ -124,10 +124,10 @@ def _mean(values: Sequence[float]) -> tuple[float, float | None]:
 
 def _matrix(embeddings: Sequence[Vector]) -> NDArray[np.float64]:
     if len({len(vector) for vector in embeddings}) > 1:
-        raise ValueError("embeddings of several lengths")
+        raise ValueError("the embeddings differ in length")
     vectors = np.asarray(embeddings, dtype=np.float64)
     if vectors.ndim != 2 or not vectors.size:
         raise ValueError("no embeddings to compare")
     if not np.isfinite(vectors).all():
-        raise ValueError("an embedding with a number that is not finite")
+        raise ValueError("an embedding has a number that is not finite")
     return vectors

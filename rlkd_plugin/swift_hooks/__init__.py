@@ -1,1 +1,1 @@
-"""All that imports ms-swift or torch: rewards, structured training, data sets, local engines."""
+"""The modules that import ms-swift or torch: rewards, structured training, data, local engines."""

@@ -1,4 +1,4 @@
-"""Chooses the engine and the cache that the settings name."""
+"""Chooses the engine and the cache by the settings."""
 
 import logging
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ logger = logging.getLogger(__name__)
 def choose_engine(
     settings: Settings, roles: Sequence[Role] = ROLES
 ) -> tuple[Engine, TeacherCache | None]:
-    """Return the engine of `RLKD_ENGINE`, ready to be entered, and its cache.
+    """Return the engine of `RLKD_ENGINE`, not entered yet, and its cache.
 
     Args:
         settings: name the engine and its servers.
-        roles: the models that it needs, a GSRM, a judge or both.
+        roles: the models that are used: a GSRM, a judge or both.
 
     Raises:
         RlkdError: if the engine lacks a setting.
@@ -37,8 +37,8 @@ def choose_engine(
         return small, DiskCache(settings.cache_dir, small)
     if settings.engine == "rules":
         logger.warning(
-            "rlkd: RLKD_ENGINE=rules is a stand-in for a GSRM and a judge: it lets the loop run "
-            "without a model, and its rewards say nothing about the paper's method"
+            "rlkd: RLKD_ENGINE=rules is a stand-in for a GSRM and a judge: the loop runs without "
+            "a model, and its rewards say nothing about the paper's method"
         )
         return RulesEngine(), None
     engine = ServerEngine(settings, roles)

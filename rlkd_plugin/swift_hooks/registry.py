@@ -45,7 +45,10 @@ def register_all() -> None:
     for mapping, name, entry in TABLE:
         found = mapping.setdefault(name, entry)
         if found is not entry:
-            raise RlkdError(f"ms-swift has another {name!r} already: {found!r}, not {entry!r}")
+            raise RlkdError(
+                f"ms-swift already has another object named {name!r}: {found!r}, not {entry!r}; "
+                "remove the plugin that registers it"
+            )
     register_rows()
     register_r1()
     give_tokenizer()

@@ -1,9 +1,8 @@
-"""The callback `rlkd_snapshots`: keeps the model at stated steps, for Figures 4 and 5.
+"""The callback `rlkd_snapshots`: keeps the model at chosen steps, for Figures 4 and 5.
 
 `save_total_limit` bounds the checkpoints that a run can resume from, 107 GB each at 7B; a snapshot
 (`rlkd_data.snapshots`) holds the weights alone, 15 GB, and is never deleted. A snapshot that fails
-does not end the run, which is worth more: it is said, and tried again at each save while the
-checkpoint is there.
+does not end the run. It is logged, and retried at each save while the checkpoint exists.
 """
 
 import time
@@ -45,10 +44,10 @@ class RlkdSnapshots(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Check that the steps ahead are saved; take what a run that is resumed left to take.
+        """Check that the coming steps are saved; take the snapshots that a resumed run lacks.
 
         Raises:
-            RlkdError: if a step is none at which ms-swift saves.
+            RlkdError: if ms-swift saves no checkpoint at one of the steps.
         """
         if not self.steps:
             return
@@ -59,8 +58,8 @@ class RlkdSnapshots(TrainerCallback):
             return
         if beyond := [step for step in self.steps if step > state.max_steps]:
             logger.warning(
-                f"rlkd: the run ends at step {state.max_steps}: there will be no snapshot of "
-                f"{_listed(beyond)} ({SETTING})"
+                f"rlkd: {SETTING} names {_listed(beyond)}, but the run ends at step "
+                f"{state.max_steps}: there will be no such snapshot"
             )
         _set_aside(Path(str(args.output_dir)), state.global_step)
         if args.resume_from_checkpoint:
@@ -71,14 +70,14 @@ class RlkdSnapshots(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Keep the snapshot of a checkpoint that is about to be saved again."""
+        """Protect the snapshot of a checkpoint that is about to be saved again."""
         if self.steps and state.is_world_process_zero and control.should_save:
             unshare_weights(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Take the snapshot of this step, if it is one of ours, and those that failed before."""
+        """Take the snapshot of this step, if it is listed, and those that failed before."""
         if not (self.steps and state.is_world_process_zero):
             return
         run = Path(str(args.output_dir))
@@ -89,7 +88,7 @@ class RlkdSnapshots(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Say once more which steps of this run have no snapshot."""
+        """Warn of the steps of this run without a snapshot."""
         if not (self.steps and state.is_world_process_zero):
             return
         run, due = Path(str(args.output_dir)), range(self.begun_at + 1, state.global_step + 1)
@@ -102,7 +101,7 @@ class RlkdSnapshots(TrainerCallback):
             logger.warning(f"rlkd: the run has no snapshot of {_listed(missing)}")
 
     def _take_missing(self, run: Path, last: int) -> None:
-        """Take the snapshots up to a step whose checkpoints are there, and they are not."""
+        """Take missing snapshots up to a step, where the checkpoint still exists."""
         for step in self.steps:
             checkpoint = run / f"checkpoint-{step}"
             is_whole = step <= last and (checkpoint / TRAINER_STATE).is_file()
@@ -111,17 +110,20 @@ class RlkdSnapshots(TrainerCallback):
 
 
 def _set_aside(run: Path, step: int) -> None:
-    """Set aside what an earlier run in this folder (`--add_version false`) kept of later steps."""
+    """Move away an earlier run's snapshots of later steps (`--add_version false`)."""
     name = f"before-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         moved = set_aside(run, step, name)
     except OSError as error:
-        logger.warning(f"rlkd: {run / SNAPSHOTS} holds snapshots of an earlier run: {error}")
+        logger.warning(
+            f"rlkd: the snapshots of an earlier run in {run / SNAPSHOTS} cannot be moved "
+            f"({error}); move them yourself"
+        )
         return
     if moved:
         logger.warning(
-            f"rlkd: {run} holds snapshots of an earlier run, of {_listed(moved)}, and this one is "
-            f"at step {step}: they are in {run / SNAPSHOTS / name} now"
+            f"rlkd: this run is at step {step}; an earlier run's snapshots of {_listed(moved)} "
+            f"were moved to {run / SNAPSHOTS / name}"
         )
 
 
@@ -130,8 +132,8 @@ def _take(checkpoint: Path) -> None:
         logger.info(f"rlkd: snapshot {take_snapshot(checkpoint)}")
     except (RlkdError, OSError) as error:
         logger.warning(
-            f"rlkd: no snapshot of {checkpoint.name}: {error}; the run goes on, and tries again at "
-            f"each save while {checkpoint} is there"
+            f"rlkd: no snapshot of {checkpoint.name}: {error}; the run continues, and retries at "
+            f"each save while {checkpoint} exists"
         )
 
 

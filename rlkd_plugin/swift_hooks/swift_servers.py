@@ -1,8 +1,8 @@
-"""Ends ms-swift's own servers (`swift rollout`, `swift deploy`) where they would go on unseen.
+"""Stops ms-swift's own servers (`swift rollout`, `swift deploy`) at two faults that they only log.
 
-They exchange a port that is taken for the next one, and log a weight sync that failed; their
-trainer or client is told nothing of either. The plugin is loaded in the server and in each of its
-workers (`--external_plugins`), so it sees both where they happen.
+Where their port is in use they take the next free one, and after a failed weight sync they continue
+with the old weights; the trainer or client learns of neither. The plugin is loaded in the server
+and in each of its workers (`--external_plugins`), so it sees both.
 """
 
 import logging
@@ -23,20 +23,20 @@ logger = get_logger()
 
 
 def end_stale_server(reason: str) -> None:
-    """End the server of this worker, with one sentence."""
+    """Log the reason and stop the server of this worker."""
     logger.error(f"rlkd: {stale_server_message(reason)}")
     server = multiprocessing.parent_process()
     if server and server.pid:
         os.kill(server.pid, signal.SIGTERM)
-    # at once: the server waits for our answer, and gets its end; our engine's processes end with us
+    # exit now: the server waits for our answer, and our engine's processes end with us
     os._exit(1)
 
 
 class FailedSyncs(logging.Handler):
-    """Ends a rollout server that logs that it did not take the student's weights."""
+    """Stops a rollout server that logs a failed weight sync."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Read one message; one that cannot be formatted is told, as by logging's own handlers."""
+        """Read one message; report one that cannot be formatted as logging's handlers do."""
         try:
             message = record.getMessage()
         except Exception:
@@ -50,6 +50,6 @@ HANDLER = FailedSyncs(logging.ERROR)
 
 
 def watch_swift_servers() -> None:
-    """Make ms-swift's servers end where they would go on; a second call changes nothing."""
+    """Make ms-swift's servers stop at these faults; a second call changes nothing."""
     logger.addHandler(HANDLER)
     deploy_args.find_free_port = check_port

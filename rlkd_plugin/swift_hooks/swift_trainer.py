@@ -1,6 +1,6 @@
-"""What the callbacks and the loss use of ms-swift's trainer, typed as it is while it trains.
+"""The part of ms-swift's trainer that callbacks and loss use, typed as it is in training.
 
-ms-swift's annotations say less: there the model may be None, and every metric is a mean.
+In ms-swift's own annotations the model may be None, and every metric is a mean.
 """
 
 from typing import Protocol
@@ -11,13 +11,13 @@ from torch.nn import Module
 
 
 class SwiftTrainer(Protocol):
-    """A trainer of ms-swift's that has its model.
+    """An ms-swift trainer that has its model.
 
     Attributes:
         args: of the training.
-        model: in training mode, but for an evaluation.
-        custom_metrics: metrics by name for "train" and "eval"; a name that is new is a mean. They
-            are logged, and set back, at each logging step.
+        model: in training mode, except during an evaluation.
+        custom_metrics: metrics by name for "train" and "eval"; a new name is a mean. They are
+            logged and reset at each logging step.
     """
 
     args: TrainingArguments

@@ -28,6 +28,6 @@ def test_the_trainer_sees_it_by_the_measure(student: Path, tmp_path: Path) -> No
         steep = [*STEEP, "--template", "chatml"]
         out, said = train("grpo_cuda", tmp_path, server, *steep, model=student, code=1)
         assert "Method execution failed" in server.said()
-    assert "the completions are not those of the student as it is" in said
+    assert "the completions are not those of the current student" in said
     logged = [row for row in rows(out / "logging.jsonl") if "reward" in row]
     assert len(logged) <= 2

@@ -205,7 +205,7 @@ def test_an_answer_in_a_draft_that_was_cut_off_is_none(tmp_path: Path) -> None:
             ["--sets", "math500", "--data", "aime24=x", "--url", "http://x/v1"],
             "--data names aime24",
         ),
-        (["--rescore"], "holds no evaluation"),
+        (["--rescore"], "has no evaluation"),
         (["--sets", "math500", "--url", "http://a:b@x/v1"], "--url must not hold a key"),
         (["--sets", "math500", "--url", "http://x/v1?key=k"], "--url must not hold a key"),
         (["--sets", "math500", "--url", "http://x/v1#k"], "--url must not hold a key"),

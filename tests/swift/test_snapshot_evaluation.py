@@ -125,13 +125,13 @@ def test_figure_4_of_a_run(place: Place) -> None:
 
     said = place.rlkd(*command, code=1)
     assert "no room on the device" in said and f"shift_rlkd, step 40 (3 of 3), {fails}" in said
-    assert "Done so far: 2; the same command goes on with this one" in said
+    assert "Done so far: 2. Give the same command again to resume with this one" in said
     assert place.served() == ["base", "checkpoint-20", "checkpoint-40"]
 
     place.snapshot(40, RIGHT)
     place.snapshot(100, WRONG)
     said = place.rlkd(*command)
-    assert "shift_rlkd, step 20 (2 of 4): was done before" in said
+    assert "shift_rlkd, step 20 (2 of 4): already done" in said
     assert place.served() == ["checkpoint-40", "checkpoint-100"]
     found = {}
     for step in (0, 20, 40, 100):
@@ -181,7 +181,7 @@ def test_figure_5_of_a_run(place: Place, embeddings: str) -> None:
     assert place.served() == ["checkpoint-20"]
     place.snapshot(40, WRONG)
     said = place.rlkd(*command, **env)
-    assert "shift_rlkd, step 20 (1 of 2): was done before" in said
+    assert "shift_rlkd, step 20 (1 of 2): already done" in said
     assert place.served() == ["checkpoint-40"]
     labels = [
         json.loads((out / f"checkpoint-{step}" / "diversity.json").read_text())["label"]
@@ -195,11 +195,11 @@ def test_figure_5_of_a_run(place: Place, embeddings: str) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--steps", "20"], "--steps goes with --snapshots alone"),
-        (["--with-base"], "--with-base goes with --snapshots alone"),
-        (["--snapshots", "RUN", "--label", "x"], "--label is of one model"),
+        (["--steps", "20"], "--steps needs --snapshots"),
+        (["--with-base"], "--with-base needs --snapshots"),
+        (["--snapshots", "RUN", "--label", "x"], "--label is for one model"),
         (["--snapshots", "RUN", "--steps", "20-40"], "--steps 20-40: give steps as whole numbers"),
-        (["--snapshots", "RUN", "--steps", "60"], "keeps no model of step 60; it has 20"),
+        (["--snapshots", "RUN", "--steps", "60"], "has no model of step 60; it has 20"),
         (["--snapshots", "none"], "there is no folder none"),
     ],
 )

@@ -290,7 +290,7 @@ def test_a_response_that_is_no_structure_stops_the_run_before_training(
     file = tmp_path / "messages.jsonl"
     file.write_text("".join(json.dumps({"messages": m}) + "\n" for m in messages))
     said = train(model, tmp_path / "run", 4, code=1, dataset=file, **cut(1, 16))
-    assert "RlkdError: 1 responses of the train_dataset are no structures" in said
+    assert "RlkdError: 1 responses of the train_dataset are not structures" in said
     assert re.search(r"row \d: no whole step in 'I cannot decompose this.'", said)
     assert steps_of(tmp_path / "run") == []  # ms-swift writes its last state all the same
 

@@ -82,11 +82,15 @@ def test_a_row_without_any_path_keeps_what_it_has() -> None:
 @pytest.mark.parametrize(
     ("paths", "structures", "message"),
     [
-        ('["one", "two"]', None, r"teacher_branches has no list of texts but '\[\"one\""),
-        ({"one": "two"}, None, "teacher_branches has no list of texts but {'one': 'two'} in row 0"),
-        (["one", 2], None, "teacher_branches has 2 among its texts in row 0"),
-        (["one", ["two"]], None, r"teacher_branches has \['two'\] among its texts in row 0"),
-        (["one", "two"], "x", "teacher_structures has no list of texts but 'x' in row 0"),
+        ('["one", "two"]', None, r"needs lists of texts; row 0 of a batch has '\[\"one\""),
+        ({"one": "two"}, None, "needs lists of texts; row 0 of a batch has {'one': 'two'}"),
+        (
+            ["one", 2],
+            None,
+            "teacher_branches needs lists of texts; a list in row 0 of a batch has 2",
+        ),
+        (["one", ["two"]], None, r"a list in row 0 of a batch has \['two'\]"),
+        (["one", "two"], "x", "needs lists of texts; row 0 of a batch has 'x'"),
         (["one", "two"], ["x"], "row 0 of a batch has 1 teacher_structures for 2 teacher_branches"),
         (None, ["x"], "row 0 of a batch has 1 teacher_structures for 0 teacher_branches"),
     ],

@@ -237,8 +237,8 @@ def test_missing_log_probabilities_are_to_be_looked_at(good: Loopback) -> None:
     good.always("judge", worded(lambda yes: said("yes" if yes else "no")))
     output = checked(0)
     (look,) = lines("look", output)
-    assert look.startswith("the judge's server gives no log-probabilities, though they are asked")
-    assert "RLKD_JUDGE_THRESHOLD does not act" in look and "vLLM" in look
+    assert look.startswith("the judge's server returns no log-probabilities, though they are req")
+    assert "RLKD_JUDGE_THRESHOLD has no effect" in look and "vLLM" in look
     assert "9 of 9 verdicts as expected, by text" in output
 
 
@@ -252,7 +252,7 @@ def test_log_probabilities_without_numbers_are_to_be_looked_at(good: Loopback) -
 
     good.always("judge", worded(judge))
     (look,) = lines("look", checked(0))
-    assert "gives log-probabilities without numbers" in look
+    assert "returns log-probabilities without numbers" in look
 
 
 def test_refused_log_probabilities_are_named_with_the_servers_words(good: Loopback) -> None:
@@ -264,8 +264,8 @@ def test_refused_log_probabilities_are_named_with_the_servers_words(good: Loopba
     good.always("judge", judge)
     output = checked(0)
     (look,) = lines("look", output)
-    assert "refuses `logprobs` ('logprobs are not supported by this model')" in look
-    assert "RLKD_JUDGE_THRESHOLD does not act" in look
+    assert "rejects `logprobs` ('logprobs are not supported by this model')" in look
+    assert "RLKD_JUDGE_THRESHOLD has no effect" in look
 
 
 def test_fewer_alternatives_name_the_servers_option(good: Loopback) -> None:
@@ -277,7 +277,7 @@ def test_fewer_alternatives_name_the_servers_option(good: Loopback) -> None:
     good.always("judge", judge)
     output = checked(0)
     (look,) = lines("look", output)
-    assert "`top_logprobs` is held to 5" in look and "--max-logprobs 20" in look
+    assert "`top_logprobs` is limited to 5" in look and "--max-logprobs 20" in look
     assert "9 of 9 verdicts as expected, by logprob" in output
 
 
@@ -309,14 +309,14 @@ def test_a_structure_in_reasoning_content_is_read_and_named(good: Loopback) -> N
 
     good.always("gsrm", after_probe(gsrm))
     (look,) = lines("look", checked(0))
-    assert "the GSRM's structure stands in `reasoning_content` (all 4 paths)" in look
+    assert "the GSRM's structure is in `reasoning_content` (all 4 paths)" in look
     assert "without `--reasoning-parser`" in look
 
 
 def test_a_whole_reply_in_reasoning_content_is_wrong(good: Loopback) -> None:
     good.always("gsrm", after_probe(replied(None, thinking="The crate has rows.", tokens=9)))
     (wrong,) = lines("wrong", checked(1))
-    assert "the GSRM's reply to all 4 paths stands in `reasoning_content`" in wrong
+    assert "the GSRM's reply to all 4 paths is in `reasoning_content`" in wrong
     assert "'The crate has rows.'" in wrong and "without `--reasoning-parser`" in wrong
 
 
@@ -341,7 +341,7 @@ def test_a_gsrm_that_thinks_first_and_then_decomposes_is_to_be_looked_at(good: L
         after_probe(lambda a: said(f"<think>Hm.</think>{structure_of(path_of(a))}")(a)),
     )
     (look,) = lines("look", checked(0))
-    assert "the GSRM thinks before it decomposes all 4 paths, which takes from the tokens" in look
+    assert "the GSRM thinks before it decomposes all 4 paths, which leaves fewer tokens" in look
     assert f"RLKD_GSRM_BODY='{THINK}'" in look
 
 
@@ -372,10 +372,10 @@ def test_the_remedy_is_none_that_is_taken_already(good: Loopback, options: SetOp
     good.always("gsrm", after_probe(said("A story.")))
     options(gsrm_prompt="construct")
     (wrong,) = lines("wrong", checked(1))
-    assert "though RLKD_GSRM_PROMPT=construct: RLKD_GSRM_REGEX=true holds" in wrong
+    assert "though RLKD_GSRM_PROMPT=construct: RLKD_GSRM_REGEX=true makes" in wrong
     options(gsrm_regex="true")
     (wrong,) = lines("wrong", checked(1))
-    assert "though RLKD_GSRM_REGEX=true: the server does not act on `structured_outputs`" in wrong
+    assert "though RLKD_GSRM_REGEX=true: the server ignores `structured_outputs`" in wrong
 
 
 def test_a_constraint_that_is_refused_is_named(good: Loopback, options: SetOptions) -> None:
@@ -389,7 +389,7 @@ def test_a_constraint_that_is_refused_is_named(good: Loopback, options: SetOptio
     good.always("gsrm", gsrm)
     output = checked(1)
     (wrong,) = lines("wrong", output)
-    assert "RLKD_GSRM_REGEX=true does not act: the server refuses `structured_outputs`" in wrong
+    assert "RLKD_GSRM_REGEX=true has no effect: the server rejects `structured_outputs`" in wrong
 
 
 def test_a_gsrm_of_some_domains_is_to_be_looked_at(good: Loopback) -> None:
@@ -461,7 +461,7 @@ def test_paths_that_a_server_has_no_room_for_are_named(good: Loopback) -> None:
     words = "This model's maximum context length is 512 tokens."
     good.always("gsrm", after_probe(status(400, words)))
     (wrong,) = lines("wrong", checked(1))
-    assert "the GSRM's server refuses all 4 paths" in wrong and "maximum context length" in wrong
+    assert "the GSRM's server rejects all 4 paths" in wrong and "maximum context length" in wrong
     assert "--max-model-len" in wrong
 
 
@@ -469,8 +469,8 @@ def test_a_context_that_is_too_short_for_long_paths_is_named(good: Loopback) -> 
     """60,000 characters are some 15,000 tokens, and a structure has 4,096."""
     good.models = {"data": [{"id": GSRM, "root": "hub/x", "max_model_len": 8192}]}
     (look,) = lines("look", checked(0))
-    assert "takes 8,192 tokens" in look and "some 15,000 tokens" in look
-    assert "needs some 19," in look and "--max-model-len 20480`" in look
+    assert "has a context of 8,192 tokens" in look and "about 15,000 tokens" in look
+    assert "needs about 19," in look and "--max-model-len 20480`" in look
     good.models["data"][0]["max_model_len"] = 24576
     assert lines("look", checked(0)) == []
 
@@ -600,7 +600,7 @@ def test_a_server_that_refuses_everything_is_named(good: Loopback, options: SetO
     with serving(lambda *_: (400, {"error": "no tenant"})) as url:
         options(judge_base_url=f"{url}/v1", judge_body='{"tenant": 7}')
         (wrong,) = lines("wrong", checked(1))
-    assert "no tenant" in wrong and "does it take `tenant` of RLKD_JUDGE_BODY?" in wrong
+    assert "no tenant" in wrong and "check `tenant` of RLKD_JUDGE_BODY" in wrong
 
 
 def test_a_key_that_is_refused_names_its_variable_and_shows_no_key(
@@ -692,7 +692,7 @@ def test_defaults_that_requests_hold_are_shown(good: Loopback, served_folder: Pa
     output = checked(0)
     file = served_folder / "generation_config.json"
     assert f"GSRM: top_p 0.8, repetition_penalty 1.3 of {file} would be the defaults" in output
-    assert "requests say otherwise" in output and "top_k" not in output
+    assert "requests override them" in output and "top_k" not in output
     asked = [a.body for a in good.of("gsrm") if not is_probe(a)]
     assert {(body["repetition_penalty"], body["top_p"]) for body in asked} == {(1.0, 1.0)}
 
@@ -711,14 +711,14 @@ def refuses(name: str) -> Answer:
 def test_a_default_that_acts_makes_rewards_wrong(good: Loopback, served_folder: Path) -> None:
     good.always("gsrm", refuses("repetition_penalty"))
     (wrong,) = lines("wrong", checked(1))
-    assert "refuses `repetition_penalty`" in wrong and "unknown field" in wrong
+    assert "rejects `repetition_penalty`" in wrong and "unknown field" in wrong
     assert "so repetition_penalty 1.3 of" in wrong and "`--generation-config vllm`" in wrong
 
 
 def test_a_default_that_is_not_known_is_to_be_looked_at(good: Loopback) -> None:
     good.always("gsrm", refuses("top_k"))
     (look,) = lines("look", checked(0))
-    assert "refuses `top_k`" in look and "`--generation-config vllm`" in look
+    assert "rejects `top_k`" in look and "`--generation-config vllm`" in look
 
 
 def test_a_default_that_changes_nothing_is_no_fault(good: Loopback, served_folder: Path) -> None:
@@ -740,7 +740,7 @@ def test_a_broken_generation_config_has_no_defaults(
 def test_an_option_that_is_left_out_is_named(good: Loopback) -> None:
     good.always("gsrm", refuses("stop"))
     (look,) = lines("look", checked(0))
-    assert "the GSRM's server refuses `stop`" in look and "left out" in look
+    assert "the GSRM's server rejects `stop`" in look and "dropped" in look
 
 
 def test_an_option_with_another_name_is_ok(good: Loopback, options: SetOptions) -> None:
@@ -769,14 +769,14 @@ def test_a_temperature_that_is_nearly_zero_is_ok(good: Loopback) -> None:
 
     good.always("gsrm", gsrm)
     output = checked(0)
-    assert lines("look", output) == [] and "`temperature` is held to 0.01" in output
+    assert lines("look", output) == [] and "`temperature` is raised to 0.01" in output
 
 
 def test_a_further_key_that_does_not_act_is_named(good: Loopback, options: SetOptions) -> None:
     options(gsrm_body=THINK)
     good.always("gsrm", refuses("chat_template_kwargs"))
     (look,) = lines("look", checked(0))
-    assert "refuses `chat_template_kwargs`" in look and "RLKD_GSRM_BODY does not act" in look
+    assert "rejects `chat_template_kwargs`" in look and "RLKD_GSRM_BODY has no effect" in look
 
 
 # --- whose structures the cache holds ---
@@ -900,7 +900,7 @@ def test_a_server_without_tls_is_named(good: Loopback, options: SetOptions) -> N
 def test_a_judge_that_refuses_each_text_is_named(good: Loopback) -> None:
     good.always("judge", after_probe(status(400, "messages must alternate, " + "x" * 200)))
     (wrong,) = lines("wrong", checked(1))
-    assert "9 of 9 verdicts are unreadable: the judge's server refuses the request" in wrong
+    assert "9 of 9 verdicts are unreadable: the judge's server rejects the request" in wrong
     assert "messages must alternate" in wrong and wrong.endswith("; see its log")
 
 
@@ -908,5 +908,5 @@ def test_a_further_key_that_no_text_survives_is_named(good: Loopback, options: S
     options(gsrm_body='{"lora": "lora-secret"}')
     good.always("gsrm", after_probe(status(422, "no such adapter")))
     (wrong,) = lines("wrong", checked(1))
-    assert "refuses all 4 paths" in wrong and "no such adapter" in wrong
-    assert "does it take `lora` of RLKD_GSRM_BODY?" in wrong and "lora-secret" not in wrong
+    assert "rejects all 4 paths" in wrong and "no such adapter" in wrong
+    assert "check `lora` of RLKD_GSRM_BODY" in wrong and "lora-secret" not in wrong

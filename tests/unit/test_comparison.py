@@ -90,7 +90,7 @@ BROKEN = [
 @pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_file_is_one_sentence(text: str, tmp_path: Path) -> None:
     (tmp_path / COMPARISON).write_text(text, "utf-8")
-    with pytest.raises(RlkdError, match=r"holds no comparison \(comparison\.json\): "):
+    with pytest.raises(RlkdError, match=r"has no comparison \(comparison\.json\): "):
         read_comparison(tmp_path)
     done = CliRunner().invoke(app, ["report", str(tmp_path)])
     assert done.exit_code == 1 and isinstance(done.exception, SystemExit)
@@ -107,7 +107,7 @@ def test_a_broken_file_is_a_remark_beside_others(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_one_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RlkdError, match=r"holds no comparison \(comparison.json\): .*No such file"):
+    with pytest.raises(RlkdError, match=r"has no comparison \(comparison.json\): .*No such file"):
         read_comparison(tmp_path)
 
 

@@ -140,7 +140,7 @@ def test_the_table_of_the_docs_is_that_of_the_script() -> None:
     ("vectors", "words"),
     [
         ([[1.0, math.nan], [1.0, 0.0]], "not finite"),
-        ([[1.0, 0.0], [1.0, 0.0, 0.0]], "several lengths"),
+        ([[1.0, 0.0], [1.0, 0.0, 0.0]], "differ in length"),
         ([[0.0, 0.0], [1.0, 0.0]], "vector of zeros"),
     ],
 )
@@ -359,7 +359,7 @@ def test_too_few_questions_are_refused(source: Path, tmp_path: Path) -> None:
     with plain_server(lambda body: "") as (url, _):
         options = ("--count", "6")
         said = run(tmp_path / "out", source, *options, code=1, RLKD_STUDENT_BASE_URL=url)
-    assert "has 5 different questions, not 6" in said
+    assert "has 5 different questions, fewer than 6" in said
 
 
 def embeddings(vectors: Callable[[str], list[float]]) -> Answer:
@@ -417,7 +417,7 @@ def test_models_of_two_widths_behind_one_name_are_told(
     seen: list[int] = []
     with plain_server(lambda body: varied(body, seen)) as (url, _):
         said = run(tmp_path / "out", source, code=1, RLKD_STUDENT_BASE_URL=url)
-    assert "letters gives vectors of 16 and of 17 numbers" in " ".join(said.split())
+    assert "letters returns vectors of 16 and of 17 numbers" in " ".join(said.split())
 
 
 def measured_before(out: Path, source: Path, engine: RulesEngine | None = None) -> bool:

@@ -43,7 +43,9 @@ def test_a_line_of_another_shape_is_refused(
 ) -> None:
     file = tmp_path / "responses.jsonl"
     file.write_text(json.dumps(DRAWN) + "\n" + json.dumps(DRAWN | change) + "\n")
-    with pytest.raises(RlkdError, match=rf"responses\.jsonl:2 is no line of this job: .*{fault}"):
+    with pytest.raises(
+        RlkdError, match=rf"responses\.jsonl:2 is not a line of this job: .*{fault}"
+    ):
         list(read_kept_lines(file, Response))
 
 
@@ -51,7 +53,7 @@ def test_a_line_of_another_shape_is_refused(
 def test_a_line_of_another_tool_is_refused(line: str, tmp_path: Path) -> None:
     for kind in (Response, Decomposed):
         (tmp_path / "l.jsonl").write_text(line + "\n")
-        with pytest.raises(RlkdError, match=r"l\.jsonl:1 is no line of this job"):
+        with pytest.raises(RlkdError, match=r"l\.jsonl:1 is not a line of this job"):
             list(read_kept_lines(tmp_path / "l.jsonl", kind))
 
 
@@ -59,7 +61,7 @@ def test_structures_without_a_record_are_refused_before_anything_is_drawn(tmp_pa
     job = DiversityJob(tmp_path, tmp_path / "rows.jsonl", Drawing(), "m")
     check_structures(job)
     job.structures.write_text("{}\n")
-    with pytest.raises(RlkdError, match="says what made it: remove it to decompose"):
+    with pytest.raises(RlkdError, match="the record of what made it: remove it to decompose"):
         check_structures(job)
     record_file(job.structures).write_text('{"command": "rlkd diversity", "makers": {"m": {}}}')
     check_structures(job)

@@ -187,11 +187,11 @@ def test_a_line_that_is_no_sample_is_named(line: bytes, before: bytes, tmp_path:
 
 def test_samples_of_another_set_are_named_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "notes.jsonl").write_text("{}\n")
-    with pytest.raises(RlkdError, match=r"notes\.jsonl is of none of the test sets"):
+    with pytest.raises(RlkdError, match=r"notes\.jsonl is not of a test set of this evaluation"):
         check_samples(tmp_path, ["math500", "aime24"], "math500")
     (tmp_path / "notes.jsonl").unlink()
     (tmp_path / "aime24.jsonl").write_text("")
-    with pytest.raises(RlkdError, match=r"aime24\.jsonl holds no sample"):
+    with pytest.raises(RlkdError, match=r"aime24\.jsonl has no sample"):
         check_samples(tmp_path, ["math500", "aime24"], "math500")
 
 
@@ -205,7 +205,7 @@ def test_a_line_that_evalscope_does_not_write_is_named_before_any_work(
     file.write_bytes(json.dumps(good).encode() + b"\n" + line + b"\n")
     with pytest.raises(RlkdError, match=f"; remove {tmp_path}, and draw again$") as error:
         check_responses(tmp_path)
-    assert str(error.value).startswith(f"{file}:2 is no line that evalscope writes here")
+    assert str(error.value).startswith(f"{file}:2 is not a line that evalscope writes here")
 
 
 # --- logs and traces ---

@@ -173,7 +173,9 @@ PAIR = '{"field": "answer", "first": "24", "second": "25", "match": false}'
     ],
 )
 def test_a_line_that_is_no_pair_is_named(line: str, fault: str, tmp_path: Path) -> None:
-    with pytest.raises(RlkdError, match=r"pairs\.jsonl:2 is no pair: .*it looks like") as caught:
+    with pytest.raises(
+        RlkdError, match=r"pairs\.jsonl:2 is not a pair: .*pair looks like"
+    ) as caught:
         read_pairs(write(tmp_path / "pairs.jsonl", PAIR, line))
     assert fault in str(caught.value)
 

@@ -61,7 +61,7 @@ def test_another_command_is_refused(tmp_path: Path) -> None:
 def test_what_is_there_without_a_plan_is_somebody_elses(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text('{"mine": 1}')
     (tmp_path / "notes.txt").write_text("of no concern")
-    words = rf"{name} is there already, and no plan.json says"
+    words = rf"{name} exists already, without a plan.json of"
     with pytest.raises(RlkdError, match=words), claimed_folder(tmp_path):
         keep(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {name, "notes.txt"}
@@ -76,7 +76,7 @@ PLANS = ["[]", "{}", "null", "5", '{"name": "x"}', "notes", '{"command": 1, "mak
 def test_a_foreign_plan_is_one_sentence_and_stays(text: str, tmp_path: Path) -> None:
     (tmp_path / PLAN).write_text(text)
     with (
-        pytest.raises(RlkdError, match=r"is no plan of a job|is not readable: .*name a new folder"),
+        pytest.raises(RlkdError, match=r"is not a plan|is not readable: .*name a new folder"),
         claimed_folder(tmp_path),
     ):
         keep(tmp_path)
@@ -93,9 +93,9 @@ def test_a_newer_plan_is_refused(tmp_path: Path) -> None:
 
 def test_a_plan_of_another_kind_of_evaluation_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / PLAN).write_text('{"subject": 5, "problems": 6}')
-    with pytest.raises(RlkdError, match="holds no evaluation"):
+    with pytest.raises(RlkdError, match="has no evaluation"):
         evaluation_plan.resume_evaluation(tmp_path)
-    with pytest.raises(RlkdError, match=r"holds no evaluation \(plan.json\); name a folder"):
+    with pytest.raises(RlkdError, match=r"has no evaluation \(plan.json\); name a folder"):
         evaluation_plan.resume_evaluation(tmp_path / "none")
 
 
@@ -125,7 +125,7 @@ def test_a_job_that_did_not_begin_leaves_no_folder(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert not (tmp_path / "a" / "new").exists()
     (tmp_path / "file").touch()
-    with pytest.raises(RlkdError, match="is no folder"), claimed_folder(tmp_path / "file"):
+    with pytest.raises(RlkdError, match="is not a folder"), claimed_folder(tmp_path / "file"):
         pass
 
 

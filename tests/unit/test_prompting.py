@@ -13,7 +13,7 @@ from rlkd_plugin.llm_io.model_server import model_server
 from rlkd_plugin.llm_io.prompting import Choice, Prompting, choose_prompting
 from rlkd_plugin.llm_io.server_commands import deploy_command, vllm_command
 from rlkd_plugin.rlkd_cli import app
-from rlkd_plugin.rlkd_cli.template_option import tell_prompting
+from rlkd_plugin.rlkd_cli.template_option import select_prompting
 from tools.stand_ins.places import MODEL
 
 OURS: dict[str, Any] = {
@@ -102,17 +102,17 @@ def test_all_models_of_a_run_are_asked_as_its_last(
         trained(checkpoint, template="rlkd_r1" if step == 2 else "chatml")
         (checkpoint / "trainer_state.json").write_text("{}")
         (checkpoint / "model.safetensors").write_bytes(b"0")
-    assert tell_prompting("auto", "", "", run) == TRAINED
+    assert select_prompting("auto", "", "", run) == TRAINED
     assert "serving with the template rlkd_r1, as it was trained" in capsys.readouterr().out
-    assert tell_prompting("model", "", "", run).template == ""
+    assert select_prompting("model", "", "", run).template == ""
     assert capsys.readouterr().out == ""
 
 
 def test_a_server_that_runs_has_what_the_user_says(tmp_path: Path) -> None:
     """An adapter named beside it is for labels: nothing is known of the server's template."""
     adapter = trained(tmp_path / "checkpoint-1")
-    assert tell_prompting("auto", "", adapter) == Prompting()
-    assert tell_prompting("rlkd_r1", "", adapter).template == "rlkd_r1"
+    assert select_prompting("auto", "", adapter) == Prompting()
+    assert select_prompting("rlkd_r1", "", adapter).template == "rlkd_r1"
 
 
 def test_each_server_gets_its_options(tmp_path: Path) -> None:
@@ -204,4 +204,4 @@ def test_the_files_for_ones_own_server(checkpoint: Path, tmp_path: Path) -> None
 def test_a_model_without_a_tokenizer_is_told(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["chat-template", str(tmp_path), str(tmp_path / "new")])
     assert done.exit_code == 1
-    assert f"the tokenizer of {tmp_path} cannot be read" in done.output
+    assert f"the tokenizer of {tmp_path}, which cannot be read" in done.output

@@ -78,17 +78,17 @@ def data_of(page: str) -> dict[str, object]:
         (
             {"teacher": side(steps=1), "student": side(steps=2), "step_scores": [1.0]},
             "teacher_end",
-            "end; 1 compared, the student has 2, the teacher 1",
+            "ended; 1 compared, the student has 2, the teacher 1",
         ),
         (
             {"teacher": side(steps=2), "student": side(steps=1), "step_scores": [0.5]},
             "student_end",
-            "the student's steps were at their end",
+            "the student's steps ended",
         ),
         ({"student": side("undecomposable")}, "undecomposable", "the student's text has no struc"),
-        ({"student": side("refused")}, "refused", "the GSRM refused the student's text"),
-        ({"teacher": side("refused")}, "no_teacher", "its status: refused"),
-        ({"step_scores": []}, "unclear", "the line does not tell"),
+        ({"student": side("refused")}, "refused", "the GSRM rejected the student's text"),
+        ({"teacher": side("refused")}, "no_teacher", "its status is refused"),
+        ({"step_scores": []}, "unclear", "not known from the trace line"),
     ],
 )
 def test_why_a_walk_ended(changed: dict[str, object], why: str, said: str) -> None:
@@ -122,7 +122,7 @@ def test_what_else_decided_the_reward_is_said() -> None:
     )
     assert "reward is 0" not in explain(row(cut_off=True))
     refused = [{"number": 2, "field": "meta_reasoning", "matched": False, "source": "refused"}]
-    assert "the judge refused the meta-reasoning of step 2" in explain(row(verdicts=refused))
+    assert "the judge rejected the meta-reasoning of step 2" in explain(row(verdicts=refused))
     assert "the teacher's text was too long" in explain(
         row(teacher=side(steps=3) | {"clipped": True})
     )
@@ -241,7 +241,7 @@ def test_broken_lines_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_newer_lines_are_told(tmp_path: Path) -> None:
     write_lines(tmp_path / "t", [trace_line(version=2), trace_line()])
     assert (
-        "of a newer version than 1, which this report knows: 1; what"
+        "of a newer version than this report's, 1: 1; their"
         in sample_traces([tmp_path / "t"]).remarks()[0]
     )
 
@@ -263,7 +263,7 @@ def test_a_run_that_is_still_going_is_told(tmp_path: Path) -> None:
     (tmp_path / "rlkd_trace_rank0.jsonl").touch()
     source = read(tmp_path)
     assert source.progress == (
-        "at step 2 of 9, 1m 27s left by its own count: still going, or stopped before its end"
+        "at step 2 of 9, 1m 27s left by its own estimate: still running, or stopped before its end"
     )
     assert source.remarks == ("not whole JSON, skipped: line 3", "an empty trace")
 
@@ -323,7 +323,7 @@ def test_a_broken_folder_is_a_remark_beside_others(
     _, remarks = write_report([tmp_path / "bad", grpo_run(tmp_path / "run")], tmp_path / "r.html")
     assert said in " ".join(remarks)
     assert said.partition("`")[0] in (tmp_path / "r.html").read_text("utf-8")
-    with pytest.raises(RlkdError, match="there is nothing to report on"):
+    with pytest.raises(RlkdError, match="there is nothing to report"):
         read_sources([tmp_path / "bad", tmp_path / "none"])
 
 
@@ -411,7 +411,7 @@ def test_table_1_marks_the_best_of_a_column(tmp_path: Path) -> None:
 def test_other_settings_are_told_under_table_1(tmp_path: Path) -> None:
     found = [read_evaluation(evaluation(tmp_path / f"{t}", "A", temperature=t)) for t in (0.6, 1.0)]
     table = table_1(found)
-    assert table is not None and table.note.endswith("; not the same temperature: 0.6, 1.0")
+    assert table is not None and table.note.endswith("; different temperature: 0.6, 1.0")
 
 
 def test_checkpoints_of_a_run_make_a_line(tmp_path: Path) -> None:
@@ -469,7 +469,7 @@ def test_the_page_has_what_the_folders_hold(tmp_path: Path) -> None:
     charts = data_of(page)["charts"]
     assert {"run-accuracy", "run-reward", "run-structure", "run-depth"} <= charts.keys()
     assert [trace["name"] for trace in charts["run-reward"]["data"]] == ["a", "b"]
-    assert "Zero in every step: refused by the GSRM or the judge" in page
+    assert "Zero in every step: rejected by the GSRM or the judge" in page
 
 
 def test_test_sets_of_ones_own_are_in_the_page_with_their_start(tmp_path: Path) -> None:
@@ -542,7 +542,7 @@ def test_the_command_writes_into_the_first_folder(tmp_path: Path) -> None:
     assert (run / "report.html").stat().st_size > 4_000_000
     result = CliRunner().invoke(app, ["report", str(tmp_path / "none")])
     assert result.exit_code == 1
-    assert result.stderr.startswith("rlkd: there is nothing to report on.")
+    assert result.stderr.startswith("rlkd: there is nothing to report: ")
 
 
 def test_cut_structures_and_clipped_teachers_are_charts_of_health(tmp_path: Path) -> None:
@@ -581,7 +581,7 @@ def test_the_off_policy_measure_is_a_chart_or_a_sentence_of_health(tmp_path: Pat
     # without rlkd_metrics the log has no numbers of the reward's, whatever ms-swift logs
     bare = [{k: v for k, v in entry.items() if "rlkd/" not in k} for entry in stale]
     write_lines(tmp_path / "bare" / "logging.jsonl", bare)
-    assert "No rlkd/* numbers in the log of bare" in write_report([tmp_path / "bare"])[0].read_text(
+    assert "No rlkd/* metrics in the log of bare" in write_report([tmp_path / "bare"])[0].read_text(
         "utf-8"
     )
 

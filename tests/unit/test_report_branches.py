@@ -110,7 +110,7 @@ def test_a_student_that_goes_on_behind_the_teacher_is_said_to(
         beyond_teacher=known,
     )
     assert goes_on(row(line)) is expected
-    said = "the student goes on behind the teacher's last step" in explain(row(line))
+    said = "the student continues beyond the teacher's last step" in explain(row(line))
     assert said is expected
 
 

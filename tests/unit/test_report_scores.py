@@ -105,7 +105,7 @@ def test_rows_of_other_makers_are_said_not_to_be_comparable(
 def test_rows_of_other_problems_are_said_to_be(tmp_path: Path) -> None:
     folders = [scored(tmp_path / "a", [1.0] * 4), scored(tmp_path / "b", [1.0] * 6)]
     assert cautions(read_sources(folders)) == [
-        "The rows are not of the same problems: 2 in a, 3 in b; 2 are in all of them."
+        "The rows are of different problems: 2 in a, 3 in b; 2 are in all of them."
     ]
 
 
@@ -114,15 +114,15 @@ def test_a_folder_without_a_record_and_one_that_is_not_done_are_remarked(tmp_pat
     record = record_file(folders[1] / TRACE)
     record.unlink()
     going, unknown = read_sources(folders)
-    assert going.remarks == ("`rlkd score` is still going, or was stopped before its end",)
+    assert going.remarks == ("`rlkd score` is still running, or was stopped before its end",)
     assert unknown.remarks == (
-        f"there is no {record.name}: what scored the completions is not known",
+        f"there is no {record.name}: the settings of the scores are not known",
     )
     assert cautions([going, unknown]) == [
-        "Whether the rows are comparable is not known: no record says of b."
+        "Whether the rows are comparable is not known: b has no record."
     ]
     record.write_text("[]")
-    assert "is no record of a job" in read_sources(folders)[1].remarks[0]
+    assert "is not a record of a job" in read_sources(folders)[1].remarks[0]
 
 
 def test_the_page_has_the_section_for_scores_alone(tmp_path: Path) -> None:

@@ -237,10 +237,10 @@ def test_what_another_version_adds_or_lacks_is_no_error(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_result_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RlkdError, match=r"holds no evaluation \(eval.json\): .*No such file"):
+    with pytest.raises(RlkdError, match=r"has no evaluation \(eval.json\): .*No such file"):
         read_evaluation(tmp_path)
     (tmp_path / DIVERSITY).write_text("{", "utf-8")
-    with pytest.raises(RlkdError, match=r"holds no diversity \(diversity.json\): .*not readable"):
+    with pytest.raises(RlkdError, match=r"has no diversity \(diversity.json\): .*not readable"):
         read_diversity(tmp_path)
 
 

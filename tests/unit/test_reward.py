@@ -536,7 +536,7 @@ def test_a_value_of_another_type_is_named_with_its_type(
 @pytest.mark.parametrize("value", ["math", {"a": 1}, 7])
 def test_a_column_that_is_no_list_is_named(name: str, value: Any) -> None:
     """A text is no list of its characters."""
-    with pytest.raises(RlkdError, match=f"column {name} is no list.*{type(value).__name__}"):
+    with pytest.raises(RlkdError, match=f"column {name} needs a list.*{type(value).__name__}"):
         asyncio.run(RlkdGsrm()(**{**columns("a", "b"), name: value}))
 
 

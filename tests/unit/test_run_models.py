@@ -60,7 +60,7 @@ def test_steps_are_chosen_from_both(tmp_path: Path) -> None:
         str(run / "snapshots" / "checkpoint-40"),
         str(run / "checkpoint-50"),
     ]
-    with pytest.raises(RlkdError, match="keeps no model of step 60; it has 20, 40, 50"):
+    with pytest.raises(RlkdError, match="has no model of step 60; it has steps 20, 40, 50"):
         run_models(run, [20, 60])
 
 
@@ -86,7 +86,7 @@ def test_a_run_that_resumes_itself_ends(tmp_path: Path) -> None:
     run = tmp_path / "run"
     part(tmp_path, "run", "20", resume_from_checkpoint=str(run / "checkpoint-10"))
     assert steps(run_models(run)) == [20]
-    with pytest.raises(RlkdError, match="does not say which model the run began with: give --mod"):
+    with pytest.raises(RlkdError, match="does not name the model that the run started from"):
         run_models(run, with_base=True)
     assert run_models(run, base="given", with_base=True)[0] == RunModel("run", 0, "given")
 
@@ -113,7 +113,7 @@ def test_a_run_that_goes_on_training_a_lora_began_with_it(start: Any, tmp_path: 
 
 def test_a_run_that_began_with_several_loras_has_no_step_0(tmp_path: Path) -> None:
     run = part(tmp_path, "run", "20", adapters=["/one", "/two"])
-    with pytest.raises(RlkdError, match=r"began with several LoRAs \(\['/one', '/two'\]\)"):
+    with pytest.raises(RlkdError, match=r"started from several LoRAs \(\['/one', '/two'\]\)"):
         run_models(run, with_base=True)
     assert steps(run_models(run)) == [20]
 
@@ -129,7 +129,7 @@ def test_an_adapter_stands_on_its_base_model(tmp_path: Path) -> None:
     folder = run / "snapshots" / "checkpoint-20"
     names = "adapter_model.safetensors", "adapter_config.json", "trainer_state.json", "args.json"
     model(folder, *names)
-    with pytest.raises(RlkdError, match="does not say its base model"):
+    with pytest.raises(RlkdError, match="does not name its base model"):
         run_models(run)
     assert run_models(run, base="local") == [RunModel("lora", 20, "local", str(folder))]
     (folder / "args.json").write_text(json.dumps({"model": BASE}))
@@ -141,7 +141,7 @@ def test_an_adapter_stands_on_its_base_model(tmp_path: Path) -> None:
     ("make", "says"),
     [
         (lambda run: None, "there is no folder"),
-        (lambda run: run.mkdir(), "keeps neither a snapshot nor a whole checkpoint"),
+        (lambda run: run.mkdir(), "has neither a snapshot nor a whole checkpoint"),
         (lambda run: model(run / "checkpoint-1"), "is one checkpoint: give it as --model"),
     ],
 )

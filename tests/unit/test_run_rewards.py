@@ -136,17 +136,23 @@ def test_broken_options_are_a_remark(tmp_path: Path) -> None:
         ("{", "line 1: broken JSON"),
         (json.dumps({"gen_step": 0, "reward": 1.0}), "line 1: no table of a step: its column step"),
         (json.dumps(table(1, {"Accuracy": [1.0] * 4}, 2)), "line 1: there is no column Structure"),
-        (json.dumps(table(1, REWARDS, 2, advantages=[1.0])), "line 1: its columns are not equally"),
-        (json.dumps(table(1, REWARDS, 2, advantages=["x"] * 4)), "line 1: an advantage is no num"),
-        (json.dumps(table(1, REWARDS, 4)), "step 1: its 4 completions are no groups of 3"),
+        (
+            json.dumps(table(1, REWARDS, 2, advantages=[1.0])),
+            "line 1: its columns differ in length",
+        ),
+        (
+            json.dumps(table(1, REWARDS, 2, advantages=["x"] * 4)),
+            "line 1: an advantage is not a finite num",
+        ),
+        (json.dumps(table(1, REWARDS, 4)), "step 1: its 4 completions do not form groups of 3"),
         (
             json.dumps(table(1, REWARDS, 2, prompt=["a", "b", "a", "b"])),
-            "step 1: its 4 completions are no groups of 2",
+            "step 1: its 4 completions do not form groups of 2",
         ),
     ],
 )
 def test_what_is_no_table_of_groups_is_counted(tmp_path: Path, bad: str, said: str) -> None:
-    size = 3 if "no groups of 3" in said else 2
+    size = 3 if "groups of 3" in said else 2
     three = {name: column[:3] for name, column in REWARDS.items()}
     good = table(2, three, 3) if size == 3 else table(2, REWARDS, 2)
     write_tables(tmp_path, [bad, good], size)
@@ -227,8 +233,7 @@ def test_a_table_that_the_trace_does_not_match_is_not_guessed_at(tmp_path: Path)
     rewards = read(tmp_path)
     assert rewards.ends["Structure"] == Ends(Mean(2, 1.5), Mean(2, 3.5))
     assert rewards.remarks == [
-        "steps whose cut-off completions are not told from whole ones: 1 of 2; the traces have "
-        "other rewards"
+        "steps whose cut-off completions are not known: 1 of 2; the traces have other rewards"
     ]
 
 
@@ -245,5 +250,5 @@ def test_a_run_without_traces_says_so(tmp_path: Path) -> None:
     write_tables(tmp_path, [table(1, REWARDS, 2)], 2)
     assert (read(tmp_path).ends, read(tmp_path).remarks) == (
         {},
-        ["steps whose cut-off completions are not told from whole ones: 1 of 1; there is no trace"],
+        ["steps whose cut-off completions are not known: 1 of 1; there is no trace"],
     )

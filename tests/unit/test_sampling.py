@@ -121,7 +121,7 @@ def test_thinking_of_the_data_set_is_the_teachers_path() -> None:
 def test_a_row_without_a_problem_is_an_error() -> None:
     register_all()
     requests = [InferRequest([{"role": "assistant", "content": "2 + 2 = 4."}])]
-    with pytest.raises(RlkdError, match="no user message"):
+    with pytest.raises(RlkdError, match="needs a user message"):
         prms["rlkd_gsrm"]()(requests, ground_truths=["2 + 2 = 4."])
 
 
@@ -158,7 +158,7 @@ def test_a_content_that_is_no_text_is_named(place: str, content: Any) -> None:
     turns = ("user", texts["problem"]), ("assistant", texts["candidate"])
     requests = [InferRequest([{"role": role, "content": text} for role, text in turns])]
     named = {"truth": "the teacher's path"}.get(place, f"the {place}")
-    with pytest.raises(RlkdError, match=f"{named}.* has no text but .* row 0"):
+    with pytest.raises(RlkdError, match=f"{named}.* needs a text .* row 0"):
         prms["rlkd_gsrm"]()(requests, ground_truths=[texts["truth"]])
 
 

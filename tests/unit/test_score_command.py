@@ -119,7 +119,7 @@ def test_a_stop_in_the_middle_loses_no_line(
     if number != signal.SIGKILL:
         assert "Traceback" not in errors
         assert "in work, for the next run" in said
-        assert f"stopped; {trace} keeps what is done, and the same command goes on there" in said
+        assert f"stopped; {trace} keeps what is done. Give the same command again to resume" in said
     whole = [line for line in trace.read_bytes().split(b"\n")[:-1] if line]
     done = {re.search("mark[0-9]+x", json.loads(line)["completion"])[0] for line in whole}  # type: ignore[index]
     assert len(done) == len(whole) < len(names)
@@ -198,8 +198,11 @@ def test_the_samples_of_an_evaluation_are_scored(options: SetOptions, tmp_path: 
     [
         ([], "is empty: there is no completion to score"),
         ([{"problem": "P", "solution": "1"}], "has no completion in 1 rows"),
-        ([{"problem": "P", "completion": "a"}], "no teacher to compare them with: give --teachers"),
-        ([problem(1), {"response": "a", "messages": []}], "has rows of two forms"),
+        (
+            [{"problem": "P", "completion": "a"}],
+            "no teacher to compare its completions with: give --teachers",
+        ),
+        ([problem(1), {"response": "a", "messages": []}], "has rows of two formats"),
     ],
 )
 def test_a_bad_source_ends_before_anything_is_asked(
@@ -225,14 +228,14 @@ def test_a_bad_source_ends_before_anything_is_asked(
         ),
         (["rows.jsonl", "out", "--domain", "code"], "the rows of SRC have their own domain"),
         (["absent.jsonl", "out"], "there is no file absent.jsonl"),
-        (["rows.jsonl", "out", "--gsrm-price", "free"], "'free' is no price"),
+        (["rows.jsonl", "out", "--gsrm-price", "free"], "'free' is not a price"),
         (
             ["--problem", "P", "--teacher", "absent.txt", "--student", "absent.txt"],
             "there is no file absent.txt",
         ),
         (
             ["--problem", "P", "--teacher", "a", "--student", "a", "--domain", "law"],
-            "--domain law is none of math, science, code, puzzle",
+            "--domain law is not one of math, science, code, puzzle",
         ),
     ],
 )

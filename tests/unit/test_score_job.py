@@ -348,10 +348,10 @@ def test_lines_that_are_no_trace_are_refused(tmp_path: Path) -> None:
     run(source, out)
     (line,) = lines(trace_place(out))
     write(trace_place(out), {**line, "reward": "high"})
-    with pytest.raises(RlkdError, match=r"has a line that is none of this job .*reward"):
+    with pytest.raises(RlkdError, match=r"has a line that is not of this job .*reward"):
         run(source, out)
     write(trace_place(out), {**line, "student": None})
-    with pytest.raises(RlkdError, match=r"jsonl:1 is no line of this job: its student is None"):
+    with pytest.raises(RlkdError, match=r"jsonl:1 is not a line of this job: its student is None"):
         run(source, out)
 
 
@@ -369,7 +369,7 @@ def test_an_out_that_cannot_be_made_is_named(name: str, tmp_path: Path) -> None:
     source = write(tmp_path / "rows.jsonl", row(1, "s1"))
     (tmp_path / "link").symlink_to(tmp_path / "absent" / "folder")
     with pytest.raises(
-        RlkdError, match=rf"the folder .*{name} cannot be made \(.*name another one"
+        RlkdError, match=rf"the folder .*{name} cannot be created \(.*name another one"
     ):
         run(source, tmp_path / name)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "rows.jsonl"]
@@ -389,7 +389,7 @@ def test_no_room_for_the_order_leaves_every_line(
 
     with monkeypatch.context() as full:
         full.setattr(score_lines, "open_whole", is_full)
-        words = r"jsonl has every line, but could not be put in the order of .*No space left"
+        words = r"jsonl is complete, but could not be sorted in the order of .*No space left"
         with pytest.raises(RlkdError, match=words):
             run(source, out)
     assert trace_place(out).read_bytes() == before
@@ -400,7 +400,7 @@ def test_no_room_for_the_order_leaves_every_line(
 @pytest.mark.parametrize("name", ["scores.jsonl", "rows.jsonl"])
 def test_out_is_a_folder(name: str, tmp_path: Path) -> None:
     write(tmp_path / "rows.jsonl", row(1, "s1"))
-    with pytest.raises(RlkdError, match=f"{name} has to be a folder"):
+    with pytest.raises(RlkdError, match=f"{name} must be a folder"):
         trace_place(tmp_path / name)
 
 
@@ -420,12 +420,12 @@ def test_an_empty_source_is_an_error(tmp_path: Path) -> None:
 def test_a_source_of_two_forms_is_an_error_before_anything_is_asked(tmp_path: Path) -> None:
     rows = [row(n, f"s{n}") for n in range(50)]
     other = {"prompt": ["P"], "completion": ["s1"]}
-    nothing_was_asked(write(tmp_path / "rows.jsonl", *rows, other), "has rows of two forms")
+    nothing_was_asked(write(tmp_path / "rows.jsonl", *rows, other), "has rows of two formats")
 
 
 def test_completions_without_a_teacher_are_an_error(tmp_path: Path) -> None:
     source = write(tmp_path / "rows.jsonl", {"problem": "P", "completion": "s1"})
-    nothing_was_asked(source, "no teacher to compare them with: give --teachers FILE")
+    nothing_was_asked(source, "no teacher to compare its completions with: give --teachers FILE")
     teachers = write(tmp_path / "teachers.jsonl", {"problem": "Q", "teacher_reasoning": "t1"})
     nothing_was_asked(source, "has none of the problems of the completions", teachers)
 
@@ -442,7 +442,7 @@ def test_rows_that_cannot_be_scored_are_counted_by_reason(tmp_path: Path) -> Non
     assert report.refused == {
         "no teacher": 1,
         "broken JSON": 1,
-        "domain is none of math, science, code, puzzle, biology, physics, chemistry": 1,
+        "domain is not one of math, science, code, puzzle, biology, physics, chemistry": 1,
         "no completion": 1,
     }
     assert report.account.line() == "5 rows read = 1 scored + 4 refused"
@@ -454,7 +454,7 @@ def test_a_source_of_which_nothing_can_be_scored_leaves_nothing(
 ) -> None:
     source = write(tmp_path / "rows.jsonl", row(1, "s1", domain="law"), {"completion": "a"})
     teachers = write(tmp_path / "teachers.jsonl", {"problem": "P1"})
-    words = r"2 rows read = 2 refused \(1 x domain is none of .*, 1 x problem is"
+    words = r"2 rows read = 2 refused \(1 x domain is not one of .*, 1 x problem is"
     nothing_was_asked(source, words, teachers)
     assert "every row has its own teacher" not in caplog.text  # no row has one
     source = write(tmp_path / "rows.jsonl", {"problem": "P1", "completion": "s1"})

@@ -76,22 +76,31 @@ def test_a_sample_of_an_evaluation_names_its_problem_by_number() -> None:
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        ({"completion": "a"}, "problem is missing or no text: None"),
-        ({**OWN, "completion": None}, "the completion is no text: None"),
-        ({**OWN, "completion": [{"role": "assistant"}]}, "the completion is no text: [{'role'"),
+        ({"completion": "a"}, "problem is missing or not a text: None"),
+        ({**OWN, "completion": None}, "the completion is not a text: None"),
+        ({**OWN, "completion": [{"role": "assistant"}]}, "the completion is not a text: [{'role'"),
         ({**OWN, "completion": "a", "completions": ["a"]}, "both completion and completions"),
-        ({**OWN, "completions": "a"}, "completions is no list: 'a'"),
-        ({**OWN, "completions": ["a", 7]}, "the completion is no text: 7"),
-        ({**OWN, "completions": ["a"], "cut_off": [True, True]}, "cut_off has another length"),
+        ({**OWN, "completions": "a"}, "completions is not a list: 'a'"),
+        ({**OWN, "completions": ["a", 7]}, "the completion is not a text: 7"),
+        (
+            {**OWN, "completions": ["a"], "cut_off": [True, True]},
+            "cut_off and the completions differ in length",
+        ),
         ({**OWN, "completion": "a", "cut_off": "yes"}, "cut_off is neither true nor false: 'yes'"),
-        ({**OWN, "completion": "a", "domain": "law"}, "domain is none of math"),
-        ({**OWN, "completion": "a", "teacher_structure": 7}, "teacher_structure is no text: 7"),
-        ({**OWN, "completion": "a", "teacher_branches": "x"}, "teacher_branches is no list: 'x'"),
+        ({**OWN, "completion": "a", "domain": "law"}, "domain is not one of math"),
+        ({**OWN, "completion": "a", "teacher_structure": 7}, "teacher_structure is not a text: 7"),
+        (
+            {**OWN, "completion": "a", "teacher_branches": "x"},
+            "teacher_branches is not a list: 'x'",
+        ),
         ({"prompt": ["P"], "completion": []}, "prompt and completion differ in length: 1 and 0"),
-        ({"prompt": ["P"], "completion": "a"}, "completion is no list: 'a'"),
-        ({"prompt": [7], "completion": ["a"]}, "the prompt is no text: 7"),
-        ({"response": "a", "messages": MESSAGES[:1]}, "the prompt is no text: None"),
-        ({"response": {"index": 1}, "messages": MESSAGES}, "the completion is no text: {'index'"),
+        ({"prompt": ["P"], "completion": "a"}, "completion is not a list: 'a'"),
+        ({"prompt": [7], "completion": ["a"]}, "the prompt is not a text: 7"),
+        ({"response": "a", "messages": MESSAGES[:1]}, "the prompt is not a text: None"),
+        (
+            {"response": {"index": 1}, "messages": MESSAGES},
+            "the completion is not a text: {'index'",
+        ),
     ],
 )
 def test_what_cannot_be_scored_says_why(raw: dict[str, Any], words: str) -> None:
@@ -168,8 +177,8 @@ def test_teachers_of_a_second_file(tmp_path: Path, caplog: pytest.LogCaptureFixt
         None,
     ]
     said = caplog.text
-    assert "1 rows are no teachers: 1 x none of teacher_reasoning, teacher_structure" in said
-    assert "1 problems have several teachers, of which the first counts" in said
+    assert "1 rows have no usable teacher: 1 x no teacher_reasoning, teacher_structure" in said
+    assert "1 problems have several teachers; the first of each counts" in said
     own = Completion("a", "P", teacher=TEACHER)
     assert teachers.of(own) is TEACHER
 
@@ -180,7 +189,7 @@ def test_teachers_of_other_problems_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(RlkdError, match=words):
         read_teachers(file, [("<|user|>P", True)])
     empty = write(tmp_path / "empty.jsonl")
-    with pytest.raises(RlkdError, match="has no row with a problem, so no teacher"):
+    with pytest.raises(RlkdError, match="has no row with a problem: give rows"):
         read_teachers(empty, [("P", False)])
 
 
@@ -214,9 +223,9 @@ def test_rows_of_two_forms_are_an_error_that_names_both(tmp_path: Path) -> None:
     with pytest.raises(RlkdError) as error:
         list(source(file).rows())
     assert str(error.value) == (
-        f"{file} has rows of two forms: {file}:1 is a row with a problem and its completion or "
-        f"completions, {file}:2 is a result of `swift infer`; score each form by itself, into its "
-        "own OUT"
+        f"{file} has rows of two formats: {file}:1 is a row with a problem and its completion or "
+        f"completions, {file}:2 is a result of `swift infer`; score each format by itself, into "
+        "its own OUT"
     )
 
 
@@ -232,7 +241,9 @@ def test_a_source_without_a_completion_is_an_error(tmp_path: Path) -> None:
 def test_the_problems_of_an_evaluation_stand_beside_its_samples(tmp_path: Path) -> None:
     samples = tmp_path / "samples" / "math500.jsonl"
     reviews = tmp_path / "evalscope" / "math500" / "reviews" / "model"
-    with pytest.raises(RlkdError, match=r"has the numbers of its problems, and .* their texts"):
+    with pytest.raises(
+        RlkdError, match=r"has only the numbers of its problems; their texts are missing"
+    ):
         evaluated_problems(samples)
     reviews.mkdir(parents=True)
     parts = [{"type": "text", "text": "What is 2?"}, {"type": "text", "text": "Think."}]
@@ -244,5 +255,7 @@ def test_the_problems_of_an_evaluation_stand_beside_its_samples(tmp_path: Path) 
     write(reviews / "math_500_Level 1.jsonl", review)
     assert evaluated_problems(samples) == {"math_500_Level 1:4": "What is 2?\nThink."}
     write(reviews / "math_500_Level 1.jsonl", json.dumps({"index": 0}))
-    with pytest.raises(RlkdError, match=r"Level 1\.jsonl:1 is no line that evalscope writes here"):
+    with pytest.raises(
+        RlkdError, match=r"Level 1\.jsonl:1 is not a line that evalscope writes here"
+    ):
         evaluated_problems(samples)

@@ -69,7 +69,7 @@ def test_a_resumed_run_has_the_noise_of_its_first_step() -> None:
     policy = StalePolicy(float32=True)
     noise = noise_of([{MEASURE: 0.0, STUDENT: 2.0, "step": 1}, {MEASURE: 0.5, "step": 2}])
     assert noise == 0.0
-    with pytest.raises(RlkdError, match=r"is 2\.0e-06, above its bound of 1\.0e-06 \(at step 1"):
+    with pytest.raises(RlkdError, match=r"is 2\.0e-06, above its bound of 1\.0e-06 \(its noise"):
         policy.look({MEASURE: 2e-6, STUDENT: 2.0}, noise)
 
 

@@ -81,9 +81,9 @@ def test_the_three_names_belong_together(change: dict[str, Any], missing: str) -
             {"restore_callback_states_from_checkpoint": True},
             "--restore_callback_states_from_checkpoint true",
         ),
-        ({"loss_scale": f"agentflan+{NAME}"}, "agentflan does not go with"),
-        ({"loss_scale": f"all+{NAME}"}, "all does not go with"),
-        ({"callbacks": [NAME, "early_stop"]}, "early_stop does not go with"),
+        ({"loss_scale": f"agentflan+{NAME}"}, "agentflan cannot be used with"),
+        ({"loss_scale": f"all+{NAME}"}, "all cannot be used with"),
+        ({"callbacks": [NAME, "early_stop"]}, "early_stop cannot be used with"),
     ],
 )
 def test_arguments_that_it_cannot_serve_are_refused(change: dict[str, Any], message: str) -> None:

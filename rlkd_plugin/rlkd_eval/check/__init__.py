@@ -1,4 +1,4 @@
-"""`rlkd check`: whether a GSRM and a judge reply as the reward needs it, and what to change."""
+"""`rlkd check`: tests whether a GSRM and a judge reply as the reward needs."""
 
 from rlkd_plugin.rlkd_eval.check.check import check_engine
 from rlkd_plugin.rlkd_eval.check.findings import Finding

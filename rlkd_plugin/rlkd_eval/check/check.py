@@ -1,7 +1,7 @@
-"""What `rlkd check` tests before a run: both servers reply, and as the reward needs it.
+"""Tests before a run, for `rlkd check`, whether the servers reply as the reward needs.
 
-Each server of each role is asked by the engine of the reward itself, a path of each domain or nine
-pairs of texts. Not here: what the replies say (`gsrm_replies`, `judge_replies`, `servers`).
+The engine of the reward itself sends each server of each role a path of each domain, or nine pairs
+of texts. Not here: the reading of the replies (`gsrm_replies`, `judge_replies`, `servers`).
 """
 
 import asyncio
@@ -34,11 +34,11 @@ from rlkd_plugin.rlkd_eval.check.watched_engine import WatchedEngine, watch
 
 
 async def check_engine(engine: Engine, cache: TeacherCache | None = None) -> AsyncIterator[Finding]:
-    """Ask an engine's models as the reward does, and yield what is right and what is wrong.
+    """Ask an engine's models as the reward does, and yield the findings.
 
     Args:
         engine: the run's; it is not entered.
-        cache: its cache of teacher structures, of which the findings tell what it holds.
+        cache: its cache of teacher structures, which a finding counts.
     """
     if not isinstance(engine, ServerEngine):
         for finding in await local_findings(engine):
@@ -49,18 +49,18 @@ async def check_engine(engine: Engine, cache: TeacherCache | None = None) -> Asy
     roles: list[Role] = [role for role in ROLES if role in engine.clients]
     tasks = [asyncio.ensure_future(_role_findings(engine, role)) for role in roles]
     keys = own_keys(*(client.endpoint.api_key_env for client in engine.clients.values()))
-    answering = set()
+    reachable = set()
     try:
         for role, task in zip(roles, tasks, strict=True):
             for finding in await task:
-                yield replace(finding, text=keys.cleanse_error(finding.text))
+                yield replace(finding, text=keys.redact_error(finding.text))
                 if finding.verdict == "ok":
-                    answering.add(role)
+                    reachable.add(role)
     finally:
         await cancel_all(tasks)
-    if isinstance(cache, DiskCache) and "GSRM" in answering:
+    if isinstance(cache, DiskCache) and "GSRM" in reachable:
         for finding in await asyncio.to_thread(_cache_findings, engine, cache):
-            yield replace(finding, text=keys.cleanse_error(finding.text))
+            yield replace(finding, text=keys.redact_error(finding.text))
 
 
 async def _role_findings(engine: ServerEngine, role: Role) -> list[Finding]:
@@ -84,8 +84,8 @@ async def _server_findings(engine: WatchedEngine) -> list[Finding]:
         except EndpointError as error:
             return [*findings, Finding("wrong", str(error))]
         card = await card_of(engine)
-        refused = _changes_of(engine)
-        findings += default_findings(engine, card, refused) + option_findings(engine, refused)
+        rejected = _changes_of(engine)
+        findings += default_findings(engine, card, rejected) + option_findings(engine, rejected)
         if engine.role == "GSRM":
             findings += context_findings(engine.settings, card)
     return findings
@@ -112,18 +112,18 @@ async def _verdicts(engine: WatchedEngine) -> list[Finding]:
 
 
 def _with_seconds(findings: list[Finding], seconds: float) -> list[Finding]:
-    """Return findings, the first with the seconds that all took, unless it is a fault."""
+    """Return findings, the first with the seconds of all of them, unless it is a fault."""
     first, *others = findings
     return [first if first.verdict == "wrong" else replace(first, seconds=seconds), *others]
 
 
 def _changes_of(engine: WatchedEngine) -> Mapping[str, Change]:
-    """Return the options that the server refused so far, and what is done with them."""
+    """Return the options that the server has rejected so far, and how requests changed."""
     return engine.client.option_changes(engine.url)
 
 
 def _cache_findings(engine: ServerEngine, cache: DiskCache) -> list[Finding]:
-    """Return what the GSRM is known by, and how many of its structures are cached."""
+    """Return the identity of the GSRM, and the number of its cached structures."""
     try:
         source = engine.gsrm_source
         cached = _count_cached(cache)
@@ -133,7 +133,7 @@ def _cache_findings(engine: ServerEngine, cache: DiskCache) -> list[Finding]:
 
 
 def _count_cached(cache: DiskCache) -> Finding:
-    """Return how many structures of this GSRM are cached."""
+    """Return the number of cached structures of this GSRM."""
     count = cache.count()
     others = sum(1 for _ in cache.folder.glob("*/*/*.json")) - count
     text = f"{count:,} teacher structures of this GSRM are cached (RLKD_CACHE_DIR={cache.folder})"

@@ -1,4 +1,4 @@
-"""What `rlkd check` says, and in which words."""
+"""The findings of `rlkd check`, and their wording."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ SHOWN = 80
 SHOWN_OF_ERROR = 160
 """Characters of a server's message that are shown."""
 NO_THINKING = '{"chat_template_kwargs": {"enable_thinking": false}}'
-"""Further keys of a request by which hybrid models (Qwen3 and later, GLM) do not think."""
+"""Request keys that turn off the thinking of hybrid models (Qwen3 and later, GLM)."""
 
 _MESSAGE = re.compile(r'"(?:message|detail|msg)"\s*:\s*"((?:[^"\\]|\\.)+)')
 
@@ -22,8 +22,8 @@ class Finding:
     Attributes:
         verdict: "ok"; "look": rewards are right, or it cannot be known, but look at it; "wrong":
             rewards would be wrong.
-        text: what was found, with the value, and what to change.
-        seconds: what it took, where that is of interest.
+        text: the fault with its value, and what to change.
+        seconds: the time it took, where that is of interest.
     """
 
     verdict: Literal["ok", "look", "wrong"]
@@ -37,7 +37,7 @@ class Finding:
 
 
 def merge(by_url: Mapping[str, Sequence[Finding]]) -> list[Finding]:
-    """Return the findings of a role's servers: one that all have once, others with their URL."""
+    """Return the findings of a role's servers: a common one once, others with their URL."""
     if len(by_url) == 1:
         return [finding for findings in by_url.values() for finding in findings]
     counts: dict[tuple[str, str], list[Finding]] = {}
@@ -58,13 +58,13 @@ def merge(by_url: Mapping[str, Sequence[Finding]]) -> list[Finding]:
 
 
 def quote(text: str, most: int = SHOWN) -> str:
-    """Return the beginning of what a model or a server says, on one line, in inverted commas."""
+    """Return the beginning of a model's or server's text, on one line, in quotation marks."""
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return f"'{words[:most]}{'...' if len(words) > most else ''}'"
 
 
 def quote_error(words: str) -> str:
-    """Return the message in what a server says, or all of it, in inverted commas."""
+    """Return the message in a server's error, or all of it, in quotation marks."""
     found = _MESSAGE.search(words)
     return quote(found[1].replace('\\"', '"') if found else words, SHOWN_OF_ERROR)
 

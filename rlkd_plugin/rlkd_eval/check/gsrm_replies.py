@@ -1,6 +1,6 @@
-"""Which faults a GSRM's replies to the sample paths show.
+"""Finds the faults in a GSRM's replies to the sample paths.
 
-Pure. Not here: how it is asked (`check`), and how a fault is put in words (`gsrm_sentences`).
+Pure. Not here: the requests (`check`), and the wording of a fault (`gsrm_sentences`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,17 +17,17 @@ EXPECTED_STEPS = (2, 3)
 
 
 def gsrm_findings(
-    found: Sequence[SampleDecomposition], settings: Settings, refused: Mapping[str, Change]
+    found: Sequence[SampleDecomposition], settings: Settings, rejected: Mapping[str, Change]
 ) -> list[Finding]:
-    """Return what is wrong with a GSRM's replies, by the setting or the option to change.
+    """Return the faults of a GSRM's replies, each with the setting or option to change.
 
-    A fault of at least half of the paths makes rewards wrong; one of fewer is to be looked at: a
-    GSRM may be trained for some of the domains alone.
+    A fault in at least half of the paths is "wrong", in fewer "look": a GSRM may be trained for
+    some of the domains alone.
 
     Args:
         found: the sample paths with their replies.
         settings: those of the run.
-        refused: the options that the server refused, and what is done with them.
+        rejected: the options that the server rejected, and how requests changed.
     """
     by_fault: dict[str, list[SampleDecomposition]] = {}
     for one in found:
@@ -36,28 +36,30 @@ def gsrm_findings(
     findings = [step_counts(whole, len(found))] if whole else []
     for fault, some in by_fault.items():
         if fault:
-            harmless = fault in ("apart", "again", "ponders") or 2 * len(some) < len(found)
-            text = SENTENCES[fault](Case(some, len(found), settings, refused))
+            harmless = fault in ("separate", "retried", "thinks_first") or 2 * len(some) < len(
+                found
+            )
+            text = SENTENCES[fault](Case(some, len(found), settings, rejected))
             findings.append(Finding("look" if harmless else "wrong", text))
     return findings
 
 
 def _fault(one: SampleDecomposition) -> str:
-    """Return what is wrong with the replies to a path: a key of `SENTENCES`, or nothing."""
+    """Return the fault of the replies to a path: a key of `SENTENCES`, or an empty text."""
     result, reply = one.result, one.last.reply if one.last else None
     if result.status == "refused" or reply is None:
-        return "" if result.structure is not None else "refused"
-    stands_apart = not reply.text.strip() and bool(reply.thinking.strip())
+        return "" if result.structure is not None else "rejected"
+    is_separate = not reply.text.strip() and bool(reply.thinking.strip())
     if result.structure is not None:
         if result.cut:
             return "cut"
-        if stands_apart:
-            return "apart"
+        if is_separate:
+            return "separate"
         if reply.thinking.strip() or split_thinking(reply.text)[0]:
-            return "ponders"
+            return "thinks_first"
         first = one.exchanges[0].reply
-        return "again" if len(one.exchanges) > 1 and first and not first.is_cut else ""
-    if stands_apart and not reply.is_cut:
+        return "retried" if len(one.exchanges) > 1 and first and not first.is_cut else ""
+    if is_separate and not reply.is_cut:
         return "swallowed"
     if reply.thinking.strip() or (reply.text.strip() and not split_thinking(reply.text)[1]):
         return "thinks"
@@ -65,11 +67,11 @@ def _fault(one: SampleDecomposition) -> str:
 
 
 def step_counts(whole: Sequence[SampleDecomposition], total: int) -> Finding:
-    """Return how many steps the structures have, and whether they are of their paths."""
+    """Return the step counts of the structures, and whether these belong to their paths."""
     steps = {
         one.sample.domain: len(one.result.structure.steps) for one in whole if one.result.structure
     }
-    strangers = [
+    foreign = [
         one.sample.domain
         for one in whole
         if one.result.structure
@@ -77,11 +79,11 @@ def step_counts(whole: Sequence[SampleDecomposition], total: int) -> Finding:
     ]
     counts = join_names(f"{domain} {count}" for domain, count in steps.items())
     text = f"steps of a two-step path: {counts}"
-    if strangers:
+    if foreign:
         return Finding(
             "look",
-            f"{text}; the path's result is not in the structure ({join_names(strangers)}): does "
-            "RLKD_GSRM_MODEL name the GSRM, and does its server keep the whole prompt?",
+            f"{text}; the path's result is not in the structure ({join_names(foreign)}): check "
+            "that RLKD_GSRM_MODEL names the GSRM, and that its server keeps the whole prompt",
         )
     is_expected = len(whole) == total and all(n in EXPECTED_STEPS for n in steps.values())
     return Finding("ok" if is_expected else "look", text)

@@ -1,4 +1,4 @@
-"""How the faults of a GSRM are put in words: each names the setting or the option to change.
+"""Words the faults of a GSRM: each sentence names the setting or the option to change.
 
 Pure. Not here: which fault a reply has (`gsrm_replies`).
 """
@@ -28,7 +28,7 @@ _TOO_LONG = re.compile(r"context|too long|max(?:imum)?.{0,20}(?:len|tokens)|exce
 
 @dataclass(frozen=True, slots=True)
 class SampleDecomposition:
-    """A sample path, what the engine made of it, and the exchanges that it took."""
+    """A sample path, its decomposition by the engine, and the requests and replies."""
 
     sample: SamplePath
     result: Decomposition
@@ -42,12 +42,12 @@ class SampleDecomposition:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The paths that share a fault, of how many, and what explains it."""
+    """The paths that share a fault, out of `total`, and what explains it."""
 
     some: Sequence[SampleDecomposition]
     total: int
     settings: Settings
-    refused: Mapping[str, Change]
+    rejected: Mapping[str, Change]
 
     @property
     def share(self) -> str:
@@ -72,24 +72,24 @@ def _form(case: Case) -> str:
     settings = case.settings
     said = f"the GSRM writes no structure for {case.share}, but {quote(_beginning(case.reply))}"
     if settings.gsrm_regex:
-        if change := case.refused.get("structured_outputs"):
+        if change := case.rejected.get("structured_outputs"):
             return (
-                f"{said}, and RLKD_GSRM_REGEX=true does not act: the server refuses "
+                f"{said}, and RLKD_GSRM_REGEX=true has no effect: the server rejects "
                 f"`structured_outputs` ({quote_error(change.words)}); serve it with vLLM, or "
                 "train the GSRM"
             )
         return (
-            f"{said}, though RLKD_GSRM_REGEX=true: the server does not act on "
+            f"{said}, though RLKD_GSRM_REGEX=true: the server ignores "
             "`structured_outputs`; serve it with vLLM, or train the GSRM"
         )
     if settings.gsrm_prompt == "construct":
         return (
-            f"{said}, though RLKD_GSRM_PROMPT=construct: RLKD_GSRM_REGEX=true holds a weak model "
-            "to the form (vLLM); else take a larger model, or train the GSRM"
+            f"{said}, though RLKD_GSRM_PROMPT=construct: RLKD_GSRM_REGEX=true makes a weak "
+            "model keep the format (vLLM); otherwise serve a larger model, or train the GSRM"
         )
     return (
-        f"{said}: RLKD_GSRM_PROMPT=gsrm needs a trained GSRM; RLKD_GSRM_PROMPT=construct takes any "
-        "model, RLKD_GSRM_REGEX=true holds a weak one to the form"
+        f"{said}: RLKD_GSRM_PROMPT=gsrm needs a trained GSRM; RLKD_GSRM_PROMPT=construct suits any "
+        "model, and RLKD_GSRM_REGEX=true makes a weak one keep the format"
     )
 
 
@@ -98,7 +98,7 @@ def _thinks(case: Case) -> str:
     filled = f", and its thinking fills the {spent} tokens" if reply.is_cut and spent else ""
     otherwise = "serve a GSRM that does not think"
     if reply.thinking:
-        otherwise = "serve it without `--reasoning-parser`, which may take any text for thinking"
+        otherwise = "serve it without `--reasoning-parser`, which may mistake any text for thinking"
     return (
         f"the GSRM thinks before it decomposes {case.share}{filled}: "
         f"{quote(reply.thinking or reply.text)}; set RLKD_GSRM_BODY='{NO_THINKING}', or "
@@ -106,9 +106,9 @@ def _thinks(case: Case) -> str:
     )
 
 
-def _ponders(case: Case) -> str:
+def _thinks_first(case: Case) -> str:
     return (
-        f"the GSRM thinks before it decomposes {case.share}, which takes from the tokens of the "
+        f"the GSRM thinks before it decomposes {case.share}, which leaves fewer tokens for the "
         f"structure: {quote(case.reply.thinking or case.reply.text)}; set "
         f"RLKD_GSRM_BODY='{NO_THINKING}', or serve a GSRM that does not think"
     )
@@ -116,16 +116,16 @@ def _ponders(case: Case) -> str:
 
 def _swallowed(case: Case) -> str:
     return (
-        f"the GSRM's reply to {case.share} stands in `reasoning_content`, its content is empty: "
-        f"{quote(case.reply.thinking)}; a reasoning parser takes it for thinking: serve the GSRM "
-        "without `--reasoning-parser`"
+        f"the GSRM's reply to {case.share} is in `reasoning_content`, and its content is empty: "
+        f"{quote(case.reply.thinking)}; a reasoning parser mistakes it for thinking: serve the "
+        "GSRM without `--reasoning-parser`"
     )
 
 
-def _apart(case: Case) -> str:
+def _separate(case: Case) -> str:
     return (
-        f"the GSRM's structure stands in `reasoning_content` ({case.share}), where it is read: a "
-        "reasoning parser takes it for thinking; serve the GSRM without `--reasoning-parser`"
+        f"the GSRM's structure is in `reasoning_content` ({case.share}), where it is read: a "
+        "reasoning parser mistakes it for thinking; serve the GSRM without `--reasoning-parser`"
     )
 
 
@@ -139,39 +139,39 @@ def _cut(case: Case) -> str:
             "larger `--max-model-len`, and without `max_new_tokens` in its generation config "
             "(`--generation-config vllm`)"
         )
-    if "stop" in case.refused:
+    if "stop" in case.rejected:
         return (
-            f"{said}, {asked} tokens: it does not end by itself, and the server refuses `stop` "
-            f"({quote_error(case.refused['stop'].words)}); serve it with vLLM, or train the GSRM"
+            f"{said}, {asked} tokens: it does not end by itself, and the server rejects `stop` "
+            f"({quote_error(case.rejected['stop'].words)}); serve it with vLLM, or train the GSRM"
         )
     return (
         f"{said}, {asked} tokens (RLKD_GSRM_MAX_TOKENS={case.settings.gsrm_max_tokens}): set "
-        "RLKD_GSRM_MAX_TOKENS=4096 or more, and the server's `--max-model-len` to suit; a GSRM "
+        "RLKD_GSRM_MAX_TOKENS=4096 or more, and a `--max-model-len` of the server to fit; a GSRM "
         "that does not end by itself needs training, or RLKD_GSRM_REGEX=true"
     )
 
 
-def _refused(case: Case) -> str:
+def _rejected(case: Case) -> str:
     first = case.some[0]
     errors = [one.error for one in first.exchanges if one.error]
-    words = cut_advice(errors[-1] if errors else first.result.reply) or "without a word"
+    words = cut_advice(errors[-1] if errors else first.result.reply) or "no message"
     remedy = "see the server's log"
     if case.settings.gsrm_body:
-        remedy = f"does it take {quote_keys(case.settings.gsrm_body)} of RLKD_GSRM_BODY?"
+        remedy = f"check {quote_keys(case.settings.gsrm_body)} of RLKD_GSRM_BODY"
     if _TOO_LONG.search(words):
         remedy = (
             "serve the GSRM with a larger `--max-model-len`, or lower "
             f"RLKD_GSRM_MAX_TOKENS={case.settings.gsrm_max_tokens}"
         )
-    return f"the GSRM's server refuses {case.share}: {words}; {remedy}"
+    return f"the GSRM's server rejects {case.share}: {words}; {remedy}"
 
 
-def _again(case: Case) -> str:
+def _retried(case: Case) -> str:
     first = case.some[0].exchanges[0].reply or Reply("")
     return (
         f"the GSRM's first reply to {case.share} has no structure ({quote(_beginning(first))}), "
-        "the second has: each such path costs two requests; RLKD_GSRM_REGEX=true holds it to the "
-        "form"
+        "the second has: each such path costs two requests; RLKD_GSRM_REGEX=true makes it keep the "
+        "format"
     )
 
 
@@ -179,13 +179,13 @@ SENTENCES: dict[str, Callable[[Case], str]] = {
     "form": _form,
     "thinks": _thinks,
     "swallowed": _swallowed,
-    "apart": _apart,
+    "separate": _separate,
     "cut": _cut,
-    "refused": _refused,
-    "again": _again,
-    "ponders": _ponders,
+    "rejected": _rejected,
+    "retried": _retried,
+    "thinks_first": _thinks_first,
 }
-"""By the name of the fault."""
+"""The sentence of each fault, by its name."""
 
 
 def _beginning(reply: Reply) -> str:
@@ -193,7 +193,7 @@ def _beginning(reply: Reply) -> str:
 
 
 def _tokens_of(exchange: Exchange | None) -> int:
-    """Return the tokens that a reply has, by the server's count or by what was asked for."""
+    """Return the tokens of a reply: the server's count, else the limit of the request."""
     if exchange is None or exchange.reply is None:
         return 0
     return exchange.reply.completion_tokens or exchange.options.get("max_tokens", 0)

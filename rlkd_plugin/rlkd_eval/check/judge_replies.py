@@ -1,6 +1,6 @@
-"""What a judge's replies to the sample pairs say about its server and its settings.
+"""Finds the faults of a judge, its server and its settings in the replies to the sample pairs.
 
-Pure. Not here: how it is asked (`check`).
+Pure. Not here: the requests (`check`).
 """
 
 import re
@@ -25,19 +25,19 @@ from rlkd_plugin.rlkd_eval.check.samples import SamplePair
 from rlkd_plugin.rlkd_eval.check.watched_engine import Exchange
 
 ROOM = 2048
-"""Tokens that let a judge think and then answer."""
+"""Token limit that lets a judge think and then answer."""
 
-_WORDS_ALONE = "verdicts are read from its words, and RLKD_JUDGE_THRESHOLD does not act"
+_WORDS_ALONE = "verdicts are read from its words, and RLKD_JUDGE_THRESHOLD has no effect"
 _SWALLOWED = (
-    "the judge's answer stands in `reasoning_content`, its content is empty: a reasoning parser "
-    "takes it for thinking; serve the judge without `--reasoning-parser`"
+    "the judge's answer is in `reasoning_content`, and its content is empty: a reasoning parser "
+    "mistakes it for thinking; serve the judge without `--reasoning-parser`"
 )
 _THINK_MARK = "<think>"
 
 
 @dataclass(frozen=True, slots=True)
 class SampleVerdict:
-    """A sample pair, the engine's verdict, and the exchanges that it took."""
+    """A sample pair, the engine's verdict, and the requests and replies."""
 
     pair: SamplePair
     verdict: Verdict
@@ -49,8 +49,8 @@ class SampleVerdict:
         return self.exchanges[0].reply if self.exchanges else None
 
     @property
-    def is_asked_again(self) -> bool:
-        """Whether a constrained choice was asked for after a reply that is no verdict."""
+    def needs_second_request(self) -> bool:
+        """Whether a constrained choice was requested after a reply without a verdict."""
         return len({"structured_outputs" in one.options for one in self.exchanges}) > 1
 
     @property
@@ -60,43 +60,43 @@ class SampleVerdict:
 
 
 def judge_findings(
-    found: Sequence[SampleVerdict], settings: Settings, refused: Mapping[str, Change]
+    found: Sequence[SampleVerdict], settings: Settings, rejected: Mapping[str, Change]
 ) -> list[Finding]:
-    """Return what is wrong with a judge's replies, by the setting or the option to change.
+    """Return the faults of a judge's replies, each with the setting or option to change.
 
     Args:
         found: the sample pairs with their replies.
         settings: those of the run.
-        refused: the options that the server refused, and what is done with them.
+        rejected: the options that the server rejected, and how requests changed.
     """
     unreadable = [one for one in found if not one.is_readable]
     is_wrong = 2 * len(unreadable) >= len(found)
     findings = [] if is_wrong else [verdict_counts(found)]
     if unreadable:
         text = f"{len(unreadable)} of {len(found)} verdicts are unreadable: "
-        text += _why_again(unreadable, settings)
+        text += _explain_replies(unreadable, settings)
         findings.append(Finding("wrong" if is_wrong else "look", text))
-    elif twice := [one for one in found if one.is_asked_again]:
+    elif twice := [one for one in found if one.needs_second_request]:
         text = f"{len(twice)} of {len(found)} verdicts cost a second request: "
-        text += _why_again(twice, settings)
+        text += _explain_replies(twice, settings)
         findings.append(Finding("look", text))
     elif any(one.first and _is_swallowed(one.first) for one in found):
         findings.append(Finding("look", _SWALLOWED))
     elif any(one.first and _thought_first(one.first) for one in found):
         text = (
-            "the judge thinks before each verdict, which costs its tokens and its time; "
-            f"RLKD_JUDGE_BODY='{NO_THINKING}' spares them where the model can do without"
+            "the judge thinks before each verdict, which costs tokens and time; "
+            f"RLKD_JUDGE_BODY='{NO_THINKING}' turns it off where the model allows it"
         )
         findings.append(Finding("look" if settings.judge_max_tokens == 1 else "ok", text))
     if is_wrong:
         return findings
-    if text := _log_probabilities([one.first for one in found if one.first], refused):
+    if text := _log_probabilities([one.first for one in found if one.first], rejected):
         findings.append(Finding("look", text))
     return findings
 
 
 def verdict_counts(found: Sequence[SampleVerdict]) -> Finding:
-    """Return how many verdicts are right, and whether the judge tells texts apart at all."""
+    """Return how many verdicts are right, and whether the judge distinguishes texts at all."""
     sources = join_names(sorted({one.verdict.source for one in found}))
     wrong = [one for one in found if one.verdict.matched is not one.pair.match]
     text = f"{len(found) - len(wrong)} of {len(found)} verdicts as expected, by {sources}"
@@ -126,8 +126,8 @@ def verdict_counts(found: Sequence[SampleVerdict]) -> Finding:
     return Finding("look", f"{text}; it says {mistakes}: measure it with `rlkd judge-check`")
 
 
-def _why_again(found: Sequence[SampleVerdict], settings: Settings) -> str:
-    """Return why the first replies are no verdicts."""
+def _explain_replies(found: Sequence[SampleVerdict], settings: Settings) -> str:
+    """Return why the first replies hold no verdict."""
     for one in found:
         if one.first and _thinks(one.first):
             return _thinking(one.first, settings)
@@ -137,28 +137,28 @@ def _why_again(found: Sequence[SampleVerdict], settings: Settings) -> str:
     if first is None:
         errors = [exchange.error for exchange in found[0].exchanges if exchange.error]
         words = cut_advice(errors[-1] if errors else found[0].verdict.reason)
-        return f"the judge's server refuses the request: {words or 'without a word'}; see its log"
+        return f"the judge's server rejects the request: {words or 'no message'}; see its log"
     return (
         f"the judge answers {quote(first.text)}, not yes or no: name another judge in "
         f"RLKD_JUDGE_MODEL; one that reasons first needs RLKD_JUDGE_MAX_TOKENS={ROOM}"
     )
 
 
-def _log_probabilities(replies: Sequence[Reply], refused: Mapping[str, Change]) -> str:
+def _log_probabilities(replies: Sequence[Reply], rejected: Mapping[str, Change]) -> str:
     """Return why verdicts cannot be read from log-probabilities, or not from all of them."""
-    if change := refused.get("logprobs"):
+    if change := rejected.get("logprobs"):
         said = (
-            f"the judge's server refuses `logprobs` ({quote_error(change.words)}): {_WORDS_ALONE}"
+            f"the judge's server rejects `logprobs` ({quote_error(change.words)}): {_WORDS_ALONE}"
         )
         return said + _remedy(change.words)
-    if change := refused.get("top_logprobs"):
-        said = f"the judge's server refuses `top_logprobs` ({quote_error(change.words)}): {change}"
+    if change := rejected.get("top_logprobs"):
+        said = f"the judge's server rejects `top_logprobs` ({quote_error(change.words)}): {change}"
         return said + _remedy(change.words)
     if replies and not any(reply.has_logprobs for reply in replies):
         given = "log-probabilities without numbers" if replies[0].tokens else "no log-probabilities"
         return (
-            f"the judge's server gives {given}, though they are asked for: {_WORDS_ALONE}; vLLM "
-            "and SGLang give them"
+            f"the judge's server returns {given}, though they are requested: {_WORDS_ALONE}; vLLM "
+            "and SGLang return them"
         )
     return ""
 
@@ -177,7 +177,7 @@ def _thinking(reply: Reply, settings: Settings) -> str:
 
 
 def _thinks(reply: Reply) -> bool:
-    """Say whether a reply is thinking, without an answer."""
+    """Return whether a reply is thinking, without an answer."""
     text = reply.text.strip()
     if not text:
         token = reply.tokens[0][0].strip() if reply.tokens else ""
@@ -186,22 +186,22 @@ def _thinks(reply: Reply) -> bool:
 
 
 def _opens(text: str) -> bool:
-    """Say whether a text is a mark that opens a thinking, or a token's part of one."""
+    """Return whether a text opens a thinking block, or is part of such a mark."""
     return bool(text) and (not after_thinking(text) or _THINK_MARK.startswith(text.lower()))
 
 
 def _thought_first(reply: Reply) -> bool:
-    """Say whether a reply has thinking before its answer."""
+    """Return whether a reply has thinking before its answer."""
     return bool(reply.text.strip() and (reply.thinking.strip() or split_thinking(reply.text)[0]))
 
 
 def _is_swallowed(reply: Reply) -> bool:
-    """Say whether the answer stands where a server delivers thinking."""
+    """Return whether the answer is where a server returns thinking."""
     return not reply.text.strip() and yes_or_no(reply.thinking) is not None
 
 
 def _remedy(words: str) -> str:
-    """Return the option of a server that limits log-probabilities, by its words."""
+    """Return the remedy for a server that limits log-probabilities, by its message."""
     if re.search(r"max[_ -]?logprobs|maximum|at most|less than|up to|greater than", words):
         return "; serve the judge with `--max-logprobs 20` (vLLM)"
-    return "; a vLLM server takes it"
+    return "; a vLLM server accepts it"

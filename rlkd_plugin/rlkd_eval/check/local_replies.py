@@ -1,4 +1,4 @@
-"""What an engine without servers makes of the samples: the small one in the process."""
+"""Checks an engine without servers, such as the small one in the process."""
 
 import time
 
@@ -12,7 +12,7 @@ from rlkd_plugin.rlkd_eval.check.samples import PAIRS, PATHS
 
 
 async def local_findings(engine: Engine) -> list[Finding]:
-    """Return what is right and what is wrong with a structure and the verdicts."""
+    """Return the findings about a structure and the verdicts."""
     sample = PATHS[0]  # mathematics, which the small GSRM was trained on
     async with engine:
         started = time.monotonic()
@@ -24,8 +24,8 @@ async def local_findings(engine: Engine) -> list[Finding]:
             return [Finding("wrong", str(error))]
     if result.structure is None:
         text = (
-            f"the GSRM gives no structure for a two-step path ({result.status}); RLKD_SMALL_MODEL "
-            "is not the model whose adapter comes with the plugin"
+            f"the GSRM writes no structure for a two-step path ({result.status}); RLKD_SMALL_MODEL "
+            "has to be SmolLM2-135M-Instruct, whose adapter comes with the plugin"
         )
         structures = Finding("wrong", text, seconds)
     else:

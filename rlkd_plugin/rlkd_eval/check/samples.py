@@ -7,7 +7,7 @@ from rlkd_plugin.gsrm import FIELDS, Field
 
 @dataclass(frozen=True, slots=True)
 class SamplePath:
-    """A reasoning path of two steps, in a domain, and a word of its result."""
+    """A reasoning path of two steps in a domain, and a text that its structure must contain."""
 
     domain: str
     problem: str
@@ -19,7 +19,7 @@ class SamplePath:
 class SamplePair:
     """Two texts of a field, and whether they match.
 
-    `kind` is "equal" (but for a letter's case and a full stop), "same" (in other words) or "other".
+    `kind` is "equal" (except letter case and full stop), "same" (in other words) or "other".
     """
 
     kind: str

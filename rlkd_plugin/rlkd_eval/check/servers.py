@@ -1,6 +1,6 @@
-"""Whether a server can be used at all, what it serves, and what its defaults would do.
+"""Checks a server itself: its address, its model, its sampling defaults, its options.
 
-Not here: what its replies are worth (`gsrm_replies`, `judge_replies`).
+Not here: its replies (`gsrm_replies`, `judge_replies`).
 """
 
 import json
@@ -26,11 +26,11 @@ from rlkd_plugin.rlkd_eval.check.watched_engine import WatchedEngine
 
 _NEUTRAL_TOP_K = (NEUTRAL["top_k"], 0)
 _EXPLAINED = ("logprobs", "top_logprobs")
-"""Options whose refusal the findings about verdicts explain."""
+"""Rejected options that the findings about verdicts explain."""
 
 
 async def reach(engine: WatchedEngine) -> list[Finding]:
-    """Return whether a server answers; where it does not, why, and what to change."""
+    """Return whether a server answers; if not, the reason and what to change."""
     endpoint = engine.client.endpoint
     started = time.monotonic()
     try:
@@ -38,14 +38,14 @@ async def reach(engine: WatchedEngine) -> list[Finding]:
     except EndpointError as error:
         hint = await _hint(endpoint) if error.status == 404 else ""
         if error.refuses_text and endpoint.body:
-            hint = f"; does it take {quote_keys(endpoint.body)} of {endpoint.variable('BODY')}?"
+            hint = f"; check {quote_keys(endpoint.body)} of {endpoint.variable('BODY')}"
         return [Finding("wrong", f"{error}{hint}")]
     text = f"{endpoint.role} {endpoint.model}: {engine.url} answers"
     return [Finding("ok", text, time.monotonic() - started)]
 
 
 async def _hint(endpoint: Endpoint) -> str:
-    """Return which models a server lists, or at which address, where it knows no such model."""
+    """Return the models that a server lists, or the right address, after a 404."""
     url, model = endpoint.urls[0], endpoint.variable("MODEL")
     if names := await _names(endpoint):
         return f"; the models there are {join_names(map(repr, names))}: set {model} to one of them"
@@ -67,43 +67,43 @@ async def _names(endpoint: Endpoint) -> tuple[str, ...]:
 
 
 async def card_of(engine: WatchedEngine) -> Card:
-    """Return what the server tells of its model."""
+    """Return the server's entry for its model."""
     return (await ask_cards(engine.client.endpoint))[engine.url]
 
 
 def default_findings(
-    engine: WatchedEngine, card: Card, refused: Mapping[str, Change]
+    engine: WatchedEngine, card: Card, rejected: Mapping[str, Change]
 ) -> list[Finding]:
-    """Return what the server's own sampling defaults would be, and whether they act.
+    """Return the server's own sampling defaults, and whether they have an effect.
 
-    They are known where the model's folder is on this machine. Requests say all of them, but for
-    what the server refuses to be told.
+    They are known where the model's folder is on this machine. Requests override all of them,
+    except those that the server rejects.
     """
     role = engine.role
     file, defaults = _generation_config(engine, card)
-    left_out = {name: change for name, change in refused.items() if _is_left_out(change)}
+    dropped = {name: change for name, change in rejected.items() if _is_dropped(change)}
     findings = []
     for name in NEUTRAL:
-        if name not in left_out:
+        if name not in dropped:
             continue
-        said = f"the {role}'s server refuses `{name}` ({quote_error(left_out[name].words)})"
+        said = f"the {role}'s server rejects `{name}` ({quote_error(dropped[name].words)})"
         remedy = "serve it with `--generation-config vllm`"
         if name in defaults:
-            text = f"{said}, so {name} {defaults[name]:g} of {file} acts: {remedy}"
+            text = f"{said}, so {name} {defaults[name]:g} of {file} applies: {remedy}"
             findings.append(Finding("wrong", text))
         elif not file:
-            text = f"{said}: its own default acts, if it has one; {remedy} (vLLM)"
+            text = f"{said}: its own default applies, if it has one; {remedy} (vLLM)"
             findings.append(Finding("look", text))
-    held = {name: value for name, value in defaults.items() if name not in left_out}
+    held = {name: value for name, value in defaults.items() if name not in dropped}
     if held:
         values = join_names(f"{name} {value:g}" for name, value in held.items())
-        text = f"{role}: {values} of {file} would be the defaults; requests say otherwise"
+        text = f"{role}: {values} of {file} would be the defaults; requests override them"
         findings.append(Finding("ok", text))
     return findings
 
 
 def _generation_config(engine: WatchedEngine, card: Card) -> tuple[str, dict[str, float]]:
-    """Return the file of a model's sampling defaults, and those of them that change anything."""
+    """Return the file of a model's sampling defaults, and those that are not neutral."""
     name = engine.client.endpoint.model
     model = card.root or (name if "/" in name else "")
     folder = folder_of(model, is_local=is_this_machine(engine.url))
@@ -124,20 +124,20 @@ def _generation_config(engine: WatchedEngine, card: Card) -> tuple[str, dict[str
     return str(file), found
 
 
-def option_findings(engine: WatchedEngine, refused: Mapping[str, Change]) -> list[Finding]:
-    """Return the options that the server refused and that nothing else explains."""
+def option_findings(engine: WatchedEngine, rejected: Mapping[str, Change]) -> list[Finding]:
+    """Return the rejected options that no other finding explains."""
     endpoint = engine.client.endpoint
     findings = []
-    for name, change in refused.items():
-        if name in _EXPLAINED or (name in NEUTRAL and _is_left_out(change)):
+    for name, change in rejected.items():
+        if name in _EXPLAINED or (name in NEUTRAL and _is_dropped(change)):
             continue
         text = (
-            f"the {engine.role}'s server refuses `{name}` ({quote_error(change.words)}): {change}"
+            f"the {engine.role}'s server rejects `{name}` ({quote_error(change.words)}): {change}"
         )
         if name in endpoint.body:
-            text += f", so {endpoint.variable('BODY')} does not act; correct it"
+            text += f", so {endpoint.variable('BODY')} has no effect; correct it"
         elif name == "structured_outputs":
-            text += ", so nothing constrains a reply; vLLM takes it"
+            text += ", so nothing constrains a reply; vLLM accepts it"
         elif name == "stop":
             text += ", so the GSRM has to end by itself"
         elif name in LIMITS and change.bound and not change.is_least:
@@ -149,8 +149,8 @@ def option_findings(engine: WatchedEngine, refused: Mapping[str, Change]) -> lis
     return findings
 
 
-def _is_left_out(change: Change) -> bool:
-    """Say whether a refused option is not said at all."""
+def _is_dropped(change: Change) -> bool:
+    """Return whether a rejected option is dropped from requests."""
     return change.bound is None and not change.rename
 
 
@@ -165,9 +165,9 @@ def context_findings(settings: Settings, card: Card) -> list[Finding]:
     return [
         Finding(
             "look",
-            f"the GSRM's server takes {card.context:,} tokens; the longest path "
-            f"(RLKD_GSRM_MAX_CHARS={settings.gsrm_max_chars}, some {path:,} tokens) with its "
-            f"structure (RLKD_GSRM_MAX_TOKENS={settings.gsrm_max_tokens}) needs some {needed:,}: "
+            f"the GSRM's server has a context of {card.context:,} tokens; the longest path "
+            f"(RLKD_GSRM_MAX_CHARS={settings.gsrm_max_chars}, about {path:,} tokens) with its "
+            f"structure (RLKD_GSRM_MAX_TOKENS={settings.gsrm_max_tokens}) needs about {needed:,}: "
             f"serve it with `--max-model-len {-(-needed // 1024) * 1024}`, or lower one of the two",
         )
     ]

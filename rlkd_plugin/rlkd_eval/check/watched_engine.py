@@ -1,4 +1,4 @@
-"""The reward's engine with one server, whose requests and replies can be looked at."""
+"""The reward's engine with one server, which records requests and replies."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Exchange:
     error: str = ""
 
 
-_watched: ContextVar[list[Exchange] | None] = ContextVar("exchanges that are watched", default=None)
+_watched: ContextVar[list[Exchange] | None] = ContextVar("recorded exchanges", default=None)
 
 
 def watch() -> list[Exchange]:
@@ -36,8 +36,8 @@ class WatchedEngine(ServerEngine):
 
     Args:
         settings: those of the run.
-        role: the model that is asked.
-        url: the one of its servers that is asked.
+        role: the model to ask.
+        url: the server to ask.
     """
 
     def __init__(self, settings: Settings, role: Role, url: str) -> None:

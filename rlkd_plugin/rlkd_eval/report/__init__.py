@@ -1,4 +1,4 @@
-"""`rlkd report`: what runs, evaluations and diversity files hold, as one page of HTML."""
+"""`rlkd report`: runs, evaluations, scores and diversity as one page of HTML."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""What the alignment view shows, as JSON values: a run's sampled completions, step by step."""
+"""The data of the alignment view as JSON values: sampled completions, step by step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from rlkd_plugin.rlkd_eval.report.sources import Source
 from rlkd_plugin.rlkd_eval.report.walk_ends import (
     disagreement,
     explain,
-    goes_on,
+    is_longer_than_teacher,
 )
 
 
@@ -52,15 +52,15 @@ def _completion(row: TraceRow) -> dict[str, Any]:
         "teacher": _side(row.teacher),
         "student": _side(row.student),
         "verdicts": _verdicts(row.verdicts),
-        "beyond": goes_on(row),
+        "beyond": is_longer_than_teacher(row),
         **(_branches(row) if row.branches else {}),
     }
 
 
 def _branches(row: TraceRow) -> dict[str, Any]:
-    """Return what a completion with several branches has beside one with a single teacher.
+    """Return the further data of a completion with several branches.
 
-    The completion itself is compared with the branch that won; `others` hold what differs there.
+    The completion itself is compared with the branch that won; `others` hold the other branches.
     """
     best = max(branch.least for branch in row.branches)
     return {
@@ -84,7 +84,7 @@ def _other(branch: OtherBranch, best: float) -> dict[str, Any]:
         "scores": branch.row.step_scores,
         "teacher": _side(branch.row.teacher),
         "verdicts": _verdicts(branch.row.verdicts),
-        "beyond": goes_on(branch.row),
+        "beyond": is_longer_than_teacher(branch.row),
     }
 
 

@@ -1,4 +1,4 @@
-"""The charts and tables of a comparison of arms: paired differences, and what the arms cost."""
+"""The charts and tables of a comparison of arms: paired differences, and their costs."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ HEADER = (
     "problems",
 )
 NOTE = (
-    "right of 0 the first arm has more; bars: 95% intervals, problems and seeds drawn anew; least "
+    "right of 0 the first arm has more; bars: 95% intervals, problems and seeds resampled; least "
     "detectable: the true difference that is found in 80% of such comparisons"
 )
 
@@ -42,7 +42,7 @@ def forests(key: str, comparison: Comparison) -> list[Chart]:
 
 
 def cost_table(comparison: Comparison) -> Table | None:
-    """Return what each arm's training took, or None where nothing is known of it."""
+    """Return the cost of each arm's training, or None where none is known."""
     header = (
         "arm",
         "steps",
@@ -63,7 +63,7 @@ def cost_table(comparison: Comparison) -> Table | None:
         )
         rows.append((cost.arm, (*(Cell(f"{count:,}") for count in counts), Cell(cost.note))))
     note = "of one training; a token that is trained on several times counts each time"
-    return Table("What the training of an arm took", header, tuple(rows), note) if rows else None
+    return Table("Cost of an arm's training", header, tuple(rows), note) if rows else None
 
 
 def _estimate(one: ArmDifference) -> Estimate:
@@ -87,7 +87,7 @@ def _row(one: ArmDifference) -> tuple[str, ...]:
 
 
 def _scaled(one: ArmDifference, values: Sequence[float]) -> list[float]:
-    """Return values as they are shown: shares in percentage points."""
+    """Return values for display: shares in percentage points."""
     return [100 * value if one.unit == SHARE else value for value in values]
 
 

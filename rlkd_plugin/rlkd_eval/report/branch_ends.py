@@ -1,6 +1,6 @@
-"""How a completion did against the branches of its teacher that did not win.
+"""Explains a completion's result against the branches of its teacher that did not win.
 
-What is said of a single teacher, and of the branch that won, is in `walk_ends`.
+Not here: a single teacher, and the branch that won (`walk_ends`).
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from rlkd_plugin.engines.trace import TraceRow
 from rlkd_plugin.rlkd_eval.report.walk_ends import disagreement, explain, replied
 
 NOT_KEPT = (
-    "the trace has the student's steps only as far as the branches needed them that could still "
-    "win then"
+    "the trace has only the student's steps that were compared with branches that could still win"
 )
 
 
@@ -23,8 +22,8 @@ class OtherBranch:
 
     Attributes:
         number: of the branch, from 1.
-        how: whether it was compared to the end of the walk, was left as it could not win any more,
-            or has no structure.
+        how: compared to the end of the walk, left since it could no longer win, or without
+            structure.
         row: the completion as if this branch were its only teacher.
         least: the lowest reward, on the run's scale, that it could have had.
         most: the highest.
@@ -38,7 +37,7 @@ class OtherBranch:
 
     @property
     def wrong(self) -> str:
-        """In what Algorithm 1 disagrees, as `disagreement`; of walks to their end alone."""
+        """The disagreement with Algorithm 1, as `disagreement`; for finished walks alone."""
         is_known = self.how == "compared" and not self.lacks_student
         return disagreement(self.row) if is_known else ""
 
@@ -75,7 +74,7 @@ def other_branches(row: TraceRow) -> list[OtherBranch]:
 
 
 def explain_branch(branch: OtherBranch, best: float) -> str:
-    """Return why the comparison with a branch ended, was left, or was none, for a reader.
+    """Explain why the comparison with a branch ended, was left, or did not take place.
 
     Args:
         branch: one that did not win.
@@ -83,7 +82,7 @@ def explain_branch(branch: OtherBranch, best: float) -> str:
     """
     teacher = branch.row.teacher
     if branch.how == "no_structure":
-        parts = [f"this branch has no structure, its status: {teacher.status}"]
+        parts = [f"this branch has no structure (status: {teacher.status})"]
         if teacher.reply:
             parts.append(replied("teacher", teacher))
     elif branch.how == "left":

@@ -1,4 +1,4 @@
-"""The charts of several branches of a teacher: how often another one wins, and what it gains."""
+"""The charts of several teacher branches: how often another one wins, and its gain."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from rlkd_plugin.rlkd_eval.report.sources import BRANCH_GAINS, OTHER_BRANCH, Sou
 
 WON_NOTE = (
     "of the completions with a reward whose first branch has a structure; a branch that could at "
-    "most draw level is not asked further, so the first might have earned as much as some of these"
+    "most tie is not compared further, so the first might have earned as much as some of these"
 )
 GAIN_NOTE = (
-    "mean over the same completions of their reward less the first branch's, on the run's scale; "
-    "0 where the first branch won; where it was left, what it would have earned is known only "
-    "between two bounds: “at least” assumes the most that it could have earned, “at most” the "
-    "least; the gain lies between the two curves, and is known where they meet"
+    "mean over the same completions of their reward minus the first branch's, on the run's scale; "
+    "0 where the first branch won; where it was left, its reward is known only between two bounds: "
+    "“at least” assumes the highest, “at most” the lowest; the gain lies between the two curves, "
+    "and is known where they meet"
 )
 
 

@@ -25,7 +25,7 @@ class Chart:
         rows: of the table.
         note: under the chart.
         lanes: rows of the figure that need more height than a chart has.
-        is_wide: whether it takes the whole width, with its table open below it.
+        is_wide: whether it has the whole width, with its table open below it.
     """
 
     key: str
@@ -61,7 +61,7 @@ def line_chart(
         key: names the chart in the page and its PNG.
         title: what it shows.
         axes: the labels of x and y.
-        lines: one curve a name; a noisy long one stands pale behind its running mean.
+        lines: one curve a name; a long noisy one is pale, with its running mean on top.
         note: a sentence under the chart.
         percent: show shares as percent.
         log_x: powers of two at equal distances.
@@ -133,10 +133,10 @@ def bar_chart(
 
 
 def layout(axes: tuple[str, str], many: bool) -> dict[str, Any]:
-    """Return what all charts share: quiet axes with these labels, and a legend for many names."""
+    """Return the layout of all charts: axes with these labels, and a legend for many names."""
     return {
         "template": None,
-        "margin": {"l": 56, "r": 12, "t": 36, "b": 44},  # the mode bar stands at the top
+        "margin": {"l": 56, "r": 12, "t": 36, "b": 44},  # the mode bar is at the top
         "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
         "hovermode": "x unified",
         "showlegend": many,

@@ -1,4 +1,4 @@
-"""How a curve looks: colour, dash and marker differ, so that no reader depends on colour.
+"""The style of curves: colour, dash and marker differ, so that no reader depends on colour.
 
 Names are escaped: plotly renders some HTML in labels.
 """
@@ -15,7 +15,7 @@ from rlkd_plugin.rlkd_eval.result_values import Interval, Measure
 from rlkd_plugin.rlkd_eval.run_chart import SMOOTH_FROM, WINDOW
 from rlkd_plugin.rlkd_eval.run_curves import sample_evenly
 
-MOST_POINTS = 2000  # of a curve; a screen has no room for more
+MOST_POINTS = 2000  # of a curve; a screen shows no more
 LONGEST = 48  # characters of a name in a label
 
 # After Okabe and Ito, distinct for colour-blind readers; a second set for dark pages.
@@ -33,7 +33,7 @@ SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross", "x")
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: its points by x, None where it breaks; `bounds` are intervals of the points."""
+    """A curve: its points by x, None for a gap; `bounds` are intervals of the points."""
 
     name: str
     points: Sequence[tuple[float, float | None]]
@@ -85,7 +85,7 @@ def label(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text with U+FFFD for each character that cannot be printed or turns the line."""
+    """Return a text with U+FFFD for each character that cannot be printed or reverses the text."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 

@@ -73,7 +73,7 @@ def held_out(evaluations: Sequence[Evaluation]) -> list[Chart]:
 
 
 def _over_steps(evaluations: Sequence[Evaluation], value: _OverSteps) -> list[Chart]:
-    """Return a chart for each test set that some checkpoint has the value of."""
+    """Return a chart for each test set with a value from some checkpoint."""
     charts = []
     for place, (key, name) in enumerate(set_names(evaluations).items()):
         if lines := _lines_of_runs(evaluations, key, value):
@@ -108,8 +108,8 @@ def _lines_of_runs(evaluations: Sequence[Evaluation], key: str, value: _OverStep
 def diversity(measured: Sequence[Diversity]) -> list[Chart]:
     """Return Figure 5: how much responses differ at each meta-reasoning step.
 
-    D at one number of responses for all steps comes first, then the paper's plain form; a file of
-    an older version has the plain form alone.
+    D at a fixed number of responses comes first, then the paper's plain form; a file of an older
+    version has the plain form alone.
     """
     plain = [
         Line(one.label, [(step.step, step.diversity) for step in one.steps]) for one in measured
@@ -132,7 +132,7 @@ def diversity(measured: Sequence[Diversity]) -> list[Chart]:
     if measured:
         title = "Diversity of responses, plain form"
         notes = [
-            "D as in section 4.3, over as many responses as have the step: fewer make it smaller",
+            "D as in section 4.3, over the responses that have the step: fewer make it smaller",
             *common,
         ]
         charts.append(_diversity_chart("diversity-plain", title, plain, notes))
@@ -145,11 +145,11 @@ def _diversity_chart(name: str, title: str, lines: Sequence[Line], notes: Sequen
 
 
 def _notes(measured: Sequence[Diversity]) -> list[str]:
-    """Return notes on how was measured, and one where measurements cannot be compared.
+    """Return notes on the measurements, and one where they cannot be compared.
 
-    What holds for all of several measurements is said once.
+    A note that holds for all of them is given once.
     """
-    drawn = [_drawn(one) for one in measured]
+    drawn = [_describe(one) for one in measured]
     notes = []
     if len({one.embedding for one in measured}) > 1:
         notes.append("embedded by different models: the heights cannot be compared")
@@ -163,8 +163,8 @@ def _notes(measured: Sequence[Diversity]) -> list[str]:
     return notes
 
 
-def _drawn(one: Diversity) -> str:
-    """Return what was drawn and embedded."""
+def _describe(one: Diversity) -> str:
+    """Describe the drawing and the embedding."""
     return (
         f"{one.samples} responses to each of {one.questions} questions"
         + (f" at temperature {one.temperature:g}" if one.temperature is not None else "")
@@ -173,7 +173,7 @@ def _drawn(one: Diversity) -> str:
 
 
 def _losses(one: Diversity) -> list[str]:
-    """Return how many responses count by a part of their steps."""
+    """Return how many responses lost a part of their steps."""
     counts = (
         (one.cut_off, "responses cut off at the length limit"),
         (one.clipped, "of paths too long for the GSRM, and clipped"),

@@ -10,14 +10,14 @@ from plotly import graph_objects as go
 from rlkd_plugin.rlkd_eval.report.charts import Chart, layout
 from rlkd_plugin.rlkd_eval.report.curves import COLOURS, SYMBOLS, label, printable
 
-LANES = 9  # rows for which a chart is high enough
+LANES = 9  # rows that fit a chart of normal height
 NAME_WIDTH, NAME_LINES = 18, 3  # of a row's name: on a phone the plot needs the room
 BAND = 0.7  # the part of a row that its estimates spread over
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A point with its interval: in which row it stands, and which of the row's it is."""
+    """A point with its interval, the row that it is in, and its name in the row."""
 
     row: str
     name: str
@@ -41,9 +41,9 @@ def forest_chart(
 
     Args:
         key: names the chart in the page and its PNG.
-        title: what it shows.
+        title: of the chart.
         unit: of the estimates, the label of x.
-        estimates: rows and names stand in the order of their first ones, from the top.
+        estimates: their order is that of rows and names, from the top.
         numbers: the table under the chart.
         note: a sentence under the chart.
     """

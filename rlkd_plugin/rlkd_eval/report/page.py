@@ -20,7 +20,7 @@ from rlkd_plugin.rlkd_eval.report.curves import COLOURS
 from rlkd_plugin.rlkd_eval.report.tables import Table
 from rlkd_plugin.rlkd_eval.report.templates import environment, read_asset
 
-# what would end a script element, or a line of a script
+# characters that would end a script element, or a line of a script
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
@@ -32,7 +32,7 @@ class Section:
         key: names it in the page.
         title: its heading.
         about: one paragraph, ours.
-        lead: more of them, from the results.
+        lead: more paragraphs, from the results.
         tables: in order.
         charts: below the tables.
         notes: below the charts.
@@ -54,7 +54,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Input:
-    """A folder that the report is of."""
+    """A folder that the report reads."""
 
     name: str
     folder: str
@@ -64,11 +64,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Page:
-    """All that a page shows.
+    """The content of a page.
 
     Attributes:
         title: of the page.
-        origin: who wrote it, and when.
+        origin: the program and the time.
         inputs: the folders.
         sections: in order; empty ones are skipped.
         alignment: as `alignment.alignment` returns it.

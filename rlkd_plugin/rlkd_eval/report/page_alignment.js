@@ -11,13 +11,13 @@ const SOURCES = {
   logprob: "from log-probabilities",
   choice: "from a constrained choice",
   text: "from free text",
-  refused: "the judge refused it",
+  refused: "the judge rejected it",
 };
 const BRANCHES =
-  "The best reward counts, and the branch that won stands first. Choose another one to see its " +
-  "steps. A branch that cannot win any more is left, so of its reward only bounds may be known.";
+  "The best reward counts, and the winning branch is first. Choose another one to see its steps. " +
+  "A branch that can no longer win is left, so only bounds of its reward may be known.";
 const ENDED = {
-  left: "Left as it could not win: ",
+  left: "Left because it could not win: ",
   no_structure: "Why there was no comparison: ",
 };
 const at = { run: 0, step: 0, completion: 0 };
@@ -97,7 +97,7 @@ function stepCard(row, place) {
   const card = element("article", isReached ? "step" : "step unreached");
   const heading = element("h4", "", `Step ${place + 1}`);
   const lacks = ["teacher", "student"].find((who) => place >= row[who].steps.length);
-  const why = lacks && mayHaveMore(row, lacks) ? "the GSRM was stopped before" : `the ${lacks} has no such step`;
+  const why = lacks && mayHaveMore(row, lacks) ? "the GSRM was stopped earlier" : `the ${lacks} has no such step`;
   const unreached = lacks ? `not compared: ${why}` : "not compared";
   const open = isReached ? "no score: this branch was left" : unreached;
   heading.append(element("span", "score", score === undefined ? open : `score ${number(score)}`));
@@ -206,7 +206,7 @@ function showBranch(row, place) {
   });
   const shown = document.getElementById("comparison");
   shown.replaceChildren(branchFacts(branch), callout(branch), ...comparison(branch));
-  tellWhere(`, branch ${branch.number} of ${row.others.length + 1}`);
+  showPlace(`, branch ${branch.number} of ${row.others.length + 1}`);
 }
 
 function comparison(row) {
@@ -228,14 +228,14 @@ function comparison(row) {
 }
 
 function endOf(row) {
-  if (row.beyond) return "The teacher’s steps end here, the student goes on";
+  if (row.beyond) return "The teacher’s steps end here, the student continues";
   return row.how === "left" ? "This branch was left here" : "The comparison ended here";
 }
 
 function show() {
   const row = data.alignment[at.run].steps[at.step].rows[at.completion];
   const pairs = document.getElementById("pairs");
-  // what has the focus may go: the keys go on
+  // the focused element may be removed: the keys still work
   if (pairs.contains(document.activeElement)) view.focus({ preventScroll: true });
   pairs.replaceChildren(completionFacts(row));
   if (!row.others) pairs.append(callout(row));
@@ -250,12 +250,12 @@ function show() {
   } else {
     pairs.append(shown);
     shown.append(...comparison(row));
-    tellWhere("");
+    showPlace("");
   }
   for (const name of ["run", "step", "completion"]) document.getElementById(name).value = at[name];
 }
 
-function tellWhere(branch) {
+function showPlace(branch) {
   const { steps } = data.alignment[at.run];
   const step = steps[at.step];
   const some = step.rows.length < step.of ? `, drawn from ${step.of.toLocaleString("en")}` : "";

@@ -1,4 +1,4 @@
-"""`rlkd report`: from folders to the page."""
+"""Turns folders into the page of `rlkd report`."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> tuple[Path
 
     Args:
         folders: runs, evaluations, scored completions, measurements of diversity and comparisons.
-        out: the file; where None, `report.html` in the first folder that holds something; of a
-            folder of a run's models, in the folder itself.
+        out: the file; None for `report.html` in the first folder with content, or in the folder
+            above it for one of a run's models.
 
     Raises:
         RlkdError: if none of the folders holds anything that can be shown.
@@ -48,13 +48,13 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> tuple[Path
         first = next(s.folder for s in sources if not s.is_empty)
         is_one_of_many = checkpoint_step(first) is not None and first.parent in folders
         out = (first.parent if is_one_of_many else first) / REPORT
-    # a path may hold bytes that are no text
+    # a path may hold bytes that are not text
     out.write_text(render(page_of(sources, datetime.now())), "utf-8", errors="replace")
     return out, [f"{source.name}: {remark}" for source in sources for remark in source.remarks]
 
 
 def page_of(sources: Sequence[Source], now: datetime) -> Page:
-    """Return what the page shows of the sources."""
+    """Return the content of the page."""
     names = ", ".join(source.name for source in sources[:NAMED])
     more = f" and {len(sources) - NAMED} more" if len(sources) > NAMED else ""
     origin = f"Made by rlkd {__version__} on {now:%Y-%m-%d at %H:%M}."
@@ -80,7 +80,7 @@ def _of_comparison(place: int, comparison: Comparison) -> list[Section]:
         Section(
             f"paired-{place}",
             f"Paired differences: {comparison.label}",
-            "Two arms, that is two ways to train, on the same problems: the first less the second.",
+            "Two arms (ways to train) on the same problems: the first minus the second.",
             lead=comparison.about,
             charts=arm_figures.forests(f"paired-{place}", comparison),
         ),
@@ -100,7 +100,7 @@ def _of_training(sources: Sequence[Source]) -> list[Section]:
         Section(
             "training",
             "Training",
-            "Figure 3 of the paper: how accuracy, rewards and matched depth move over the steps.",
+            "Figure 3 of the paper: accuracy, rewards and matched depth over the steps.",
             charts=run_figures.training(sources),
         ),
         Section(
@@ -123,8 +123,8 @@ def _of_training(sources: Sequence[Source]) -> list[Section]:
         Section(
             "health",
             "Health",
-            "How often the reward had nothing to judge, what it cost, and how far the policy that "
-            "wrote the completions was from the student that learned from them.",
+            "How often the reward had nothing to score, what it cost, and the distance between the "
+            "policy that wrote the completions and the student that learned from them.",
             charts=health,
             notes=notes,
         ),
@@ -155,7 +155,7 @@ def _of_results(sources: Sequence[Source]) -> list[Section]:
         Section(
             "over-steps",
             "Over training steps",
-            "Figure 4 of the paper: checkpoints of the same run make a line."
+            "Figure 4 of the paper: a line connects the checkpoints of a run."
             + (HELD_OUT if held_out else ""),
             charts=[*eval_figures.over_steps(evaluations), *held_out],
         ),
@@ -173,8 +173,8 @@ def _of_scores(sources: Sequence[Source]) -> Section:
     return Section(
         "scores",
         "Structure of scored completions",
-        "What rlkd score found, a row a folder, in the order in which the folders were named. A "
-        "completion counts once, by its newest line.",
+        "Results of rlkd score, one row a folder, in the order of the folders. A completion counts "
+        "once, by its newest line.",
         lead=score_figures.cautions(sources),
         tables=[table] if table else [],
         charts=score_figures.reward_charts(sources),
@@ -212,7 +212,7 @@ def _last_of_runs(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 
 
 def _holds(source: Source) -> str:
-    """Return what a folder holds, in words."""
+    """Describe the content of a folder."""
     parts = []
     if source.steps:
         parts.append(f"GRPO, steps logged: {len(source.steps):,}; {source.progress}")
@@ -229,4 +229,4 @@ def _holds(source: Source) -> str:
         parts.append(f"diversity of {source.diversity.label}")
     if source.comparison:
         parts.append(f"comparison of {source.comparison.label}")
-    return "; ".join(parts) or "nothing that can be shown"
+    return "; ".join(parts) or "nothing to show"

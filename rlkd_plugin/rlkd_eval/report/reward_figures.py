@@ -1,4 +1,4 @@
-"""Where runs' rewards come from: their shares over the steps, and what cut-off completions earn."""
+"""The rewards' shares over the steps, and the rewards of cut-off completions."""
 
 from collections.abc import Sequence
 
@@ -55,7 +55,7 @@ def share_charts(sources: Sequence[Source]) -> list[Chart]:
 
 
 def reward_table(sources: Sequence[Source]) -> Table | None:
-    """Return the rewards of each run, overall, or None where nothing is known of them."""
+    """Return the rewards of each run, overall, or None where none are known."""
     rows = [
         (f"{run.name}: {name}", _cells(run.rewards, name))
         for run in sources

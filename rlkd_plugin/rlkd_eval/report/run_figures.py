@@ -12,13 +12,13 @@ from rlkd_plugin.rlkd_eval.report.trace_sample import Step
 from rlkd_plugin.rlkd_eval.report.walk_ends import ENDINGS
 
 LEAST_HEIGHTS = dict.fromkeys(OFF_POLICY, 1e-6)
-"""Least upper ends of axes that show no share: what is below is a rounding error."""
+"""Minimum upper ends of axes without shares: below them is rounding error."""
 NOTES = {
     "rlkd/beyond_teacher": "completions that match the teacher's meta-reasonings through its last "
-    "step and begin another; Algorithm 1 neither rewards nor prices what follows, "
-    "RLKD_EXTRA_STEPS=divide prices it",
+    "step and begin another; Algorithm 1 neither rewards nor prices further steps, "
+    "RLKD_EXTRA_STEPS=divide prices them",
 }
-"""What stands under a chart of health."""
+"""The notes under charts of health."""
 BARS = 20  # of the chart of endings; more steps share a bar
 
 CURVES = (
@@ -79,7 +79,7 @@ def health(sources: Sequence[Source]) -> tuple[list[Chart], list[str]]:
     notes = [f"Zero in every step: {'; '.join(zero)}."] if zero else []
     lacking = [run.name for run in runs if run.health.keys() <= OFF_POLICY.keys()]
     if lacking:
-        notes.append(f"No rlkd/* numbers in the log of {', '.join(lacking)} (see its remarks).")
+        notes.append(f"No rlkd/* metrics in the log of {', '.join(lacking)} (see its remarks).")
     return charts, notes
 
 
@@ -174,7 +174,7 @@ def endings(sources: Sequence[Source]) -> list[Chart]:
         title = f"Why the comparison ended: {run.name}"
         total = f"all {run.traces.seen.total():,} completions of the traces"
         if run.traces.branched:
-            total += "; of several branches of a teacher the one that won counts"
+            total += "; of several teacher branches the winning one counts"
         charts.append(
             bar_chart(f"endings-{place}", title, ("step", "share"), names, parts, note=total)
         )

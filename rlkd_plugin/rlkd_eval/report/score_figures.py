@@ -1,4 +1,4 @@
-"""What `rlkd score` found in each folder: a table, the mean rewards, and what speaks against them.
+"""The results of `rlkd score` by folder: a table, the mean rewards, and cautions.
 
 The numbers are those that the command prints at its end (`scores.figures`).
 """
@@ -21,22 +21,22 @@ COUNTS = {
     "refused": "rejected",
     "no_teacher": "without a teacher's structure",
     "cut_off": "cut off",
-    "beyond_teacher": "behind the teacher's last step",
+    "beyond_teacher": "beyond the teacher's last step",
     "other_branch": "won by another branch",
 }
-"""Columns of counts, by the name in `Figures.counts`; but for the first one, a column that is zero
-in all folders is left out."""
+"""Columns of counts, by the name in `Figures.counts`; all but the first are omitted where they are
+zero in all folders."""
 TABLE_NOTE = (
     "mean reward: on the scale of the settings, over completions with a reward; n: the teacher's "
     "steps; matched: of the steps reached"
 )
 CHART_NOTE = (
-    "bars: 95% intervals, by drawing problems anew a thousand times; they are of each row by "
-    "itself: on the same problems, rows may differ though their intervals overlap"
+    "bars: 95% intervals, from a thousand resamplings of the problems; each is of its row alone: "
+    "on the same problems, rows may differ though their intervals overlap"
 )
 NUMBERS = ("folder", "mean reward", "95% interval", "problems", "completions with a reward")
 LONGEST = 60
-"""Characters of a setting's value."""
+"""Characters of a setting's value that are shown."""
 
 
 def score_table(sources: Sequence[Source]) -> Table | None:
@@ -88,7 +88,7 @@ def reward_charts(sources: Sequence[Source]) -> list[Chart]:
 
 
 def cautions(sources: Sequence[Source]) -> list[str]:
-    """Return why the rows of the table do not compare, a sentence each."""
+    """Return why the rows of the table are not comparable, a sentence each."""
     found = _scored(sources)
     if len(found) < 2:
         return []
@@ -98,7 +98,7 @@ def cautions(sources: Sequence[Source]) -> list[str]:
         said.append(f"The rows are not comparable: {'; '.join(unlike)}.")
     if len(known) < len(found):
         lacking = ", ".join(s.name for s in sources if s.scored and s.maker is None)
-        said.append(f"Whether the rows are comparable is not known: no record says of {lacking}.")
+        said.append(f"Whether the rows are comparable is not known: {lacking} has no record.")
     problems = [set(scored.problems) for _, scored in found]
     shared = set.intersection(*problems)
     if any(one != shared for one in problems):
@@ -106,7 +106,7 @@ def cautions(sources: Sequence[Source]) -> list[str]:
             f"{len(one):,} in {folder}" for (folder, _), one in zip(found, problems, strict=True)
         )
         said.append(
-            f"The rows are not of the same problems: {sizes}; {len(shared):,} are in all of them."
+            f"The rows are of different problems: {sizes}; {len(shared):,} are in all of them."
         )
     return said
 

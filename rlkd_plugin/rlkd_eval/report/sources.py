@@ -1,4 +1,4 @@
-"""Reads the folders of a report; their files tell runs and kinds of results apart."""
+"""Reads the folders of a report; their files show which kinds of results they hold."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,13 +31,13 @@ from rlkd_plugin.rlkd_eval.scores.scored import Scored, read_maker
 TRACES = "rlkd_trace_rank*.jsonl"
 
 SHARES = {
-    "rlkd/refused": "refused by the GSRM or the judge",
+    "rlkd/refused": "rejected by the GSRM or the judge",
     "rlkd/undecomposable": "undecomposable: no structure of the student's text",
     "rlkd/no_teacher": "without a structure of the teacher",
     "rlkd/clipped": "too long for the GSRM, and clipped",
     "rlkd/cut_structure": "students' structures cut at the GSRM's token limit",
     "rlkd/stopped_early": "structures stopped early: the rest could not change the reward",
-    "rlkd/beyond_teacher": "longer than the teacher: they go on behind its last step",
+    "rlkd/beyond_teacher": "longer than the teacher: they continue beyond its last step",
     "rlkd/cut_off": "cut off at the length limit",
 }
 TEACHER_SHARES = {
@@ -48,21 +48,21 @@ TEACHER_SHARES = {
 COSTS = {
     "rlkd/retries": "retries of requests",
     "rlkd/requests": "requests to the GSRM and the judge",
-    "rlkd/seconds": "seconds that the reward took",
+    "rlkd/seconds": "seconds of the reward",
 }
 OFF_POLICY = {
     "rollout_correction/k3_kl": "distance of the rollouts' policy from the student (k3_kl)",
     "rollout_correction/log_ppl_abs_diff": "log-perplexities of rollouts and student: difference",
 }
-"""The keys of health: shares of completions, of teachers, sums of a step, and what ms-swift logs
-(`log_rollout_offpolicy_metrics`) of completions that are not the student's."""
+"""The keys of health: shares of completions, of teachers, sums of a step, and ms-swift's off-policy
+metrics (`log_rollout_offpolicy_metrics`)."""
 
 HEALTH = SHARES | TEACHER_SHARES | COSTS | OFF_POLICY
 
 OTHER_BRANCH = "rlkd/other_branch"
 BRANCH_GAINS = {"rlkd/branch_gain": "at least", "rlkd/branch_gain_at_most": "at most"}
-"""The keys of runs with several branches of a teacher: the share of completions that another one
-than the first won, and the bounds of what that gained."""
+"""The keys of runs with several teacher branches: the share of completions that another branch than
+the first won, and the bounds of the gain."""
 
 Points = list[tuple[int, float]]
 Result = TypeVar("Result")
@@ -70,9 +70,9 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Source:
-    """The content of one folder; what it lacks is empty or None.
+    """The content of one folder; missing parts are empty or None.
 
-    `maker` is what the rewards of `scored` depend on.
+    `maker` holds the settings that the rewards of `scored` depend on.
     """
 
     name: str
@@ -91,12 +91,12 @@ class Source:
 
     @property
     def scored(self) -> Scored | None:
-        """What `rlkd score` found, None where the folder is none of its."""
+        """The result of `rlkd score`, or None where the folder has none."""
         return self.traces.scored if self.traces else None
 
     @property
     def is_empty(self) -> bool:
-        """Whether the folder holds nothing that can be shown."""
+        """Whether the folder has nothing to show."""
         seen = self.traces and self.traces.rows
         results = self.evaluation or self.diversity or self.comparison
         return not (self.steps or self.phases or seen or results)
@@ -118,7 +118,7 @@ def read_sources(folders: Sequence[Path]) -> list[Source]:
     """Read the folders; a file that cannot be read becomes a remark of its folder.
 
     Raises:
-        RlkdError: if none of them holds anything that can be shown.
+        RlkdError: if none of them has anything to show.
     """
     found = (place for folder in folders for place in _places(folder))
     places = list({place.resolve(): place for place in found}.values())
@@ -128,14 +128,14 @@ def read_sources(folders: Sequence[Path]) -> list[Source]:
     if all(source.is_empty for source in sources):
         remarks = "; ".join(f"{s.folder}: {', '.join(s.remarks)}" for s in sources)
         raise RlkdError(
-            f"there is nothing to report on. {remarks}; name folders of runs, of `rlkd eval`, of "
+            f"there is nothing to report: {remarks}; name folders of runs, of `rlkd eval`, of "
             f"`rlkd score`, of `rlkd diversity` or with a {COMPARISON}"
         )
     return sources
 
 
 def _places(folder: Path) -> list[Path]:
-    """Return the folder, its newest run `v*-*`, and what was measured of a run's models in it."""
+    """Return the folder, its newest run `v*-*`, and the measured models of a run in it."""
     held = [folder] if _is_measured(folder) else []
     models = {
         step: p
@@ -159,7 +159,7 @@ def _names(places: Iterable[Path]) -> list[str]:
     whole = [place.resolve().parts for place in places]
     names = []
     for path in whole:
-        # a date or a step alone tells little
+        # a date or a step alone is not enough
         count = 2 if re.match(r"v\d+-|checkpoint-\d+$", path[-1]) else 1
         while sum(other[-count:] == path[-count:] for other in whole) > 1 and count < len(path):
             count += 1
@@ -251,10 +251,10 @@ def _progress(entries: Sequence[Mapping[str, Any]]) -> str:
         str(entry["global_step/max_steps"]) for entry in entries if step_of(entry) is not None
     ]
     done, _, most = progress[-1].partition("/")
-    # an end that later steps follow is that of a part of the run, before it was resumed
+    # an end before later steps is that of a part of the run, which was resumed
     last = takewhile(lambda e: step_of(e) is None or "train_runtime" in e, reversed(entries))
     if done == most or any("train_runtime" in entry for entry in last):
         return f"ended at step {done} of {most}"
     left = next((str(e["remaining_time"]) for e in entries[::-1] if "remaining_time" in e), "")
-    about = f", {left} left by its own count" if left else ""
-    return f"at step {done} of {most}{about}: still going, or stopped before its end"
+    about = f", {left} left by its own estimate" if left else ""
+    return f"at step {done} of {most}{about}: still running, or stopped before its end"

@@ -9,7 +9,7 @@ from rlkd_plugin.rlkd_eval.results import Evaluation
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table; `best` of its column or not."""
+    """One cell of a table; `best` marks the best of its column."""
 
     text: str
     best: bool = False
@@ -26,7 +26,7 @@ class Table:
 
     @property
     def legend(self) -> str:
-        """The note, and what a star means where there is one."""
+        """The note, and the meaning of a star where there is one."""
         starred = any(cell.best for _, cells in self.rows for cell in cells)
         notes = [self.note, "★ and bold: the best of its column" if starred else ""]
         return "; ".join(filter(None, notes))
@@ -51,7 +51,7 @@ def table_1(evaluations: Sequence[Evaluation]) -> Table | None:
     if not columns:
         return None
     titles = [title for title, _ in columns]
-    note = "pass@k: unbiased estimates; their 95% intervals stand under the charts below"
+    note = "pass@k: unbiased estimates; their 95% intervals are under the charts below"
     rows = tuple((label, tuple(_cell(label, found) for _, found in columns)) for label in labels)
     return Table(
         "Table 1: pass@1 and pass@k, in percent",
@@ -65,7 +65,7 @@ def _differences(evaluations: Sequence[Evaluation]) -> list[str]:
     """Return the settings and versions in which evaluations differ: numbers may not compare."""
     conditions = [{**e.settings, **e.versions} for e in evaluations]
     return [
-        f"not the same {name}: {', '.join(map(str, values))}"
+        f"different {name}: {', '.join(map(str, values))}"
         for name in dict.fromkeys(name for one in conditions for name in one)
         if len(values := list(dict.fromkeys(str(one.get(name)) for one in conditions))) > 1
     ]
@@ -74,5 +74,5 @@ def _differences(evaluations: Sequence[Evaluation]) -> list[str]:
 def _cell(label: str, found: dict[str, float]) -> Cell:
     if label not in found:
         return Cell("–")  # noqa: RUF001 - a dash for "none", as in printed tables
-    # alone in its column, a number is no best one
+    # a number alone in its column is not marked as best
     return Cell(f"{found[label]:.1f}", len(found) > 1 and found[label] == max(found.values()))

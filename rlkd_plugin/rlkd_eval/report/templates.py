@@ -30,12 +30,12 @@ def environment() -> Environment:
 
 
 def read_asset(name: str) -> str:
-    """Return a script or style of ours."""
+    """Return one of our scripts or styles."""
     return (FOLDER / name).read_text("utf-8")
 
 
 def clip(text: str, most: int) -> str:
-    """Return a text's first `most` characters, and the number of those that follow."""
+    """Return a text's first `most` characters, and the number of further ones."""
     return text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} characters more)"
 
 

@@ -1,7 +1,7 @@
 """Reads traces of any size: every line is counted, a bounded sample is kept.
 
-A training's trace is read once. One of `rlkd score` is read twice: first for the lines that later
-ones of the same completions replace.
+A training's trace is read once. One of `rlkd score` is read twice, first to find the lines that
+later lines of the same completions replace.
 """
 
 import random
@@ -16,7 +16,7 @@ from rlkd_plugin.engines.walk_end import WalkEnd, walk_end
 from rlkd_plugin.rlkd_eval.scores.score_lines import outdated_lines
 from rlkd_plugin.rlkd_eval.scores.scored import Scored
 
-MOST_ROWS = 1000  # of all runs together: some seconds to load on a phone, and enough to look at
+MOST_ROWS = 1000  # of all runs together: a phone loads them in seconds
 MOST_BYTES = 8 << 20  # of their lines, where texts are long
 LONGEST = 2 << 20  # bytes of a line; a longer one is skipped unparsed
 A_STEP = 16  # completions kept of a step, unless all steps together are too many
@@ -31,8 +31,8 @@ class TraceSample:
 
     A step's completions are drawn evenly (a reservoir). Where all together are too many, fewer
     are kept of each step, and then only those of every second, fourth, eighth ... step. `seen`,
-    `endings` and `branched`, the completions with several branches of a teacher, are of all;
-    `scored` is of all that `rlkd score` wrote, None where the traces are of a training.
+    `endings` and `branched` (completions with several teacher branches) count all completions;
+    `scored` covers all that `rlkd score` wrote, and is None for a training's traces.
     """
 
     most_rows: int = MOST_ROWS
@@ -62,7 +62,7 @@ class TraceSample:
         if len(rows) < self.a_step:
             rows.append((row, size))
         elif (place := self.draw.randrange(self.seen[row.step])) < self.a_step:
-            self._forget(rows[place])
+            self._drop(rows[place])
             rows[place] = (row, size)
         else:
             return
@@ -71,7 +71,7 @@ class TraceSample:
         while (self.rows > self.most_rows or self.bytes > self.most_bytes) and self.rows > 1:
             self._thin()
 
-    def _forget(self, *dropped: tuple[TraceRow, int]) -> None:
+    def _drop(self, *dropped: tuple[TraceRow, int]) -> None:
         self.rows -= len(dropped)
         self.bytes -= sum(size for _, size in dropped)
 
@@ -81,20 +81,20 @@ class TraceSample:
             self.a_step = max(1, self.a_step // 2)
             for rows in self.kept.values():
                 self.draw.shuffle(rows)
-                self._forget(*rows[self.a_step :])
+                self._drop(*rows[self.a_step :])
                 del rows[self.a_step :]
             return
         self.every *= 2
         for step in [step for step in self.kept if (step or 0) % self.every]:
-            self._forget(*self.kept.pop(step))
+            self._drop(*self.kept.pop(step))
 
     def steps(self) -> Iterator[tuple[Step, list[TraceRow]]]:
-        """Yield the steps in order, each with what was kept of it."""
+        """Yield the steps in order, each with its kept completions."""
         for step in sorted(self.kept, key=lambda step: -1 if step is None else step):
             yield step, [row for row, _ in self.kept[step]]
 
     def remarks(self) -> list[str]:
-        """Return remarks for the reader: the size of the sample, and what was skipped."""
+        """Return remarks for the reader: the size of the sample, and the skipped lines."""
         total, remarks = self.seen.total(), []
         if self.rows < total:
             nth = "2nd" if self.every == 2 else f"{self.every}th"
@@ -107,8 +107,8 @@ class TraceSample:
             remarks.append(f"unreadable lines of the traces, skipped: {self.unreadable:,}")
         if self.newer:
             remarks.append(
-                f"lines of the traces of a newer version than {VERSION}, which this report knows: "
-                f"{self.newer:,}; what is new in them is skipped"
+                f"lines of the traces of a newer version than this report's, {VERSION}: "
+                f"{self.newer:,}; their new fields are skipped"
             )
         return remarks
 

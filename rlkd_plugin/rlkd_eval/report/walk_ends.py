@@ -1,46 +1,46 @@
-"""Why the walk of Algorithm 1 through a completion's steps ended, as its trace line tells."""
+"""Explains from a trace line why the walk of Algorithm 1 through a completion's steps ended."""
 
 from rlkd_plugin.engines.trace import Side, TraceRow, VerdictRow, replay
 from rlkd_plugin.engines.walk_end import WalkEnd, walk_end
 from rlkd_plugin.gsrm import FormatError
 
 ENDINGS: dict[WalkEnd, str] = {
-    "teacher_end": "the teacher's steps were at their end",
-    "student_end": "the student's steps were at their end",
+    "teacher_end": "the teacher's steps ended",
+    "student_end": "the student's steps ended",
     "meta_reasoning": "a meta-reasoning did not match",
     "undecomposable": "the student's text has no structure",
-    "refused": "the GSRM refused the student's text",
+    "refused": "the GSRM rejected the student's text",
     "no_teacher": "the teacher has no structure",
-    "unclear": "the line does not tell",
+    "unclear": "not known from the trace line",
 }
-"""Why a walk can end, from the best ending on."""
+"""Reasons why a walk ends, the best first."""
 
-MOST = 200  # characters shown of a reply that is no structure
+MOST = 200  # characters shown of a reply without a structure
 
 
-def goes_on(row: TraceRow) -> bool:
-    """Return whether the student follows the teacher through its last step and begins another."""
-    is_longer = len(row.student.steps) > len(row.teacher.steps)
-    return row.beyond_teacher or (is_longer and walk_end(row) == "teacher_end")
+def is_longer_than_teacher(row: TraceRow) -> bool:
+    """Return whether the student matches the teacher through its last step and begins another."""
+    has_more = len(row.student.steps) > len(row.teacher.steps)
+    return row.beyond_teacher or (has_more and walk_end(row) == "teacher_end")
 
 
 def explain(row: TraceRow) -> str:
-    """Return why the walk ended, and what else decided the reward, for a reader."""
+    """Explain why the walk ended, and what else decided the reward."""
     why, reached = walk_end(row), len(row.step_scores)
     parts = [ENDINGS[why]]
     if why == "meta_reasoning":
         parts = [f"the meta-reasoning of step {reached} did not match"]
         if any(v.source == "refused" for v in row.verdicts if _is_meta(v, reached)):
-            parts = [f"the judge refused the meta-reasoning of step {reached}: not matched"]
+            parts = [f"the judge rejected the meta-reasoning of step {reached}: not matched"]
     elif why in ("student_end", "teacher_end"):
         more = "at least " if row.student.stopped_early and why == "teacher_end" else ""
         counts = f"the student has {more}{len(row.student.steps)}"
         counts += f", the teacher {len(row.teacher.steps)}"
         parts.append(f"{reached} compared, {counts}")
-        if goes_on(row):
-            parts.append("the student goes on behind the teacher's last step")
+        if is_longer_than_teacher(row):
+            parts.append("the student continues beyond the teacher's last step")
     elif why == "no_teacher":
-        parts.append(f"its status: {row.teacher.status}; such completions get no reward")
+        parts.append(f"its status is {row.teacher.status}; such completions get no reward")
     if row.cut_off:
         parts.append("the completion was cut off at the length limit")
         if row.total and not row.reward:
@@ -61,7 +61,7 @@ def explain(row: TraceRow) -> str:
 
 
 def disagreement(row: TraceRow) -> str:
-    """Return in what Algorithm 1, run again, disagrees with the line; nothing if it agrees."""
+    """Run Algorithm 1 again, and return its disagreement with the line; empty if none."""
     try:
         reward = replay(row)
     except FormatError as error:
@@ -72,7 +72,7 @@ def disagreement(row: TraceRow) -> str:
 
 
 def replied(who: str, side: Side) -> str:
-    """Return what the GSRM wrote in place of a structure."""
+    """Quote the GSRM's reply that has no structure."""
     reply = f"{side.reply[:MOST]}…" if len(side.reply) > MOST else side.reply
     return f"in place of the {who}'s structure the GSRM wrote: {reply}"
 

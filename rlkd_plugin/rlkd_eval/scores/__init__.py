@@ -1,1 +1,1 @@
-"""`rlkd score`: the structure reward of completions that are there already, without a training."""
+"""`rlkd score`: the structure reward of existing completions, without a training."""

@@ -1,6 +1,6 @@
-"""The completions of a source row, in each of the forms in which they are kept.
+"""Reads the completions of a source row, in each of four formats.
 
-Four forms are read; the columns of a row tell them apart. Rows in our own format have a
+The columns of a row show its format. Rows in our own format have a
 `completion` or `completions`. ms-swift's `completions.jsonl` has a table of a step a line, or, from
 Megatron with Ray, a completion a line. `swift infer` writes a `response` beside the `messages`.
 `rlkd eval` writes a response beside the number of its problem (`evaluated_problems`). Not here:
@@ -24,7 +24,7 @@ WORDS = {"true": True, "false": False, "1": True, "0": False}
 
 
 class Form(enum.Enum):
-    """How a row holds completions; a source has rows of one form."""
+    """The format of a row with completions; a source has rows of one format."""
 
     OWN = "a row with a problem and its completion or completions"
     TRAINING = "a line of ms-swift's completions.jsonl"
@@ -38,10 +38,10 @@ class Completion:
 
     Attributes:
         text: the completion.
-        asked: the problem; or, where `is_prompt`, the text with which the model was asked it.
-        is_prompt: whether more than the problem may stand in `asked`.
+        asked: the problem; or, where `is_prompt`, the prompt that the model got.
+        is_prompt: whether `asked` may hold more than the problem.
         teacher: of the row's own columns, or None.
-        cut_off: whether it ended at its length limit; where nothing tells, it did not.
+        cut_off: whether it ended at its length limit; False if unknown.
         step: optimizer steps before it, where it is of a training.
     """
 
@@ -54,7 +54,7 @@ class Completion:
 
 
 def form_of(raw: Mapping[str, Any]) -> Form | None:
-    """Return the form of a row, None where it has no completion."""
+    """Return the format of a row, None where it has no completion."""
     if "completion" in raw or "completions" in raw:
         return Form.OWN if "problem" in raw or "prompt" not in raw else Form.TRAINING
     if "response" not in raw:
@@ -65,15 +65,15 @@ def form_of(raw: Mapping[str, Any]) -> Form | None:
 def read_row(
     form: Form, raw: Mapping[str, Any], problems: Mapping[str, str]
 ) -> list[Completion | FormatError]:
-    """Return the completions of a row, or in place of one why it cannot be scored.
+    """Return the completions of a row, or an error for one that cannot be scored.
 
     Args:
-        form: of the source.
-        raw: a row of this form.
-        problems: how the model was asked, by the number of a problem of an evaluation.
+        form: the format of the source.
+        raw: a row of this format.
+        problems: the prompts of an evaluation, by the number of the problem.
 
     Raises:
-        FormatError: if the row has none that could be scored.
+        FormatError: if the row has no completion that can be scored.
     """
     if form is Form.OWN:
         return _own(raw)
@@ -90,7 +90,7 @@ def _own(raw: Mapping[str, Any]) -> list[Completion | FormatError]:
     if raw.get("completions") in (None, ""):
         texts: Sequence[Any] = [raw.get("completion")]
     elif raw.get("completion") is not None:
-        raise FormatError("both completion and completions: a row has one of them")
+        raise FormatError("both completion and completions: give one of them")
     else:
         texts = _list(raw, "completions")
     flags = _flags(raw, len(texts))
@@ -136,16 +136,16 @@ def _completion(
     text: Any, asked: Any, is_prompt: bool = False, **about: Any
 ) -> Completion | FormatError:
     if not isinstance(text, str):
-        return FormatError(f"the completion is no text: {text!r:.200}")
+        return FormatError(f"the completion is not a text: {text!r:.200}")
     if not isinstance(asked, str) or not asked.strip():
-        return FormatError(f"the prompt is no text: {asked!r:.200}")
+        return FormatError(f"the prompt is not a text: {asked!r:.200}")
     return Completion(text, asked, is_prompt, **about)
 
 
 def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
     value = raw.get(name)
     if not isinstance(value, list):
-        raise FormatError(f"{name} is no list: {value!r:.200}")
+        raise FormatError(f"{name} is not a list: {value!r:.200}")
     return value
 
 
@@ -153,14 +153,14 @@ def _flags(raw: Mapping[str, Any], count: int) -> list[bool]:
     """Return whether each of a row's completions was cut off.
 
     Raises:
-        FormatError: if the column holds something else than flags, or not one for each.
+        FormatError: if a value is not a flag, or their number differs from the completions'.
     """
     name = next((name for name in FLAGS if raw.get(name) not in (None, "")), None)
     if name is None:
         return [False] * count
     values = raw[name] if isinstance(raw[name], list) else [raw[name]] * count
     if len(values) != count:
-        raise FormatError(f"{name} has another length than the completions: {len(values)}")
+        raise FormatError(f"{name} and the completions differ in length: {len(values)} and {count}")
     values = [WORDS.get(v.lower(), v) if isinstance(v, str) else v for v in values]
     if any(value not in (True, False, None) for value in values):
         raise FormatError(f"{name} is neither true nor false: {raw[name]!r:.200}")

@@ -1,4 +1,4 @@
-"""The source of `rlkd score`: its rows, all of one form."""
+"""The source of `rlkd score`: its rows, all of one format."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from rlkd_plugin.rlkd_eval.scores.completion_rows import Completion, Form, form_
 from rlkd_plugin.rlkd_eval.scores.evaluated_problems import evaluated_problems
 
 COLUMNS_SHOWN = 8
-"""Names of columns in a message."""
+"""Names of columns that a message shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +20,9 @@ class SourceRow:
     """A row of the source.
 
     Attributes:
-        place: where it stands, for messages.
-        completions: of the row; a row that cannot be read has the reason as its only one.
-        is_repeated: whether ms-swift wrote the same table twice, as it does at a training's end.
+        place: file and line, for messages.
+        completions: of the row; for a row that cannot be read, the reason alone.
+        is_repeated: whether it is a table that ms-swift wrote twice, as at a training's end.
     """
 
     place: str
@@ -34,15 +34,15 @@ class CompletionSource:
     """The files of a source.
 
     Args:
-        source: as the user names it.
+        source: the path as the user gave it.
         files: its files.
 
     Attributes:
         form: of every row.
-        stamps: tell whether a file was changed since.
+        stamps: show whether a file has changed since.
 
     Raises:
-        RlkdError: if there is no completion in it.
+        RlkdError: if it has no completion.
     """
 
     def __init__(self, source: Path, files: Sequence[Path]) -> None:
@@ -55,7 +55,7 @@ class CompletionSource:
         """Yield every row.
 
         Raises:
-            RlkdError: at a row of another form.
+            RlkdError: at a row of another format.
         """
         for file in self.files:
             problems = evaluated_problems(file) if self.form is Form.EVALUATION else {}
@@ -77,8 +77,8 @@ class CompletionSource:
             return [FormatError(f"no completion: {_columns(raw)}")]
         if form is not self.form:
             raise RlkdError(
-                f"{self.source} has rows of two forms: {self._first} is {self.form.value}, {place} "
-                f"is {form.value}; score each form by itself, into its own OUT"
+                f"{self.source} has rows of two formats: {self._first} is {self.form.value}, "
+                f"{place} is {form.value}; score each format by itself, into its own OUT"
             )
         try:
             return read_row(form, raw, problems)
@@ -104,7 +104,7 @@ class CompletionSource:
 
 
 def _table(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return what tells a step's table from another one; None of a row that is no table."""
+    """Return the columns that identify a step's table; None for a row that is not a table."""
     if not isinstance(raw.get("prompt"), list):
         return None
     return {name: raw.get(name) for name in ("step", "gen_step", "prompt", "completion")}

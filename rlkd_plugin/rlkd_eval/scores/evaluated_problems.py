@@ -1,6 +1,7 @@
-"""How an evaluation asked its problems: its samples name them by number alone.
+"""Reads the texts with which an evaluation asked its problems.
 
-The texts stand in evalscope's files, in the evaluation's folder `evalscope`, beside `samples`.
+Its samples name problems by number alone. The texts are in evalscope's files, in the evaluation's
+folder `evalscope`, beside `samples`.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ def evaluated_problems(samples: Path) -> dict[str, str]:
         samples: the file of a test set, `OUT/samples/SET.jsonl`.
 
     Raises:
-        RlkdError: if evalscope's files are not there, or a line is not as evalscope writes it.
+        RlkdError: if evalscope's files are missing, or a line is not as evalscope writes it.
     """
     reviews = samples.parent.parent / "evalscope" / samples.stem / "reviews" / "model"
     found: dict[str, str] = {}
@@ -31,13 +32,13 @@ def evaluated_problems(samples: Path) -> dict[str, str]:
                 found.setdefault(f"{file.stem}:{group}", _question(row["messages"]))
             except (FormatError, LookupError, TypeError, AttributeError) as error:
                 raise RlkdError(
-                    f"{file}:{line} is no line that evalscope writes here ({error!r}); give "
+                    f"{file}:{line} is not a line that evalscope writes here ({error!r}); run "
                     "`rlkd eval OUT --rescore`, which writes it anew"
                 ) from None
     if not found:
         raise RlkdError(
-            f"{samples} has the numbers of its problems, and {reviews} their texts; it is not "
-            "there. Name the samples in the evaluation's own folder"
+            f"{samples} has only the numbers of its problems; their texts are missing from "
+            f"{reviews}. Name the samples in the evaluation's own folder"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""The numbers of a table of scores, from trace lines, as a training logs them."""
+"""Sums trace lines into the figures of a table of scores, as a training logs them."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ class Figures:
 
     Attributes:
         rows: lines.
-        valued: of these with a reward; without one where the teacher has no structure.
+        valued: lines with a reward; there is none where the teacher has no structure.
         rewards: sum of the rewards.
         shares: sum of r / n, of the teacher's n steps.
         depths: sum of the matched depths.
         reached: steps that were reached.
-        matched: of these, by field, the matched ones.
-        counts: lines by what is said of them: `undecomposable`, `refused`, `cut_off`, `no_teacher`,
+        matched: reached steps that match, by field.
+        counts: lines by property: `undecomposable`, `refused`, `cut_off`, `no_teacher`,
             `other_branch`, `beyond_teacher`.
     """
 
@@ -77,7 +77,7 @@ class Figures:
 
 
 def is_refused(row: TraceRow) -> bool:
-    """Say whether a model rejected the completion's path, or a question about its steps."""
+    """Return whether a model rejected the completion's path, or a question about its steps."""
     return row.student.status == "refused" or any(
         verdict.source == "refused" for verdict in row.verdicts
     )

@@ -1,6 +1,6 @@
-"""Scores a completion as the reward of a training does: the one place that asks `engines` to.
+"""Scores a completion as the reward of a training does.
 
-Not here: which completions (`score_job`), and what several have in common (`shared_engine`).
+Not here: which completions (`score_job`), and the work that several share (`shared_engine`).
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from rlkd_plugin.rlkd_data.jobs.result_lines import identity
 
 @dataclass(frozen=True)
 class OfflineScorer:
-    """How completions are scored.
+    """Scores completions, one by one.
 
     Attributes:
         engine: decomposes and matches; entered while it scores.
@@ -61,7 +61,7 @@ class OfflineScorer:
 
     @property
     def maker(self) -> Maker:
-        """What a line depends on beside its completion and its teacher."""
+        """The settings that a line depends on beside its completion and its teacher."""
         s, facts = self.settings, self.engine.facts
         judge = {
             "judge": s.judge_model,

@@ -1,6 +1,6 @@
-"""Finds the problem that a prompt holds, among many: prompts say more than the problem.
+"""Finds the problem, among many, that a prompt contains.
 
-A chat template, a system prompt and instructions may stand around it. White space does not count.
+A chat template, a system prompt and instructions may surround it. White space does not count.
 """
 
 import unicodedata
@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 from rlkd_plugin.gsrm.texts import normalise
 
 SIZES = (32, 16, 8, 4, 1)
-"""Characters at a problem's beginning by which it is found; the most that it has."""
+"""Lengths of the prefixes by which a problem is found; the longest that it has is used."""
 
 
 class ProblemIndex:
-    """The problems that may stand in a prompt.
+    """The problems that a prompt may contain.
 
     Args:
-        problems: texts in any form; two that differ in white space alone are one.
+        problems: texts; two that differ in white space alone are one.
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -29,10 +29,10 @@ class ProblemIndex:
         self._sizes = [size for size in SIZES if self._begin[size]]
 
     def find(self, text: str, is_prompt: bool) -> str | None:
-        """Return the problem that a text is or holds, as `normalise` has it, or None.
+        """Return the problem that a text is or contains, after `normalise`, or None.
 
-        Of problems inside each other the longest counts, of several beside each other the last one,
-        as examples come first. A problem ends where a word ends.
+        Of nested problems the longest counts. Of several in a row the last counts, since examples
+        come first. A problem ends where a word ends.
 
         Args:
             text: a problem or a prompt.
@@ -48,7 +48,7 @@ class ProblemIndex:
         return last
 
     def _places(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield where problems stand in a text; of those that begin together the longest."""
+        """Yield the places of problems in a text; of those with one start the longest."""
         longest: dict[int, int] = {}
         for size in self._sizes:
             begins = self._begin[size]
@@ -61,7 +61,7 @@ class ProblemIndex:
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
-    """Say whether no word or number goes on over the ends of a part of a text."""
+    """Return whether no word or number crosses the ends of a part of a text."""
     return not _joins(text, start) and not _joins(text, end)
 
 
@@ -70,8 +70,8 @@ def _joins(text: str, at: int) -> bool:
 
 
 def _is_of_word(letter: str) -> bool:
-    """Say whether a letter is part of a longer word; Chinese and Japanese put none between words.
+    """Return whether a letter may be part of a longer word.
 
-    They are the scripts of wide letters, Korean too.
+    Chinese, Japanese and Korean letters are wide; their words need no space between them.
     """
     return letter.isalnum() and unicodedata.east_asian_width(letter) != "W"

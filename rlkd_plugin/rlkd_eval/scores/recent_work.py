@@ -1,4 +1,4 @@
-"""Work that is done once for all who ask for it at about the same time, however long a job is."""
+"""Does equal work once for all who request it at about the same time."""
 
 import asyncio
 from collections import OrderedDict
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class _Shared(Generic[T]):
-    """A task, and how many wait for it."""
+    """A task, and the number of its users."""
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
         self.task = asyncio.ensure_future(work)
@@ -19,10 +19,10 @@ class _Shared(Generic[T]):
 
 
 class RecentWork(Generic[T]):
-    """Keeps what is in flight and the newest results, so that memory stays bounded.
+    """Keeps the tasks in flight and the newest results, so that memory stays bounded.
 
     Args:
-        most: results that are kept.
+        most: results to keep.
     """
 
     def __init__(self, most: int) -> None:
@@ -32,9 +32,9 @@ class RecentWork(Generic[T]):
         self._left: set[asyncio.Task[T]] = set()
 
     async def do(self, key: Hashable, begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return the result for a key; the first one who asks begins the work.
+        """Return the result for a key; the first user starts the work.
 
-        Work that everybody has stopped waiting for is cancelled; an error is everybody's.
+        Work without users is cancelled; an error is raised to all users.
         """
         if key in self._results:
             self._results.move_to_end(key)
@@ -52,11 +52,11 @@ class RecentWork(Generic[T]):
                 self._leave(key)
 
     async def close(self) -> None:
-        """Cancel what is in flight, and wait until it has ended."""
+        """Cancel the tasks in flight, and wait until they have ended."""
         await cancel_all([*(one.task for one in self._open.values()), *self._left])
 
     def _leave(self, key: Hashable) -> None:
-        task = self._open.pop(key).task  # who asks now begins anew
+        task = self._open.pop(key).task  # the next user starts anew
         self._left.add(task)
         task.add_done_callback(self._forget)
         task.cancel()
@@ -64,13 +64,13 @@ class RecentWork(Generic[T]):
     def _forget(self, task: "asyncio.Task[T]") -> None:
         self._left.discard(task)
         if not task.cancelled():
-            task.exception()  # it is nobody's any more
+            task.exception()  # marks it as retrieved: it has no user
 
     def _end(self, key: Hashable) -> None:
         """Keep the result of a task that has ended, if it has one."""
         shared = self._open.get(key)
         if shared is None or not shared.task.done():
-            return  # everybody has left it; another one may be in its place
+            return  # it has no user left; another task may be in its place
         del self._open[key]
         if shared.task.cancelled() or shared.task.exception() is not None:
             return

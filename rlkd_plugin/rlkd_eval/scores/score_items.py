@@ -1,4 +1,4 @@
-"""Which completions `rlkd score` still has to score, and what tells one from all others."""
+"""Selects the completions that `rlkd score` still has to score, and computes their keys."""
 
 from array import array
 from collections import Counter
@@ -24,7 +24,7 @@ class OpenRow:
     left: int
 
     def end(self) -> None:
-        """Count a completion as settled, and with the last one the row."""
+        """Count a completion as done, and with the last one the row."""
         self.left -= 1
         self.report.passed += not self.left
 
@@ -34,10 +34,10 @@ class ScoreItem:
     """A completion to score.
 
     Attributes:
-        key: tells it from all others of the source.
+        key: identifies it in the source.
         sample: the completion with its teacher.
         completion: as the source has it.
-        row: is told when it is scored.
+        row: counts it when it is scored.
     """
 
     key: int
@@ -59,7 +59,7 @@ def items_to_do(
         report: filled while rows are read.
 
     Raises:
-        RlkdError: if the source has a row of another form by now.
+        RlkdError: if the source has a row of another format by now.
     """
     seen: Counter[int] = Counter()
     for row in plan.source.rows():

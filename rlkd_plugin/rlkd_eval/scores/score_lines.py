@@ -1,7 +1,7 @@
 """The lines of a file of scores: trace lines, each with the key of its completion in front.
 
-While a job runs a line is written when its completion is scored; at the job's end the lines are put
-in the order of the source. `rlkd report` reads them at any time.
+While a job runs, a line is written when its completion is scored; at the job's end the lines are
+sorted in the order of the source. `rlkd report` reads them at any time.
 """
 
 import json
@@ -19,9 +19,9 @@ from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_files import open_whole
 
 TRACE = "rlkd_trace_rank0.jsonl"
-"""Name of the file in OUT: that of a run's trace, so that a report finds it."""
+"""Name of the file in OUT: the name of a run's trace, so that a report finds it."""
 KEY = "row"
-"""The column that tells a completion from others."""
+"""The column that identifies a completion."""
 SHAPE: Shape = {KEY: str, "problem": str, "completion": str, "teacher": dict, "student": dict}
 
 
@@ -47,13 +47,13 @@ def read_line(file: Path, line: Row) -> tuple[int, TraceRow]:
     """Return the key and the trace of a line.
 
     Raises:
-        RlkdError: if it is none of this job.
+        RlkdError: if it is not of this job.
     """
     try:
         return int(line[KEY], 16), msgspec.convert(line, TraceRow)
     except (ValueError, msgspec.ValidationError) as error:
         raise RlkdError(
-            f"{file} has a line that is none of this job ({error}); name another folder to write"
+            f"{file} has a line that is not of this job ({error}); name another folder as OUT"
         ) from None
 
 
@@ -67,7 +67,7 @@ def outdated_lines(lines: Iterable[bytes]) -> set[int] | None:
         lines: of any trace; a broken one replaces nothing.
 
     Returns:
-        The numbers, from 0; None for a trace of no scores, whose first whole line has no key.
+        The numbers, from 0; None for a trace of another kind, whose first whole line has no key.
     """
     newest: dict[str, int] = {}
     outdated: set[int] = set()
@@ -86,17 +86,17 @@ def outdated_lines(lines: Iterable[bytes]) -> set[int] | None:
     return outdated if newest else None
 
 
-def put_in_order(file: Path, keys: Sequence[int]) -> int:
-    """Put the lines in the order of their keys; of several of one key the last stays.
+def sort_lines(file: Path, keys: Sequence[int]) -> int:
+    """Sort the lines in the order of `keys`; of several with one key the last is kept.
 
-    Lines of other keys come behind them, in their own order.
+    Lines with other keys follow, in their own order.
 
     Args:
-        file: whole lines; nobody writes to it meanwhile.
+        file: whole lines; nothing else writes to it meanwhile.
         keys: of the source's completions.
 
     Returns:
-        How many lines of other keys there are.
+        The number of lines with other keys.
 
     Raises:
         RlkdError: if there is no room for the file a second time, beside itself.
@@ -122,7 +122,7 @@ def put_in_order(file: Path, keys: Sequence[int]) -> int:
                 whole.write(lines.readline())
     except OSError as error:
         raise RlkdError(
-            f"{file} has every line, but could not be put in the order of the source: "
-            f"{error.strerror}. Make room for it a second time, then give the same command again"
+            f"{file} is complete, but could not be sorted in the order of the source: "
+            f"{error.strerror}. Free space for a copy of it, then run the same command again"
         ) from None
     return others

@@ -1,4 +1,4 @@
-"""What `rlkd score` knows before it asks anything: the source, its teachers, the place of OUT."""
+"""Plans `rlkd score` before its first request: the source, its teachers, the place of OUT."""
 
 import logging
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ScorePlan:
-    """A source that was looked through.
+    """A source that was read, with its teachers.
 
     Attributes:
-        job: names the source, the file to write, and how much is in work at once.
+        job: names the source, the output file and the concurrency.
         source: its rows.
         teachers: of its completions.
-        total: completions, those that cannot be scored among them.
+        total: completions, including those that cannot be scored.
     """
 
     job: DataJob
@@ -31,18 +31,18 @@ class ScorePlan:
 
 
 def trace_place(out: Path) -> Path:
-    """Return the file of scores in OUT, a folder that need not be there.
+    """Return the file of scores in OUT, a folder that need not exist.
 
     Raises:
         RlkdError: if OUT is a file, or looks like one.
     """
     if out.is_file() or out.suffix in (".jsonl", ".json"):
-        raise RlkdError(f"{out} has to be a folder: {TRACE} is written there, for `rlkd report`")
+        raise RlkdError(f"{out} must be a folder: {TRACE} is written there, for `rlkd report`")
     return out / TRACE
 
 
 def plan_scores(job: DataJob, teachers: Path | None, branches: int) -> ScorePlan:
-    """Look through a source and its teachers.
+    """Read a source and its teachers.
 
     Args:
         job: names the source.
@@ -50,8 +50,8 @@ def plan_scores(job: DataJob, teachers: Path | None, branches: int) -> ScorePlan
         branches: paths of a teacher that count.
 
     Raises:
-        RlkdError: if the source is empty, has rows of two forms, no completion or no teacher; or
-            the teachers are of other problems.
+        RlkdError: if the source is empty, has rows of two formats, no completion or no teacher;
+            or the teachers are of other problems.
     """
     source = CompletionSource(job.source, source_files(job.source, job.out))
     wanted: dict[Asked, None] = {}
@@ -82,7 +82,7 @@ def _teachers(source: Path, file: Path | None, wanted: dict[Asked, None], own: i
         return read_teachers(file, wanted)
     if not own:
         raise RlkdError(
-            f"{source} has completions and no teacher to compare them with: give --teachers FILE, "
+            f"{source} has no teacher to compare its completions with: give --teachers FILE, "
             "rows with problem and teacher_reasoning or teacher_structure, as `rlkd prepare` and "
             "`rlkd structure` write them"
         )

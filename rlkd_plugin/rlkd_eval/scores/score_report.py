@@ -1,4 +1,4 @@
-"""What became of the completions of `rlkd score`, at any time of the job."""
+"""The counts of `rlkd score`, at any time of the job."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from rlkd_plugin.rlkd_eval.scores.figures import Figures
 
 @dataclass
 class ScoreReport:
-    """What this run of the job did.
+    """The counts of this run of the job.
 
     Attributes:
         read: completions that were read; a row that cannot be read counts as one.
@@ -17,7 +17,7 @@ class ScoreReport:
         refused: completions that cannot be scored, by reason.
         done_before: completions that were scored before the job was stopped.
         repeated: completions of tables that ms-swift wrote twice.
-        left_over: lines in OUT of completions that the source does not have, known at the end.
+        left_over: lines in OUT of completions that are not in the source, known at the end.
         passed: rows of the source that need no more work.
         total: completions of the source.
         figures: of all lines in OUT.
@@ -35,7 +35,7 @@ class ScoreReport:
 
     @property
     def account(self) -> Account:
-        """What became of every completion that was read."""
+        """The account of all completions that were read."""
         parts = {
             "scored": self.scored,
             "done before": self.done_before,

@@ -1,4 +1,4 @@
-"""What a folder of `rlkd score` holds, for a report: its figures, its mean reward, its maker."""
+"""Reads a folder of `rlkd score` for a report: its figures, mean reward and maker."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from rlkd_plugin.rlkd_eval.scores.score_lines import TRACE
 
 @dataclass
 class ProblemRewards:
-    """The completions of a problem that have a reward, and the sum of their rewards."""
+    """The number of a problem's completions with a reward, and the sum of their rewards."""
 
     count: int = 0
     total: float = 0.0
@@ -69,13 +69,13 @@ class Scored:
 
 
 def read_maker(folder: Path) -> tuple[Facts | None, list[str]]:
-    """Return what the scores in a folder depend on, None if it is not known, and remarks."""
+    """Return the settings of the scores in a folder, None if unknown, and remarks."""
     place = record_file(folder / TRACE)
     try:
         record = read_record(place)
     except RlkdError as error:
         return None, [str(error)]
     if record is None:
-        return None, [f"there is no {place.name}: what scored the completions is not known"]
-    is_open = "`rlkd score` is still going, or was stopped before its end"
+        return None, [f"there is no {place.name}: the settings of the scores are not known"]
+    is_open = "`rlkd score` is still running, or was stopped before its end"
     return record.last(), [] if record.is_done else [is_open]

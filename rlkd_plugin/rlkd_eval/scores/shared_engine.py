@@ -1,8 +1,8 @@
-"""An engine for a long row of completions, each scored by itself: equal questions are asked once.
+"""An engine that makes equal requests once, for many completions that are scored one by one.
 
 `score_batch` shares work within a batch. Here each completion is a batch of its own, so that its
 line is written as soon as it is scored; this engine shares the work between the batches that are in
-flight together. What each role used is counted apart, for the cost.
+flight together. Usage is counted by role, for the cost.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -17,9 +17,9 @@ from rlkd_plugin.llm_io.server_engine import ROLES
 from rlkd_plugin.rlkd_eval.scores.recent_work import RecentWork
 
 STRUCTURES = 256
-"""Newest decompositions that are kept: those of some hundred problems' teachers."""
+"""Newest decompositions that are kept: those of about a hundred problems' teachers."""
 VERDICTS = 8192
-"""Newest verdicts that are kept: those of some hundred problems' completions."""
+"""Newest verdicts that are kept: those of about a hundred problems' completions."""
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class SharedEngine:
         engine: does the work.
 
     Attributes:
-        used: what each role used; a request that goes on is counted when it ends.
+        used: usage by role; a request in flight is counted when it ends.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -45,7 +45,7 @@ class SharedEngine:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What its structures depend on."""
+        """The facts that its structures depend on."""
         return self._engine.facts
 
     async def __aenter__(self) -> "SharedEngine":
@@ -77,7 +77,7 @@ class SharedEngine:
         )
 
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
-        """Say whether two texts match."""
+        """Return whether two texts match."""
         texts = (field, teacher, student)
         return await self._verdicts.do(
             texts, lambda: self._count("judge", lambda: self._engine.match(*texts))
@@ -99,7 +99,7 @@ class SharedEngine:
         )
 
     async def _count(self, role: Role, begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do work of a role, and count what it used, also where it is cancelled."""
+        """Do work of a role, and count its usage, even if it is cancelled."""
         with usage_of_batch() as used:
             try:
                 return await begin()

@@ -1,4 +1,4 @@
-"""The teacher of a problem, from the columns of a row in our own format."""
+"""Reads the teacher of a problem from the columns of a row in our own format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from rlkd_plugin.rlkd_data.rows.branches import BRANCHES, STRUCTURES, read_branc
 from rlkd_plugin.rlkd_data.rows.row_fields import domain_or_math, text_of
 
 COLUMNS = ("teacher_reasoning", "teacher_structure", BRANCHES)
-"""The columns of which one makes a teacher."""
+"""The columns of a teacher; one of them is enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A problem and its teacher's paths; texts as they came.
+    """A problem and its teacher's paths; the texts are unchanged.
 
     Attributes:
         problem: the problem.
@@ -42,13 +42,13 @@ class Teacher:
 
     @property
     def texts(self) -> list[str]:
-        """All that tells this teacher from another one."""
+        """The texts that identify this teacher."""
         branches = [(one.reasoning, one.structure or "") for one in self.branches]
         return [self.problem, self.domain, *(text for branch in branches for text in branch)]
 
 
 def read_teacher(raw: Mapping[str, Any]) -> Teacher | None:
-    """Return the teacher of a row, None where no column holds one.
+    """Return the teacher of a row, None where all its columns are empty.
 
     The paths are `teacher_reasoning`, then those of `teacher_branches`.
 
@@ -63,7 +63,7 @@ def read_teacher(raw: Mapping[str, Any]) -> Teacher | None:
     known = columns.get(STRUCTURES, [None] * len(paths))
     branches = [BranchText(*branch) for branch in zip(paths, known, strict=True)]
     if branches and (first.reasoning or not first.structure):
-        # the same path as the first one, of which `teacher_structure` is
+        # the first branch is `teacher_reasoning`, to which `teacher_structure` belongs
         first = BranchText(first.reasoning or branches[0].reasoning, first.structure or known[0])
         branches = branches[1:]
     others = (branch for branch in branches if has_reasoning(branch.reasoning))
@@ -76,12 +76,12 @@ def _problem(raw: Mapping[str, Any]) -> str:
 
 
 def _text(raw: Mapping[str, Any], name: str) -> str | None:
-    """Return a column's text as it stands, None where it is empty.
+    """Return a column's text unchanged, None where it is empty.
 
     Raises:
-        FormatError: if it is no text.
+        FormatError: if it is not a text.
     """
     value = raw.get(name)
     if value is not None and not isinstance(value, str):
-        raise FormatError(f"{name} is no text: {value!r:.200}")
+        raise FormatError(f"{name} is not a text: {value!r:.200}")
     return value or None

@@ -1,4 +1,4 @@
-"""Whose teacher a completion is compared with: its own row's, else one of a second file."""
+"""Finds the teacher of a completion: its own row's, else one of a second file."""
 
 import logging
 from collections import Counter
@@ -14,7 +14,7 @@ from rlkd_plugin.rlkd_eval.scores.problem_index import ProblemIndex
 from rlkd_plugin.rlkd_eval.scores.teacher_rows import COLUMNS, Teacher, read_teacher
 
 Asked = tuple[str, bool]
-"""How a model was asked, and whether more than the problem may stand in it."""
+"""The text with which a model was asked, and whether it may hold more than the problem."""
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Teachers:
     """The teachers of a source's completions.
 
     Args:
-        problem_of: the problem of each text with which a model was asked, as `normalise` has it.
+        problem_of: the problem, after `normalise`, of each text with which a model was asked.
         known: the teacher of each problem.
     """
 
@@ -51,8 +51,8 @@ class Teachers:
 def read_teachers(file: Path, wanted: Collection[Asked]) -> Teachers:
     """Return the teachers of a file for the texts with which a model was asked.
 
-    The file is read twice, and of its teachers only those that are wanted are kept. Of several
-    teachers of a problem the first counts.
+    The file is read twice, and only the wanted teachers are kept. Of several teachers of a problem
+    the first counts.
 
     Args:
         file: rows in our own format, a file or a folder.
@@ -73,30 +73,30 @@ def read_teachers(file: Path, wanted: Collection[Asked]) -> Teachers:
     needed = set(problem_of.values())
     known: dict[str, Teacher] = {}
     others: set[str] = set()
-    refused = Counter[str]()
+    rejected = Counter[str]()
     for raw, text in _problems(file, files):
         if (plain := normalise(text)) not in needed:
             continue
         try:
             teacher = read_teacher(raw)
             if teacher is None:
-                raise FormatError(f"none of {', '.join(COLUMNS)}: the problem {text!r:.200}")
+                raise FormatError(f"no {', '.join(COLUMNS)}: the problem {text!r:.200}")
         except FormatError as error:
-            refused[str(error).partition(":")[0]] += 1
+            rejected[str(error).partition(":")[0]] += 1
             continue
         if known.setdefault(plain, teacher).texts[2:] != teacher.texts[2:]:
             others.add(plain)
-    if refused:
-        words = ", ".join(f"{count:,} x {why}" for why, count in refused.most_common(5))
-        logger.warning("%s: %d rows are no teachers: %s", file, refused.total(), words)
+    if rejected:
+        words = ", ".join(f"{count:,} x {why}" for why, count in rejected.most_common(5))
+        logger.warning("%s: %d rows have no usable teacher: %s", file, rejected.total(), words)
     if others:
-        words = "%s: %d problems have several teachers, of which the first counts"
+        words = "%s: %d problems have several teachers; the first of each counts"
         logger.warning(words, file, len(others))
     return Teachers(problem_of, known)
 
 
 def _problems(file: Path, files: list[Path]) -> Iterator[tuple[Row, str]]:
-    """Yield the rows that have a problem, and it.
+    """Yield the rows that have a problem, with the problem.
 
     Raises:
         RlkdError: if there are none.
@@ -112,4 +112,4 @@ def _problems(file: Path, files: list[Path]) -> Iterator[tuple[Row, str]]:
         count += 1
         yield row, text
     if not count:
-        raise RlkdError(f"{file} has no row with a problem, so no teacher")
+        raise RlkdError(f"{file} has no row with a problem: give rows with problem and a teacher")

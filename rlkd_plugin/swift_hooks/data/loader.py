@@ -2,8 +2,8 @@
 
 They are registered under our names alone: ms-swift's own entries for the same hub ids, and its
 matching of other files by their name, do not change. A local copy is read as `rlkd prepare` reads
-it, row by row, so that both keep the same rows of any file. Rows with several paths of the teacher
-have as many of them as `RLKD_BRANCHES` says.
+it, row by row, so that both keep the same rows of any file. Rows with several teacher paths keep
+at most `RLKD_BRANCHES` of them.
 """
 
 import os
@@ -60,10 +60,11 @@ class RlkdLoader(DatasetLoader):
         return super().load(dataset_syntax, dataset_meta, use_hf=use_hf)
 
     def _load_files(self, source: Path, meta: "RlkdMeta") -> Any:
-        """Load a file in any form that `rows.row_files` reads, or a folder of them."""
+        """Load a file in any format that `rows.row_files` reads, or a folder of them."""
         if self.columns:
             raise RlkdError(
-                f"--columns does not apply to {meta.dataset_name}:FILE; rename them in the file"
+                f"--columns does not apply to {meta.dataset_name}:FILE; rename the columns in the "
+                "file"
             )
         try:
             files = row_files(source)

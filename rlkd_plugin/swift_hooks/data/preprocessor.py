@@ -1,7 +1,7 @@
 """The preprocessor of our data sets, which ms-swift maps over their rows, in several processes.
 
-A format's row function does the work; here duplicate and rejected rows are dropped and counted, and
-columns get a type: every row has the same ones, and a text that is missing is empty.
+A format's row function does the work. Here duplicate and rejected rows are dropped and counted, and
+columns get a type: every row has the same columns, and a missing text becomes an empty one.
 """
 
 from collections import Counter
@@ -30,8 +30,8 @@ logger = get_logger()
 _drops_file: Path | None = None
 """File to which the processes of a map write the reason for each row that they drop.
 
-It is no attribute of the preprocessor: `datasets` hashes that into the name of its cache, which has
-to be the same on every rank.
+Not an attribute of the preprocessor: `datasets` hashes the preprocessor into the name of its cache,
+which has to be the same on every rank.
 """
 
 
@@ -44,7 +44,7 @@ class RlkdRows(RowPreprocessor):
         self.form = form
         self.version = __version__  # another version, another cache
         self.passed: tuple[str, ...] = ()
-        """Columns that some rows of the data set have; the others get the same ones."""
+        """Columns that only some rows have; the others get them too."""
 
     def preprocess(self, row: Row) -> Row | None:
         place = ""
@@ -53,7 +53,7 @@ class RlkdRows(RowPreprocessor):
                 place = f" ({row[PLACE]})"
                 row = decode_row(row)
             columns = complete_row(self.form.make_row(row), self.passed)
-            return {name: _typed(value) for name, value in columns.items()}
+            return {name: _fill_empty(value) for name, value in columns.items()}
         except FormatError as error:
             if _drops_file:
                 with _drops_file.open("a", encoding="utf-8") as drops:  # one short write, atomic
@@ -79,7 +79,7 @@ class RlkdRows(RowPreprocessor):
                 "a teacher that reads it (1.0 by default; 0 for plain GRPO)"
             )
         if not isinstance(dataset, Dataset):
-            return super().__call__(dataset, **kwargs)  # streamed: the rows are dropped unseen
+            return super().__call__(dataset, **kwargs)  # streamed: dropped rows are not counted
         return self._map_and_count(dataset, **kwargs)
 
     def _map_and_count(self, dataset: Dataset, **kwargs: Any) -> Dataset:
@@ -107,7 +107,9 @@ class RlkdRows(RowPreprocessor):
         for drop in {drop.partition(":")[0]: drop for drop in reversed(drops)}.values():
             logger.warning(f"rlkd: {self.name}: a dropped row: {drop}")
         if not len(kept):
-            raise RlkdError(f"{self.name}: none of the {len(dataset)} rows can be used")
+            raise RlkdError(
+                f"{self.name}: none of the {len(dataset)} rows can be used; the log has the reasons"
+            )
         return kept
 
 
@@ -129,7 +131,7 @@ def complete_row(row: Row, names: Sequence[str]) -> Row:
     return found
 
 
-def _typed(value: Any) -> Any:
+def _fill_empty(value: Any) -> Any:
     """Return a value with empty texts for missing ones: a column of nulls alone has no type."""
     if isinstance(value, list):
         return ["" if part is None else part for part in value]
@@ -148,7 +150,7 @@ def _passed_columns(dataset: Any, form: Format) -> tuple[str, ...]:
 
 
 def _holds(rows: Any, name: str) -> bool:
-    """Say whether one of the rows, a chunk of an Arrow column of JSON, has a column."""
+    """Return whether one of the rows, a chunk of an Arrow column of JSON, has a column."""
     options = pc.MatchSubstringOptions(key_text(name))
     found = pc.call_function("match_substring", [rows], options)
     return bool(pc.call_function("any", [found]).as_py())

@@ -1,4 +1,4 @@
-"""Passes the rows of a local copy through `datasets` unchanged: as JSON, each with its place.
+"""Passes the rows of a local copy through `datasets` unchanged, as JSON with their places.
 
 With a column for each key, a number in one row would change the type of the texts in the others,
 and a line that cannot be read would end the whole file.
@@ -32,7 +32,7 @@ def encode_rows(
     Args:
         files: path, size and time of change of each.
         form: the format of the rows.
-        version: ours, as another one may read more of a file.
+        version: the plugin's; another one may read more of a file.
 
     Raises:
         RlkdError: where the rest of a file cannot be read.
@@ -47,14 +47,14 @@ def encode_rows(
 
 
 def key_text(name: str) -> str:
-    """Return what stands in the JSON of a row that has a column, and in no text of a row."""
+    """Return a text that the JSON of a row contains exactly if the row has a column."""
     return f"{json.dumps(name)}: "  # in a text its quotes are escaped
 
 
 def _encode_value(value: Any) -> Any:
-    """Return a table's value that JSON has no form for: a decimal number as a text.
+    """Return a value that JSON cannot hold in a form that it can.
 
-    Bytes or a date stay no text, as a list.
+    A decimal number becomes a text; bytes or a date become a list, so that they are still no text.
     """
     return number_text(value) or [repr(value)]
 

@@ -1,7 +1,7 @@
-"""The files by which `vllm serve` asks a model as `rlkd_r1` trained it, made for its tokenizer.
+"""Writes the files with which `vllm serve` prompts a model as `rlkd_r1` trained it.
 
-The tokenizer is read by transformers, as ms-swift and vLLM read it: so the control tokens that it
-knows, and the beginning of sequence that it adds or not, are those of training.
+transformers reads the tokenizer, as in ms-swift and vLLM: the control tokens that it knows, and
+whether it adds a beginning of sequence, are those of training.
 """
 
 import json
@@ -40,7 +40,7 @@ def template_of(tokenizer: Any, system: str | None = None) -> str:
     dialogue = dialogue_of(tokenizer.get_vocab())
     return chat_template(
         dialogue,
-        bos=_added_before(tokenizer),
+        bos=_find_prefix(tokenizer),
         eos=tokenizer.eos_token or "",
         system=R1_SYSTEM if system is None else system,
     )
@@ -57,8 +57,8 @@ def end_tokens(tokenizer: Any) -> list[int]:
     return [token for token in dict.fromkeys(ends) if token is not None]
 
 
-def _added_before(tokenizer: Any) -> str:
-    """Return the tokens that a tokenizer adds before a text by itself, as a text."""
+def _find_prefix(tokenizer: Any) -> str:
+    """Return the text that a tokenizer adds before every text."""
     plain = tokenizer.encode("a", add_special_tokens=False)
     whole = tokenizer.encode("a")
     return "".join(tokenizer.convert_ids_to_tokens(whole[: whole.index(plain[0])]))
@@ -77,6 +77,6 @@ def _read_tokenizer(model: str) -> Any:
     except Exception as error:  # of any library below: there is no common class
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise RlkdError(
-            f"the tokenizer of {model} cannot be read, which the template rlkd_r1 needs: {reason}; "
+            f"the template rlkd_r1 needs the tokenizer of {model}, which cannot be read: {reason}; "
             "name a folder, or give --template model"
         ) from error

@@ -1,10 +1,10 @@
 """The template `rlkd_r1`: the think/answer system prompt in the model's own control tokens.
 
 One name serves base models (RLKD-Zero) and R1-style models, because the conversation is written
-with the tokens that the tokenizer knows (`llm_io.dialogues`, of which servers get theirs too).
-Nothing is prefilled: the completion itself has to open with `<think>`, as the rewards `format` and
-`rlkd_tag_count` ask. ms-swift's own `deepseek_r1` writes `<think>` for the model, which makes
-`format` 0 for every completion.
+with the tokens that the tokenizer knows (`llm_io.dialogues`, also the source of the servers'
+templates). Nothing is prefilled: the completion itself has to open with `<think>`, as the rewards
+`format` and `rlkd_tag_count` require. ms-swift's own `deepseek_r1` writes `<think>` for the model,
+which makes `format` 0 for every completion.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from rlkd_plugin.llm_io.dialogues import CHATML, RLKD_R1, dialogue_of
 
 @dataclass
 class R1Meta(TemplateMeta):
-    """Takes the form of the model's own conversations when it gets the tokenizer."""
+    """Adopts the model's own conversation format when it gets the tokenizer."""
 
     prefix: Prompt = field(default_factory=lambda: [CHATML.opening])
     prompt: Prompt = field(default_factory=lambda: [CHATML.turn])

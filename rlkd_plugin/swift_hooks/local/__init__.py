@@ -1,1 +1,1 @@
-"""Engines whose model is in the training process, and how it computes on a CPU."""
+"""Engines whose model runs in the training process."""

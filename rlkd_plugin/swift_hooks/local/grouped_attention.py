@@ -1,8 +1,8 @@
-"""Attention of grouped heads on a CPU that does not copy keys and values while it generates.
+"""Grouped-query attention on a CPU that copies no keys and values in generation.
 
 transformers repeats the keys and values of a padded batch for every query head of their group, at
 each new token. Here one token's query heads of a group are the rows of one query instead. The
-result is the same; a prompt's tokens, all at once, go through transformers' own `sdpa`.
+result is the same. The tokens of a prompt, all at once, go through transformers' own `sdpa`.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ def grouped_attention(
         options: further arguments, which only a prompt's tokens need.
 
     Returns:
-        (batch, tokens, heads, width), and no weights.
+        (batch, tokens, heads, width), and None for the weights.
     """
     batch, heads, tokens, width = query.shape
     if tokens > 1:

@@ -47,10 +47,10 @@ NEUTRAL = {
     "eta_cutoff": 0.0,
 }
 """The same where tokens are sampled."""
-LOOK = 0.01
-"""Seconds between two looks whether another batch has left the model."""
+POLL_INTERVAL = 0.01
+"""Seconds between two checks whether the model is free."""
 QUIET_TURNS = 20
-"""Turns of the event loop without a new request after which every walk waits for a reply."""
+"""Turns of the event loop without a new request after which a batch is run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,16 +64,16 @@ class _Request:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What all requests of a batch share; no request changes another one's reply."""
+        """The options that all requests of a batch share."""
         options = self.options
         shared = options["temperature"], options["max_tokens"], options.get("logprobs", False)
         return self.role, *shared
 
 
 class _Inference(TransformersEngine):
-    """ms-swift's engine, with the error of a text that cannot be encoded as its reply.
+    """ms-swift's engine; the reply to a text that cannot be encoded is its error.
 
-    What the model's `generation_config` says of sampling does not count: it is meant for a chat,
+    The sampling options of the model's `generation_config` are ignored: they are meant for a chat,
     and a repetition penalty acts on tags, digits and formulas.
     """
 
@@ -89,14 +89,14 @@ class _Inference(TransformersEngine):
 class LocalEngine(PromptedEngine):
     """Decomposes and judges with one model in this process.
 
-    With ZeRO-3 every forward pass needs all ranks, so they go in step: each runs a batch, or a
-    short one for nothing, as long as any rank has a request. The model serves one batch of
-    samples at a time; who enters while another has it open waits.
+    With ZeRO-3 every forward pass needs all ranks, so they run in step: each runs a batch, or a
+    short dummy one, as long as any rank has a request. The model serves one batch of samples at a
+    time; a second one waits in `__aenter__`.
 
     Args:
         settings: the prompts' kind, the limits and the size of a batch.
         model: a causal language model in evaluation mode.
-        template: ms-swift's, of this model.
+        template: the model's, of ms-swift.
 
     Raises:
         RlkdError: with FSDP, where ranks with different numbers of batches would deadlock.
@@ -118,7 +118,7 @@ class LocalEngine(PromptedEngine):
 
     async def __aenter__(self) -> "LocalEngine":
         while not self._free.acquire(blocking=False):  # another loop's batch may have it
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL)
         self.usage.reset()
         self._waiting: list[_Request] = []
         self._runner = asyncio.create_task(self._run())
@@ -139,7 +139,7 @@ class LocalEngine(PromptedEngine):
             self._free.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what belongs to an event loop."""
+        """Return the state without the parts that belong to an event loop."""
         return {k: v for k, v in vars(self).items() if k not in ("_waiting", "_runner", "_free")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -154,8 +154,9 @@ class LocalEngine(PromptedEngine):
         room = (self.engine.max_model_len or sys.maxsize) - tokens
         if room < options["max_tokens"]:
             raise EndpointError(
-                f"a text of {tokens} tokens leaves no room for {options['max_tokens']} in the "
-                f"model's {self.engine.max_model_len}; RLKD_GSRM_MAX_CHARS clips paths",
+                f"a prompt of {tokens} tokens leaves no room for {options['max_tokens']} tokens of "
+                f"reply in the model's {self.engine.max_model_len}; lower RLKD_GSRM_MAX_CHARS, to "
+                "which paths are clipped",
                 status=400,
             )
         steps = -(-options["max_tokens"] // BUDGET_STEP) * BUDGET_STEP
@@ -191,7 +192,7 @@ class LocalEngine(PromptedEngine):
                 self._waiting = []
 
     def _any_rank_asks(self, *, here: bool) -> bool:
-        """Return whether any rank has a request; only this one counts unless they go in step."""
+        """Return whether this rank has a request; where ranks run in step, whether any has one."""
         if not self._in_step:
             return here
         flag = torch.tensor([int(here)], device=self.model.device)
@@ -230,12 +231,12 @@ def _user_message(prompt: str) -> InferRequest:
 def _read_reply(answer: Any) -> Reply:
     """Return a reply of ms-swift's engine in the form of a server's."""
     choice = answer.choices[0]
-    said, thought = split_message(vars(choice.message))
+    content, reasoning = split_message(vars(choice.message))
     return Reply(
-        said,
+        content,
         choice.finish_reason,
         read_tokens(choice.logprobs),
-        thought,
+        reasoning,
         answer.usage.prompt_tokens,
         answer.usage.completion_tokens,
     )

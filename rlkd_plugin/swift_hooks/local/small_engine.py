@@ -36,7 +36,7 @@ Path, problem and structure share the model's 8,192 tokens. 5,000 tokens of a pa
 more tokens than characters may be rejected.
 """
 MOST_TOKENS = 512
-"""Most tokens of a structure, some seven steps. Some never end, and the whole batch waits."""
+"""Most tokens of a structure, about seven steps. Some never end, and the whole batch waits."""
 
 
 class SmallEngine(LocalEngine):
@@ -75,11 +75,11 @@ class SmallEngine(LocalEngine):
         logger.info(
             f"rlkd: small: prompt `gsrm`, paths of at most {self.settings.gsrm_max_chars:,} "
             f"characters, structures of {self.settings.gsrm_max_tokens:,} tokens, no judge; the "
-            "settings of the GSRM's prompt and of the judge change nothing here"
+            "settings of the GSRM's prompt and of the judge are ignored"
         )
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
-        """Return the structure that the adapter gives a path, without duplicate steps."""
+        """Return the structure that the adapter writes for a path, without duplicate steps."""
         found = await super().decompose(problem, domain, path)
         if found.structure is None:
             return found
@@ -93,7 +93,7 @@ class SmallEngine(LocalEngine):
 def drop_duplicates(structure: Structure) -> Structure:
     """Return a structure without the steps whose question and answer an earlier one has.
 
-    The adapter writes some last steps twice, which no path does.
+    The adapter sometimes writes the last step twice, which no path does.
     """
     first: dict[tuple[str, str], Step] = {}
     for step in structure.steps:
@@ -125,7 +125,7 @@ def merge_adapter(base: str, adapter: Path) -> tuple[PreTrainedModel, Template, 
         )
     except Exception as error:  # a hub has errors of its own
         raise RlkdError(
-            f"RLKD_SMALL_MODEL={base!r} cannot be loaded ({str(error)[:200]}); it is "
+            f"RLKD_SMALL_MODEL={base!r} cannot be loaded ({str(error)[:200]}); give "
             "SmolLM2-135M-Instruct: its id, or its folder (from a clone's root, after `make "
             "setup`: models/SmolLM2-135M-Instruct)"
         ) from error

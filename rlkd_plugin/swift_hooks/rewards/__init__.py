@@ -1,1 +1,1 @@
-"""The rewards that ms-swift calls, the scorer that they share, and their metrics."""
+"""The rewards that ms-swift calls, their shared scorer, and their metrics."""

@@ -19,8 +19,8 @@ def branches_of(
 ) -> tuple[BranchText, ...]:
     """Return the paths of a row, at least one: distinct, in their order, at most `count`.
 
-    Of duplicates the first stays, with the first structure that one of them has. A path without
-    reasoning takes no place, but for the first where it has a structure or is the only one.
+    Of duplicates the first is kept, with the first structure that one of them has. A path without
+    reasoning is skipped, unless it is the first and has a structure, or is the only one.
 
     Args:
         row: its number in the batch, for messages.
@@ -30,7 +30,7 @@ def branches_of(
         count: the setting `RLKD_BRANCHES`.
 
     Raises:
-        RlkdError: if one is no list of texts, or their lengths differ.
+        RlkdError: if one of them is not a list of texts, or their lengths differ.
     """
     paths = _texts(row, "teacher_branches", branches)
     known = _texts(row, "teacher_structures", structures) or [None] * len(paths)
@@ -60,13 +60,13 @@ def _texts(row: int, name: str, values: Any) -> list[str | None]:
         return []
     if isinstance(values, (str, bytes, dict)) or not isinstance(values, Sequence):
         raise RlkdError(
-            f"the column {name} has no list of texts but {repr(values)[:200]} in row {row} of a "
-            f"batch (type: {type(values).__name__})"
+            f"the column {name} needs lists of texts; row {row} of a batch has "
+            f"{repr(values)[:200]} (type: {type(values).__name__})"
         )
     for value in values:
         if not isinstance(value, (str, type(None))):
             raise RlkdError(
-                f"the column {name} has {repr(value)[:200]} among its texts in row {row} of a "
-                f"batch (type: {type(value).__name__})"
+                f"the column {name} needs lists of texts; a list in row {row} of a batch has "
+                f"{repr(value)[:200]} (type: {type(value).__name__})"
             )
     return list(values)

@@ -9,7 +9,7 @@ from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.gsrm.prompts import DOMAINS
 from rlkd_plugin.swift_hooks.rewards.branch_columns import MISSING, branches_of
 
-MESSAGES = "a list of chat messages, of which the reward wants the text alone"
+MESSAGES = "a list of chat messages; give the text alone"
 
 
 def read_samples(
@@ -84,15 +84,15 @@ def read_domain(name: str, row: int) -> str:
 def read_flags(
     name: str, values: Sequence[bool | None] | None, completions: Sequence[str]
 ) -> list[bool]:
-    """Return a column of flags; None is no.
+    """Return a column of flags; None is False.
 
     Raises:
-        RlkdError: if it is not as long as the batch, or has a value that is no flag.
+        RlkdError: if it is not as long as the batch, or has a value that is not a flag.
     """
     flags = []
     for row, value in enumerate(_values(name, values, completions, optional=True)):
         if value is not None and (isinstance(value, str) or value not in (True, False)):
-            raise _wrong(name, row, value, "true, false or null")
+            raise _value_error(name, row, value, "true, false or null")
         flags.append(bool(value))
     return flags
 
@@ -100,7 +100,7 @@ def read_flags(
 def read_ids(
     name: str, values: Sequence[Any] | None, completions: Sequence[str]
 ) -> list[str | int | None]:
-    """Return a column of ids, for the trace; what is neither text nor number, as its text.
+    """Return a column of ids, for the trace; any other value becomes a text.
 
     Raises:
         RlkdError: if it is not as long as the batch.
@@ -110,13 +110,13 @@ def read_ids(
 
 
 def check_text(name: str, row: int, value: Any) -> str:
-    """Return a value of a column that is a text.
+    """Return a value of a column, which has to be a text.
 
     Raises:
-        RlkdError: if it is none.
+        RlkdError: if it is not one.
     """
     if not isinstance(value, str):
-        raise _wrong(name, row, value, "a text")
+        raise _value_error(name, row, value, "a text")
     return value
 
 
@@ -145,7 +145,7 @@ def _values(
         )
     if isinstance(values, (str, bytes, dict)) or not hasattr(values, "__len__"):
         raise RlkdError(
-            f"the column {name} is no list with a value for each completion but of type "
+            f"the column {name} needs a list with a value for each completion; it has type "
             f"{type(values).__name__}: {repr(values)[:200]}"
         )
     if completions is not None and len(values) != len(completions):
@@ -155,11 +155,11 @@ def _values(
     return list(values)
 
 
-def _wrong(name: str, row: int, value: Any, wanted: str) -> RlkdError:
+def _value_error(name: str, row: int, value: Any, wanted: str) -> RlkdError:
     kind = type(value).__name__
     if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
         kind = MESSAGES
     return RlkdError(
-        f"the column {name} has no {wanted.removeprefix('a ')} but {repr(value)[:200]} in row "
-        f"{row} of a batch (type: {kind})"
+        f"the column {name} needs {wanted} in each row; row {row} of a batch has "
+        f"{repr(value)[:200]} (type: {kind})"
     )

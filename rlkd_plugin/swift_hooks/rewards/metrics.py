@@ -1,9 +1,9 @@
-"""The callback `rlkd_metrics`: brings the reward's numbers into ms-swift's logs, and reads these.
+"""The callback `rlkd_metrics`: puts the reward's metrics into ms-swift's logs, and checks these.
 
-ms-swift builds rewards without a handle on the trainer. The callback, built first, leaves one
-here; the reward hands its numbers over, and `trainer.custom_metrics` averages them over ranks. It
-adds what the reward found to the table of completions (`structure_columns`), and ends a run whose
-log says that the completions are not the student's (`stale_policy`).
+ms-swift builds rewards without a reference to the trainer. The callback, built first, stores one
+here; the reward publishes its metrics, and `trainer.custom_metrics` averages them over ranks. The
+callback also adds structures to the table of completions (`structure_columns`), and ends a run
+whose log shows that the completions are not the current student's (`stale_policy`).
 """
 
 import weakref
@@ -39,13 +39,13 @@ class RlkdMetrics(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Begin the table's columns, and to follow the off-policy measure.
+        """Add the table's columns, and start to watch the off-policy measure.
 
-        That measure says nothing where completions are not to be the student's.
+        It is not watched with `async_generate`, where the completions are an older student's.
         """
         add_structure_columns(self.trainer)
         if getattr(args, "async_generate", False):
-            logger.info("rlkd: async_generate: completions of an older student are not noticed")
+            logger.info("rlkd: async_generate: completions of an older student are not detected")
             return
         dtype = next(self.trainer.model.parameters()).dtype
         self.stale_policy = StalePolicy(float32=dtype == torch.float32)
@@ -58,7 +58,7 @@ class RlkdMetrics(TrainerCallback):
         logs: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Look at the off-policy measure.
+        """Check the off-policy measure.
 
         Raises:
             RlkdError: if the completions are not the student's.

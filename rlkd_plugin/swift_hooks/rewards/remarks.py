@@ -1,6 +1,6 @@
-"""Warns once of each thing about teachers that makes a reward less than it could be.
+"""Warns once of each kind of problem with teachers that lowers rewards.
 
-How often it happens is in the metrics (`engines.tally.metrics_of`).
+The metrics count each (`engines.tally.metrics_of`).
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ logger = get_logger()
 
 
 class Remarks:
-    """Warns of each kind once in a reward's life."""
+    """Warns of each kind once in the life of a reward."""
 
     def __init__(self) -> None:
-        self._metrics: set[str] = set()  # of what it has warned of
+        self._metrics: set[str] = set()  # of the kinds that were warned of
 
     def on_teachers(
         self, samples: Sequence[Sample], scores: Sequence[Score], max_chars: int
@@ -56,11 +56,11 @@ class Remarks:
     def _warn(self, metric: str, remark: str) -> None:
         if metric not in self._metrics:
             self._metrics.add(metric)
-            logger.warning(f"rlkd: {remark}; said once, counted as {metric}")
+            logger.warning(f"rlkd: {remark}; logged once, counted as {metric}")
 
 
 def _unreadable(sample: Sample) -> str:
-    """Return the first structure text of a teacher that is no structure."""
+    """Return a teacher's first structure text that cannot be parsed."""
     for branch in sample.branches:
         try:
             parse_structure(branch.structure or "")

@@ -26,7 +26,7 @@ class RlkdGsrmModel:
 
     Args:
         model: the GSRM, loaded by ms-swift.
-        template: ms-swift's, of this model.
+        template: the model's, of ms-swift.
 
     Raises:
         RlkdError: if a setting is wrong, or the trace cannot be written.

@@ -1,8 +1,8 @@
 """`prms["rlkd_gsrm"]`: the structure reward for `swift sample`, best-of-n against a teacher's path.
 
-ms-swift hands over no columns: the problem is the last user message, the teacher's path is the data
-set's assistant turn, which ms-swift has scored as the last candidate. It ranks NaN first, and keeps
-no scores, so they go to a file of our own.
+ms-swift passes no columns: the problem is the last user message, and the teacher's path is the data
+set's assistant turn, which ms-swift scores as the last candidate. ms-swift ranks NaN first, and
+does not save scores, so they go to a file of our own.
 """
 
 import asyncio
@@ -61,15 +61,15 @@ class RlkdGsrmSampling(PRM):
             no structure, so that ms-swift drops the problem (`--prm_threshold`).
 
         Raises:
-            RlkdError: if there is no problem or no teacher's path, or one is no text.
+            RlkdError: if there is no problem or no teacher's path, or one is not a text.
             EndpointError: if a server fails past the retry deadline, or rejects our requests; or
-                if, over a window of the run, the models refuse too much or decompose nothing.
+                if, over a window of the run, the models reject too much or decompose nothing.
         """
         samples = [
             self._read_sample(row, request, truth)
             for row, (request, truth) in enumerate(zip(infer_requests, ground_truths, strict=True))
         ]
-        cut_off = [False] * len(samples)  # ms-swift does not say
+        cut_off = [False] * len(samples)  # ms-swift does not report it
         batch = asyncio.run(self.scorer.score(samples, cut_off))
         scores, rewards = batch.scores, [reward or 0.0 for reward in batch.rewards]
         self.trace.append(
@@ -89,7 +89,7 @@ class RlkdGsrmSampling(PRM):
         self.scorer.window.judge(scores)
         if samples and scores[0].teacher.structure is None:
             logger.warning(
-                f"rlkd: no structure of the teacher's path ({scores[0].teacher.status}): ms-swift "
+                f"rlkd: the teacher's path has no structure ({scores[0].teacher.status}): ms-swift "
                 f"drops the problem {samples[0].problem[:100]!r}"
             )
         return rewards
@@ -99,7 +99,7 @@ class RlkdGsrmSampling(PRM):
         problems = [message["content"] for message in before if message["role"] == "user"]
         if not problems:
             raise RlkdError(
-                f"a row has no user message with the problem: {request.messages!r:.200}"
+                f"a row needs a user message with the problem; it has {request.messages!r:.200}"
             )
         return Sample(
             check_text("messages (the candidate)", row, candidate["content"]),

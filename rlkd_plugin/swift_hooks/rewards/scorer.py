@@ -1,8 +1,8 @@
 """Scores completions for ms-swift: columns in, rewards, metrics and the trace out.
 
 ms-swift builds and calls its integrations in different ways (`grpo_reward`, `reward_model`,
-`sampling_reward`); what they do is here. What a score is worth is decided in `engines.tally`, and
-what ends a run in `engines.run_window`.
+`sampling_reward`); their common work is here. Not here: how a score becomes a reward
+(`engines.tally`), and when a run is ended (`engines.run_window`).
 """
 
 import os
@@ -29,23 +29,24 @@ from rlkd_plugin.swift_hooks.rewards.structure_columns import show_structures
 from rlkd_plugin.swift_hooks.rewards.trace_file import TraceFile
 
 REMEDIES = {
-    "server": "What to change: start its server without --reasoning-parser, which takes structures "
-    "for thinking; set RLKD_GSRM_PROMPT=construct (and RLKD_GSRM_REGEX=true) for a model that was "
-    "not trained as a GSRM; correct RLKD_GSRM_MODEL where another model is served; raise "
-    "RLKD_GSRM_MAX_TOKENS where replies break off. `rlkd check` asks it as the reward does",
+    "server": "What to change: start its server without --reasoning-parser, which mistakes "
+    "structures for thinking; set RLKD_GSRM_PROMPT=construct (and RLKD_GSRM_REGEX=true) for a "
+    "model that was not trained as a GSRM; correct RLKD_GSRM_MODEL where another model is served; "
+    "raise RLKD_GSRM_MAX_TOKENS where replies break off. `rlkd check` tests it as the reward uses "
+    "it",
     "local": "What to change: set RLKD_GSRM_PROMPT=construct for a --reward_model that was not "
     "trained as a GSRM; raise RLKD_GSRM_MAX_TOKENS where replies break off",
-    "small": "RLKD_ENGINE=small knows grade-school mathematics alone; for other texts use "
+    "small": "RLKD_ENGINE=small knows only grade-school mathematics; for other texts use "
     "RLKD_ENGINE=server",
 }
-"""What to change where nearly no student's path has a structure, by the engine's name."""
+"""Remedies where nearly no student's path has a structure, by the engine's name."""
 
 logger = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredBatch:
-    """What became of N samples, and what their scoring used."""
+    """The scores and rewards of N samples, and the usage of the engine."""
 
     scores: Sequence[Score]
     rewards: list[float | None]
@@ -91,14 +92,14 @@ class Scorer:
         return Path(folder) / f"rlkd_trace_rank{os.environ.get('RANK') or 0}.jsonl"
 
     def _open_trace(self) -> TraceFile | None:
-        """Return the trace, once it is known where; one that cannot be written is an error."""
-        file = self.trace  # of another rank where the reward was pickled on its way
+        """Return the trace, opened if need be, or None while its folder is unknown."""
+        file = self.trace  # a reward that was pickled may be on another rank now
         if self._trace is None or self._trace.file != file:
             self._trace = TraceFile(file) if file else None
         return self._trace
 
     async def score(self, samples: Sequence[Sample], cut_off: Sequence[bool]) -> ScoredBatch:
-        """Score N samples; the run is not judged by them yet.
+        """Score N samples; the run's window does not count them yet.
 
         Args:
             samples: completions with their teachers.
@@ -159,7 +160,7 @@ class Scorer:
             RlkdError: if a column is missing or of another length, or a value is not allowed; or
                 if too many of the run's prompts have no teacher structure.
             EndpointError: if a server fails past the retry deadline, or rejects our requests; or
-                if, over a window of the run, the models refuse too much or decompose nothing.
+                if, over a window of the run, the models reject too much or decompose nothing.
         """
         started = time.monotonic()
         trace = self._open_trace()
@@ -196,7 +197,7 @@ class Scorer:
 def _publish(
     batch: ScoredBatch, numbers: dict[str, list[float]], lost: int, seconds: float
 ) -> None:
-    """Hand a batch's numbers to ms-swift's log; say once which option that needs."""
+    """Publish a batch's metrics in ms-swift's log, or log once which option that needs."""
     published = publish(
         {
             **numbers,

@@ -1,6 +1,6 @@
-"""Shares a run's counts between its ranks, without making one wait for another.
+"""Shares a run's counts between its ranks; no rank waits for another.
 
-The ranks append their counts to a key in the store through which their process group was made. A
+The ranks append their counts to a key in the store that created their process group. A
 collective operation would deadlock: with Ray and Megatron some ranks may call no reward.
 """
 
@@ -20,7 +20,7 @@ from rlkd_plugin.engines.run_window import OwnRounds, Rounds
 
 logger = get_logger()
 
-_numbers = itertools.count()  # of the rewards of this process, which all ranks make in one order
+_numbers = itertools.count()  # of this process's rewards, which all ranks build in one order
 _decode = msgspec.json.Decoder(RoundCounts).decode
 
 
@@ -80,9 +80,10 @@ class SharedRounds:
         return reduce(add, map(_decode, lines)), is_whole
 
     def _lose(self, error: RuntimeError) -> None:
-        """Go on with this rank's counts alone where the store cannot be reached."""
+        """Continue with this rank's counts alone where the store cannot be reached."""
         self._is_lost = True
         reason = (str(error).splitlines() or ["no reason given"])[0]
         logger.warning(
-            f"rlkd: the ranks cannot share how much was refused ({reason}); each judges by its own"
+            f"rlkd: the ranks cannot share their counts of rejections ({reason}); each rank "
+            "continues with its own"
         )

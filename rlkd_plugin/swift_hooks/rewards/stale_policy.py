@@ -1,13 +1,13 @@
-"""Notices from ms-swift's off-policy measure that the completions are not the student's.
+"""Detects completions of an outdated student by ms-swift's off-policy measure.
 
 With `log_rollout_offpolicy_metrics` ms-swift compares the probabilities that the rollout's engine
-gave to its own completions with the student's, both as they were when these were written, however
-often they are learned from. `k3_kl` is the mean over tokens of exp(d) - d - 1, about d^2/2, where d
-is the difference of the log-probabilities: 0, but for the noise of two ways to compute.
+gave to its own completions with the student's, both from when they were written. `k3_kl` is the
+mean over tokens of exp(d) - d - 1, about d^2/2, where d is the difference of the log-probabilities:
+0, except for the noise of two ways to compute.
 
 Before the first step of a run both sides have the weights from disk, so its value is this run's
 noise. An engine that takes no weights falls behind with each step, and k3_kl grows with the square
-of the distance. How far back it is noticed depends on the noise: see docs/recipes.md.
+of the distance. How small a lag is detected depends on the noise: see docs/recipes.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ STUDENT = "rollout_correction/training_log_ppl"
 """Key of the student's own log-perplexity: exactly 0 where no token was counted."""
 
 EXACT = 1e-7
-"""Most noise of a float32 run whose sides compute alike: float32's own rounding of k3_kl."""
+"""Most noise of a float32 run whose sides compute alike: float32's rounding of k3_kl."""
 EXACT_BOUND = 1e-6
 """Bound of such a run."""
 BOUND = 1e-2
@@ -57,7 +57,7 @@ class StalePolicy:
         self._above = 0
 
     def look(self, logs: Mapping[str, float], noise: float | None) -> None:
-        """Look at the log of the last steps.
+        """Check the log of the last steps.
 
         Args:
             logs: ms-swift's values by key, with or without the measure.
@@ -72,16 +72,16 @@ class StalePolicy:
         bound = EXACT_BOUND if exact else min(max(BOUND, TIMES_NOISE * (noise or 0.0)), HIGHEST)
         self._above = self._above + 1 if logs[MEASURE] > bound else 0
         if self._above >= (1 if exact else IN_A_ROW):
-            raise RlkdError(_sentence(logs[MEASURE], bound, noise))
+            raise RlkdError(_error_message(logs[MEASURE], bound, noise))
 
 
-def _sentence(found: float, bound: float, noise: float | None) -> str:
+def _error_message(found: float, bound: float, noise: float | None) -> str:
     at_first = "unknown" if noise is None else f"{noise:.1e}"
     return (
-        f"the completions are not those of the student as it is: {MEASURE} is {found:.1e}, above "
-        f"its bound of {bound:.1e} (at step 1, the noise: {at_first}). Most likely the rollout "
-        "server did not take the student's weights. Look for `Method execution failed` in its log, "
-        "put the cause right, start it again, and resume from a checkpoint from before the measure "
-        "rose. If the two sides are known to compute differently, as with a quantised server, "
-        "--log_rollout_offpolicy_metrics false ends this check"
+        f"the completions are not those of the current student: {MEASURE} is {found:.1e}, above "
+        f"its bound of {bound:.1e} (its noise, at step 1: {at_first}). Most likely the rollout "
+        "server did not load the student's weights. Look for `Method execution failed` in its log, "
+        "remove the cause, restart the server, and resume from a checkpoint from before the "
+        "measure rose. If the two sides are known to compute differently, as with a quantised "
+        "server, --log_rollout_offpolicy_metrics false turns this check off"
     )

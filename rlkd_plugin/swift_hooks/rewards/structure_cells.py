@@ -1,4 +1,4 @@
-"""What the table of completions says of a completion's structure: one cell a column."""
+"""A completion's structure as cells of the table of completions, one a column."""
 
 from rlkd_plugin.engines.trace import TraceRow
 from rlkd_plugin.engines.walk_end import walk_end
@@ -20,7 +20,7 @@ and of folders."""
 def structure_cells(row: TraceRow) -> tuple[Cell, ...]:
     """Return the cells of a completion, in the order of `COLUMNS`.
 
-    A column holds one type alone, as trackers want it. A side without a structure has 0 steps, and
+    A column holds one type alone, as trackers require. A side without a structure has 0 steps, and
     the last column says why.
     """
     return (

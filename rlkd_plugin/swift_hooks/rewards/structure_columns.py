@@ -1,9 +1,9 @@
 """Adds structure columns to ms-swift's table of completions (`log_completions`).
 
-That table goes into `completions.jsonl` and into the trackers. ms-swift makes it of `_logs`, one
-queue a column, which its `_log_rollout` extends once for each batch of completions. The queues of
-ours are extended beside it, on all ranks in the order of its own. A completion is found by its
-request id, on whichever rank it was scored. Not here: what the cells say (`structure_cells`).
+That table goes into `completions.jsonl` and into the trackers. ms-swift makes it from `_logs`, one
+queue a column, which its `_log_rollout` extends once for each batch of completions. Our queues are
+extended at the same time, on all ranks in the same order. A completion is found by its request id,
+whichever rank scored it. Not here: the values of the cells (`structure_cells`).
 """
 
 import weakref
@@ -28,20 +28,20 @@ logger = get_logger()
 
 
 class LoggedSample(Protocol):
-    """What is read of ms-swift's `GRPOSample`."""
+    """The part of ms-swift's `GRPOSample` that is read."""
 
     request_id: str
 
 
 class TableTrainer(Protocol):
-    """What is used of ms-swift's GRPO trainer."""
+    """The part of ms-swift's GRPO trainer that is used."""
 
     _logs: MutableMapping[str, Any]
     _log_rollout: Callable[[Sequence[LoggedSample]], None]
 
 
 def add_structure_columns(trainer: Any) -> "StructureColumns | None":
-    """Add the columns to a trainer's table; return None where it makes none with rewards."""
+    """Add the columns to a trainer's table; return None where it has no table with rewards."""
     global _current
     columns = None
     if getattr(trainer, "log_completions", False) and "rewards" in getattr(trainer, "_logs", ()):
@@ -66,7 +66,7 @@ class StructureColumns:
 
     def __init__(self, trainer: TableTrainer) -> None:
         self._logs = trainer._logs
-        self._known: Known = {}  # of this rank, since the last batch that was logged
+        self._known: Known = {}  # of this rank, since the last logged batch
         self._has_warned = False
         trainer._log_rollout = partial(self.log_rollout, trainer._log_rollout)
 
@@ -97,7 +97,7 @@ class StructureColumns:
             requests += ids
             for request, cells in scored.items():
                 _add(known, request, cells)
-        if known or COLUMNS[0] in self._logs:  # a table without our reward is not touched
+        if known or COLUMNS[0] in self._logs:  # a table without our reward stays as it is
             self._extend(self._match(requests, known))
 
     def _match(self, requests: Sequence[str], known: Mapping[str, Cells | None]) -> list[Any]:
@@ -124,7 +124,7 @@ class StructureColumns:
             self._has_warned = True
             logger.warning(
                 f"rlkd: {reason}: the columns rlkd/... of the table of completions are empty for "
-                "this batch. Rewards and the trace are not touched; said once"
+                "this batch; rewards and the trace are complete. Logged once"
             )
 
 

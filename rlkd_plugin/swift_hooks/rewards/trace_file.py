@@ -1,7 +1,7 @@
-"""Writes the trace of a run; rewards are worth more than a record of them.
+"""Writes the trace of a run, which a failed write does not end.
 
-A trace that cannot be written is refused before the run. One that fails later, as on a full disk,
-costs its lines and a warning, not the run.
+A trace that cannot be written is an error before the run. A later failure, such as a full disk,
+loses lines and logs a warning.
 """
 
 import threading
@@ -61,8 +61,8 @@ class TraceFile:
                 logger.warning(
                     f"rlkd: the trace {self.file} cannot be written "
                     f"({error.strerror or error}), at most {self.lost} lines are lost so far; the "
-                    "run goes on, its rewards are not touched. Make room, or set RLKD_TRACE_DIR to "
-                    "another folder when you resume"
+                    "run continues, and its rewards do not change. Free space, or set "
+                    "RLKD_TRACE_DIR to another folder when you resume"
                 )
             return len(rows)
         return 0

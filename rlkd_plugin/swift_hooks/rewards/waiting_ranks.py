@@ -1,7 +1,7 @@
 """Warns at the start if other ranks would time out before a reward gives up.
 
 A rank whose reward retries a server keeps all others waiting in the next collective operation.
-Their time-out has to be longer than our retry deadline; else the run ends with an error of the
+Their time-out has to be longer than our retry deadline. Otherwise the run ends with an error of the
 communication library, which names neither the server nor the cause.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch.distributed as dist
 
 HCCL_EXEC_TIMEOUT = 1836.0
-"""Seconds that HCCL waits if the variable of this name is not set; there, 0 means no limit."""
+"""Default of the environment variable of this name, in seconds; 0 there means no limit."""
 
 
 def waiting_ranks_warnings(args: Any, longest: float) -> list[str]:

@@ -1,9 +1,9 @@
 """The callback `rlkd_structured`: the phases of structured fine-grained training (section 3.1).
 
-It puts the phase of the epoch into every optimizer step, before the step is computed: the labels of
-tokens outside the phase are masked, so that ms-swift computes no logits for them where it can
-(batch size 1, packing, padding_free), and the tokens of each set are counted over all
-micro-batches and ranks. It keeps a and b, logs, and saves its state in `trainer_state.json`.
+Before each optimizer step it masks the labels of tokens outside the epoch's phase, so that ms-swift
+computes no logits for them where it can (batch size 1, packing, padding_free), and counts the
+tokens of each set over all micro-batches and ranks. It updates a and b, logs, and saves its state
+in `trainer_state.json`.
 """
 
 import math
@@ -78,8 +78,8 @@ class RlkdStructured(TrainerCallback, ExportableState):
         """Check all rows, and restore the state of the checkpoint that the run resumes from.
 
         Raises:
-            RlkdError: if a row is no structure, the steps do not fit the phases, or the checkpoint
-                is of another run.
+            RlkdError: if a row is not a structure, the steps do not fit the phases, or the
+                checkpoint is of another run.
         """
         self.epoch_steps = check_steps(args, kwargs["train_dataloader"], len(self.phases))
         check_rows("train_dataset", self.trainer.train_dataset)
@@ -101,7 +101,7 @@ class RlkdStructured(TrainerCallback, ExportableState):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Begin the epoch's phase, before its first batch is fetched."""
+        """Start the epoch's phase, before its first batch is fetched."""
         epoch = state.global_step // self.epoch_steps
         self.phase = self.phases[min(epoch, len(self.phases) - 1)]
         self.weights.begin(self.phase)
@@ -180,7 +180,7 @@ class RlkdStructured(TrainerCallback, ExportableState):
         Args:
             host: the trainer's own `get_batch_samples`.
             epoch_iterator: yields the micro-batches.
-            num_batches: of a step, fewer at an epoch's end.
+            num_batches: of a step; an epoch's last step may have fewer.
             device: where tokens are counted.
 
         Returns:

@@ -26,13 +26,13 @@ ONLY: dict[str, tuple[Any, str]] = {
     "streaming": (False, "phases follow epochs, and a stream has none"),
     "lazy_tokenize": (
         False,
-        "rows that cannot be encoded are counted, and ms-swift would replace them unseen",
+        "rows that cannot be encoded are counted, and ms-swift would replace them silently",
     ),
-    "cached_dataset": ([], "rows that cannot be encoded are counted, and a cache has lost them"),
+    "cached_dataset": ([], "rows that cannot be encoded are counted, and a cache lacks them"),
     "cached_val_dataset": ([], "as for --cached_dataset"),
-    "sequence_parallel_size": (1, "tokens are not counted over it; packing saves memory too"),
+    "sequence_parallel_size": (1, "tokens are not counted across it; packing saves memory too"),
     "average_tokens_across_devices": (True, "losses are divided by the tokens of all ranks"),
-    "template_backend": ("swift", "another one does not tell a response from its prompt"),
+    "template_backend": ("swift", "other backends do not separate a response from its prompt"),
     "is_binary_loss_scale": (None, "the codes of the tokens would be lost"),
     "enable_channel_loss": (False, "it would log the codes with the losses"),
     "auto_find_batch_size": (False, "it would change the steps of a phase during the run"),
@@ -50,7 +50,7 @@ def check_arguments(args: Any) -> None:
     """Check the arguments of a run: all three names or none, and no option that they exclude.
 
     Raises:
-        RlkdError: says what does not fit and what to do.
+        RlkdError: if an argument does not fit; the message says what to do.
     """
     chain = (args.loss_scale or "").split("+")
     given = {
@@ -66,14 +66,19 @@ def check_arguments(args: Any) -> None:
             f"{NAME} together; {' and '.join(missing)} is missing"
         )
     if others := [part for part in chain if part not in CHAIN]:
-        raise RlkdError(f"--loss_scale {args.loss_scale}: {others[0]} does not go with {NAME}")
+        raise RlkdError(
+            f"--loss_scale {args.loss_scale}: {others[0]} cannot be used with {NAME}; remove it"
+        )
     for option, (value, why) in ONLY.items():
         found = getattr(args, option, value)
         if found is not None and found != value:
             shown = str(found).lower() if isinstance(found, bool) else found
-            raise RlkdError(f"--{option} {shown} does not go with {NAME}: {why}; remove it")
+            raise RlkdError(f"--{option} {shown} cannot be used with {NAME}: {why}; remove it")
     if "early_stop" in args.callbacks:
-        raise RlkdError(f"--callbacks early_stop does not go with {NAME}: it would cut a phase")
+        raise RlkdError(
+            f"--callbacks early_stop cannot be used with {NAME}: it would end a phase early; "
+            "remove it"
+        )
     phases = load_settings().phases
     if args.num_train_epochs != len(phases):
         raise RlkdError(
@@ -103,7 +108,7 @@ def check_rows(name: str, dataset: Any) -> None:
     """Parse every response before the first step.
 
     Raises:
-        RlkdError: if one is no whole structure; it names the first of them and the reason.
+        RlkdError: if one is not a whole structure; the message names the first and the reason.
     """
     rejected = []
     for number, text in _responses(dataset):
@@ -116,9 +121,9 @@ def check_rows(name: str, dataset: Any) -> None:
         hidden = len(rejected) - ROWS_SHOWN
         more = f" ... and {hidden} more" if hidden > 0 else ""
         raise RlkdError(
-            f"{len(rejected)} responses of the {name} are no structures; `rlkd prepare gsrm-sft` "
-            "drops such rows and names their lines. Numbered in the order into which ms-swift "
-            f"shuffled them: {'; '.join(rejected[:ROWS_SHOWN])}{more}"
+            f"{len(rejected)} responses of the {name} are not structures; `rlkd prepare gsrm-sft` "
+            "drops such rows and names their lines. In the order in which ms-swift shuffled them: "
+            f"{'; '.join(rejected[:ROWS_SHOWN])}{more}"
         )
 
 
@@ -129,8 +134,8 @@ def _responses(dataset: Any) -> Iterator[tuple[int, str]]:
                 continue
             if message.get("loss_scale") is not None:
                 raise RlkdError(
-                    f"row {number} has a loss_scale of its own, which would stand where {NAME} "
-                    "puts its codes: remove it from the row"
+                    f"row {number} has a loss_scale of its own, which would replace the codes of "
+                    f"{NAME}: remove it from the row"
                 )
             yield number, message["content"]
 
@@ -148,7 +153,7 @@ def check_lost(name: str, before: int, after: int, most: float) -> None:
     """Warn of rows that could not be encoded.
 
     Raises:
-        RlkdError: if they are more than a share of all rows; with both counts.
+        RlkdError: if their share of all rows is above `most`.
     """
     if after < before:
         logger.warning(f"rlkd: {name}: {before - after} of {before} rows could not be encoded")
@@ -176,7 +181,7 @@ def watch_host() -> None:
     def encode(self: AddLengthPreprocessor, dataset: Any, **kwargs: Any) -> Any:
         kept = host_encode(self, dataset, **kwargs)
         if uses_codes(self.template.loss_scale):
-            assert isinstance(kept, Dataset)  # a stream is refused
+            assert isinstance(kept, Dataset)  # a stream is rejected
             check_lost(NAME, len(dataset), len(kept), load_settings().max_lost_rows)
         return kept
 

@@ -23,7 +23,7 @@ def structured_loss(
     tokens: tuple[int, int],
     weights: tuple[float, float],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a micro-batch's part of the step's loss, and of the mean loss of each set.
+    """Return a micro-batch's part of the step's loss and of each set's mean loss.
 
     Summed over the micro-batches and ranks of a step, the first is a L_M + b L_QA of equation 1
     and the second is (L_M, L_QA), however the step is divided into micro-batches.
@@ -31,7 +31,7 @@ def structured_loss(
     Args:
         coded_losses: cross-entropy of each token times its code, shape (T,), as ms-swift gives it.
         codes: META, SOLVE or 0 for each token, shape (T,).
-        tokens: of META and of SOLVE in the whole step; with 0 of a set its part is 0.
+        tokens: of META and of SOLVE in the whole step; a set with 0 tokens has the part 0.
         weights: a and b.
 
     Returns:
@@ -87,10 +87,10 @@ class StructuredLoss(BaseLoss):
         Args:
             outputs: its `loss` is the cross-entropy of each token times its code, shape (T,).
             labels: not used: the codes say which tokens count.
-            num_items_in_batch: given by the trainer in training; the counts are our own.
+            num_items_in_batch: not used: the counts are our own.
             loss_scale: the codes, shifted like the losses, shape (T,).
         """
-        assert loss_scale is not None  # ms-swift has it for a loss scale that is not binary
+        assert loss_scale is not None  # ms-swift passes it for a loss scale that is not binary
         if self.trainer.model.training:
             step = self.trainer.rlkd_step
             loss, parts = structured_loss(outputs.loss, loss_scale, step.tokens, step.weights)

@@ -26,7 +26,7 @@ class StepLosses:
 
 
 class Ranks(Protocol):
-    """What is used of accelerate's `Accelerator`."""
+    """The part of accelerate's `Accelerator` that is used."""
 
     def gather(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return the ranks' tensors, joined along the first dimension."""
@@ -34,7 +34,7 @@ class Ranks(Protocol):
 
 
 class StructuredTrainer(SwiftTrainer, Protocol):
-    """The trainer of structured training; `rlkd_step` is set by our loss, the rest is its own."""
+    """The trainer of structured training; our loss sets `rlkd_step`, the rest is the trainer's."""
 
     accelerator: Ranks
     train_dataset: Sized

@@ -35,7 +35,7 @@ class StructuredLossScale(LossScale):
         """Return the response as lists of token ids, one list for each run of a code.
 
         The ids are those of the whole text, tokenized once. To tokenize span by span would give
-        other ids at the borders, in each tokenizer at other ones.
+        other ids at the borders, different ones in each tokenizer.
         """
         if not isinstance(context, str) or not (spans := meta_reasoning_spans(context)):
             return [context], [SOLVE]
@@ -90,8 +90,8 @@ def give_tokenizer() -> None:
         if ours := uses_codes(found):
             if self.use_megatron:
                 raise RlkdError(
-                    f"--loss_scale {NAME} is for `swift sft`; Megatron would take the "
-                    "codes of the tokens for weights"
+                    f"--loss_scale {NAME} is for `swift sft`; Megatron would use the "
+                    "codes of the tokens as weights"
                 )
             if ours is not found:
                 # ours last: it hands on token ids, in which no other finds its texts
