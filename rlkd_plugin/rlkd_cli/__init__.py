@@ -2,7 +2,7 @@
 
 from rlkd_plugin.rlkd_cli.stop_signals import run_command, signals_end_at_once
 
-with signals_end_at_once():  # there is nothing to end in order while it starts
+with signals_end_at_once():  # no work to end in order while it starts
     from rlkd_plugin.rlkd_cli.app import app
 
 __all__ = ["app", "run"]

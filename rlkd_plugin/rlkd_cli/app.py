@@ -16,13 +16,13 @@ from rlkd_plugin.rlkd_cli.data_commands import construct, merge, prepare, struct
 from rlkd_plugin.rlkd_cli.diversity_commands import diversity, diversity_table
 from rlkd_plugin.rlkd_cli.engine_commands import check, judge_check
 from rlkd_plugin.rlkd_cli.eval_commands import eval_table, evaluate
-from rlkd_plugin.rlkd_cli.misspelt import warn_of_misspelt_variables
 from rlkd_plugin.rlkd_cli.plugin_commands import chat_template, guard, path, recipes
 from rlkd_plugin.rlkd_cli.report_commands import curves, report
 from rlkd_plugin.rlkd_cli.score_commands import score
 from rlkd_plugin.rlkd_cli.stop_signals import exit_code, orderly_stop
+from rlkd_plugin.rlkd_cli.unknown_variables import warn_of_unknown_variables
 
-PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 """Context settings of a command whose arguments are another command line."""
 
 
@@ -40,14 +40,14 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             raise typer.Exit(exit_code()) from None
         except BrokenPipeError:
-            raise  # as in `rlkd recipes | head`: click ends without a word
+            raise  # as in `rlkd recipes | head`: click ends silently
         except (RlkdError, OSError) as error:
             typer.echo(f"rlkd: {error}", err=True)
             raise typer.Exit(1) from None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that a command line names, and warn of misspelt variables."""
-        warn_of_misspelt_variables(args)
+        warn_of_unknown_variables(args)
         return super().resolve_command(ctx, args)
 
 
@@ -97,4 +97,4 @@ app.command()(score)
 app.command()(chat_template)
 app.command()(curves)
 app.command()(report)
-app.command(context_settings=PASSED_ON)(guard)
+app.command(context_settings=PASS_THROUGH)(guard)

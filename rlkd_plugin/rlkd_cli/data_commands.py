@@ -14,7 +14,7 @@ from rlkd_plugin.rlkd_cli.stop_signals import run_stoppable
 if TYPE_CHECKING:
     from rlkd_plugin.rlkd_data.jobs.data_job import Shard
 
-MIX = "Go on with an OUT that other settings made; each line then names its maker."
+MIX = "Resume an OUT that was made with other settings; each line then names its maker."
 
 
 def prepare(
@@ -40,20 +40,20 @@ def prepare(
         int,
         typer.Option(
             min=1,
-            help="Most paths of the teacher for a problem, as the column teacher_branches (openr1-"
-            "math); 1 for no such column. See RLKD_BRANCHES.",
+            help="Maximum teacher paths per problem, as the column teacher_branches (openr1-math); "
+            "1 for no such column. See RLKD_BRANCHES.",
         ),
     ] = 1,
     teacher_prompt: Annotated[
         bool,
         typer.Option(
             "--teacher-prompt",
-            help="Add the column teacher_prompt, for ms-swift's self-distillation. GRPO on such "
-            "rows is another training: it adds --teacher_kl_coef times a teacher's signal.",
+            help="Add the column teacher_prompt, for ms-swift's self-distillation. It changes GRPO "
+            "too: ms-swift adds --teacher_kl_coef times a teacher's signal.",
         ),
     ] = False,
 ) -> None:
-    """Turn a data set's rows into rows for training, and say which are refused.
+    """Turn a data set's rows into rows for training, and report which are refused.
 
     Give the same command again to resume a stopped job.
     """
@@ -81,7 +81,7 @@ def prepare(
                 teacher_prompt=teacher_prompt,
             )
     except KeyboardInterrupt:
-        typer.echo(f"stopped after {read:,} rows; the same command goes on behind them")
+        typer.echo(f"stopped after {read:,} rows. Give the same command again to resume")
         raise
     show_prepare(done, plain_console())
     typer.echo(done.account.line())
@@ -143,7 +143,7 @@ def structure(
     shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts, one per machine.")] = "1/1",
     mix: Annotated[bool, typer.Option("--mix", help=MIX)] = False,
 ) -> None:
-    """Decompose the teachers' paths ahead of training, with the engine of the settings.
+    """Decompose the teachers' paths before training, with the engine of the settings.
 
     Give the same command again to resume a stopped job.
     """
@@ -188,7 +188,7 @@ def subset(
     from rlkd_plugin.llm_io.settings import load_settings
     from rlkd_plugin.rlkd_cli.tables.job_tables import show_subset
     from rlkd_plugin.rlkd_data.embedder import choose_embedder
-    from rlkd_plugin.rlkd_data.embedding_check import checked
+    from rlkd_plugin.rlkd_data.embedding_check import open_embedder
     from rlkd_plugin.rlkd_data.jobs.cost import Cost, RoleCost
     from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
     from rlkd_plugin.rlkd_data.jobs.job_end import show_job
@@ -202,7 +202,7 @@ def subset(
     report = SubsetReport()
 
     async def work() -> None:
-        async with checked(embedder):
+        async with open_embedder(embedder):
             await write_subset(job, tests, count, embedder, report)
 
     cost = Cost() if model else Cost([RoleCost("embed", embedder.usage)])
@@ -214,16 +214,16 @@ def merge(
     parts: Annotated[
         list[Path], typer.Argument(help="Results of one command: the OUT of each shard.")
     ],
-    out: Annotated[Path, typer.Argument(help="File to write; it must not be there yet.")],
+    out: Annotated[Path, typer.Argument(help="File to write; it must not exist.")],
     mix: Annotated[
         bool,
-        typer.Option("--mix", help="Merge those of several makers; each line names its maker."),
+        typer.Option("--mix", help="Merge results of several makers; each line names its maker."),
     ] = False,
 ) -> None:
-    """Put the results of several shards together, and refuse those of other settings.
+    """Merge the results of several shards into one, and refuse those of other settings.
 
     Second files (OUT.dropped.jsonl, OUT.discarded.jsonl) are merged too. The job that made the
-    parts can go on with the result.
+    parts can resume with the result.
     """
     from rlkd_plugin.rlkd_cli.tables.consoles import plain_console
     from rlkd_plugin.rlkd_cli.tables.job_tables import show_merge
@@ -245,5 +245,7 @@ def _read_shard(shard: str) -> "Shard":
 
     parts = re.fullmatch(r"(\d+)/(\d+)", shard)
     if not parts or not 1 <= int(parts[1]) <= int(parts[2]):
-        raise RlkdError(f"--shard {shard} is none; give i/n with i from 1 to n, for example 2/4")
+        raise RlkdError(
+            f"--shard {shard} is not a shard; give i/n with i from 1 to n, for example 2/4"
+        )
     return Shard(int(parts[1]), int(parts[2]))

@@ -14,10 +14,10 @@ from rlkd_plugin.rlkd_cli.eval_options import (
     System,
     WithBase,
     check_snapshot_options,
-    said_when_stopped,
+    report_stop,
     system_prompt,
 )
-from rlkd_plugin.rlkd_cli.template_option import Template, tell_prompting
+from rlkd_plugin.rlkd_cli.template_option import Template, select_prompting
 
 
 def diversity(
@@ -36,8 +36,10 @@ def diversity(
         int, typer.Option(min=2, help="Responses per question; the paper: 16.")
     ] = 16,
     temperature: Annotated[float, typer.Option(help="The paper: 0.8.")] = 0.8,
-    count: Annotated[int, typer.Option(help="Questions; the paper: 500; 0 for all.")] = 500,
-    seed: Annotated[int, typer.Option(help="Seed of the drawing of questions.")] = 42,
+    count: Annotated[
+        int, typer.Option(help="Number of questions; the paper: 500; 0 for all.")
+    ] = 500,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of questions.")] = 42,
     max_tokens: Annotated[int, typer.Option(help="New tokens per response.")] = 32768,
     system: System = "",
     template: Template = "auto",
@@ -62,7 +64,7 @@ def diversity(
     of_one_model = {"--adapter": adapter, "--label": label}
     check_snapshot_options(snapshots, steps, with_base, of_one_model)
     settings = load_settings()
-    prompting = tell_prompting(template, model, adapter, snapshots)
+    prompting = select_prompting(template, model, adapter, snapshots)
     prompt = system_prompt(system) or prompting.system
     drawing = Drawing(samples, temperature, max_tokens, prompt, count, seed)
     embedder = choose_embedder(settings, embed_model, trust_remote_code=trust_remote_code)
@@ -79,7 +81,7 @@ def diversity(
         server_options=server_options,
     )
     folders = [out]
-    with said_when_stopped(out):
+    with report_stop(out):
         if snapshots:
             models = models_of(snapshots, steps, model, with_base)
             folders = each_model(models, out, meter.measure_snapshot)

@@ -1,4 +1,4 @@
-"""What `rlkd diversity` does with one model: it serves the model, draws responses and measures."""
+"""Measures one model for `rlkd diversity`: serves it, draws responses, measures their steps."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -26,18 +26,18 @@ from rlkd_plugin.swift_hooks.local.device_memory import free_device_memory
 
 @dataclass
 class DiversityMeter:
-    """Measures models in the way that a command's options say.
+    """Measures models with the options of a command.
 
     Attributes:
-        source: of the questions.
-        questions: as they were read from it.
+        source: the file or folder of the questions.
+        questions: the rows read from it.
         drawing: how responses are drawn.
-        settings: name the servers, but for those that are started here.
-        engine: of the GSRM.
-        embedder: of the steps.
+        settings: name the servers, except those that are started here.
+        engine: decomposes the responses.
+        embedder: embeds the steps.
         embeds_here: whether the embedder is a model in this process, which needs its device.
-        prompting: how a server of ours asks its model.
-        server_options: more of that server's options, as on a command line.
+        prompting: how a server that is started here prompts its model.
+        server_options: more options of this server, as on a command line.
     """
 
     source: Path
@@ -93,14 +93,14 @@ class DiversityMeter:
         self._free_device()
 
     def _check_embedder(self) -> None:
-        """Check the embedder once a command, before hours of drawing."""
+        """Check the embedder once per command, before hours of drawing."""
         if not self._embedder_is_checked:
             run_stoppable(check_early(self.embedder))
             self._free_device()
             self._embedder_is_checked = True
 
     def _draw(self, job: DiversityJob, model: str, adapter: str) -> None:
-        """Draw the responses; the device of our server is free again for the embeddings."""
+        """Draw the responses; then our server's device is free for the embeddings."""
         log = job.out / "server.log"
         server = nullcontext()
         if model:
@@ -112,6 +112,6 @@ class DiversityMeter:
             run_stoppable(draw_all(job, self.questions, self.settings.model_copy(update=update)))
 
     def _free_device(self) -> None:
-        """Leave the device to the next server."""
+        """Free the device for the next server."""
         if self.embeds_here:
             free_device_memory()

@@ -12,17 +12,17 @@ from rlkd_plugin.rlkd_eval.run_models import RunModel, run_models
 
 
 def models_of(run: Path, steps: str, base: str, with_base: bool, name: str = "") -> list[RunModel]:
-    """Find the models of a run as a command's options say.
+    """Find the models of a run that a command's options name.
 
     Args:
         run: the folder of a training.
-        steps: of these alone, comma-separated; empty for all.
-        base: the model that the run began with, where its own arguments do not say.
+        steps: only these, comma-separated; empty for all.
+        base: the model that the run began with, if its arguments do not name it.
         with_base: whether it counts as step 0.
-        name: of the run, in place of its folder's.
+        name: the run's name instead of its folder's.
 
     Raises:
-        RlkdError: if the steps are none, or the run does not keep them.
+        RlkdError: if the steps are not numbers, or the run has no such steps.
     """
     texts = [text.strip() for text in steps.split(",") if text.strip()]
     if not all(re.fullmatch(r"[0-9]{1,9}", text) for text in texts):
@@ -34,18 +34,18 @@ def models_of(run: Path, steps: str, base: str, with_base: bool, name: str = "")
 def each_model(
     models: Sequence[RunModel], out: Path, work: Callable[[Path, RunModel], bool]
 ) -> list[Path]:
-    """Do a command's work for each model, and say where it stands.
+    """Do a command's work for each model, and print the progress.
 
     Args:
         models: in the order of their steps.
-        out: a folder of a folder for each.
-        work: gets a model's folder and the model; returns whether there was something to do.
+        out: the folder that gets a folder for each model.
+        work: gets a model's folder and the model; returns False if it was done before.
 
     Returns:
         The folders.
 
     Raises:
-        RlkdError: if the work for a model fails; the message says which one. What is done stays.
+        RlkdError: if the work for a model fails; the message names the model. Finished work stays.
     """
     folders: list[Path] = []
     for number, model in enumerate(models, start=1):
@@ -55,25 +55,25 @@ def each_model(
         try:
             _check_kept(model)
             if not work(folder, model):
-                typer.echo(f"{about}: was done before")
+                typer.echo(f"{about}: already done")
         except (RlkdError, OSError) as error:
             kind = EndpointError if isinstance(error, EndpointError) else RlkdError
             raise kind(
-                f"{about}, {model.place}: {str(error).rstrip('.')}. Done so far: {len(folders)}; "
-                "the same command goes on with this one"
+                f"{about}, {model.place}: {str(error).rstrip('.')}. Done so far: {len(folders)}. "
+                "Give the same command again to resume with this one"
             ) from error
         folders.append(folder)
     return folders
 
 
 def _check_kept(model: RunModel) -> None:
-    """Check that a model of the run is still there; else its path would be taken for a hub's id.
+    """Check that a model of the run still exists; else its path would be read as a hub's id.
 
     Raises:
         RlkdError: if it is not.
     """
     if model.step and not Path(model.place).is_dir():
         raise RlkdError(
-            "it was there when the command began, and is gone: a training that goes on deletes its "
-            "older checkpoints (save_total_limit). Snapshots stay (--callbacks rlkd_snapshots)"
+            "it was deleted while the command ran: a running training deletes its older "
+            "checkpoints (save_total_limit). Snapshots stay (--callbacks rlkd_snapshots)"
         )

@@ -1,4 +1,4 @@
-"""What `rlkd subset` and `rlkd diversity` share: an option of the local embedding model."""
+"""An option of the local embedding model, for `rlkd subset` and `rlkd diversity`."""
 
 from typing import Annotated
 

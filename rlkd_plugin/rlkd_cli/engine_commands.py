@@ -15,7 +15,7 @@ INDENT = 7
 
 
 def check() -> None:
-    """Test the GSRM and the judge of the RLKD_ variables, and say which variable to change."""
+    """Test the GSRM and the judge of the RLKD_ variables, and name the variable to change."""
     from rlkd_plugin.llm_io.settings import load_settings, unknown_variable_warnings
     from rlkd_plugin.rlkd_eval.check import check_engine
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
@@ -37,14 +37,16 @@ def check() -> None:
 
     verdicts = run_stoppable(show_findings())
     if "wrong" in verdicts:
-        typer.echo("rewards would be wrong: correct what is marked `wrong`, and check again")
+        typer.echo(
+            "rewards would be wrong: correct what is marked `wrong`, then run the check again"
+        )
         raise typer.Exit(1)
     if "look" in verdicts:
         typer.echo("rewards would be right; what is marked `look` can be better")
 
 
 def show_finding(verdict: str, text: str) -> None:
-    """Print a finding, in a terminal with its lines indented below each other."""
+    """Print a finding; in a terminal its lines are wrapped and indented."""
     lines = [text]
     if sys.stdout.isatty():
         width = max(40, shutil.get_terminal_size().columns - INDENT)
@@ -57,10 +59,12 @@ def judge_check(
         Path | None,
         typer.Argument(help="Pairs of your own: field, first, second, match, and domain."),
     ] = None,
-    wrong: Annotated[int, typer.Option(help="Wrong verdicts to show.")] = 10,
+    wrong: Annotated[int, typer.Option(help="Number of wrong verdicts to show.")] = 10,
     swap: Annotated[
         bool,
-        typer.Option(help="Ask each pair both ways, as RLKD_JUDGE_SWAP does: twice the requests."),
+        typer.Option(
+            help="Judge each pair in both orders, as RLKD_JUDGE_SWAP does: twice the requests."
+        ),
     ] = True,
 ) -> None:
     """Measure a judge on labelled pairs before a run depends on it."""
@@ -72,7 +76,7 @@ def judge_check(
 
     settings = load_settings()
     known = read_pairs(pairs or PAIRS)
-    one_way = settings.model_copy(update={"judge_swap": False})  # each way is measured alone
+    one_way = settings.model_copy(update={"judge_swap": False})  # each order is measured alone
     engine, _ = choose_engine(one_way, ["judge"])
     found = run_stoppable(judge_pairs(known, engine, swap=swap))
     show_judge(found, settings.judge_threshold, plain_console(), wrong, mean=settings.judge_swap)

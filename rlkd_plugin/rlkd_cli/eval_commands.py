@@ -15,10 +15,10 @@ from rlkd_plugin.rlkd_cli.eval_options import (
     System,
     WithBase,
     check_snapshot_options,
-    said_when_stopped,
+    report_stop,
     system_prompt,
 )
-from rlkd_plugin.rlkd_cli.template_option import Template, tell_prompting
+from rlkd_plugin.rlkd_cli.template_option import Template, select_prompting
 
 
 def evaluate(
@@ -53,10 +53,10 @@ def evaluate(
     concurrency: Annotated[int, typer.Option(help="Requests in flight.")] = 64,
     label: Annotated[str, typer.Option(help="Name in tables; default: the model's.")] = "",
     run: Annotated[
-        str, typer.Option(help="Training run it belongs to: one line in a report.")
+        str, typer.Option(help="Training run that it belongs to: a report draws one line a run.")
     ] = "",
     rescore: Annotated[
-        bool, typer.Option("--rescore", help="Score the saved responses anew, draw none.")
+        bool, typer.Option("--rescore", help="Score the saved responses again; draw no new ones.")
     ] = False,
     snapshots: Snapshots = None,
     steps: Steps = "",
@@ -79,7 +79,7 @@ def evaluate(
         _check_server(url, model, key_env, rescore)
     names = [name.strip() for name in sets.split(",") if name.strip()]
     counts = {name: int(count) for name, count in _read_pairs(samples, "--samples")}
-    prompting = tell_prompting(template, "" if url or rescore else model, adapter, snapshots)
+    prompting = select_prompting(template, "" if url or rescore else model, adapter, snapshots)
     sampling = Sampling(
         temperature=temperature,
         top_p=top_p,
@@ -92,7 +92,7 @@ def evaluate(
     files = {name: Path(file) for name, file in _read_pairs(data, "--data")}
     evaluator = Evaluator(sampling, names, files, prompting, server_options, key_env, concurrency)
     folders = [out]
-    with said_when_stopped(out):
+    with report_stop(out):
         if snapshots:
             models = models_of(snapshots, steps, model, with_base, run)
             folders = each_model(models, out, evaluator.evaluate_snapshot)
@@ -118,7 +118,7 @@ def eval_table(
 
 
 def _check_server(url: str, model: str, key_env: str, rescore: bool) -> None:
-    """Check that a server is named, and that no key stands where it would be written to a file.
+    """Check that a server is named, and that no key is given where it would be written to a file.
 
     Raises:
         RlkdError: if not.
@@ -126,7 +126,7 @@ def _check_server(url: str, model: str, key_env: str, rescore: bool) -> None:
     from rlkd_plugin.llm_io.server_urls import check_url
 
     if not (rescore or model or url):
-        raise RlkdError("name a --model to serve, or the --url of a server that runs")
+        raise RlkdError("name a --model to serve, or the --url of a running server")
     if url:
         try:
             check_url(url, "--key-env")

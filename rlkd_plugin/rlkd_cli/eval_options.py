@@ -1,4 +1,4 @@
-"""What `rlkd eval` and `rlkd diversity` share: options of the models, and how they are read."""
+"""Options of the models that `rlkd eval` and `rlkd diversity` share."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,40 +9,44 @@ import typer
 
 from rlkd_plugin.gsrm import RlkdError
 
-Adapter = Annotated[str, typer.Option(help="Folder of a LoRA for it.")]
-ServerOptions = Annotated[str, typer.Option(help="More options of vllm or swift deploy.")]
-System = Annotated[str, typer.Option(help="A system prompt; `r1` for the recipes' own.")]
+Adapter = Annotated[str, typer.Option(help="Folder of a LoRA for the model.")]
+ServerOptions = Annotated[str, typer.Option(help="More options for vllm or swift deploy.")]
+System = Annotated[str, typer.Option(help="System prompt; `r1` for that of the recipes.")]
 Snapshots = Annotated[
     Path | None,
     typer.Option(
-        metavar="RUN", help="A training's folder: each of its snapshots, into OUT/checkpoint-N."
+        metavar="RUN",
+        help="Folder of a training: use each of its snapshots, into OUT/checkpoint-N.",
     ),
 ]
-Steps = Annotated[str, typer.Option(help="With --snapshots: these steps alone, 20,40 say.")]
+Steps = Annotated[str, typer.Option(help="With --snapshots: only these steps, for example 20,40.")]
 WithBase = Annotated[
-    bool, typer.Option("--with-base", help="With --snapshots: step 0 too, the run's first model.")
+    bool,
+    typer.Option(
+        "--with-base", help="With --snapshots: also step 0, the model that the run began with."
+    ),
 ]
 
 
 def check_snapshot_options(
     snapshots: Path | None, steps: str, with_base: bool, of_one_model: Mapping[str, object]
 ) -> None:
-    """Check that options of one model, and those of snapshots, do not stand side by side.
+    """Check that options of one model and options of snapshots are not combined.
 
     Args:
         snapshots: the value of --snapshots.
-        steps: that of --steps, which goes with it alone.
-        with_base: that of --with-base, which does too.
-        of_one_model: the values of the options that do not go with it, by name.
+        steps: that of --steps, which needs --snapshots.
+        with_base: that of --with-base, which needs it too.
+        of_one_model: values of the options that cannot be combined with it, by name.
 
     Raises:
-        RlkdError: if one is given that does not go with the others.
+        RlkdError: if options are given that cannot be combined.
     """
     if snapshots:
         if given := _given(of_one_model):
-            raise RlkdError(f"{given[0]} is of one model: it does not go with --snapshots")
+            raise RlkdError(f"{given[0]} is for one model: remove it, or remove --snapshots")
     elif given := _given({"--steps": steps, "--with-base": with_base}):
-        raise RlkdError(f"{given[0]} goes with --snapshots alone")
+        raise RlkdError(f"{given[0]} needs --snapshots")
 
 
 def _given(options: Mapping[str, object]) -> list[str]:
@@ -50,17 +54,17 @@ def _given(options: Mapping[str, object]) -> list[str]:
 
 
 @contextmanager
-def said_when_stopped(out: Path) -> Iterator[None]:
-    """Say how to go on, if Ctrl-C or SIGTERM ends the body."""
+def report_stop(out: Path) -> Iterator[None]:
+    """Print how to resume, if Ctrl-C or SIGTERM ends the body."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"stopped; {out} keeps what is done, and the same command goes on there")
+        typer.echo(f"stopped; {out} keeps what is done. Give the same command again to resume")
         raise
 
 
 def system_prompt(text: str) -> str:
-    """Return a system prompt; `r1` stands for the recipes' own."""
+    """Return a system prompt; `r1` stands for that of the recipes."""
     if text != "r1":
         return text
     from rlkd_plugin.gsrm.prompts import R1_SYSTEM

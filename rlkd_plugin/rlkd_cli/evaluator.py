@@ -1,4 +1,4 @@
-"""What `rlkd eval` does with one model: it serves the model, if nobody does, and evaluates it."""
+"""Evaluates one model for `rlkd eval`, and serves it if it is not served yet."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,15 +24,15 @@ from rlkd_plugin.rlkd_eval.run_models import RunModel
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Evaluates models in the way that a command's options say.
+    """Evaluates models with the options of a command.
 
     Attributes:
         sampling: how responses are drawn.
-        names: of the test sets.
+        names: names of the test sets.
         files: local copies of their problems, by name.
-        prompting: how a server of ours asks its model.
-        server_options: more of that server's options, as on a command line.
-        key_env: the variable with the key of a server that runs, or nothing.
+        prompting: how a server that is started here prompts its model.
+        server_options: more options of this server, as on a command line.
+        key_env: the variable with the key of a running server, or nothing.
         concurrency: requests in flight.
     """
 
@@ -50,7 +50,7 @@ class Evaluator:
         Args:
             out: the folder of the evaluation.
             subject: the model.
-            running: where it is served already; else it is served here.
+            running: the server that serves it already; else it is served here.
         """
         with claimed_folder(out):
             weights = {} if running else weights_of(subject.model, subject.adapter)
@@ -74,9 +74,9 @@ class Evaluator:
 
     def _draw(self, job: EvaluationJob, running: ServedModel | None = None) -> None:
         with self._server(job, running) as server:
-            asked = Server(server.url, server.name, self.key_env)
+            target = Server(server.url, server.name, self.key_env)
             for name in job.names:
-                evaluate_set(job, name, asked, self.concurrency)
+                evaluate_set(job, name, target, self.concurrency)
 
     @contextmanager
     def _server(self, job: EvaluationJob, running: ServedModel | None) -> Iterator[ServedModel]:
@@ -89,7 +89,7 @@ class Evaluator:
 
 
 def score_again(out: Path, concurrency: int) -> None:
-    """Score the saved responses of an evaluation anew."""
+    """Score the saved responses of an evaluation again."""
     with claimed_folder(out):
         job = resume_evaluation(out)
         for name in job.names:

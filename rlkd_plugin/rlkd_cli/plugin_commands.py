@@ -17,7 +17,7 @@ def path() -> None:
 
 
 def recipes(
-    name: Annotated[str, typer.Argument(help="Recipe to copy; without it all are listed.")] = "",
+    name: Annotated[str, typer.Argument(help="Recipe to copy; without it, all are listed.")] = "",
     folder: Annotated[
         Path | None, typer.Argument(metavar="DIR", help="Folder to copy it to.")
     ] = None,
@@ -46,7 +46,7 @@ def chat_template(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the two files.")],
     adapter: Annotated[str, typer.Option(help="Folder of a LoRA for it.")] = "",
 ) -> None:
-    """Write the files by which your own `vllm serve` asks a model as `rlkd_r1` trained it."""
+    """Write the files with which your own `vllm serve` prompts a model as `rlkd_r1` trained it."""
     from rlkd_plugin.llm_io.prompting import choose_prompting
     from rlkd_plugin.llm_io.server_commands import template_options
     from rlkd_plugin.swift_hooks.data.serving_files import write_serving_files
@@ -60,18 +60,18 @@ def chat_template(
 def guard(
     command: Annotated[list[str], typer.Argument(help="The command and its options.")],
     server: Annotated[
-        bool, typer.Option("--server", help="It serves: that it ends is an error.")
+        bool, typer.Option("--server", help="It is a server: its end is an error.")
     ] = False,
     rollout: Annotated[
         bool,
         typer.Option(
             "--rollout",
-            help="It is `swift rollout`, a server that is ended too when it logs that it did not "
-            "take the student's weights.",
+            help="It is `swift rollout`: a server that is also stopped when it logs that it failed "
+            "to load the student's weights.",
         ),
     ] = False,
 ) -> None:
-    """Run a command of a Procfile; when it or the process manager ends, nothing of it is left."""
+    """Run a command of a Procfile; when it or the process manager ends, stop all its processes."""
     from rlkd_plugin.rlkd_guard import guard as run
 
     raise typer.Exit(run(command, server, rollout))  # an OSError ends as one line, with status 1

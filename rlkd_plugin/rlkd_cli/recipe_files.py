@@ -1,6 +1,6 @@
-"""The recipes of `swift_configs/`: what each one is, which files it needs, and copies that run.
+"""The recipes of `swift_configs/`: their titles, the files that they need, and copies that run.
 
-Files are read and copied as text; ms-swift alone reads what stands in a YAML.
+Files are read and copied as text; only ms-swift parses a YAML.
 """
 
 import json
@@ -50,12 +50,14 @@ def find_recipe(name: str) -> Path:
     """Return a recipe's YAML.
 
     Raises:
-        RlkdError: if there is none of this name; it says which are near.
+        RlkdError: if there is none of this name; the message has similar names.
     """
     known = known_recipes()
     if name not in known:
         near = ", ".join(get_close_matches(name, known)) or "none"
-        raise RlkdError(f"no recipe {name}; near it: {near}; `rlkd recipes` lists all")
+        raise RlkdError(
+            f"there is no recipe {name}; similar names: {near}; `rlkd recipes` lists all"
+        )
     return known[name]
 
 
@@ -65,14 +67,14 @@ def title_of(recipe: Path) -> str:
 
 
 def files_of(recipe: Path) -> list[Path]:
-    """Return the files that the commands in a recipe's head need, the recipe among them.
+    """Return the files that the commands in a recipe's head need, including the recipe.
 
     A Procfile comes with those for other numbers of devices, and a `.env` file with the YAML that
     it makes a Procfile train.
     """
     folder, device = recipe.parent, recipe.stem.rpartition("_")[2]
     found = [recipe]
-    for file in found:  # it grows meanwhile
+    for file in found:  # the loop adds to it
         needed: list[Path] = []
         if file.suffix == ".yaml":
             for name in NAMED.findall("\n".join(_head(file.read_text("utf-8")))):
@@ -86,17 +88,17 @@ def files_of(recipe: Path) -> list[Path]:
 def copy_recipe(recipe: Path, folder: Path) -> Copy:
     """Copy a recipe and the files that it needs, with paths that are right in the new folder.
 
-    Files that are there already, and equal, stay.
+    Existing files with the same content stay.
 
     Raises:
-        RlkdError: if one of the files is there with other content; then nothing is written.
+        RlkdError: if one of the files exists with other content; then nothing is written.
     """
     if folder.exists() and not folder.is_dir():
-        raise RlkdError(f"{folder} is no folder; name another one")
+        raise RlkdError(f"{folder} is not a folder; name another one")
     texts = {folder / file.name: text_of_copy(file) for file in files_of(recipe)}
     for file, text in texts.items():
         if file.exists() and file.read_bytes() != text.encode():
-            raise RlkdError(f"{file} is there with other content; remove it, or name another DIR")
+            raise RlkdError(f"{file} exists with other content; remove it, or name another DIR")
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
         if not file.exists():
@@ -105,7 +107,7 @@ def copy_recipe(recipe: Path, folder: Path) -> Copy:
 
 
 def text_of_copy(file: Path) -> str:
-    """Return a file's text as it stands in a copy, where neither clone nor model is beside it.
+    """Return a file's text for a copy, which is next to neither the clone nor the model.
 
     The plugin file becomes an absolute path, which ms-swift also stores in checkpoints, and so does
     the adapter of the demo's student; the demo's model, which `make demo` puts into the clone,
@@ -126,7 +128,7 @@ def _head(text: str) -> Iterator[str]:
 
 
 def _start(text: str) -> list[str]:
-    """Return the first commands of a head; they stand indented."""
+    """Return the first commands of a head; they are indented."""
     lines = list(_head(text))
     first = next(number for number, line in enumerate(lines) if line.startswith("  "))
     return [line[2:] for line in takewhile(lambda line: line.startswith("  "), lines[first:])]

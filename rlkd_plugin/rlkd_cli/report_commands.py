@@ -1,4 +1,4 @@
-"""The commands that show what runs have done."""
+"""The commands that show runs: `rlkd curves` and `rlkd report`."""
 
 from pathlib import Path
 from typing import Annotated

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rlkd_plugin.llm_io.settings import Settings
 
 LONGEST_NAME = 255
-"""Characters of a file's name; a longer text is no file's."""
+"""Maximum characters of a file name; a longer text is not a file name."""
 
 
 def score(
@@ -40,13 +40,13 @@ def score(
     ] = "",
     judge_price: Annotated[str, typer.Option(help="The same for the judge.")] = "",
     problem: Annotated[
-        str, typer.Option(help="In place of SRC and OUT, one pair: its problem, a text or a file.")
+        str, typer.Option(help="Instead of SRC and OUT, one pair: its problem, a text or a file.")
     ] = "",
     teacher: Annotated[Path | None, typer.Option(help="File with the teacher's text.")] = None,
     student: Annotated[Path | None, typer.Option(help="File with the student's text.")] = None,
     domain: Annotated[
         str,
-        typer.Option(help="Of the problem of a pair: math (the default), science, code, puzzle."),
+        typer.Option(help="Domain of a pair's problem: math (the default), science, code, puzzle."),
     ] = "",
 ) -> None:
     """Score completions by the structure reward, with the engine of the settings.
@@ -103,13 +103,13 @@ def _score_source(
             await score_completions(plan, scorer, report)
 
     with show_job(job, report, show_scores, cost):
-        plan = plan_scores(job, teachers, settings.branches)  # before anything is asked
+        plan = plan_scores(job, teachers, settings.branches)  # before any request
         run_stoppable(work())
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """The texts of one pair, as they are named."""
+    """One pair, as the options give it."""
 
     problem: str
     domain: str
@@ -128,14 +128,14 @@ def _score_pair(pair: _Pair) -> None:
     from rlkd_plugin.swift_hooks.engine_choice import choose_engine
 
     if pair.domain not in DOMAINS:
-        raise RlkdError(f"--domain {pair.domain} is none of {', '.join(DOMAINS)}")
+        raise RlkdError(f"--domain {pair.domain} is not one of {', '.join(DOMAINS)}")
     sample = Sample(
         _text_of(pair.student, "--student"),
         _problem_of(pair.problem),
         pair.domain,
         _text_of(pair.teacher, "--teacher"),
     )
-    # a reader wants whole structures, also behind the end of the walk
+    # a reader wants whole structures, also after the end of the comparison
     settings = load_settings().model_copy(update={"stream_structures": False})
     engine, cache = choose_engine(settings)
     scorer = OfflineScorer(engine, cache, settings, _max_chars(engine, settings))

@@ -1,4 +1,4 @@
-"""How the commands that serve a model ask it: the option `--template`."""
+"""The option `--template`: how the commands that serve a model prompt it."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,24 +14,26 @@ if TYPE_CHECKING:
 Template = Annotated[
     Choice,
     typer.Option(
-        help="How the model is asked: as with the recipes' template, as with its own, or (auto) "
-        "with what it was trained with; of a running server: what it has."
+        help="How the model is prompted: with the recipes' template, with its own, or (auto) with "
+        "the one that it was trained with; a running server keeps its own."
     ),
 ]
 
 
-def tell_prompting(choice: Choice, model: str, adapter: str, run: Path | None = None) -> Prompting:
-    """Choose how a model is asked, and say so where that is not its own way.
+def select_prompting(
+    choice: Choice, model: str, adapter: str, run: Path | None = None
+) -> Prompting:
+    """Choose how a model is prompted, and print it if this is not its own template.
 
     Args:
-        choice: of the user.
-        model: that is served here; nothing for a server that runs, of which only the user knows.
-        adapter: of a LoRA for the model, or nothing.
-        run: the folder of a training, all of whose models are asked as the last one was trained;
-            the one that it began with too.
+        choice: the user's choice.
+        model: the model that is served here; empty for a running server, which is not known here.
+        adapter: a LoRA for the model, or empty.
+        run: the folder of a training; all its models are prompted as the last one was trained, also
+            the one that it began with.
 
     Raises:
-        RlkdError: if the training asked in a way that is not known here.
+        RlkdError: if the training used a template that is not known here.
     """
     if run:
         from rlkd_plugin.rlkd_eval.run_models import run_models
@@ -40,14 +42,14 @@ def tell_prompting(choice: Choice, model: str, adapter: str, run: Path | None = 
         model, adapter = last.model, last.adapter
     prompting = choose_prompting(choice, model, adapter if model else "")
     if prompting.template and model:
-        typer.echo(prompting.said)
+        typer.echo(prompting.notice)
     return prompting
 
 
 def serve(
     model: str, adapter: str, options: str, log: Path, prompting: Prompting
 ) -> AbstractContextManager["ServedModel"]:
-    """Return `model_server` with all that a template needs; the arguments are its."""
+    """Return `model_server` with the files that a template needs; it has the same arguments."""
     from rlkd_plugin.llm_io.model_server import model_server
     from rlkd_plugin.swift_hooks.data.serving_files import write_serving_files
 

@@ -1,1 +1,1 @@
-"""From other people's rows to ours: pure row functions, and the jobs that run over files."""
+"""Makes training rows from data sets: pure row functions, and the jobs that run over files."""

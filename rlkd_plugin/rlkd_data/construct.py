@@ -1,9 +1,9 @@
 """The job behind `rlkd construct`: R-S pairs with verification feedback (section 3.1).
 
-A generator writes the structure of a path; our own rules, then a verifier look at it. Where one
-finds fault, the generator is told and writes again, at most three times; then the row is discarded.
-A structure that was cut off at its token limit is asked for once more with more room, and never
-accepted.
+A generator writes the structure of a path; our rules check it, then a verifier. If one of them
+finds a fault, the generator gets it as feedback and writes again, at most three times; then the row
+is discarded. A structure that was cut off at its token limit is requested once more with a higher
+limit, and is never accepted.
 """
 
 from collections import Counter
@@ -26,24 +26,24 @@ from rlkd_plugin.rlkd_data.rows.row_fields import domain_or_math, path_of, text_
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 
 DISCARDED = ".discarded.jsonl"
-"""Ends the name of the file of the rows without a pair."""
+"""Suffix of the file with the rows that got no pair."""
 ROW: Shape = {"problem": str, "domain": str, "reasoning_path": str}
 SHAPES: Mapping[str, Shape] = {
     "": {**ROW, "attempts": int, "structure": str},
     DISCARDED: {**ROW, "attempts": list, "reason": str},
 }
-"""The lines of the files of `rlkd construct`."""
+"""Columns of the lines of each file, by its suffix."""
 MAX_NEITHER = 0.5
-"""Share of the rows, from the tenth on, for which a verifier may say neither PASS nor FAIL."""
+"""Largest share of rows, from the tenth on, whose verification is neither PASS nor FAIL."""
 
 
 @dataclass
 class ConstructReport(RowCounts):
-    """What the job did.
+    """Counts of the job.
 
     Attributes:
-        accepted: by domain and by the attempt that was accepted, 1 to 4.
-        discarded: by domain and by the last fault.
+        accepted: rows by domain and by the accepted attempt, 1 to 4.
+        discarded: rows by domain and by the last fault.
         cut: structures that were cut off at their token limit; none of them is accepted.
     """
 
@@ -65,7 +65,7 @@ def pair_source(raw: Mapping[str, Any]) -> Row:
     """Return problem, domain and reasoning path of a row, `teacher_reasoning` allowed for the last.
 
     Raises:
-        FormatError: if one is missing, or the path says nothing.
+        FormatError: if one is missing, or the path has no reasoning.
     """
     path = teacher_path(path_of(raw))
     if not has_reasoning(path):
@@ -78,27 +78,27 @@ def pair_source(raw: Mapping[str, Any]) -> Row:
 
 
 def pair_identity(row: Row) -> int:
-    """Return what tells a pair's row from others: problem, domain and path."""
+    """Return the hash of problem, domain and path, which identifies a row."""
     return identity(row["problem"], row["domain"], row["reasoning_path"])
 
 
 async def construct_pairs(job: DataJob, models: PairModels, report: ConstructReport) -> None:
     """Write an R-S pair for each row whose structure passes, and the others with every attempt.
 
-    A row is written when it is done, so their order is not the source's. A row that is in one of
-    the two files is skipped; `pair_identity` tells which row it is.
+    Rows are written as they finish, not in the source's order. A row that is already in one of the
+    two files is skipped; `pair_identity` identifies it.
 
     Args:
         job: from rows with `problem`, `domain` and `reasoning_path` to JSON lines, for
             `--dataset rlkd/gsrm-sft:OUT`; the discarded go to `OUT.discarded.jsonl`.
         models: write and verify.
-        report: says what was done so far, at any time, also after an error.
+        report: counts while the job runs; also valid after an error.
 
     Raises:
         RlkdError: if a path is wrong, `out` is not this job's or was made with other settings,
             another job writes to it, the disk is full, or no row was accepted.
-        EndpointError: if a server fails past the retry deadline, refuses us, or rejects so many
-            rows that it cannot be because of their texts.
+        EndpointError: if a server fails past the retry deadline, denies access, or rejects so many
+            rows that the texts cannot be the cause.
     """
     source_files(job.source, job.out)
     result = Result(
@@ -134,14 +134,14 @@ def _check_verifier(report: ConstructReport, last: Row) -> None:
     """Stop a job whose verifier cannot do its work.
 
     Raises:
-        EndpointError: if it says neither PASS nor FAIL of too many rows.
+        EndpointError: if it says neither PASS nor FAIL for too many rows.
     """
     neither = sum(count for (_, reason), count in report.discarded.items() if reason == NEITHER)
     if report.worked >= 10 and neither > MAX_NEITHER * report.worked:
-        said = last["attempts"][-1]["fault"]
+        reply = last["attempts"][-1]["fault"]
         raise EndpointError(
-            f"of {report.worked} rows the verifier said neither PASS nor FAIL of {neither}; the "
-            f"last time: {said[:300]!r}. Take another RLKD_VERIFIER_MODEL, or give one that thinks "
-            "more RLKD_VERIFIER_MAX_TOKENS; the discarded file keeps the rows, remove it to try "
-            "them again"
+            f"the verifier said neither PASS nor FAIL for {neither} of {report.worked} rows; its "
+            f"last reply: {reply[:300]!r}. Use another RLKD_VERIFIER_MODEL, or raise "
+            "RLKD_VERIFIER_MAX_TOKENS for one that thinks. The discarded file keeps the rows; "
+            "remove it to try them again"
         )

@@ -1,4 +1,4 @@
-"""Who gives texts their embeddings: a server, or a model in this process."""
+"""Chooses what embeds texts: a server, or a model in this process."""
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -13,7 +13,7 @@ from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
 
 
 class Embedder(Protocol):
-    """Gives texts their embeddings; entered with `async with`."""
+    """Embeds texts; used with `async with`."""
 
     @property
     def name(self) -> str:
@@ -22,12 +22,12 @@ class Embedder(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What an embedding depends on, by name, as JSON has it; None where it is not known."""
+        """The facts that an embedding depends on, as JSON values; None where one is unknown."""
         ...
 
     @property
     def usage(self) -> Usage:
-        """What was used so far; nothing of a model in this process."""
+        """Requests and tokens so far; zero for a model in this process."""
         ...
 
     async def __aenter__(self) -> "Embedder": ...
@@ -48,7 +48,7 @@ class Embedder(Protocol):
 def choose_embedder(
     settings: Settings, model: str = "", *, trust_remote_code: bool = False
 ) -> Embedder:
-    """Return the embedder of a local model, or of the servers of the settings if none is named.
+    """Return the embedder of a local model, or of the servers of the settings if none is given.
 
     Args:
         settings: name the servers.
@@ -57,13 +57,13 @@ def choose_embedder(
 
     Raises:
         RlkdError: if a setting or the package for local models is missing, or the model cannot be
-            loaded as it is meant.
+            loaded as intended.
     """
     if model:
         return LocalEmbedder(model, trust_remote_code=trust_remote_code)
     if trust_remote_code:
         raise RlkdError(
-            f"{OPTION} is about a local embedding model, and none is named: a server has such an "
-            "option of its own"
+            f"{OPTION} is for a local embedding model, and none is given: set it at the server "
+            "that serves the model"
         )
     return ServerEmbedder(settings)

@@ -1,9 +1,9 @@
-"""Checks that an embedder tells related problems from unrelated ones, before anything is measured.
+"""Checks that an embedder separates related from unrelated problems, before any measurement.
 
 A model that is served or loaded wrongly (causal in place of bidirectional attention, another
-pooling, weights that are missing) gives vectors like any other, and nothing else fails. The texts
-are chosen so that words do not help: the unrelated problem shares more of them with the first than
-the related one does. What has no sense of meaning puts it nearer.
+pooling, missing weights) gives vectors like any other, and nothing else fails. The texts are chosen
+so that shared words do not help: the unrelated problem shares more words with the first problem
+than the related one does. A model without a sense of meaning puts the unrelated one nearer.
 """
 
 import logging
@@ -19,7 +19,7 @@ PROBLEM = "Prove that there are infinitely many primes."
 RELATED = "Show that the number of primes is not finite."
 UNRELATED = "Prove that there are more cats than dogs in the street."
 MARGIN = 0.03
-"""How much larger the related pair's cosine must be than that of either unrelated pair.
+"""Minimum difference between the related pair's cosine and that of either unrelated pair.
 
 Cosines of some good models lie in a narrow range, so the margin is small. Measured: 0.105 for
 multilingual-e5-small in 4 bits, whose cosines lie between 0.8 and 1, and 0.69 for all-MiniLM-L6-v2;
@@ -30,10 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 async def check_embedder(embedder: Embedder) -> None:
-    """Check an embedder that is entered.
+    """Check an open embedder.
 
     Raises:
-        RlkdError: if it does not tell the problems apart; the message has the three cosines.
+        RlkdError: if it does not separate the problems; the message has the three cosines.
         EndpointError: if the embedding server fails.
     """
     related, first, second = cosines_of(await embedder.embed([PROBLEM, RELATED, UNRELATED]))
@@ -41,8 +41,8 @@ async def check_embedder(embedder: Embedder) -> None:
         raise RlkdError(
             f"the embeddings by {embedder.name} are noise: two related problems have a cosine of "
             f"{related:.3f}, an unrelated one has {first:.3f} and {second:.3f} to them; the first "
-            f"must be larger by {MARGIN}. Is it an embedding model, and is it loaded as its card "
-            "says (pooling, attention, weights)? See docs/downloads.md"
+            f"must be larger by {MARGIN}. Check that it is an embedding model and is loaded as its "
+            "card says (pooling, attention, weights); see docs/downloads.md"
         )
 
 
@@ -54,7 +54,7 @@ async def check_early(embedder: Embedder) -> None:
         EndpointError: if the embedding server rejects our requests.
     """
     try:
-        async with checked(embedder):
+        async with open_embedder(embedder):
             pass
     except EndpointError as error:
         if error.status is not None:
@@ -63,8 +63,8 @@ async def check_early(embedder: Embedder) -> None:
 
 
 @asynccontextmanager
-async def checked(embedder: Embedder) -> AsyncIterator[None]:
-    """Enter an embedder for the body, and check it first.
+async def open_embedder(embedder: Embedder) -> AsyncIterator[None]:
+    """Open an embedder for the body, and check it first.
 
     Raises:
         RlkdError: as `check_embedder`.

@@ -1,8 +1,8 @@
-"""A sentence-transformers model from a folder or a hub, loaded as its card says, or refused.
+"""Loads a sentence-transformers model from a folder or a hub as its card says, or refuses it.
 
-What sentence-transformers does without a word: it guesses how to pool where no file says it, loads
-the stock class of a model whose files name a class of their own, and fills in weights that are
-missing at random. Not here: whether the embeddings mean anything (`embedding_check`).
+sentence-transformers reports none of these: it guesses the pooling where no file names it, loads
+the stock class of a model whose files name a custom class, and fills missing weights with random
+numbers. Not here: whether the embeddings mean anything (`embedding_check`).
 """
 
 import json
@@ -25,14 +25,14 @@ _INSTALL = (
 
 
 def own_code(model: str) -> list[str]:
-    """Return the classes of its own that a model names, which only its own code has.
+    """Return the custom classes that a model names; only the code that comes with it has them.
 
     Args:
         model: a folder, or an id on the hub.
 
     Raises:
-        RlkdError: if sentence-transformers is missing, there is no such model, or nothing says how
-            it pools.
+        RlkdError: if sentence-transformers is missing, there is no such model, or no file names its
+            pooling.
     """
     modules = _read(model, MODULES)
     if modules is None:
@@ -46,7 +46,7 @@ def own_code(model: str) -> list[str]:
         types = [str(module["type"]) for module in modules]
         folders = {str(module["path"]) for module in modules[:1]} | {""}
     except (TypeError, KeyError) as error:
-        raise RlkdError(f"{model}: {MODULES} is no list of modules: {error!r}") from None
+        raise RlkdError(f"{model}: {MODULES} is not a list of modules: {error!r}") from None
     found = [name for name in types if not name.startswith("sentence_transformers.")]
     for folder in sorted(folders):
         for name in ("config.json", "tokenizer_config.json"):
@@ -58,9 +58,9 @@ def own_code(model: str) -> list[str]:
 def load_model(model: str, *, remote_code: bool) -> Any:
     """Return a loaded `SentenceTransformer`.
 
-    It has the number format in which it is saved (bfloat16 where the card asks for it), and float32
-    on a CPU, where 16 bits are slow. It keeps no cache of keys and values: encoding needs none, and
-    code that is older than transformers 4.56 uses a cache of another form.
+    It has the saved number format (bfloat16 where the card asks for it), but float32 on a CPU,
+    where 16 bits are slow. It has no KV cache: encoding needs none, and code written before
+    transformers 4.56 uses another form of it.
 
     Args:
         model: a folder, or an id on the hub.
@@ -69,7 +69,7 @@ def load_model(model: str, *, remote_code: bool) -> Any:
     Raises:
         RlkdError: if it cannot be loaded, or lacks weights.
     """
-    with _told(f"{model} cannot be loaded", remote_code):
+    with _translate_errors(f"{model} cannot be loaded", remote_code):
         loaded = _package().SentenceTransformer(
             model,
             trust_remote_code=remote_code,
@@ -87,8 +87,8 @@ def load_model(model: str, *, remote_code: bool) -> Any:
 
 
 @contextmanager
-def _told(what: str, remote_code: bool) -> Iterator[None]:
-    """Turn any error of the body into ours; a model's own code may raise what it likes."""
+def _translate_errors(what: str, remote_code: bool) -> Iterator[None]:
+    """Turn any error of the body into an `RlkdError`; a model's own code may raise anything."""
     try:
         yield
     except RlkdError:
@@ -103,9 +103,9 @@ def _told(what: str, remote_code: bool) -> Iterator[None]:
 
 
 def _missing_weights(loaded: Any, model: str) -> list[str]:
-    """Return the weights of the transformer that its files lack, but for an unused pooler's.
+    """Return the weights of the transformer that its files lack, except those of an unused pooler.
 
-    The files' lists are compared with the model's, without reading a weight.
+    The lists of names are compared; no weight is read.
     """
     transformer = getattr(loaded[0], "auto_model", None)
     if transformer is None:  # a model of word vectors, for example
@@ -129,8 +129,8 @@ def _names_of(auto_map: Any) -> Iterator[str]:
 
 
 def _read(model: str, name: str) -> Any:
-    """Return what a JSON file of a model holds; None where there is no such file."""
-    with _told(f"{model}: {name} cannot be read", remote_code=False):
+    """Return the content of a model's JSON file; None if there is no such file."""
+    with _translate_errors(f"{model}: {name} cannot be read", remote_code=False):
         path = _package().util.load_file_path(model, name)
         if path is None:
             return None

@@ -14,20 +14,19 @@ from rlkd_plugin.rlkd_data.embedding_model import OPTION, OTHERS, load_model, ow
 
 
 class LocalEmbedder:
-    """A model in this process; entered with `async with`, which loads it.
+    """A model in this process; `async with` loads it.
 
-    Texts are embedded as they are, with no instruction. The cards' `query` prompts are for the
-    question side of a search ("given a web search query, retrieve ..."), and the passages have
-    none. Here both sides are of one kind, so both are passages; a prompt on both would be one more
-    text that all have in common. A prompt that a model names as its default is kept.
+    Texts are embedded without an instruction. The cards' `query` prompts are for the question side
+    of a search ("given a web search query, retrieve ..."); passages have none. Here both sides are
+    passages, and a prompt would only add the same words to all. A model's default prompt is kept.
 
     Args:
         model: a folder, as `modelscope download --local_dir` leaves it, or an id.
         trust_remote_code: whether code that comes with the model may run.
 
     Raises:
-        RlkdError: if the package sentence-transformers is missing, there is no such model, nothing
-            says how it pools, or it needs code of its own that may not run.
+        RlkdError: if the package sentence-transformers is missing, there is no such model, no file
+            names its pooling, or it needs code of its own that may not run.
     """
 
     def __init__(self, model: str, *, trust_remote_code: bool = False) -> None:
@@ -62,20 +61,20 @@ class LocalEmbedder:
         """Return a vector for each text, of length 1.
 
         Raises:
-            RlkdError: if the model fails, or a vector has no direction.
+            RlkdError: if the model fails, or a vector is zero or not finite.
         """
         try:
             vectors = await asyncio.to_thread(
                 self._model.encode, list(texts), show_progress_bar=False, normalize_embeddings=True
             )
-        except Exception as error:  # a model's own code may raise what it likes
+        except Exception as error:  # a model's own code may raise anything
             words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise RlkdError(f"{self.name} cannot embed {texts[0][:80]!r} ...: {words}") from None
         lost = ~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)
         if lost.any():
             text = texts[int(lost.argmax())]
             raise RlkdError(
-                f"{self.name} gives a vector without a direction (zeros, or not finite) to "
-                f"{text[:80]!r}; is it saved in float16? Name another model"
+                f"{self.name} gives a vector of zeros, or one that is not finite, for "
+                f"{text[:80]!r}; float16 weights are a common cause. Name another model"
             )
         return vectors.tolist()

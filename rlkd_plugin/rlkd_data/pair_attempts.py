@@ -1,4 +1,4 @@
-"""How one R-S pair is made: a generator writes, rules and a verifier look, and it is told.
+"""Makes one R-S pair: a generator writes, rules and a verifier check, and it gets feedback.
 
 Not here: over which rows, and where pairs are written (`construct`).
 """
@@ -26,22 +26,22 @@ from rlkd_plugin.rlkd_data.structure_faults import check_structure, read_verific
 REGENERATIONS = 3
 """The paper: a sample that fails after three re-generations is discarded."""
 ATTEMPT_CHARS = 20_000
-"""Characters of a structure with a fault, and of a feedback, that the generator is shown."""
-MORE_ROOM = 2
-"""Times the token limit at which a structure that was cut off is asked for once more."""
+"""Maximum characters of a faulty structure, and of its feedback, in a prompt."""
+LIMIT_FACTOR = 2
+"""Factor on the token limit when a structure that was cut off is requested once more."""
 CUT = "cut off at its token limit: raise RLKD_GENERATOR_MAX_TOKENS"
 NEITHER = "a verifier that says neither"
 
 
 @dataclass(frozen=True)
 class PairModels:
-    """The two models that write R-S pairs; both clients are entered already.
+    """The two models that write R-S pairs; both clients are open.
 
     Attributes:
         generator: writes structures.
-        generator_tokens: most tokens of a structure.
+        generator_tokens: maximum tokens of a structure.
         verifier: says PASS or FAIL.
-        verifier_tokens: most tokens of a verification.
+        verifier_tokens: maximum tokens of a verification.
     """
 
     generator: ChatClient
@@ -51,7 +51,7 @@ class PairModels:
 
     @property
     def maker(self) -> Maker:
-        """What a pair depends on beside its row."""
+        """The facts that a pair depends on, besides its row."""
         generator, verifier = self.generator.endpoint, self.verifier.endpoint
         facts = {
             "generator": generator.model,
@@ -69,15 +69,15 @@ class PairModels:
 async def construct_pair(row: Row, models: PairModels, count_cut: Callable[[], None]) -> Row | str:
     """Return a row with its structure, or with every attempt and the reason why it has none.
 
-    Where a server rejects the row's text, its words are returned instead.
+    If a server rejects the row's text, its error message is returned instead.
     """
     prompt = decompose_prompt("construct", row["domain"], row["problem"], row["reasoning_path"])
     messages = [{"role": "user", "content": prompt}]
     attempts: list[Row] = []
-    room = _Room(models.generator_tokens)
+    limit = _TokenLimit(models.generator_tokens)
     for number in range(1, REGENERATIONS + 2):
         try:
-            attempt = await _attempt(row, messages, models, room)
+            attempt = await _attempt(row, messages, models, limit)
         except EndpointError as error:
             if not error.refuses_text:
                 raise
@@ -92,7 +92,7 @@ async def construct_pair(row: Row, models: PairModels, count_cut: Callable[[], N
             return {**row, "attempts": attempts, "reason": NEITHER}
         if attempt.cut:
             count_cut()
-        if attempt.cut and room.grow():
+        if attempt.cut and limit.raise_once():
             continue  # the same question
         messages += [
             {"role": "assistant", "content": text},
@@ -103,18 +103,18 @@ async def construct_pair(row: Row, models: PairModels, count_cut: Callable[[], N
 
 
 @dataclass
-class _Room:
-    """The token limit of a row's structures; it grows once, where the server has the room."""
+class _TokenLimit:
+    """The token limit of a row's structures; it is raised once, if the server accepts it."""
 
     tokens: int
-    may_grow: bool = True
+    may_rise: bool = True
 
-    def grow(self) -> bool:
+    def raise_once(self) -> bool:
         """Raise the limit, and return whether that was done."""
-        if not self.may_grow:
+        if not self.may_rise:
             return False
-        self.tokens *= MORE_ROOM
-        self.may_grow = False
+        self.tokens *= LIMIT_FACTOR
+        self.may_rise = False
         return True
 
 
@@ -124,9 +124,9 @@ class _Attempt:
 
     Attributes:
         structure: in the canonical form if it passed, else as it was written.
-        by: "rules" or "verifier", whichever said the last word.
+        by: "rules" or "verifier", whichever decided.
         passed: None if the verifier says neither PASS nor FAIL.
-        fault: the last word, where it did not pass.
+        fault: the feedback, where it did not pass.
         cut: whether it was cut off at its token limit.
     """
 
@@ -138,14 +138,14 @@ class _Attempt:
 
 
 async def _attempt(
-    row: Row, messages: list[dict[str, str]], models: PairModels, room: _Room
+    row: Row, messages: list[dict[str, str]], models: PairModels, limit: _TokenLimit
 ) -> _Attempt:
-    reply = await _write(messages, models, room)
-    text = break_control(_said(reply))
+    reply = await _write(messages, models, limit)
+    text = break_control(_answer_of(reply))
     if reply.is_cut:
-        fault = f"It was cut off at {room.tokens} tokens. Write fewer words in each part."
+        fault = f"It was cut off at {limit.tokens} tokens. Write fewer words in each part."
         return _Attempt(text, "rules", False, fault, cut=True)
-    too_long = reply.completion_tokens > room.tokens
+    too_long = reply.completion_tokens > limit.tokens
     structure, fault = check_structure(text, row["problem"], row["reasoning_path"], too_long)
     if structure is None:
         return _Attempt(text, "rules", False, fault)
@@ -153,43 +153,43 @@ async def _attempt(
     return _Attempt(structure if passed else text, "verifier", passed, fault)
 
 
-async def _write(messages: list[dict[str, str]], models: PairModels, room: _Room) -> Reply:
-    """Return the generator's reply; where it rejects more room, that of the room that it has."""
+async def _write(messages: list[dict[str, str]], models: PairModels, limit: _TokenLimit) -> Reply:
+    """Return the generator's reply; where it rejects a raised limit, that of the first limit."""
     while True:
         try:
             return await models.generator.complete(
-                messages, temperature=0.0, max_tokens=room.tokens, stop=[END]
+                messages, temperature=0.0, max_tokens=limit.tokens, stop=[END]
             )
         except EndpointError as error:
-            if not error.refuses_text or room.tokens == models.generator_tokens:
+            if not error.refuses_text or limit.tokens == models.generator_tokens:
                 raise
-            room.tokens = models.generator_tokens
+            limit.tokens = models.generator_tokens
 
 
-def _said(reply: Reply) -> str:
-    """Return what a model says after its thinking.
+def _answer_of(reply: Reply) -> str:
+    """Return a reply's text after its thinking.
 
-    A server with a reasoning parser delivers the whole reply of a model that does not think as its
-    thinking; then it is the answer, unless it was cut off in it.
+    A server with a reasoning parser delivers the whole reply of a model that does not think as
+    thinking; then this is the answer, unless it was cut off.
     """
-    said = after_thinking(reply.text)
-    return said if said or reply.is_cut else after_thinking(reply.thinking)
+    answer = after_thinking(reply.text)
+    return answer if answer or reply.is_cut else after_thinking(reply.thinking)
 
 
 async def _verify(row: Row, structure: str, models: PairModels) -> tuple[bool | None, str]:
     """Return whether the verifier passes a structure, and its feedback; None if it says neither."""
     prompt = verify_prompt(row["domain"], row["problem"], row["reasoning_path"], structure)
-    said = ""
-    for temperature in (0.0, 0.7):  # the retry must be able to say something else
+    answer = ""
+    for temperature in (0.0, 0.7):  # the retry must be able to differ
         reply = await models.verifier.complete(
             [{"role": "user", "content": prompt}],
             temperature=temperature,
             max_tokens=models.verifier_tokens,
         )
-        said = _said(reply)
-        passed, feedback = read_verification(said)
+        answer = _answer_of(reply)
+        passed, feedback = read_verification(answer)
         if passed and reply.is_cut:
-            continue  # what is cut off may take it back
+            continue  # the missing end may withdraw it
         if passed is not None:
             return passed, feedback
-    return None, said
+    return None, answer

@@ -1,7 +1,7 @@
 """The job behind `rlkd prepare`: other people's rows in, rows for training out.
 
 Read, one pure row function, write. A row that cannot be used is refused with its place and
-reason, and does not stop the job. A job that was stopped goes on where it was.
+reason, and does not stop the job. A stopped job resumes.
 """
 
 import logging
@@ -31,12 +31,12 @@ from rlkd_plugin.rlkd_data.rows.row_files import (
     raw_rows,
 )
 from rlkd_plugin.rlkd_data.unfinished import HiddenFiles, Progress, UnfinishedRows
-from rlkd_plugin.rlkd_files import check_place, claimed, follow_link, json_line
+from rlkd_plugin.rlkd_files import check_place, claim, follow_link, json_line
 
 SHOWN = 20
-"""Rows shown for each reason; a file in the wrong format would show millions."""
+"""Maximum rows shown for each reason; a file in the wrong format has millions."""
 BLOCK = 500
-"""Rows that are worked on together; after each block the progress is saved."""
+"""Rows that are processed together; after each block the progress is saved."""
 
 
 logger = logging.getLogger(__name__)
@@ -76,16 +76,15 @@ def prepare(
     The rows of `gsrm-sft` stay R-S pairs, for `--dataset rlkd/gsrm-sft:OUT`.
 
     `out` is whole or absent: the rows go to a hidden file beside it, which replaces it at the end.
-    After a stop the same call goes on behind the last rows that were saved in the hidden file, as
-    long as the source is the same.
+    After a stop the same call resumes after the last saved row, as long as the source is the same.
 
     Args:
         name: one of `FORMATS`.
         source: a file or a folder, in any form that `rows.row_files` reads.
         out: the file to write, JSON lines, in the order of the source.
-        workers: processes that make rows; nearly all the time goes into checking gold answers.
+        workers: processes that make rows; checking gold answers takes nearly all the time.
         on_progress: called with the number of rows read, now and then.
-        branches: most texts of `teacher_branches`; 1 for rows without this column.
+        branches: maximum texts of `teacher_branches`; 1 for rows without this column.
         teacher_prompt: whether to make `teacher_prompt` from the teacher's path.
 
     Returns:
@@ -108,13 +107,13 @@ def prepare(
     with (
         own(result) as owned,
         _open_map(workers) as encode,
-        claimed(hidden.part, out) as lines,
+        claim(hidden.part, out) as lines,
     ):
         rows, stamps = UnfinishedRows(hidden, lines), source_stamps(files)
         places = [[file, *stamp] for file, stamp in stamps.items()]
         progress = rows.load([name, __version__, places, *([more] if more else [])])
         if progress.read:
-            logger.warning("going on after %d rows that are done", progress.read)
+            logger.warning("resuming after %d rows", progress.read)
         on_progress(progress.read)
         todo = islice(raw_rows(files, form.columns, form.key), progress.read, None)
         while block := list(islice(todo, BLOCK)):
@@ -176,7 +175,7 @@ def _encode_row(form: Format, raw: Row | FormatError) -> EncodedRow | FormatErro
 
 @contextmanager
 def _open_map(workers: int) -> Iterator[Callable[[Format, Sequence[PlacedRow]], Encoded]]:
-    """Give a function that encodes the rows of a block, here or in processes."""
+    """Yield a function that encodes the rows of a block, in this process or in workers."""
     if workers <= 1:
         yield lambda form, block: apply(partial(_encode_row, form), [raw for _, raw in block])
         return

@@ -1,8 +1,8 @@
 """The job behind `rlkd subset`: the rows that are least similar to a test set.
 
-It is the third setting of section 4.1: training data with a domain shift to what is tested. A row's
-similarity is the largest cosine of its problem's embedding to that of any test problem. What was
-measured stays in a file beside the result, so that a job that was stopped goes on.
+It is the third setting of section 4.1: training data with a domain shift from the test data. A
+row's similarity is the largest cosine of its problem's embedding to that of any test problem. A
+file next to the result keeps the similarities, so a stopped job can resume.
 """
 
 import logging
@@ -37,7 +37,7 @@ SHOWN = 10
 """Rows shown at each end."""
 
 SIMILARITIES = ".similarities.jsonl"
-"""Ends the name of the file that keeps what was measured."""
+"""Suffix of the file with the measured similarities."""
 
 SHAPES: Mapping[str, Shape] = {
     "": ANY,  # rows of the source, as they stand
@@ -50,7 +50,7 @@ _NO_WORD = re.compile(r"[\W_]+")
 logger = logging.getLogger(__name__)
 
 Known = dict[int, Nearest]
-"""What was measured of each problem, by the problem's identity."""
+"""The measured similarity of each problem, by the problem's hash."""
 
 
 async def write_subset(
@@ -63,11 +63,11 @@ async def write_subset(
 
     Args:
         job: from rows with `problem`, or `question`, to JSON lines; `OUT.similarities.jsonl` keeps
-            what was measured.
+            the similarities.
         tests: the test set: a file or a folder of such rows.
         count: rows to write.
-        embedder: of problems; what another one measured does not count.
-        report: says what was done so far, at any time, also after an error.
+        embedder: embeds the problems; similarities of another embedder do not count.
+        report: counts while the job runs; also valid after an error.
 
     Raises:
         RlkdError: if a file is wrong, the test set is empty, there are too few rows, or `out` is
@@ -78,7 +78,10 @@ async def write_subset(
     items = _read_items(tests, job.out)
     present = _count_problems(files, report)
     if count > len(present):
-        raise RlkdError(f"{job.source} has {len(present)} different problems, fewer than {count}")
+        raise RlkdError(
+            f"{job.source} has {len(present)} different problems, fewer than {count}: give a "
+            "smaller --count"
+        )
     result = Result(
         "rlkd subset", job.out, Maker(embedder.name, embedder.facts), SHAPES, may_mix=True
     )
@@ -101,10 +104,13 @@ async def write_subset(
                 known[key] = nearest
                 report.measured += 1
 
-        await run_job(in_batches(_unknown(files, known)), work, write, job.concurrency)
+        await run_job(in_batches(_unmeasured(files, known)), work, write, job.concurrency)
         report.account.check()
         if count > len(known):
-            raise RlkdError(f"only {len(known)} problems have an embedding, fewer than {count}")
+            raise RlkdError(
+                f"only {len(known)} problems have an embedding, fewer than {count}: give a "
+                "smaller --count"
+            )
         real = follow_link(job.out)  # the part is on its file system
         part = real.with_name(f".{real.name}.{os.getpid()}.part")
         try:
@@ -115,7 +121,7 @@ async def write_subset(
 
 
 def _known_before(measured: ResultFile, targets: ItemVectors, present: set[int]) -> Known:
-    """Return what this job measured before, of problems that the source has."""
+    """Return the similarities of earlier runs, for problems that the source has."""
     return {
         row["id"]: (row["similarity"], row["nearest"])
         for row in measured.rows()
@@ -130,7 +136,7 @@ def _read_items(tests: Path, out: Path) -> list[str]:
     """Return the problems of the test set.
 
     Raises:
-        RlkdError: if it has none, or would be written over.
+        RlkdError: if it has none, or would be overwritten.
     """
     items, refused = [], Counter[str]()
     for _, row in raw_rows(source_files(tests, out)):
@@ -139,15 +145,19 @@ def _read_items(tests: Path, out: Path) -> list[str]:
         except FormatError as error:
             refused[_reason(error)] += 1
     if not items:
-        raise RlkdError(f"{tests} has no row with a problem to compare with")
+        raise RlkdError(
+            f"{tests} has no row with a problem: it needs the column problem or question"
+        )
     if refused:
         reasons = ", ".join(f"{count:,} x {reason}" for reason, count in refused.items())
-        logger.warning("%s: %d rows are no test items: %s", tests, refused.total(), reasons)
+        logger.warning(
+            "%s: %d rows are not used as test items: %s", tests, refused.total(), reasons
+        )
     return items
 
 
 def _count_problems(files: Sequence[Path], report: SubsetReport) -> set[int]:
-    """Return the identities of the problems, and count rows."""
+    """Return the hashes of the problems, and count rows."""
     present: set[int] = set()
     for _, row in raw_rows(files, ("problem", "question")):
         report.rows += 1
@@ -159,8 +169,8 @@ def _count_problems(files: Sequence[Path], report: SubsetReport) -> set[int]:
     return present
 
 
-def _unknown(files: Sequence[Path], known: Known) -> Iterator[tuple[int, str]]:
-    """Yield the problems that are not known yet, each once, with their identities."""
+def _unmeasured(files: Sequence[Path], known: Known) -> Iterator[tuple[int, str]]:
+    """Yield the problems that are not measured yet, each once, with their hashes."""
     found = set(known)
     for text, _ in _problems(files, ("problem", "question")):
         if (key := identity(text)) not in found:
@@ -196,8 +206,8 @@ def _write_chosen(
                 ends[key] = pair
         if report.written < count:
             raise RlkdError(
-                f"{job.source} was changed while the job ran: of {count} rows {report.written} "
-                "are there still. Give the same command again"
+                f"{job.source} was changed while the job ran: only {report.written} of {count} "
+                "chosen rows are still in it. Give the same command again"
             )
     report.least = [ends[key] for key in least]
     report.most = [ends[key] for key in most]
@@ -206,12 +216,12 @@ def _write_chosen(
 def _problems(
     files: Sequence[Path], columns: Sequence[str] | None = None
 ) -> Iterator[tuple[str, Row]]:
-    """Yield the rows that have a problem, each behind it."""
+    """Yield problem and row, for each row that has a problem."""
     for _, row in raw_rows(files, columns):
         try:
             text = _problem_of(row)
         except FormatError:
-            continue  # counted when the problems were
+            continue  # counted by `_count_problems`
         assert not isinstance(row, FormatError)  # it has a problem
         yield text, row
 

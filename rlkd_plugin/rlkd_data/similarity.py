@@ -32,7 +32,7 @@ class ItemVectors:
     Attributes:
         items: the texts.
         vectors: of length 1, shape (items, dimensions).
-        id: of the texts and the embedder; similarities with another one do not count.
+        id: hash of the texts and the embedder; similarities with another id do not count.
     """
 
     items: Sequence[str]
@@ -72,7 +72,7 @@ async def nearest_items(
         if not error.refuses_text:
             raise
         if len(texts) == 1:
-            logger.warning("not chosen: %r: %s", texts[0][:80], error)
+            logger.warning("not chosen, as the server rejects it: %r: %s", texts[0][:80], error)
             return [None]
         return [found for text in texts for found in await nearest_items([text], items, embedder)]
     cosines = vectors @ items.vectors.T
@@ -89,6 +89,6 @@ def _unit(vectors: Sequence[Sequence[float]], like: np.ndarray | None = None) ->
     if like is not None and matrix.shape[1] != like.shape[1]:
         raise EndpointError(
             f"the embedding server gives vectors of {like.shape[1]} and of {matrix.shape[1]} "
-            "numbers; is it one model behind all of RLKD_EMBED_BASE_URL?"
+            "numbers; serve the same model at every URL of RLKD_EMBED_BASE_URL"
         )
     return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)

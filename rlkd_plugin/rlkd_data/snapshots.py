@@ -17,7 +17,7 @@ from rlkd_plugin.llm_io.weight_fingerprint import WEIGHTS
 SNAPSHOTS = "snapshots"
 """The folder of a run's snapshots, in the run's own folder."""
 TRAINER_STATE = "trainer_state.json"
-"""What Transformers writes last into a checkpoint, but for the rotation of older ones."""
+"""The file that Transformers writes last into a checkpoint, before it deletes older ones."""
 RESUME_STATE = (
     "optimizer*",
     "scheduler.pt",
@@ -30,7 +30,7 @@ RESUME_STATE = (
     "pytorch_model_fsdp_*",
     "*.distcp",
 )
-"""Patterns of what Transformers, DeepSpeed and FSDP save to resume from."""
+"""Patterns of the files that Transformers, DeepSpeed and FSDP save to resume from."""
 
 
 def checkpoint_step(folder: Path) -> int | None:
@@ -45,26 +45,26 @@ def holds_weights(folder: Path) -> bool:
 
 
 def snapshot_of(checkpoint: Path) -> Path:
-    """Return the place of a checkpoint's snapshot."""
+    """Return the path of a checkpoint's snapshot."""
     return checkpoint.parent / SNAPSHOTS / checkpoint.name
 
 
 def take_snapshot(checkpoint: Path) -> Path:
-    """Keep a checkpoint's model in `snapshots`, in place of an older one of this step.
+    """Keep a checkpoint's model in `snapshots`; it replaces an older one of the same step.
 
-    Weights are hard links where the file system has them: they take no room while the checkpoint
-    is there, and stay when it is deleted. Everything else is copied, so that an edit of a config
-    changes one of the two. Who saves into the checkpoint again calls `unshare_weights` first.
-    The snapshot gets its name when it is whole.
+    Weights are hard links where the file system has them: they take no disk space while the
+    checkpoint exists, and stay when it is deleted. Everything else is copied, so that an edit of a
+    config changes only one of the two. Call `unshare_weights` before you save into the checkpoint
+    again. The snapshot gets its final name when it is complete.
 
     Args:
-        checkpoint: a folder that is written to its end.
+        checkpoint: a completely written folder.
 
     Returns:
         The snapshot's folder.
 
     Raises:
-        OSError: if it cannot be written; nothing is left then.
+        OSError: if it cannot be written; then no part of it is left.
         RlkdError: if the checkpoint holds no weights.
     """
     if not holds_weights(checkpoint):
@@ -84,7 +84,7 @@ def take_snapshot(checkpoint: Path) -> Path:
         if kept.exists():
             kept.rename(old)
         part.rename(kept)
-    except shutil.Error as error:  # of each file that failed: the first says enough
+    except shutil.Error as error:  # it lists every file that failed; the first is enough
         raise OSError(error.args[0][0][2]) from None
     finally:
         for left in (part, old):
@@ -93,10 +93,10 @@ def take_snapshot(checkpoint: Path) -> Path:
 
 
 def unshare_weights(checkpoint: Path) -> None:
-    """Take weights out of a checkpoint that is saved again, where they have another name too.
+    """Remove weights that a snapshot shares from a checkpoint that will be saved again.
 
-    safetensors before 0.8, and PyTorch, write into a file that is there: through the link the
-    snapshot would change too, and be neither model if that is killed.
+    safetensors before 0.8, and PyTorch, write into an existing file: the snapshot would change
+    through the link, and a kill would leave it half written.
     """
     for pattern in WEIGHTS:
         for saved in checkpoint.glob(pattern):
@@ -105,12 +105,12 @@ def unshare_weights(checkpoint: Path) -> None:
 
 
 def set_aside(run: Path, last: int, name: str) -> list[int]:
-    """Move a run's snapshots beyond a step into a folder, since the run will reach them again.
+    """Move a run's snapshots after a step into a folder, as the run will reach the steps again.
 
     Args:
         run: the folder of the run.
         last: the step.
-        name: of the folder, in that of the snapshots.
+        name: of the new folder, inside the snapshots' folder.
 
     Returns:
         The steps of the snapshots that were moved.
@@ -129,11 +129,11 @@ def set_aside(run: Path, last: int, name: str) -> list[int]:
 
 
 def _link_or_copy(source: str, target: str) -> None:
-    """Link a file of weights, where that can be, or copy the file."""
+    """Link a file of weights where the file system allows it; copy any other file."""
     if any(fnmatch(Path(source).name, pattern) for pattern in WEIGHTS):
         try:
             os.link(source, target)
             return
-        except OSError:  # no links on this file system: the copy says what else may be wrong
+        except OSError:  # no links here, or another fault, which the copy raises
             pass
     shutil.copy2(source, target)

@@ -1,6 +1,6 @@
-"""What is wrong with a structure that a generator wrote: by our own rules, and by a verifier.
+"""Checks a generated structure by our own rules, and reads a verifier's reply.
 
-The rules come first: they cost nothing, and a verifier is only asked about what they pass.
+The rules come first: they cost nothing, and the verifier sees only what they pass.
 """
 
 import re
@@ -13,8 +13,8 @@ from rlkd_plugin.gsrm.texts import has_reasoning
 
 EXAMPLES = frozenset(parse_structure(text).steps for text in example_structures())
 """The steps of the instruction's worked examples."""
-ODD_IN = 20_000
-"""Characters of a text in whose tags odd characters are looked for."""
+MAX_SEARCHED = 20_000
+"""Maximum characters of a text that are searched for odd characters in tags."""
 
 _LIKE_A_TAG = re.compile(r"\W{0,8}\w{1,12}\W{1,3}\w{0,12}\W{0,3}\d{1,3}\W{1,3}")
 _VERDICT = re.compile(r"\W*(?:verdict\W+)?(pass|fail)(?:ed|s)?\b\W*", re.IGNORECASE)
@@ -27,14 +27,14 @@ def check_structure(
     """Return a generator's structure in the canonical form, or None and what our rules find.
 
     Every step has its three fields, with a word in them, numbers count up from 1, and there is a
-    final answer. It is no worked example of the instruction. It is in the script of problem and
-    path, Latin or other; of two languages with one script the verifier decides.
+    final answer. It is not a worked example of the instruction. It is in the script of problem and
+    path, Latin or other; the verifier decides between languages of one script.
 
     Args:
         text: what the generator wrote.
-        problem: that the path solves.
-        path: whose structure it is.
-        too_long: whether it has more tokens than it was given.
+        problem: the problem that the path solves.
+        path: the path that it is the structure of.
+        too_long: whether it has more tokens than its limit.
     """
     if too_long:
         return None, "It is too long. Write fewer words in each part."
@@ -55,18 +55,18 @@ def check_structure(
     written = _share_beyond_latin(
         "".join(field for step in structure.steps for field in astuple(step))
     )
-    if all(_differs(written, _share_beyond_latin(given)) for given in (problem, path)):
+    if all(_differ_in_script(written, _share_beyond_latin(given)) for given in (problem, path)):
         return None, "It is not in the language of the reasoning path. Write it in this language."
     return render_structure(structure), ""
 
 
 def _odd_characters(text: str) -> str:
-    """Return a sentence on characters of tags that only look right, else nothing.
+    """Return a sentence that names look-alike characters in tags, or an empty text.
 
-    Without their names a model reads back what looks like what it wrote, and writes it again.
+    Without the names a model sees no difference, and writes the same characters again.
     """
     odd: dict[str, None] = {}
-    for line in text[:ODD_IN].splitlines():
+    for line in text[:MAX_SEARCHED].splitlines():
         if tag := _LIKE_A_TAG.match(line):
             odd.update(dict.fromkeys(char for char in tag[0] if not char.isascii()))
     if not odd:
@@ -75,13 +75,13 @@ def _odd_characters(text: str) -> str:
     return f" Its tags hold other characters than those of the instruction: {names}."
 
 
-def _differs(share: float, other: float) -> bool:
-    """Say whether two texts are in different scripts; shares between the bounds are formulas'."""
+def _differ_in_script(share: float, other: float) -> bool:
+    """Return whether two texts differ in script; shares between the bounds come from formulas."""
     return min(share, other) < 0.1 and max(share, other) > 0.6
 
 
 def _share_beyond_latin(text: str) -> float:
-    """Return the share of a text's letters that are not Latin; mathematical letters are no letters.
+    """Return the share of a text's letters that are not Latin, without mathematical letters.
 
     A text without letters has a share of 0.
     """
@@ -89,15 +89,15 @@ def _share_beyond_latin(text: str) -> float:
     return sum(char > "\u024f" for char in letters) / max(1, len(letters))
 
 
-def read_verification(said: str) -> tuple[bool | None, str]:
-    """Read a verifier's answer: whether it says PASS, and the feedback of a FAIL.
+def read_verification(reply: str) -> tuple[bool | None, str]:
+    """Read a verifier's reply: whether it says PASS, and the feedback of a FAIL.
 
     The first word decides; None where it is neither, or where FAIL follows a PASS.
     """
-    verdict = _VERDICT.match(said)
+    verdict = _VERDICT.match(reply)
     if not verdict:
         return None, ""
-    rest = said[verdict.end() :].strip()
+    rest = reply[verdict.end() :].strip()
     if verdict[1].lower() == "pass":
         return (None if _FAIL.search(rest) else True), ""
     return False, rest or "It does not meet the instruction."

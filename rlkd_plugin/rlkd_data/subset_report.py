@@ -1,4 +1,4 @@
-"""What `rlkd subset` finds: the counts of the rows, both ends, and the test items in the source."""
+"""The report of `rlkd subset`: counts, the least and most similar rows, test items found."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from rlkd_plugin.rlkd_data.jobs.account import Account
 
 NEAR = 0.95
-"""Problems of at least this cosine to a test item are reported."""
+"""Minimum cosine to a test item at which a problem is reported."""
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,19 @@ class Similar:
 
 @dataclass
 class SubsetReport:
-    """What the job found.
+    """Counts and findings of the job.
 
     Attributes:
         rows: of the source.
         refused: rows that have no problem to compare, or cannot be read, by reason.
-        problems: different problems of the others.
-        measured_before: problems that this job measured before it was stopped.
+        problems: different problems of the other rows.
+        measured_before: problems measured by earlier runs.
         measured: problems measured by this run.
         rejected: problems that the embedding server rejects; they are not chosen.
         written: rows in the result.
-        least: the rows that are least similar, from the first on.
-        most: the rows that are most similar, from the first on.
-        exact: rows whose problem is a test item's, but for case, spaces and punctuation.
+        least: the least similar rows, the least first.
+        most: the most similar rows, the most first.
+        exact: rows whose problem equals a test item's, except for case, spaces and punctuation.
         near: other rows of at least `NEAR` similarity.
     """
 
@@ -55,7 +55,7 @@ class SubsetReport:
 
     @property
     def account(self) -> Account:
-        """What became of every row that was read, as if each problem stood in one row."""
+        """The outcome of every row that was read, with each problem counted as one row."""
         parts = {
             "measured": self.measured,
             "refused": self.without_problem,

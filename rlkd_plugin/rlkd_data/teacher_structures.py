@@ -1,4 +1,4 @@
-"""The job behind `rlkd structure`: teacher structures ahead of training, as a column.
+"""The job behind `rlkd structure`: computes teacher structures before training, as a column.
 
 Training then never decomposes a teacher's path, and no prompt is without a teacher. The structures
 also fill the cache that the reward reads.
@@ -30,7 +30,7 @@ from rlkd_plugin.rlkd_data.rows.row_format import grpo_row
 
 CUT = "structure cut at its token limit: raise RLKD_GSRM_MAX_TOKENS"
 DROPPED = ".dropped.jsonl"
-"""Ends the name of the file of the rows without a structure."""
+"""Suffix of the file with the rows that got no structure."""
 OPTIONAL = (str, NoneType)
 ROW: Shape = {
     "messages": list,
@@ -43,26 +43,26 @@ SHAPES: Mapping[str, Shape] = {
     "": {**ROW, "teacher_structure": str},
     DROPPED: {**ROW, "teacher_structure": OPTIONAL, "dropped": str},
 }
-"""The lines of the files of `rlkd structure`."""
+"""Columns of the lines of each file, by its suffix."""
 _in_order = json.JSONEncoder(sort_keys=True, default=str)  # as a line is written
 
 WITHOUT_FIRST = 20
-"""Rows after which the share of those without a whole structure counts."""
+"""Minimum number of rows without a whole structure at which their share counts."""
 MAX_WITHOUT = 0.9
-"""Share of the rows without one beyond which it is no fault of theirs."""
+"""Largest share of such rows; above it the GSRM is at fault, not the rows."""
 
 
 @dataclass
 class StructureReport(RowCounts):
-    """What this run of the job did.
+    """Counts of this run of the job.
 
     Attributes:
         written: rows with their structure.
-        dropped: rows whose teacher has no structure, by what became of it.
-        from_cache: structures of the cache, and of the rows themselves.
-        steps: of the structures written.
-        clipped: paths with a structure that lost their end, as they are too long for the GSRM.
-        branches_without: branches of the rows written that have no whole structure.
+        dropped: rows whose teacher has no structure, by status.
+        from_cache: structures from the cache or from the rows themselves.
+        steps: steps of the written structures.
+        clipped: paths that were clipped, as they are too long for the GSRM.
+        branches_without: branches of written rows without a whole structure.
     """
 
     written: int = 0
@@ -81,27 +81,26 @@ class StructureReport(RowCounts):
 async def write_structures(
     job: DataJob, engine: Engine, cache: TeacherCache | None, report: StructureReport
 ) -> None:
-    """Add `teacher_structure` to every row of a GRPO data set; to branches `teacher_structures`.
+    """Add `teacher_structure` to each row of a GRPO data set, `teacher_structures` to branches.
 
     A row with `teacher_branches` gets a structure, or None, for each of them; its
-    `teacher_structure` is that of the first branch that has one. It is dropped where none has.
-    A row is written when its structure is there, so their order is not the source's. Rows whose
-    teacher has none, or none that is whole, go to `OUT.dropped.jsonl`. A row that is in one of the
-    two files is skipped. All columns together tell which row it is: one with a corrected solution
-    is another row. A row without a structure is a duplicate of an earlier one that has one and
-    differs by nothing else.
+    `teacher_structure` is that of the first branch that has one. If no branch has one, the row is
+    dropped. Rows are written as they finish, not in the source's order. Rows without a whole
+    structure go to `OUT.dropped.jsonl`. A row that is already in one of the two files is skipped.
+    All columns together identify a row: one with a corrected solution is another row. A row without
+    a structure is a duplicate of an earlier row that has one and is equal otherwise.
 
     Args:
-        job: from rows in our own format to JSON lines, for `--dataset rlkd/jsonl:OUT`.
-        engine: entered already; it bounds its requests itself.
+        job: reads rows in our own format and writes JSON lines, for `--dataset rlkd/jsonl:OUT`.
+        engine: open; it limits its own requests.
         cache: of the engine's structures, or None.
-        report: says what was done so far, at any time, also after an error.
+        report: counts while the job runs; also valid after an error.
 
     Raises:
         RlkdError: if a path is wrong, `out` is not this job's or was made with other settings,
             another job writes to it, the disk is full, or no row got a structure.
-        EndpointError: if the GSRM fails past the retry deadline, refuses us, rejects so many rows
-            that it cannot be because of their texts, or gives hardly any a structure.
+        EndpointError: if the GSRM fails past the retry deadline, denies access, rejects so many
+            rows that the texts cannot be the cause, or gives a structure to hardly any.
     """
     source_files(job.source, job.out)
     facts = engine.facts
@@ -114,12 +113,12 @@ async def write_structures(
         done = DoneRows(chain(of_written, of_dropped))
 
         async def work(row: Row) -> _Outcome:
-            return await _structure(row, engine, cache, report)
+            return await _structure_row(row, engine, cache, report)
 
         def write(row: Row, found: _Outcome) -> None:
             if found.status == "refused":
                 report.reject(
-                    found.said
+                    found.reply
                     or "see the GSRM's log; RLKD_GSRM_MAX_TOKENS may leave no room for paths"
                 )
             elif found.structure is None:
@@ -137,9 +136,9 @@ async def write_structures(
 
 
 def _source_row(raw: Mapping[str, Any]) -> Row:
-    """Make a row whose structure, where it has one that can be read, is in the canonical form.
+    """Make a row, with its structure in the canonical form.
 
-    One that cannot be read is none where there is a path, which has another one.
+    A structure that cannot be read is removed if there is a path to decompose instead.
 
     Raises:
         FormatError: as `grpo_row`.
@@ -162,7 +161,7 @@ def _canonical(structure: str | None) -> str | None:
 
 
 def structure_identities(row: Row) -> list[int]:
-    """Return what tells a row from others; of one with a structure also what it is without."""
+    """Return the hashes that identify a row: with its structure, if it has one, and without."""
     messages = _in_order.encode(row["messages"])
     texts = (row[name] or "" for name in ("solution", "problem", "domain", "teacher_reasoning"))
     bare = identity(messages, *texts, *row.get(BRANCHES, ()))
@@ -172,30 +171,30 @@ def structure_identities(row: Row) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of a row or a path: its structure's text, or why there is none and what was said.
+    """The outcome of a row or a path: its structure's text, or a status and the model's reply.
 
-    `columns` are further columns of the row, `without` the branches that have no structure.
+    `columns` are further columns of the row, `without` counts its branches without a structure.
     """
 
     structure: str | None
     status: str = "ok"
-    said: str = ""
+    reply: str = ""
     columns: Mapping[str, Any] = field(default_factory=dict)
     without: int = 0
 
 
-async def _structure(
+async def _structure_row(
     row: Row, engine: Engine, cache: TeacherCache | None, report: StructureReport
 ) -> _Outcome:
     """Return a row's structure, or those of its branches."""
     paths: Sequence[str] = row.get(BRANCHES, ())
     if not paths:
         path, given = row["teacher_reasoning"], row["teacher_structure"]
-        return await _of_path(row, path, given, engine, cache, report)
+        return await _structure_path(row, path, given, engine, cache, report)
     # where there are structures of branches, `teacher_structure` need not be the first path's
     known = row.get(STRUCTURES) or [row["teacher_structure"], *[None] * (len(paths) - 1)]
     found = await gather_all(
-        _of_path(row, path, _canonical(given), engine, cache, report)
+        _structure_path(row, path, _canonical(given), engine, cache, report)
         for path, given in zip(paths, known, strict=True)
     )
     first = next((one for one in found if one.structure), found[0])
@@ -204,7 +203,7 @@ async def _structure(
     return replace(first, columns={STRUCTURES: structures}, without=without)
 
 
-async def _of_path(
+async def _structure_path(
     row: Row,
     path: str | None,
     given: str | None,
@@ -212,7 +211,7 @@ async def _of_path(
     cache: TeacherCache | None,
     report: StructureReport,
 ) -> _Outcome:
-    """Return the structure of a path of a row, the one that is given where there is one."""
+    """Return the structure of a path of a row; a given one is kept."""
     if given:
         try:
             report.steps += len(parse_structure(given).steps)
@@ -243,13 +242,13 @@ def _check_gsrm(report: StructureReport, last: _Outcome) -> None:
     """Stop a job whose GSRM cannot do its work.
 
     Raises:
-        EndpointError: if hardly any row got a whole structure of it.
+        EndpointError: if hardly any row got a whole structure from it.
     """
     without = report.dropped["undecomposable"] + report.dropped[CUT]
     if without >= WITHOUT_FIRST and without > MAX_WITHOUT * report.worked:
-        said = f"; the last time it said {last.said[:300]!r}" if last.said else ""
+        reply = f"; its last reply: {last.reply[:300]!r}" if last.reply else ""
         raise EndpointError(
-            f"{without} of {report.worked} rows got no whole structure of the GSRM "
-            f"({last.status}){said}. Run `rlkd check`; the dropped file keeps the rows, remove it "
+            f"{without} of {report.worked} rows got no whole structure from the GSRM "
+            f"({last.status}){reply}. Run `rlkd check`. The dropped file keeps the rows; remove it "
             "to try them again"
         )

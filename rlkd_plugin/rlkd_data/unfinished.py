@@ -1,6 +1,6 @@
-"""The hidden files of `rlkd prepare`: the rows so far, and how far the job is.
+"""The hidden files of `rlkd prepare`: the rows so far, and the job's progress.
 
-After a stop they are continued where they are this job's, and as it left them.
+A stopped job resumes from them, if they are its own and unchanged.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from rlkd_plugin.rlkd_data.jobs.account import Account
 from rlkd_plugin.rlkd_files import append_all, still_there, write_whole
 
 BEGIN = b'{"job": '
-"""The first bytes of a file that says how far a job is."""
+"""The first bytes of a progress file."""
 BLOCK = 1 << 20
 
 logger = logging.getLogger(__name__)
@@ -25,16 +25,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """How far a job is: what it has read, written and refused.
+    """The progress of a job: what it has read, written and refused.
 
     Attributes:
         job: the format, our version, and path, size and time of each source file.
         read: rows of the source that are kept or refused.
         written: bytes of the unfinished file that hold their rows.
         content: a hash of these bytes.
-        kept: how many rows these are.
-        without_solution: how many of the kept have no final answer that `accuracy` could check.
-        normalised: how many of the kept have a gold answer in another notation than the source's.
+        kept: number of these rows.
+        without_solution: kept rows without a final answer that `accuracy` could check.
+        normalised: kept rows with a gold answer in another notation than the source's.
         refused: rows refused, by reason.
     """
 
@@ -49,20 +49,20 @@ class Progress:
 
     @property
     def account(self) -> Account:
-        """What became of every row that was read, by this run and those that it continues."""
+        """The outcome of every row that was read, by this run and those that it resumes."""
         return Account(self.read, {"kept": self.kept, "refused": self.refused.total()})
 
 
 @dataclass(frozen=True)
 class HiddenFiles:
-    """The places of the two files, beside what OUT is or links to."""
+    """Paths of the two files, next to the file that OUT is or links to."""
 
     part: Path
     saved: Path
 
     @classmethod
     def of(cls, out: Path) -> "HiddenFiles":
-        """Return the files of an OUT that is no link."""
+        """Return the files of an OUT that is not a link."""
         part, saved = f".{out.name}.part", f".{out.name}.progress.json"
         return cls(out.with_name(part), out.with_name(saved))
 
@@ -70,7 +70,7 @@ class HiddenFiles:
         """Check that no file of a source is one of them.
 
         Raises:
-            RlkdError: if one is: the job would empty it.
+            RlkdError: if one is, as the job would empty it.
         """
         for hidden in filter(Path.exists, (self.part, self.saved)):
             if same := [file for file in source if hidden.samefile(file)]:
@@ -84,7 +84,7 @@ class UnfinishedRows:
     """The rows so far; `lines` is claimed by this process.
 
     Args:
-        files: the places.
+        files: their paths.
         lines: the open file of the rows.
     """
 
@@ -94,10 +94,10 @@ class UnfinishedRows:
         self._digest = hashlib.blake2b(digest_size=16)
 
     def load(self, job: list[Any]) -> Progress:
-        """Return the saved progress of the same job, where its rows are still there, or a new one.
+        """Return the saved progress of the same job if its rows still exist, or a new one.
 
         Raises:
-            RlkdError: if one of the files is somebody else's; then nothing was changed.
+            RlkdError: if one of the files is not this job's; then nothing is changed.
         """
         saved, size = self.files.saved, self._lines.seek(0, os.SEEK_END)
         content = saved.read_bytes() if saved.exists() else b""
@@ -107,11 +107,11 @@ class UnfinishedRows:
         ):
             if is_foreign:
                 if not size:
-                    self.files.part.unlink()  # it came to be by its claim
-                raise RlkdError(f"{file} is not of this job, which would write it: move it away")
+                    self.files.part.unlink()  # created by the claim
+                raise RlkdError(f"{file} is not of this job, which needs its name: move it away")
         progress = self._read(content, job)
-        self._lines.truncate(progress.written)  # what came after it was not saved as done
-        write_whole(saved, json.dumps(vars(progress)))  # a file without it is somebody else's
+        self._lines.truncate(progress.written)  # rows after these were not saved as done
+        write_whole(saved, json.dumps(vars(progress)))  # rows without it are another job's
         return progress
 
     def _read(self, content: bytes, job: list[Any]) -> Progress:
@@ -124,7 +124,7 @@ class UnfinishedRows:
             progress.refused = Counter(progress.refused)
             return progress
         if progress.read:
-            words = "%s is of another job, or its rows are gone: starting from row 1"
+            words = "%s is of another job, or its rows are missing: starting from row 1"
             logger.warning(words, self.files.saved)
         self._digest = hashlib.blake2b(digest_size=16)
         return new
@@ -138,7 +138,7 @@ class UnfinishedRows:
         return self._digest.hexdigest()
 
     def append(self, rows: bytes, progress: Progress) -> None:
-        """Append rows, and save the progress behind them.
+        """Append rows, then save the progress.
 
         Raises:
             RlkdError: if there is no room for them, or the file was removed or changed.
@@ -165,10 +165,10 @@ class UnfinishedRows:
         if not still_there(self._lines, self.files.part):
             fault = "was removed, moved or replaced"
         elif there != size:
-            fault = f"was changed by something else ({there:,} bytes in place of {size:,})"
+            fault = f"was changed by another program ({there:,} bytes instead of {size:,})"
         else:
             return
         raise RlkdError(
             f"{self.files.part} {fault} while the job ran; give the same command again, which "
-            "resumes or begins anew"
+            "resumes or starts over"
         )

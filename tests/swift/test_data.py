@@ -93,7 +93,7 @@ def test_every_column_of_an_openr1_row_arrives_in_the_reward(tiny: Path, tmp_pat
     env = {"RLKD_ENGINE": "rules", "PROBE_FILE": str(tmp_path / "columns.jsonl")}
     env["RLKD_BRANCHES"] = "2"
     log = grpo(tmp_path / "run", env=env, **options)
-    assert "5 of 6 rows kept; dropped 1: answer is missing or no text" in log
+    assert "5 of 6 rows kept; dropped 1: answer is missing or not a text" in log
     given = rows(tmp_path / "columns.jsonl")
     assert len(given) == 8  # two steps of one group of 4
     made = {f"What is ${n} + {n}$?": n for n in range(1, 7)}

@@ -149,18 +149,18 @@ def test_no_value_is_no_column(value: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"teacher_branches": "a"}, "teacher_branches is no list: 'a'"),
-        ({"teacher_branches": {"a": 1}}, "teacher_branches is no list: {'a': 1}"),
-        ({"teacher_branches": 4}, "teacher_branches is no list: 4"),
-        ({"teacher_branches": ["a", 4]}, "no text: 4, branch 2 of 2"),
-        ({"teacher_branches": [None]}, "no text: None, branch 1 of 1"),
+        ({"teacher_branches": "a"}, "teacher_branches is not a list: 'a'"),
+        ({"teacher_branches": {"a": 1}}, "teacher_branches is not a list: {'a': 1}"),
+        ({"teacher_branches": 4}, "teacher_branches is not a list: 4"),
+        ({"teacher_branches": ["a", 4]}, "not a text: 4, branch 2 of 2"),
+        ({"teacher_branches": [None]}, "not a text: None, branch 1 of 1"),
         ({"teacher_branches": ["a", "", "b"]}, "is empty: branch 2 of 3"),
         ({"teacher_branches": ["\n "]}, "is empty: branch 1 of 1"),
         ({"teacher_structures": ["x"]}, "differ in length: 1 and 0"),
         ({"teacher_branches": ["a"], "teacher_structures": ["x", None]}, "in length: 2 and 1"),
-        ({"teacher_branches": ["a"], "teacher_structures": "x"}, "structures is no list: 'x'"),
-        ({"teacher_branches": ["a"], "teacher_structures": [1]}, "is no text or null: 1"),
-        ({"teacher_prompt": ["a"]}, "teacher_prompt is no text: \\['a'\\]"),
+        ({"teacher_branches": ["a"], "teacher_structures": "x"}, "structures is not a list: 'x'"),
+        ({"teacher_branches": ["a"], "teacher_structures": [1]}, "is neither a text nor null: 1"),
+        ({"teacher_prompt": ["a"]}, "teacher_prompt is not a text: \\['a'\\]"),
     ],
 )
 def test_a_wrong_column_is_refused(change: dict[str, Any], reason: str) -> None:
@@ -176,8 +176,8 @@ def test_a_wrong_branch_is_refused_with_its_place(
     source = write(tmp_path / "rows.jsonl", OURS, *wrong)
     with caplog.at_level(logging.WARNING):
         done = prepare("jsonl", source, tmp_path / "out.jsonl")
-    assert (done.kept, done.refused) == (1, {"teacher_branches is no list": 2})
-    assert f"{source}:2: teacher_branches is no list: 'a'" in caplog.text
+    assert (done.kept, done.refused) == (1, {"teacher_branches is not a list": 2})
+    assert f"{source}:2: teacher_branches is not a list: 'a'" in caplog.text
 
 
 def rlkd(*words: object, code: int = 0) -> str:
@@ -215,8 +215,12 @@ def test_rows_with_other_columns_are_another_result(tmp_path: Path) -> None:
     ("name", "options", "says"),
     [
         ("gsm8k", ["--branches", "4"], "rows of gsm8k have no more than one path"),
-        ("jsonl", ["--branches", "4"], "it is for openr1-math, openr1-math-pairs, openr1-math-sft"),
-        ("gsrm-sft", ["--teacher-prompt"], "--teacher-prompt: gsrm-sft has no rows for RL"),
+        (
+            "jsonl",
+            ["--branches", "4"],
+            "use it with openr1-math, openr1-math-pairs, openr1-math-sft",
+        ),
+        ("gsrm-sft", ["--teacher-prompt"], "--teacher-prompt: rows of gsrm-sft are not for RL"),
         ("gsm9k", [], "unknown format 'gsm9k'"),
     ],
 )
@@ -283,5 +287,5 @@ def test_a_path_commands_nothing_in_a_prompt() -> None:
 def test_a_row_without_path_or_question_has_no_teachers_prompt(
     change: dict[str, Any], reason: str
 ) -> None:
-    with pytest.raises(FormatError, match=f"{reason} to make teacher_prompt of"):
+    with pytest.raises(FormatError, match=f"{reason} to make teacher_prompt from"):
         format_of("jsonl", teacher_prompt=True).make_row({**OURS, **change})

@@ -207,8 +207,8 @@ def test_what_is_accepted_and_discarded_is_what_the_script_implies(
     assert report.accepted.total() == 9 and report.discarded.total() == 5
     assert report.rejected == 1 and "400: too long" in report.rejection
     assert report.refused == {
-        "reasoning_path is missing or no text": 1,
-        **{k: 1 for k in report.refused if k.startswith("domain is none of")},
+        "reasoning_path is missing or not a text": 1,
+        **{k: 1 for k in report.refused if k.startswith("domain is not one of")},
     }
     assert (report.worked, report.duplicates, report.passed) == (14, 1, 18)
 
@@ -380,7 +380,7 @@ def test_a_server_that_refuses_every_row_ends_the_job_and_loses_none(
     script.generator = {p: [(400, "max_tokens is too large")] for p in problems}
     source = write(tmp_path / "rows.jsonl", *map(row, problems))
     out = tmp_path / "out.jsonl"
-    with pytest.raises(EndpointError, match=r"11 rows were rejected and 0 were not.*too large"):
+    with pytest.raises(EndpointError, match=r"11 rows and accepted 0.*too large"):
         construct(source, out)
     script.generator.clear()
     assert construct(source, out).accepted.total() == 30
@@ -390,7 +390,7 @@ def test_a_verifier_that_cannot_do_its_work_ends_the_job(script: Script, tmp_pat
     problems = [f"row {n}" for n in range(30)]
     script.verifier = {p: ["I like it."] for p in problems}
     source = write(tmp_path / "rows.jsonl", *map(row, problems))
-    with pytest.raises(EndpointError, match=r"neither PASS nor FAIL of 10.*'I like it.'"):
+    with pytest.raises(EndpointError, match=r"neither PASS nor FAIL for 10.*'I like it.'"):
         construct(source, tmp_path / "out.jsonl", concurrency=1)
 
 
@@ -551,10 +551,10 @@ def test_the_command_counts_and_costs(script: Script, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--generator-price", "much"], "'much' is no price"),
-        (["--generator-price", "nan,1"], "'nan,1' is no price"),
-        (["--verifier-price", "1,-1"], "'1,-1' is no price"),
-        (["--shard", "3/2"], "--shard 3/2 is none"),
+        (["--generator-price", "much"], "'much' is not a price"),
+        (["--generator-price", "nan,1"], "'nan,1' is not a price"),
+        (["--verifier-price", "1,-1"], "'1,-1' is not a price"),
+        (["--shard", "3/2"], "--shard 3/2 is not a shard"),
     ],
 )
 def test_wrong_options_are_named(
@@ -615,6 +615,6 @@ def test_a_log_file_gets_a_line_now_and_then(
     done = CliRunner().invoke(app, ["construct", str(source), str(tmp_path / "o.jsonl"), *price])
     assert done.exit_code == 0, done.output
     assert (
-        "1 of 2 rows, 0 a minute, no row ended since, generator 100 + 10 tokens, cost 0.11, "
+        "1 of 2 rows, 0 a minute, no row finished since, generator 100 + 10 tokens, cost 0.11, "
         "verifier 100 + 10 tokens"
     ) in done.stderr.splitlines()

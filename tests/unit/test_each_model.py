@@ -24,6 +24,8 @@ def test_a_checkpoint_that_the_training_deletes_meanwhile_is_not_served(tmp_path
             folders[20].rmdir()  # the training's save_total_limit
         return True
 
-    with pytest.raises(RlkdError, match=r"run, step 20 \(3 of 3\), .*is gone: .*Done so far: 2; "):
+    with pytest.raises(
+        RlkdError, match=r"run, step 20 \(3 of 3\), .*was deleted while .*Done so far: 2\. "
+    ):
         each_model(models, tmp_path / "out", work)
     assert worked_on == [0, 10]

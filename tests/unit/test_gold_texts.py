@@ -262,7 +262,7 @@ def test_an_answer_may_be_a_number(answer: float, text: str) -> None:
 
 @pytest.mark.parametrize("answer", [True, False, float("nan"), float("inf"), [5], {}, None])
 def test_what_is_no_number_and_no_text_is_no_answer(answer: object) -> None:
-    with pytest.raises(FormatError, match="answer is missing or no text"):
+    with pytest.raises(FormatError, match="answer is missing or not a text"):
         solution(answer)
 
 

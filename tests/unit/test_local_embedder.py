@@ -24,8 +24,8 @@ from rlkd_plugin.rlkd_data.embedding_check import (
     RELATED,
     UNRELATED,
     check_embedder,
-    checked,
     cosines_of,
+    open_embedder,
 )
 from rlkd_plugin.rlkd_data.local_embedder import LocalEmbedder
 from rlkd_plugin.rlkd_eval.results import read_diversity
@@ -76,7 +76,7 @@ def embedded(folder: Path, *texts: str, **options: Any) -> list[list[float]]:
 
     async def ask() -> list[list[float]]:
         embedder = LocalEmbedder(str(folder), **options)
-        async with checked(embedder):
+        async with open_embedder(embedder):
             return await embedder.embed(texts)
 
     return asyncio.run(ask())
@@ -240,13 +240,13 @@ def test_a_vector_without_a_direction_is_refused_with_its_text(
         return found
 
     monkeypatch.setattr(SentenceTransformer, "encode", encode)
-    with pytest.raises(RlkdError, match=r"without a direction .* to 'bad'"):
+    with pytest.raises(RlkdError, match=r"a vector of zeros, .* for 'bad'"):
         embedded(model, "good", "bad")
 
 
 def test_the_option_is_for_a_local_model() -> None:
     settings = Settings(embed_base_url="http://x/v1", embed_model="e")
-    with pytest.raises(RlkdError, match="--trust-remote-code is about a local embedding model"):
+    with pytest.raises(RlkdError, match="--trust-remote-code is for a local embedding model"):
         choose_embedder(settings, trust_remote_code=True)
 
 

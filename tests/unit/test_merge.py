@@ -107,7 +107,9 @@ def test_another_command_is_refused(source: Path, tmp_path: Path) -> None:
     other = Result("rlkd subset", tmp_path / "3", Maker("m", {}), {"": {"n": int}})
     with own(other) as owned, owned.open() as file:
         file.append({"n": 1})
-    with pytest.raises(RlkdError, match="was made by `rlkd subset`; those of `rlkd construct`"):
+    with pytest.raises(
+        RlkdError, match="was made by `rlkd subset`; only results of `rlkd construct`"
+    ):
         merged([tmp_path / "3"], tmp_path / "out.jsonl")
 
 
@@ -119,14 +121,14 @@ def test_what_cannot_be_a_part_is_refused(source: Path, tmp_path: Path) -> None:
         merged([one, tmp_path / "none.jsonl"], tmp_path / "out.jsonl")
     (tmp_path / "link.jsonl").symlink_to(one)
     record_file(tmp_path / "link.jsonl").symlink_to(record_file(one))
-    with pytest.raises(RlkdError, match="are one file; name each part once"):
+    with pytest.raises(RlkdError, match="are the same file; name each part once"):
         merged([one, tmp_path / "link.jsonl"], tmp_path / "out.jsonl")
     before = one.read_bytes()
-    with pytest.raises(RlkdError, match="is there already: name another file to write"):
+    with pytest.raises(RlkdError, match="exists already: name another file to write"):
         merged([one], one)
     assert one.read_bytes() == before
     one.write_bytes(before[:-5])
-    with pytest.raises(RlkdError, match=r"1.jsonl:\d+ is no line of this job: broken JSON"):
+    with pytest.raises(RlkdError, match=r"1.jsonl:\d+ is not a line of this job: broken JSON"):
         merged([one], tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
 
@@ -155,7 +157,7 @@ def test_what_a_killed_merge_left_is_not_replaced(source: Path, tmp_path: Path) 
     out = tmp_path / "out.jsonl"
     merged([one], out)
     out.unlink()
-    with pytest.raises(RlkdError, match=r"out\.jsonl\.dropped\.jsonl is there already"):
+    with pytest.raises(RlkdError, match=r"out\.jsonl\.dropped\.jsonl exists already"):
         merged([one], out)
     structured(source, out)
     assert content(out) == content(one)
@@ -192,7 +194,7 @@ def test_a_part_whose_job_was_stopped_is_named(
     with pytest.raises(EndpointError):
         asyncio.run(write_structures(job, engine, None, StructureReport()))
     merged([tmp_path / "1.jsonl"], tmp_path / "out.jsonl")
-    assert "1.jsonl: its job did not come to its end" in caplog.text
+    assert "1.jsonl: its job is not finished" in caplog.text
 
 
 def test_the_command_prints_the_account(source: Path, tmp_path: Path) -> None:
@@ -201,4 +203,4 @@ def test_the_command_prints_the_account(source: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "12 rows read = 9 written to OUT + 3 written to OUT.dropped.jsonl" in done.stdout
     done = CliRunner().invoke(app, ["merge", *parts, str(tmp_path / "out.jsonl")])
-    assert done.exit_code == 1 and "is there already" in done.stderr
+    assert done.exit_code == 1 and "exists already" in done.stderr

@@ -66,7 +66,7 @@ def test_a_foreign_file_stays_as_it_is(
     else:
         place.write_bytes(content)
     before = everything(tmp_path)
-    with pytest.raises(RlkdError, match=rf"{name} is there already, and no out\.jsonl\.rlkd\.json"):
+    with pytest.raises(RlkdError, match=rf"{name} exists already, and no out\.jsonl\.rlkd\.json"):
         write(tmp_path / "out.jsonl", 1)
     assert everything(tmp_path) == before
 
@@ -78,7 +78,8 @@ def test_a_foreign_file_that_took_the_place_of_ours_stays_as_it_is(tmp_path: Pat
     for content in (b'{"precious": true}', b"notes", b'{"a": 1}\n{"b', b"\n\nnotes\n"):
         out.write_bytes(content)
         with pytest.raises(
-            RlkdError, match=r"out.jsonl:\d is no line of this job|out.jsonl is not as this job"
+            RlkdError,
+            match=r"out.jsonl:\d is not a line of this job|out.jsonl was changed after this job",
         ):
             write(out, 2)
         assert out.read_bytes() == content
@@ -151,7 +152,7 @@ def test_with_mix_each_line_names_its_maker(tmp_path: Path) -> None:
 def test_a_result_of_a_version_without_records_needs_mix(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     out.write_text('{"n": 1, "text": "t"}\n{"n": 2, "te')
-    with pytest.raises(RlkdError, match="if an older version of the plugin made it, --mix goes on"):
+    with pytest.raises(RlkdError, match="if an older version of the plugin made it, --mix resumes"):
         write(out, 2)
     write(out, 1, 2, mix=True)
     assert [(row["n"], row["maker"] == "unknown") for row in lines(out)] == [(1, True), (2, False)]
@@ -182,7 +183,7 @@ def test_a_foreign_record_is_one_sentence(text: str | bytes, tmp_path: Path) -> 
     place = record_file(tmp_path / "out.jsonl")
     place.write_bytes(text.encode() if isinstance(text, str) else text)
     before = everything(tmp_path)
-    with pytest.raises(RlkdError, match="is no record of a job of this plugin"):
+    with pytest.raises(RlkdError, match="is not a record of a job of this plugin"):
         write(tmp_path / "out.jsonl", 1)
     assert everything(tmp_path) == before
 
@@ -231,7 +232,7 @@ def test_a_file_that_goes_while_the_job_runs_is_noticed(
 ) -> None:
     file = tmp_path / "out.jsonl"
     (tmp_path / "b").mkdir()
-    words = r"out.jsonl was removed, moved or replaced while the job ran; of the 1 rows"
+    words = r"out.jsonl was removed, moved or replaced while the job ran, with the 1 rows"
     with pytest.raises(RlkdError, match=words), ResultFile(file) as results:
         results.append({"n": 1})
         lose(file)
@@ -249,7 +250,7 @@ def replace(file: Path) -> None:
 
 def test_what_somebody_else_appends_is_noticed(tmp_path: Path) -> None:
     file = tmp_path / "out.jsonl"
-    with pytest.raises(RlkdError, match="something else wrote to it"), ResultFile(file) as results:
+    with pytest.raises(RlkdError, match="another program wrote to it"), ResultFile(file) as results:
         results.append({"n": 1})
         with file.open("a") as other:
             other.write("{}\n")
@@ -280,7 +281,9 @@ def test_a_file_is_not_changed_before_all_its_lines_are_ours(tmp_path: Path) -> 
     for rest in (b"notes", b'notes\n{"n": 2, "te', b'{"n": "two", "text": "t"}\n{"n": 3'):
         out.write_bytes(b'{"n": 1, "text": "t"}\n' + rest)
         before = out.read_bytes()
-        with pytest.raises(RlkdError, match=r"out\.jsonl.* is no(t as| line of) this job"):
+        with pytest.raises(
+            RlkdError, match=r"out\.jsonl.* (is not a line of|was changed after) this job"
+        ):
             write(out, 4)
         assert out.read_bytes() == before
 
@@ -306,7 +309,7 @@ def test_a_line_with_another_type_is_none_of_the_job(line: str, fault: str, tmp_
     write(out, 1)
     with out.open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(RlkdError, match=rf"out\.jsonl:2 is no line of this job: {fault}"):
+    with pytest.raises(RlkdError, match=rf"out\.jsonl:2 is not a line of this job: {fault}"):
         write(out, 3)
 
 
@@ -335,5 +338,5 @@ def test_a_record_says_whether_its_job_came_to_an_end(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_none_is_refused() -> None:
-    with pytest.raises(RlkdError, match="is no file to write"):
+    with pytest.raises(RlkdError, match="is not the name of a file"):
         write(Path(""), 1)

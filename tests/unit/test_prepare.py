@@ -73,7 +73,7 @@ def test_own_rows_pass_unchanged(tmp_path: Path) -> None:
         ("[" * 200_000, "JSON that Python does not read: "),
         ("9" * 5000, "JSON that Python does not read: "),
         ({**GOOD, "question": "\ud83d"}, "half a surrogate pair"),
-        ({**GOOD, "question": [7]}, "question is missing or no text: [7]"),
+        ({**GOOD, "question": [7]}, "question is missing or not a text: [7]"),
     ],
     ids=["cut", "list", "no-result", "latin-1", "deep", "digits", "surrogate", "list-field"],
 )
@@ -139,7 +139,7 @@ def test_wrong_arguments_are_errors_before_any_work(tmp_path: Path) -> None:
             "unknown format 'gsm9k'; known: gsm8k, gsrm-sft, jsonl, ",
         ),
         ("gsm8k", tmp_path / "none", tmp_path / "o", "there is no file"),
-        ("gsm8k", empty, tmp_path / "o", r"has no .jsonl or .parquet file"),
+        ("gsm8k", empty, tmp_path / "o", r"has no row file \(.jsonl"),
         ("gsm8k", source, tmp_path / "none" / "o", "there is no folder"),
         ("gsm8k", source, tmp_path, "is a folder"),
         ("gsm8k", source, Path("/dev/null"), "a folder or a device"),
@@ -212,7 +212,7 @@ def test_a_stopped_job_goes_on_where_it_was(
     caplog.clear()
     summary = prepare("gsm8k", source, out)
     assert worked == list(range(20, 50))
-    assert caplog.messages[0] == "going on after 20 rows that are done"
+    assert caplog.messages[0] == "resuming after 20 rows"
     assert (summary.kept, summary.refused) == (whole.kept, whole.refused)
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     found = {file.name.removesuffix(".rlkd.json") for file in tmp_path.iterdir()}
@@ -270,7 +270,7 @@ def test_a_killed_job_goes_on(tmp_path: Path) -> None:
         command = [sys.executable, "-c", code, str(source), str(out), str(stop)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == (-9 if stop else 0), done.stderr
-    assert "going on after 2500 rows" in done.stderr
+    assert "resuming after 2500 rows" in done.stderr
     prepare("gsm8k", source, tmp_path / "whole.jsonl")
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
@@ -295,7 +295,7 @@ def test_of_two_rows_with_one_uuid_the_first_counts(tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", openr1(1), openr1(1), bad, openr1(2), openr1(3))
     summary = prepare("openr1-math", source, tmp_path / "rows.jsonl")
     assert summary.kept == 2
-    assert summary.refused == {"duplicate uuid": 2, "answer is missing or no text": 1}
+    assert summary.refused == {"duplicate uuid": 2, "answer is missing or not a text": 1}
 
 
 def test_a_uuid_is_known_behind_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,7 +395,7 @@ def test_a_bad_row_of_a_parquet_file_is_named(
 def test_a_cut_parquet_file_is_refused(tmp_path: Path) -> None:
     source = parquet(tmp_path / "in.parquet", [openr1(1)])
     source.write_bytes(source.read_bytes()[:-20])
-    with pytest.raises(RlkdError, match=r"in\.parquet is no whole Parquet file"):
+    with pytest.raises(RlkdError, match=r"in\.parquet is not a complete Parquet file"):
         prepare("openr1-math", source, tmp_path / "rows.jsonl")
 
 
@@ -500,7 +500,7 @@ def test_a_foreign_file_in_the_place_of_ours_is_not_replaced(tmp_path: Path) -> 
     source, out = write(tmp_path / "in.jsonl", GOOD), tmp_path / "rows.jsonl"
     prepare("gsm8k", source, out)
     prepare("gsm8k", source, out)
-    words = "is not as `rlkd prepare` left it"
+    words = "was changed after `rlkd prepare` wrote it"
     out.write_text("my notes")
     with pytest.raises(RlkdError, match=words):
         prepare("gsm8k", source, out)
@@ -523,7 +523,7 @@ def test_a_file_with_the_name_of_a_hidden_one_stays(name: str, tmp_path: Path) -
     source = write(tmp_path / "in.jsonl", GOOD)
     mine = write(tmp_path / name, GOOD)
     before = mine.read_bytes()
-    with pytest.raises(RlkdError, match="is not of this job, which would write it: move it away"):
+    with pytest.raises(RlkdError, match="is not of this job, which needs its name: move it away"):
         prepare("gsm8k", source, tmp_path / "rows.jsonl")
     with pytest.raises(RlkdError, match="has the name of a hidden file of this job"):
         prepare("gsm8k", mine, tmp_path / "rows.jsonl")
@@ -543,7 +543,7 @@ def test_rows_that_were_changed_behind_a_stop_are_made_anew(
     part = tmp_path / ".rows.jsonl.part"
     part.write_bytes(part.read_bytes().replace(b"question", b"QUESTION").replace(b"1?", b"2?"))
     prepare("gsm8k", source, tmp_path / "rows.jsonl")
-    assert "its rows are gone: starting from row 1" in caplog.text
+    assert "its rows are missing: starting from row 1" in caplog.text
     prepare("gsm8k", source, tmp_path / "whole.jsonl")
     assert (tmp_path / "rows.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 

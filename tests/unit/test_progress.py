@@ -46,7 +46,7 @@ def test_rows_are_counted_beside_the_job(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with show_progress(tmp_path / name, lambda: 1000, lambda: "cost 5"):
-        wait_for("1,000 of 1,234 rows, 0 a minute, no row ended since, cost 5\n", capsys)
+        wait_for("1,000 of 1,234 rows, 0 a minute, no row finished since, cost 5\n", capsys)
 
 
 def test_a_file_that_cannot_be_counted_has_no_total(
@@ -56,7 +56,7 @@ def test_a_file_that_cannot_be_counted_has_no_total(
     file = tmp_path / "rows.jsonl.gz"
     file.write_bytes(gzip.compress(ROWS)[:-4])
     with show_progress(file, lambda: 1000):
-        shown = wait_for("1,000 rows, 0 a minute, no row ended since\n", capsys)
+        shown = wait_for("1,000 rows, 0 a minute, no row finished since\n", capsys)
     assert " of " not in shown + capsys.readouterr().err
     assert "cannot be counted" not in shown
 

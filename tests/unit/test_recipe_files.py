@@ -184,17 +184,17 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     changed = tmp_path / "rlkd_cuda.yaml"
     changed.write_text("learning_rate: 2.0e-6\n")
     said = rlkd("rlkd_cuda", str(tmp_path), code=1)
-    assert f"{changed} is there with other content" in said
+    assert f"{changed} exists with other content" in said
     assert changed.read_text() == "learning_rate: 2.0e-6\n"
     assert list(tmp_path.iterdir()) == [changed]
 
 
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     said = rlkd("rlkd_cuad", str(tmp_path / "new"), code=1)
-    assert "no recipe rlkd_cuad; near it: rlkd_cuda" in said
+    assert "there is no recipe rlkd_cuad; similar names: rlkd_cuda" in said
     assert "`rlkd recipes` lists all" in said
     assert "name the folder to copy it to: rlkd recipes rlkd_cuda DIR" in rlkd("rlkd_cuda", code=1)
     file = tmp_path / "file"
     file.touch()
-    assert f"{file} is no folder" in rlkd("rlkd_cuda", str(file), code=1)
+    assert f"{file} is not a folder" in rlkd("rlkd_cuda", str(file), code=1)
     assert not (tmp_path / "new").exists()

@@ -63,7 +63,7 @@ def test_a_line_of_another_kind_is_an_error_with_its_place(
     file.write_bytes(b'{"n": 1, "text": "a", "id": 7}\n' + line)
     with (
         ResultFile(file, {"n": int, "text": str, "id": int}) as results,
-        pytest.raises(RlkdError, match=rf"done\.jsonl:2 is no line of this job: {fault}"),
+        pytest.raises(RlkdError, match=rf"done\.jsonl:2 is not a line of this job: {fault}"),
     ):
         list(results.rows())
 

@@ -13,7 +13,7 @@ def test_an_sft_row_has_to_end_with_the_assistants_turn() -> None:
     turns = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]
     assert sft_row({**OURS, "messages": turns})["messages"] == turns
     for row in (OURS, {**OURS, "messages": turns[:1]}):
-        with pytest.raises(FormatError, match="no assistant's turn to learn"):
+        with pytest.raises(FormatError, match="the last message is not the assistant's"):
             sft_row(row)
 
 
@@ -36,15 +36,15 @@ def test_a_gsm8k_row_becomes_ours() -> None:
         ({"problem": " "}, "problem is missing"),
         ({"problem": [7]}, "problem is missing"),
         ({"teacher_reasoning": None}, "teacher_reasoning is missing"),
-        ({"domain": "history"}, "domain is none of"),
+        ({"domain": "history"}, "domain is not one of"),
         ({"answer": None}, "answer is missing"),
-        ({"solution": [4]}, "solution is missing or no text"),
+        ({"solution": [4]}, "solution is missing or not a text"),
         ({"solution": "two words only"}, "gold answer does not verify"),
-        ({"teacher_structure": 7}, "teacher_structure is no text"),
-        ({"messages": "x"}, "messages is no list"),
-        ({"messages": [1]}, "messages has no role and content"),
-        ({"messages": [{"role": "user", "content": None}]}, "messages has no role and content"),
-        ({"messages": [{"role": "poet", "content": "x"}]}, "messages has no role and content"),
+        ({"teacher_structure": 7}, "teacher_structure is not a text"),
+        ({"messages": "x"}, "messages is not a list"),
+        ({"messages": [1]}, "a message has no role or content"),
+        ({"messages": [{"role": "user", "content": None}]}, "a message has no role or content"),
+        ({"messages": [{"role": "poet", "content": "x"}]}, "a message has no role or content"),
         (
             {"teacher_structure": "x", "teacher_reasoning": [7]},
             "teacher_reasoning is missing or no",

@@ -299,7 +299,7 @@ def test_changed_bytes_of_a_compressed_file_are_an_error(
             r"after row 1: the JSON array ends there, and '\[\{\"a\": 2\}\]'",
         ),
         (b'[{"a": 1}]\n[{"a": 2}]\n', "after row 1: the JSON array ends there"),
-        (b'[{"a": 1}]' + b" " * 300_000 + b"x", "after row 1: .* 'x' stands behind it"),
+        (b'[{"a": 1}]' + b" " * 300_000 + b"x", "after row 1: .* 'x' follows"),
         (b'[{"a": 1}] {"a": 2}', "after row 1: the JSON array ends there"),
         (b'[{"a": 1},', "after row 1: the JSON array does not end"),
         (b'[{"a": 1}', "after row 0: the JSON array does not end"),
@@ -385,7 +385,7 @@ def test_a_row_of_a_table_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rest", "says"),
     [
-        (b'2,"He said "hi" to\nAnn",5\n', "line 3: text stands behind a quoted cell"),
+        (b'2,"He said "hi" to\nAnn",5\n', "line 3: text follows a quoted cell"),
         (b'2,"cut in a ce', "line 3: a quoted cell does not end; fetch the file again"),
         (b'2,"a",\n\n3,"', "line 5: a quoted cell does not end"),
         (b"2,a\rb,c\n", "line 3: it ends with a carriage return alone"),
@@ -405,26 +405,30 @@ def test_a_wrong_quote_ends_a_table(rest: bytes, says: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("t.csv", b"", "is empty; the first row has to be the names"),
-        ("t.csv", b"\n \n", "is empty; the first row has to be the names"),
+        ("t.csv", b"", "is empty; the first row must have the names"),
+        ("t.csv", b"\n \n", "is empty; the first row must have the names"),
         (
             "t.csv",
             b"a;b\n1;2\n",
-            "has one column, 'a;b'; where semicolons separate its cells, save",
+            "has one column, 'a;b'; if semicolons separate its cells, save",
         ),
-        ("t.csv", b"a\tb\n1\t2\n", "where tabs separate its cells, name it .tsv"),
-        ("t.tsv", b"a,b\n1,2\n", "where commas separate its cells, name it .csv"),
-        ("t.csv", b"sep=;\na;b\n", "where semicolons separate its cells, save it with commas"),
-        ("t.csv", b"a,b,a,c,b\n", "has more than one column of a name: a, b; rename it"),
-        ("t.csv", b"a, a\n", "has more than one column of a name: a"),
-        ("t.csv", b"a,,\n", "has more than one column of a name: (no name)"),
-        ("t.csv", "题,答\n多,少\n".encode("gbk"), "is no text in UTF-8 (byte 1 of a line is 0xcc)"),
-        ("t.csv", "a,b\n1,x\n多,少\n".encode("gbk"), "is no text in UTF-8"),
+        ("t.csv", b"a\tb\n1\t2\n", "if tabs separate its cells, name it .tsv"),
+        ("t.tsv", b"a,b\n1,2\n", "if commas separate its cells, name it .csv"),
+        ("t.csv", b"sep=;\na;b\n", "if semicolons separate its cells, save it with commas"),
+        ("t.csv", b"a,b,a,c,b\n", "has columns of the same name: a, b; rename them"),
+        ("t.csv", b"a, a\n", "has columns of the same name: a"),
+        ("t.csv", b"a,,\n", "has columns of the same name: (no name)"),
+        (
+            "t.csv",
+            "题,答\n多,少\n".encode("gbk"),
+            "is not text in UTF-8 (byte 1 of a line is 0xcc)",
+        ),
+        ("t.csv", "a,b\n1,x\n多,少\n".encode("gbk"), "is not text in UTF-8"),
         ("t.csv", "a,b\n多,少\n".encode("utf-16"), "is text in UTF-16"),
         ("t.csv", "a,b\n1,2\n".encode("utf-16-le"), "is text in UTF-16; save it as UTF-8"),
-        ("t.csv", b'"a,b\n1,2\n', "has no header that can be read: line 1: a quoted cell does not"),
-        ("t.csv", b'"a" x,b\n1,2\n', "has no header that can be read: line 1: text stands behind"),
-        ("t.csv", b"<!DOCTYPE html>\n<html>", "is a page of HTML"),
+        ("t.csv", b'"a,b\n1,2\n', "has an unreadable header: line 1: a quoted cell does not"),
+        ("t.csv", b'"a" x,b\n1,2\n', "has an unreadable header: line 1: text follows"),
+        ("t.csv", b"<!DOCTYPE html>\n<html>", "is an HTML page"),
         ("t.csv", b"PK\x03\x04....", "is a zip archive or an .xlsx table"),
     ],
 )
@@ -481,7 +485,7 @@ def test_a_cut_parquet_file_is_refused_before_any_work(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(ROWS), file)
     file.write_bytes(file.read_bytes()[:-20])
     for begin in (lambda: row_files(file), lambda: next(raw_rows([file]))):
-        with pytest.raises(RlkdError, match="is no whole Parquet file"):
+        with pytest.raises(RlkdError, match="is not a complete Parquet file"):
             begin()
 
 
@@ -489,5 +493,5 @@ def test_an_empty_path_of_a_table_beside_a_structure_is_none() -> None:
     """A cell cannot say null; without a structure the path is missing."""
     row = {"problem": "p", "answer": "1", "teacher_reasoning": "", "teacher_structure": "s"}
     assert grpo_row(row)["teacher_reasoning"] is None
-    with pytest.raises(FormatError, match="teacher_reasoning is missing or no text"):
+    with pytest.raises(FormatError, match="teacher_reasoning is missing or not a text"):
         grpo_row({**row, "teacher_structure": ""})

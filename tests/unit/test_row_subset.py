@@ -354,7 +354,7 @@ def test_the_command_writes_and_reports(
         "9 rows read = 6 measured + 2 refused + 1 duplicate "
         "embed: 3 requests, 0 retries, 11 tokens in, 0 out written to"
     ) in words
-    assert "1 refused: broken JSON" in words and "1 refused: problem is missing or no text" in (
+    assert "1 refused: broken JSON" in words and "1 refused: problem is missing or not a text" in (
         words
     )
 

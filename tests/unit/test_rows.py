@@ -86,7 +86,7 @@ def test_dropped_rows_are_counted_by_reason(
     assert [row["solution"] for row in rows] == ["\\boxed{4}", "\\boxed{7}"]
     assert (
         "rlkd: rlkd/jsonl: 2 of 5 rows kept; dropped 2: gold answer does not verify against itself"
-        "; dropped 1: teacher_reasoning is missing or no text"
+        "; dropped 1: teacher_reasoning is missing or not a text"
     ) in swift_log
     assert any("does not verify against itself: 'it has no" in line for line in swift_log)
 
@@ -196,7 +196,7 @@ def test_a_row_of_other_types_changes_no_other_row(tmp_path: Path, swift_log: li
     assert loaded[2]["solution"] == "\\boxed{7.5}"
     assert loaded[3]["problem"] == "2024-01-01"
     assert loaded[-1]["teacher_structure"] == "[Meta-reasoning 1]: x"
-    assert any("dropped 1: answer is missing or no text" in line for line in swift_log)
+    assert any("dropped 1: answer is missing or not a text" in line for line in swift_log)
 
 
 def test_a_tables_numbers_are_texts(tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ def test_what_of_a_folder_is_not_read_is_said(tmp_path: Path, swift_log: list[st
     ("content", "says"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "is a Git LFS pointer"),
-        (b"<!doctype html><html></html>", "is a page of HTML"),
+        (b"<!doctype html><html></html>", "is an HTML page"),
         (b'{\n  "problem": "1?"\n}\n', "is one JSON object over several lines"),
         (b"problem,domain\n1?,math\n2?,math\n", r"looks like a table; name it \.csv"),
     ],

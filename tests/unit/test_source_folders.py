@@ -75,16 +75,16 @@ def test_what_is_not_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "names.json").write_text('["a", "b"]')
     assert names(tmp_path) == ["a.jsonl", "b.json"]
     assert unread_files(tmp_path) == [
-        "LICENSE (no row file by its suffix)",
-        "README.md (no row file by its suffix)",
+        "LICENSE (not a row file, by its suffix)",
+        "README.md (not a row file, by its suffix)",
         "config.json (one JSON object)",
         "data (a folder)",
         "dataset_infos.json (one JSON object over several lines)",
         "folder.jsonl (a folder)",
-        "gone.jsonl (a link to nothing)",
+        "gone.jsonl (a broken link)",
         "long.json (one JSON object)",
         "long_pretty.json (one JSON object over several lines)",
-        "names.json (a JSON array whose first element is no object)",
+        "names.json (a JSON array whose first element is not an object)",
     ]
 
 
@@ -105,7 +105,7 @@ def test_names_of_a_split_leave_out_the_others(tmp_path: Path) -> None:
     assert names(tmp_path) == ["Train-1.csv", "train-0.parquet", "train.jsonl.gz"]
     other = "(of another split, as names begin with train)"
     assert unread_files(tmp_path) == [
-        "README.md (no row file by its suffix)",
+        "README.md (not a row file, by its suffix)",
         f"a.json {other}",
         f"test.jsonl {other}",
     ]
@@ -133,7 +133,7 @@ def test_second_files_of_our_jobs_are_no_source(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out.jsonl", "x.discarded.jsonl"]
     assert unread_files(tmp_path) == [
         "out.jsonl.dropped.jsonl (a job's second file)",
-        "rows (no row file by its suffix)",
+        "rows (not a row file, by its suffix)",
         "rows.discarded.jsonl (a job's second file)",
         "y.jsonl.similarities.jsonl (a job's second file)",
     ]
@@ -148,11 +148,13 @@ def test_a_file_as_a_source_leaves_nothing_out(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_row_file_says_what_it_has(tmp_path: Path) -> None:
-    with pytest.raises(RlkdError, match=r"has no .* file, .*; name the folder they are in$"):
+    with pytest.raises(RlkdError, match=r"has no row file \(.*\); name the folder that has them$"):
         row_files(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(RlkdError, match=r"it has config.json \(one JSON object\), data \(a folder"):
+    with pytest.raises(
+        RlkdError, match=r"this one has config.json \(one JSON object\), data \(a folder"
+    ):
         row_files(tmp_path)
 
 

@@ -105,7 +105,7 @@ def test_every_row_has_its_structure_or_is_dropped(tmp_path: Path) -> None:
     }
     assert (report.worked, report.rejected, report.written, report.duplicates) == (6, 1, 3, 1)
     assert (report.steps, report.passed) == (3, 10)
-    assert report.refused == {"answer is missing or no text": 1, "broken JSON": 1}
+    assert report.refused == {"answer is missing or not a text": 1, "broken JSON": 1}
     paths = [path for _, _, path in engine.asked]
     assert paths == ["It is 1.", "refuse me", "nothing in it", "It is 6."]
 
@@ -131,7 +131,7 @@ def test_a_stopped_job_asks_for_no_row_twice(tmp_path: Path) -> None:
 
 def test_a_gsrm_that_refuses_every_row_ends_the_job_and_loses_none(tmp_path: Path) -> None:
     source = write(tmp_path / "rows.jsonl", *(row(n, f"refuse me {n}") for n in range(20)))
-    with pytest.raises(EndpointError, match="11 rows were rejected and 0 were not"):
+    with pytest.raises(EndpointError, match="11 rows and accepted 0"):
         structures(source, tmp_path / "out.jsonl")
     assert {file.name for file in tmp_path.iterdir()} == {"rows.jsonl"}
 
@@ -140,7 +140,7 @@ def test_the_gsrms_words_about_a_rejected_path_are_the_errors(tmp_path: Path) ->
     source = write(tmp_path / "rows.jsonl", *(row(n, f"refuse me {n}") for n in range(20)))
     engine = Scripted()
     engine.words = "HTTP 400: too long"
-    with pytest.raises(EndpointError, match="the last time: HTTP 400: too long"):
+    with pytest.raises(EndpointError, match="Its last message: HTTP 400: too long"):
         structures(source, tmp_path / "out.jsonl", engine)
 
 
@@ -214,7 +214,7 @@ def test_the_command_works_with_the_rules_engine(
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     words = " ".join(done.stdout.replace("│", " ").split())
-    assert "1 written, 2 steps, 0 known" in words and "1 dropped: no reasoning" in words
+    assert "1 written, 2 steps, 0 reused" in words and "1 dropped: no reasoning" in words
     (found,) = lines(tmp_path / "out.jsonl")
     assert [s.answer for s in parse_structure(found["teacher_structure"]).steps] == ["5", "4"]
     again = CliRunner().invoke(app, arguments)
@@ -226,7 +226,7 @@ def test_a_shard_that_is_none_is_refused(shard: str, tmp_path: Path) -> None:
     arguments = ["structure", str(tmp_path), str(tmp_path / "o"), "--shard", shard]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
-    assert f"--shard {shard} is none" in done.stderr
+    assert f"--shard {shard} is not a shard" in done.stderr
 
 
 # --- what a row is, and what the end says ---
@@ -295,7 +295,7 @@ def test_a_job_that_made_no_row_ends_with_1_and_leaves_no_out(
     source = write(tmp_path / "rows.jsonl", *rows)
     out = tmp_path / "out.jsonl"
     with pytest.raises(
-        RlkdError, match=r"came into .*, which was not written: |has no JSON object"
+        RlkdError, match=r"was not written, as it would have no row of .*|has no JSON object"
     ):
         structures(source, out)
     assert not out.exists()
@@ -312,7 +312,7 @@ def test_the_command_says_that_there_is_no_out(
     done = CliRunner().invoke(app, ["structure", str(source), str(tmp_path / "out.jsonl")])
     assert done.exit_code == 1
     assert "written to" not in done.stdout and "2 rows read = 2 refused" in done.stdout
-    assert "1 x problem is missing or no text" in done.stderr
+    assert "1 x problem is missing or not a text" in done.stderr
     assert {file.name for file in tmp_path.iterdir()} == {"rows.jsonl"}
 
 
@@ -348,7 +348,7 @@ def test_rows_without_a_structure_are_no_result(tmp_path: Path) -> None:
     structures(source, out)
     (line,) = lines(out)
     write(out, {**line, "teacher_structure": None})
-    with pytest.raises(RlkdError, match=r"out\.jsonl:1 is no line of this job: its teacher_struct"):
+    with pytest.raises(RlkdError, match=r"out\.jsonl:1 is not a line of this job: its teacher"):
         structures(source, out)
     (tmp_path / "out.jsonl.rlkd.json").unlink()
     with pytest.raises(RlkdError, match=r"made it: name another file to write$"):

@@ -63,7 +63,7 @@ def test_a_killed_process_costs_the_blocks_repetition(
     with WorkerPool(2, PRELOAD) as pool:
         assert pool.map(die_once, tasks, "rows 1 to 20") == [n * n for n in range(20)]
         assert pool.map(square, [3], "the next") == [9]
-    assert caplog.messages == ["a worker process was killed; rows 1 to 20: done again by new ones"]
+    assert caplog.messages == ["a worker process was killed; new ones repeat rows 1 to 20"]
 
 
 def die_while_answering(mark: str) -> str:
@@ -87,11 +87,11 @@ def test_a_process_that_is_killed_while_it_answers_is_noticed(
     with WorkerPool(2, PRELOAD) as pool:
         answers = pool.map(die_while_answering, [str(tmp_path / "mark")] * 8, "b")
     assert answers == ["x" * 10_000_000] * 8
-    assert caplog.messages == ["a worker process was killed; b: done again by new ones"]
+    assert caplog.messages == ["a worker process was killed; new ones repeat b"]
 
 
 def test_a_block_that_kills_each_time_ends_with_a_sentence() -> None:
-    words = f"rows 1 to 20: a worker process was killed {TRIES} times.*give fewer --workers"
+    words = f"rows 1 to 20: a worker process was killed {TRIES} times.*again with fewer --workers"
     with WorkerPool(2, PRELOAD) as pool, pytest.raises(RlkdError, match=words):
         pool.map(die, range(20), "rows 1 to 20")
 
@@ -247,7 +247,7 @@ def test_a_hidden_file_that_something_else_writes_is_noticed(
     def write_mine(rows: int) -> None:
         (tmp_path / ".out.jsonl.part").write_bytes(content)
 
-    with pytest.raises(RlkdError, match=r"part was changed by something else \([\d,]+ bytes"):
+    with pytest.raises(RlkdError, match=r"part was changed by another program \([\d,]+ bytes"):
         prepare("jsonl", source(tmp_path, 20), tmp_path / "out.jsonl", on_progress=write_mine)
     assert not (tmp_path / "out.jsonl").exists()
     assert prepare("jsonl", tmp_path / "in.jsonl", tmp_path / "out.jsonl").kept == 20
@@ -294,7 +294,7 @@ def test_an_out_that_somebody_else_writes_meanwhile_is_not_replaced(tmp_path: Pa
     def write_mine(rows: int) -> None:
         out.write_text("mine")
 
-    with pytest.raises(RlkdError, match="is not as `rlkd prepare` left it"):
+    with pytest.raises(RlkdError, match="was changed after `rlkd prepare` wrote it"):
         prepare("jsonl", source(tmp_path, 20), out, on_progress=write_mine)
     assert out.read_text() == "mine"
     out.unlink()

@@ -1,4 +1,4 @@
-"""Shows the steps of a student beside the teacher's, with the verdicts, as Algorithm 1 went."""
+"""Shows a student's steps next to the teacher's, with the verdicts of Algorithm 1."""
 
 from rich.console import Console
 from rich.table import Table
@@ -10,10 +10,10 @@ from rlkd_plugin.gsrm import FIELDS
 from rlkd_plugin.rlkd_eval.report.walk_ends import explain
 
 NAMES = {"meta_reasoning": "plan", "sub_problem": "question", "answer": "answer"}
-"""The fields of a step, in few letters."""
+"""Short names of a step's fields."""
 VISIBLE = {n: chr(0x2400 + n) for n in range(32) if chr(n) not in "\t\n"} | {0x7F: "\u2421"}
 VISIBLE |= dict.fromkeys(range(0x80, 0xA0), "\ufffd")
-"""What is shown for the control characters of a model's text: a terminal would obey them."""
+"""Visible signs for control characters of a model's text, which a terminal would obey."""
 
 
 def show_alignment(row: TraceRow, scale: RewardScale, console: Console) -> None:
@@ -28,7 +28,7 @@ def show_alignment(row: TraceRow, scale: RewardScale, console: Console) -> None:
         console.print(_steps_table(row))
     for who, side in (("teacher", row.teacher), ("student", row.student)):
         if side.final_answer:
-            console.print(_as_it_is(f"{who}'s final answer: {side.final_answer}"), soft_wrap=True)
+            console.print(_verbatim(f"{who}'s final answer: {side.final_answer}"), soft_wrap=True)
     scores = " + ".join(f"{score:g}" for score in row.step_scores) or "0"
     console.print(f"step scores: {scores} = {row.total:g}")
     if row.reward is None:
@@ -38,14 +38,14 @@ def show_alignment(row: TraceRow, scale: RewardScale, console: Console) -> None:
         for name, words in (("steps", f"in [0, {n}], the paper's"), ("teacher", "in [0, 1]")):
             on_scale = RewardScale(name, scale.extra_steps)  # type: ignore[arg-type]
             console.print(f"reward: {on_scale.reward(row.total, n, m):g} {words} ({name})")
-    console.print(_as_it_is(f"ended: {explain(row)}"), soft_wrap=True)
+    console.print(_verbatim(f"ended: {explain(row)}"), soft_wrap=True)
 
 
 def _steps_table(row: TraceRow) -> Table:
     table = Table("step", "", "teacher", "student", "match", "score")
     table.columns[2].ratio = table.columns[3].ratio = 1
     for column in table.columns:
-        column.overflow = "fold"  # a long formula, and Chinese, have no space to wrap at
+        column.overflow = "fold"  # long formulas and Chinese have no space to wrap at
     verdicts = {(verdict.number, verdict.field): verdict for verdict in row.verdicts}
     for number in range(1, max(len(row.teacher.steps), len(row.student.steps)) + 1):
         for place, name in enumerate(FIELDS):
@@ -62,21 +62,21 @@ def _steps_table(row: TraceRow) -> Table:
 
 
 def _text(side: Side, number: int, place: int) -> Text:
-    return _as_it_is(side.steps[number - 1][place] if number <= len(side.steps) else "")
+    return _verbatim(side.steps[number - 1][place] if number <= len(side.steps) else "")
 
 
-def _as_it_is(text: str) -> Text:
-    """Return a text that is shown letter by letter: no markup, no emoji, no control characters."""
+def _verbatim(text: str) -> Text:
+    """Return a text that is printed verbatim: no markup, no emoji, no control characters."""
     return Text(text.translate(VISIBLE))
 
 
 def _verdict(verdict: VerdictRow | None) -> str:
-    """Return a verdict with how it was read, or that nobody needed it."""
+    """Return a verdict with how it was read, or "-" if none was needed."""
     if verdict is None:
         return "-"
-    said = "yes" if verdict.matched else "no"
+    answer = "yes" if verdict.matched else "no"
     sure = "" if verdict.probability is None else f" {verdict.probability:.2f}"
-    return f"{said}{sure} ({verdict.source})"
+    return f"{answer}{sure} ({verdict.source})"
 
 
 def _score(row: TraceRow, number: int) -> str:

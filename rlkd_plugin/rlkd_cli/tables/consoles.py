@@ -7,7 +7,7 @@ WIDE = 160
 
 
 def plain_console() -> Console:
-    """Return a console that shows texts of users and models as they are."""
+    """Return a console that prints texts of users and models verbatim."""
     return Console(markup=False, emoji=False, highlight=False)
 
 

@@ -46,8 +46,8 @@ def show_diversity(folders: Sequence[Path], console: Console) -> None:
         f"D at {FIXED_N} responses, with its standard error over questions: from the mean cosine "
         "of two responses' steps, however many responses have the step; 1: all alike. plain: 1 / "
         "mean cosine of the steps to their mean (section 4.3), which is smaller where fewer "
-        "responses have the step. A response counts at the steps that it has, a question at those "
-        "that two responses have."
+        "responses have the step. A response counts at each step that it has, a question at each "
+        "step that two responses have."
     )
     if any(step.fixed is None for result in results for step in result.steps):
         console.print(

@@ -22,8 +22,8 @@ def show_results(folders: Sequence[Path], console: Console) -> None:
     """Print a table for each test set that one of the evaluations has.
 
     Raises:
-        RlkdError: if a folder holds no evaluation, or one on a test set that is neither of ours nor
-            of one's own (`own:NAME`).
+        RlkdError: if a folder holds no evaluation, or one on a test set that is neither ours nor
+            the user's (`own:NAME`).
     """
     found = [(folder, read_evaluation(folder)) for folder in folders]
     for folder, result in found:

@@ -11,7 +11,7 @@ from rlkd_plugin.rlkd_data.subset_report import NEAR, Similar, SubsetReport
 from rlkd_plugin.rlkd_data.teacher_structures import StructureReport
 
 SHOWN = 20
-"""Rows shown whose problem is a test item, of each kind."""
+"""Maximum rows shown whose problem is a test item, of each kind."""
 
 
 def show_prepare(report: Progress, console: Console) -> None:
@@ -45,10 +45,10 @@ def show_construct(report: ConstructReport, console: Console) -> None:
 def show_structure(report: StructureReport, console: Console) -> None:
     """Print what became of the rows of `rlkd structure`."""
     table = _count_table("rows", "")
-    words = f"written, {report.steps:,} steps, {report.from_cache:,} known before"
+    words = f"written, {report.steps:,} steps, {report.from_cache:,} reused"
     table.add_row(f"{report.written:,}", words)
     if report.clipped:
-        words = "of these of a path that RLKD_GSRM_MAX_CHARS clipped"
+        words = "of these with a path that RLKD_GSRM_MAX_CHARS clipped"
         table.add_row(f"{report.clipped:,}", words)
     if report.branches_without:
         table.add_row(f"{report.branches_without:,}", "branches of these without a structure")
@@ -68,7 +68,7 @@ def show_merge(report: MergeReport, console: Console) -> None:
 
 
 def show_subset(report: SubsetReport, console: Console) -> None:
-    """Print the ends of what `rlkd subset` measured, and the test items that the source has."""
+    """Print the least and most similar rows of `rlkd subset`, and test items in the source."""
     for title, rows in (
         ("least similar", report.least),
         ("most similar", report.most),
@@ -120,7 +120,7 @@ def _add_others(table: Table, counts: RowCounts) -> None:
         table.add_row(f"{counts.rejected:,}", words)
     _add_refused(table, counts.refused.most_common())
     if counts.left_over:
-        words = "in OUT of rows that the source does not have, or not any more; they stay there"
+        words = "in OUT from rows that are not in the source (any more); they stay there"
         table.add_row(f"{counts.left_over:,}", words)
 
 

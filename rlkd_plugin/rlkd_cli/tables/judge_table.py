@@ -17,10 +17,10 @@ from rlkd_plugin.rlkd_eval.judge_calibration import (
 from rlkd_plugin.rlkd_eval.judge_check import JudgeRun, Pair, rates
 
 DEFAULT_THRESHOLD = 0.5
-"""What `RLKD_JUDGE_THRESHOLD` is where it is not set."""
+"""The default of `RLKD_JUDGE_THRESHOLD`."""
 
 PairVerdicts = Sequence[tuple[Pair, Verdict]]
-"""Pairs, each with what the judge says of it."""
+"""Pairs, each with the judge's verdict."""
 
 
 def show_judge(
@@ -30,18 +30,18 @@ def show_judge(
 
     Args:
         found: the judge's verdicts.
-        threshold: what `RLKD_JUDGE_THRESHOLD` says.
+        threshold: the value of `RLKD_JUDGE_THRESHOLD`.
         console: where to print.
         wrong: how many wrong verdicts to show.
-        mean: whether a run takes the mean of both ways, `RLKD_JUDGE_SWAP`.
+        mean: whether a run takes the mean of both orders (`RLKD_JUDGE_SWAP`).
     """
     means = None
     if found.swapped is not None:
         both = zip(found.verdicts, found.swapped, strict=True)
         means = [mean_verdict(one, other, threshold) for one, other in both]
     verdicts = means if mean and means is not None else found.verdicts
-    told = list(zip(found.pairs, verdicts, strict=True))
-    console.print(_rates_table(told))
+    pair_verdicts = list(zip(found.pairs, verdicts, strict=True))
+    console.print(_rates_table(pair_verdicts))
     sources = [verdict.source for verdict in verdicts]
     counts = ", ".join(f"{sources.count(name)} by {name}" for name in dict.fromkeys(sources))
     usage = found.usage
@@ -56,11 +56,11 @@ def show_judge(
     elif mean:
         lines.append("swapped    not asked; with RLKD_JUDGE_SWAP=true a run asks both ways")
     console.print("\n".join(lines), soft_wrap=True)
-    mistakes = [(pair, verdict) for pair, verdict in told if pair.match != verdict.matched]
+    mistakes = [(pair, verdict) for pair, verdict in pair_verdicts if pair.match != verdict.matched]
     for pair, verdict in mistakes[:: max(1, len(mistakes) // wrong)][:wrong] if wrong else []:
         sure = "" if verdict.probability is None else f" ({verdict.probability:.2f})"
-        said = "yes" if verdict.matched else "no"
-        console.print(f"\nsays {said}{sure}, {pair.domain} {pair.field}:", soft_wrap=True)
+        answer = "yes" if verdict.matched else "no"
+        console.print(f"\nsays {answer}{sure}, {pair.domain} {pair.field}:", soft_wrap=True)
         console.print(f"  {pair.first}\n  {pair.second}", soft_wrap=True)
 
 
@@ -83,7 +83,7 @@ def _threshold_lines(
 
 
 def _swap_lines(effect: SwapEffect, mean: bool) -> list[str]:
-    """Return what swapping teacher and student does, and whether asking both ways pays."""
+    """Return the effect of swapping teacher and student, and whether using both orders pays."""
     change = ""
     if effect.mean_change is not None:
         change = f"; the probability changes by {effect.mean_change:.3f} on average"
@@ -102,17 +102,20 @@ def _swap_lines(effect: SwapEffect, mean: bool) -> list[str]:
     ]
 
 
-def _rates_table(told: PairVerdicts) -> Table:
+def _rates_table(pair_verdicts: PairVerdicts) -> Table:
     table = Table("", "pairs", "accuracy", "false yes", "false no", "unreadable", "AUC")
     table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     groups: dict[str, PairVerdicts] = {
-        name: [(pair, verdict) for pair, verdict in told if pair.field == name] for name in FIELDS
+        name: [(pair, verdict) for pair, verdict in pair_verdicts if pair.field == name]
+        for name in FIELDS
     }
-    for domain in dict.fromkeys(pair.domain for pair, _ in told if pair.domain):
-        groups[domain] = [(pair, verdict) for pair, verdict in told if pair.domain == domain]
-    groups["all"] = told
+    for domain in dict.fromkeys(pair.domain for pair, _ in pair_verdicts if pair.domain):
+        groups[domain] = [
+            (pair, verdict) for pair, verdict in pair_verdicts if pair.domain == domain
+        ]
+    groups["all"] = pair_verdicts
     for name, some in groups.items():
         if some:
             one = rates([pair for pair, _ in some], [verdict for _, verdict in some])

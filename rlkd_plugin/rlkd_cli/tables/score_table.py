@@ -11,13 +11,13 @@ from rlkd_plugin.rlkd_eval.scores.score_report import ScoreReport
 
 NAMES = {
     "undecomposable": "without a structure of the student: reward 0",
-    "refused": "with a text that a model rejected; scored anew by the next run",
+    "refused": "with a text that a model rejected; the next run scores it again",
     "no_teacher": "without a structure of the teacher: no reward",
     "cut_off": "cut off at the length limit",
-    "beyond_teacher": "that go on behind the teacher's last step",
+    "beyond_teacher": "that continue after the teacher's last step",
     "other_branch": "won by another branch of the teacher than the first",
 }
-"""What is said of completions, by its name in `Figures.counts`."""
+"""Row labels for the counts of completions, by name in `Figures.counts`."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def show_scores(report: ScoreReport, console: Console) -> None:
     for reason, count in report.refused.most_common():
         table.add_row(f"{count:,}", f"refused: {reason}")
     if report.left_over:
-        words = "in OUT of completions that the source does not have, or not any more"
+        words = "in OUT from completions that are not in the source (any more)"
         table.add_row(f"{report.left_over:,}", words)
     console.print(table)
 

@@ -1,1 +1,1 @@
-"""What every data job uses: its source rows, runner, result file, progress and cost."""
+"""The parts of every data job: its source rows, runner, result file, progress and cost."""

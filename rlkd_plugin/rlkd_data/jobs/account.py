@@ -1,4 +1,4 @@
-"""The account of a job: every row that it read is in one of the parts, and in one alone."""
+"""The account of a job: every row that it read is in exactly one of the parts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from rlkd_plugin.gsrm import RlkdError
 
 @dataclass(frozen=True)
 class Account:
-    """What became of the rows of a source.
+    """The outcome of the rows of a source.
 
     Attributes:
-        read: rows that were read, blank lines left out.
-        parts: how many of them ended how; what a user calls it, and the number.
+        read: rows that were read, without blank lines.
+        parts: number of rows by outcome, named as the user sees it.
     """
 
     read: int
@@ -20,20 +20,20 @@ class Account:
 
     @property
     def in_work(self) -> int:
-        """Rows that were read and have not ended; of a job that was stopped the next run's."""
+        """Rows that were read and are not finished; after a stop the next run does them."""
         return self.read - sum(self.parts.values())
 
     def line(self) -> str:
-        """Return the account as a sum; parts without a row are left out."""
+        """Return the account as a sum, without empty parts."""
         parts = {**self.parts, "in work, for the next run": self.in_work}
         shown = [_counted(number, name) for name, number in parts.items() if number]
         return f"{_counted(self.read, 'rows')} read = {' + '.join(shown) or '0'}"
 
     def check(self) -> None:
-        """Check that no row of a job that is done is missing, and none was counted twice.
+        """Check that a finished job counted every row once.
 
         Raises:
-            RlkdError: if so; it is a fault of the job, not of its user.
+            RlkdError: if it did not, which is a bug of the job.
         """
         if self.in_work:
             raise RlkdError(

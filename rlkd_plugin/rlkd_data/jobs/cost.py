@@ -1,4 +1,4 @@
-"""What a job costs: requests, tokens and money of each role's servers."""
+"""The cost of a job: requests, tokens and money of each role's servers."""
 
 import math
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from rlkd_plugin.gsrm import RlkdError
 
 @dataclass(frozen=True)
 class Price:
-    """Money for a million tokens, in and out."""
+    """Price of a million tokens, in and out."""
 
     tokens_in: float
     tokens_out: float
 
     def of(self, usage: Usage) -> float:
-        """Return the money for what was used."""
+        """Return the cost of a usage."""
         tokens_in, tokens_out = usage.prompt_tokens, usage.completion_tokens
         return (tokens_in * self.tokens_in + tokens_out * self.tokens_out) / 1e6
 
 
 def read_price(text: str) -> Price | None:
-    """Read "IN,OUT", money for a million tokens; None where no price is given.
+    """Read "IN,OUT", the price of a million tokens; None where no price is given.
 
     Raises:
         RlkdError: if it is not of this form.
@@ -34,13 +34,13 @@ def read_price(text: str) -> Price | None:
         if not (0 <= price_in < math.inf and 0 <= price_out < math.inf):
             raise ValueError
     except ValueError:
-        raise RlkdError(f"{text!r} is no price: give IN,OUT, for example 2.5,10") from None
+        raise RlkdError(f"{text!r} is not a price: give IN,OUT, for example 2.5,10") from None
     return Price(price_in, price_out)
 
 
 @dataclass(frozen=True)
 class RoleCost:
-    """What a role's servers are used for, counted while the job runs, and the price if known."""
+    """The usage of a role's servers, counted while the job runs, and the price if known."""
 
     role: str
     usage: Usage
@@ -48,7 +48,7 @@ class RoleCost:
 
     @property
     def money(self) -> str:
-        """The cost so far, to stand behind the tokens; empty without a price."""
+        """The cost so far, to follow the tokens in a line; empty without a price."""
         return f", cost {self.price.of(self.usage):.2f}" if self.price else ""
 
 
@@ -59,7 +59,7 @@ class Cost:
     roles: Sequence[RoleCost] = ()
 
     def progress(self) -> str:
-        """Return tokens and money so far, in one line."""
+        """Return tokens and cost so far, in one line."""
         return ", ".join(
             f"{part.role} {part.usage.prompt_tokens:,} + {part.usage.completion_tokens:,} tokens"
             + part.money
@@ -67,7 +67,7 @@ class Cost:
         )
 
     def summary(self) -> list[str]:
-        """Return a line for each role, and one for the sum of the money of several."""
+        """Return a line for each role, and one for the total cost of several."""
         lines = []
         for part in self.roles:
             usage = part.usage

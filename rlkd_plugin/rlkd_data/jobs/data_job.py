@@ -1,4 +1,4 @@
-"""What a data job is told: its rows, its result, and its part of the work."""
+"""The arguments of a data job: its source, its result, and its shard; checks of the source."""
 
 import logging
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data.rows.row_files import row_files, unread_files
-from rlkd_plugin.rlkd_files import beside
+from rlkd_plugin.rlkd_files import add_ending
 
 UNREAD_SHOWN = 10
-"""Names of files that are not read in one message."""
+"""Maximum names of unread files in a message."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,20 +28,20 @@ class Shard:
         return f"{self.number}/{self.parts}" if self.parts > 1 else ""
 
     def holds(self, identity: int) -> bool:
-        """Say whether the row of an identity is in this part."""
+        """Return whether the row with a hash is in this part."""
         return identity % self.parts == self.number - 1
 
 
 @dataclass(frozen=True)
 class DataJob:
-    """Where a job reads and writes, and how much of it at once.
+    """The source, the result and the concurrency of a job.
 
     Attributes:
-        source: of the rows: a file or a folder, in any form that `rows.row_files` reads.
+        source: a file or a folder of rows, in any form that `rows.row_files` reads.
         out: the file to write, JSON lines.
         concurrency: rows, or requests for several rows, in work at once.
         shard: the part of the source to work on.
-        mix: whether `out` may be continued that was made with other settings.
+        mix: whether to resume an `out` that was made with other settings.
     """
 
     source: Path
@@ -52,15 +52,15 @@ class DataJob:
 
     def file_beside(self, ending: str) -> Path:
         """Return the path of a second file of the job: `out` with an ending."""
-        return beside(self.out, ending)
+        return add_ending(self.out, ending)
 
 
 Stamps = dict[str, tuple[int, int]]
-"""Size and time of change of each file of a source."""
+"""Size and modification time of each file of a source."""
 
 
 def source_stamps(files: Sequence[Path]) -> Stamps:
-    """Return what tells the content of files from what it is later."""
+    """Return size and modification time of files, to find later changes."""
     found = {}
     for file in files:
         status = file.stat()
@@ -69,7 +69,7 @@ def source_stamps(files: Sequence[Path]) -> Stamps:
 
 
 def check_unchanged(source: Path, before: Stamps) -> None:
-    """Check that a source is what it was when a job began to read it.
+    """Check that a source is unchanged since a job began to read it.
 
     Raises:
         RlkdError: if a file was changed, removed or added.
@@ -86,7 +86,7 @@ def check_unchanged(source: Path, before: Stamps) -> None:
 
 
 def source_files(source: Path, out: Path) -> list[Path]:
-    """Return the files of a source that a job reads while it writes `out`, and name the others.
+    """Return the files of a source that a job reads, and warn of the others.
 
     Raises:
         RlkdError: if there are none, or `out` is one of them or would be read as one the next time.
@@ -95,7 +95,10 @@ def source_files(source: Path, out: Path) -> list[Path]:
     if any(out.exists() and out.samefile(file) for file in files):
         raise RlkdError(f"{out} is the source itself; name another file to write")
     if source.is_dir() and out.parent.is_dir() and out.parent.samefile(source):
-        raise RlkdError(f"{out} would be read as a source; write it to another folder")
+        raise RlkdError(
+            f"{out} would be read as a source, as it is in the source folder; write it to another "
+            "folder"
+        )
     if others := unread_files(source):
         shown = ", ".join(others[:UNREAD_SHOWN])
         more = f" and {len(others) - UNREAD_SHOWN} more" if len(others) > UNREAD_SHOWN else ""

@@ -23,7 +23,7 @@ class DoneRows:
         return self._place(identity) is not None
 
     def see(self, identity: int) -> bool:
-        """Say whether a row of the source is done and was not seen before; from now on it was."""
+        """Return whether a row is done and is the first of its duplicates in the source."""
         place = self._place(identity)
         if place is None or self._seen[place]:
             return False

@@ -1,4 +1,4 @@
-"""What a long job shows when it ends, whatever ended it: what became of its rows, and the cost."""
+"""Shows the end of a long job, also after an error: what became of its rows, and the cost."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from rlkd_plugin.rlkd_data.rows.row_files import row_files
 
 
 class JobReport(Protocol):
-    """What a job reports, as far as its progress and its end need it."""
+    """The part of a job's report that its progress and its end show."""
 
     @property
     def passed(self) -> int:
@@ -26,7 +26,7 @@ class JobReport(Protocol):
 
     @property
     def account(self) -> Account:
-        """What became of every row that was read."""
+        """The outcome of every row that was read."""
         ...
 
 
@@ -41,14 +41,14 @@ def show_job(
     cost: Cost,
     kept: Path | None = None,
 ) -> Iterator[None]:
-    """Show a job's progress while the body runs, and how it ended, whatever ended it.
+    """Show a job's progress while the body runs, and its outcome, also after an error.
 
     Args:
         job: names the source and the file to write.
         report: filled while the job runs.
         show_report: prints the report.
         cost: counts while the job runs.
-        kept: the file that grows while the job runs; the job's `out` by default.
+        kept: the file to which the job appends; the job's `out` by default.
 
     Raises:
         RlkdError: if there is no source.
@@ -64,7 +64,7 @@ def show_job(
     except (KeyboardInterrupt, EndpointError):
         grown = kept or job.out
         if grown.exists():
-            end = f"stopped; {grown} keeps what is done, and the same command goes on there"
+            end = f"stopped; {grown} keeps what is done. Give the same command again to resume"
         raise
     finally:
         if report.account.read:

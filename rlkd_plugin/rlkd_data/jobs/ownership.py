@@ -1,7 +1,7 @@
-"""Claims a result for one job: nothing of it is opened for writing before its record was read.
+"""Claims a result for one job, before any of its files is opened for writing.
 
-A job claims the record beside OUT, compares it with itself (`result`), and only then opens OUT and
-its second files. Not here: how lines are appended (`result_file`).
+A job claims the record next to OUT, checks that it describes this job (`result`), and only then
+opens OUT and its second files. Not here: how lines are appended (`result_file`).
 """
 
 from collections.abc import Iterator
@@ -17,20 +17,20 @@ from rlkd_plugin.rlkd_data.jobs.result_lines import MAKER, OTHER_FILE
 from rlkd_plugin.rlkd_files import (
     append_all,
     check_place,
-    claimed,
+    claim,
     json_line,
     open_whole,
     publish,
 )
 
 
-class Owned:
-    """A result that this process alone may write.
+class OwnedResult:
+    """A result that only this process may write.
 
     Args:
-        result: whose.
-        record: of it, in its place and claimed.
-        claims: are left when the job ends.
+        result: the result.
+        record: its record, which is claimed.
+        claims: released when the job ends.
     """
 
     def __init__(self, result: Result, record: Record, claims: ExitStack) -> None:
@@ -39,15 +39,15 @@ class Owned:
         self._claims = claims
 
     def open(self, ending: str = "") -> ResultFile:
-        """Return a file of the result whose lines are appended, to be entered with `with`."""
+        """Return a file of the result to append lines to; use it with `with`."""
         label = self.record.label_of(self.result.maker.facts) if self.record.is_mixed else None
         return ResultFile(self.result.file(ending), self.result.shapes[ending], maker=label)
 
     def publish(self, part: Path) -> None:
-        """Give a complete file the name OUT; a kill at any time leaves a record that knows it.
+        """Rename a complete file to OUT; the record fits OUT even after a kill at any time.
 
         Raises:
-            RlkdError: if somebody else has written OUT since this job did.
+            RlkdError: if OUT was changed after this job wrote it.
         """
         check_stamp(self.result.out, self.record)
         stamp = content_stamp(part)
@@ -56,44 +56,43 @@ class Owned:
         self.write(replace(self.record, stamp=(stamp,)))
 
     def write(self, record: Record) -> None:
-        """Replace the record at once; the new file is claimed already when it gets its name."""
+        """Replace the record atomically; the new file is claimed before it gets its name."""
         place = record_file(self.result.out)
         part = place.with_name(f".{place.name}.part")
         part.unlink(missing_ok=True)
-        lines = self._claims.enter_context(claimed(part, self.result.out))
+        lines = self._claims.enter_context(claim(part, self.result.out))
         append_all(lines, record.encode())
         publish(part, place)
         self.record = record
 
 
 @contextmanager
-def own(result: Result, *, mix: bool = False) -> Iterator[Owned]:
-    """Own a result while the body writes it; files that are empty at the end are removed.
+def own(result: Result, *, mix: bool = False) -> Iterator[OwnedResult]:
+    """Own a result while the body writes it; remove files that are empty at the end.
 
     Args:
         result: new, or one that this job wrote before.
-        mix: whether a result of another maker may be continued; each line names its maker then.
+        mix: whether to resume a result of another maker; then each line names its maker.
 
     Raises:
-        RlkdError: if a file is not this job's, another maker's, or in the hands of another process;
-            then nothing was changed.
+        RlkdError: if a file is not this job's, is another maker's, or is claimed by another
+            process; then nothing is changed.
     """
     _check_places(result)
     place = record_file(result.out)
     check_result(result, read_record(place), mix)  # before anything is created
     is_ours = False
     with ExitStack() as claims:
-        claims.enter_context(claimed(place, result.out))
+        claims.enter_context(claim(place, result.out))
         try:
-            record = check_result(
-                result, read_record(place), mix
-            )  # another job may have been faster
+            # another job may have been faster
+            record = check_result(result, read_record(place), mix)
             is_ours = True
             if record is None:
                 record = result.record()
             elif record.label_of(result.maker.facts) is None:
                 record = _mix(result, record)
-            owned = Owned(result, record, claims)
+            owned = OwnedResult(result, record, claims)
             owned.write(replace(record.learn(result.maker.facts), is_done=False))
             yield owned
             owned.write(replace(owned.record, is_done=True))
@@ -105,24 +104,24 @@ def own(result: Result, *, mix: bool = False) -> Iterator[Owned]:
 
 
 @contextmanager
-def own_new(result: Result, record: Record) -> Iterator[Owned]:
-    """Own a result that the body writes as a whole.
+def own_new(result: Result, record: Record) -> Iterator[OwnedResult]:
+    """Own a new result that the body writes as a whole.
 
     Args:
-        result: of which nothing is there.
-        record: what it says of itself in the end.
+        result: none of its files may exist.
+        record: its record at the end.
 
     Raises:
-        RlkdError: if something is there already; also what a job left that was killed.
+        RlkdError: if a file exists already, also one that a killed job left.
     """
     _check_places(result)
     place = record_file(result.out)
     _check_new(result)
     with ExitStack() as claims:
-        claims.enter_context(claimed(place, result.out))
+        claims.enter_context(claim(place, result.out))
         _check_new(result)  # another job may have been faster
         try:
-            owned = Owned(result, record, claims)
+            owned = OwnedResult(result, record, claims)
             owned.write(replace(record, is_done=False))
             yield owned
             stamp = () if result.shapes[""] else (content_stamp(result.out),)
@@ -132,24 +131,24 @@ def own_new(result: Result, record: Record) -> Iterator[Owned]:
 
 
 def _check_places(result: Result) -> None:
-    check_place(result.out)  # first: the other names come of it
+    check_place(result.out)  # first: the other names derive from it
     for file in result.files:
         check_place(file)
 
 
 def _check_new(result: Result) -> None:
-    """Check that nothing of a result is there, and no record of somebody else.
+    """Check that no file of a result exists, nor an unreadable record.
 
     Raises:
-        RlkdError: if something is.
+        RlkdError: if one does.
     """
     if there := [file for file in result.files if file.exists()]:
-        raise RlkdError(f"{there[0]} is there already: {OTHER_FILE}, or remove this one")
+        raise RlkdError(f"{there[0]} exists already: {OTHER_FILE}, or remove this one")
     read_record(record_file(result.out))
 
 
 def _mix(result: Result, record: Record) -> Record:
-    """Let every line that is there name its maker, and return the record with a second one."""
+    """Add its maker to every existing line, and return the record with a second maker."""
     first = next(iter(record.makers))
     for file, shape in result.files_of_lines.items() if not record.is_mixed else ():
         with open_whole(file) as lines, ResultFile(file, shape) as rows:
@@ -160,7 +159,7 @@ def _mix(result: Result, record: Record) -> Record:
 
 
 def _remove_empty(result: Result, place: Path) -> None:
-    """Remove the files that hold nothing, and the record if it describes nothing."""
+    """Remove empty files, and the record if no file is left."""
     for file in result.files:
         _remove_if_empty(file)
     if not any(file.exists() for file in result.files):
@@ -169,6 +168,6 @@ def _remove_empty(result: Result, place: Path) -> None:
 
 
 def _remove_if_empty(file: Path) -> None:
-    with suppress(OSError):  # it or its folder may be gone, which the job has said or says next
+    with suppress(OSError):  # it or its folder may be gone, which the job reports
         if not file.stat().st_size:
             file.unlink()

@@ -1,7 +1,7 @@
-"""What a long job shows while it runs: how far it is, and what it costs.
+"""Shows progress and cost of a long job while it runs.
 
-On a terminal that is a bar; in a log file, where nobody watches, it is a line a minute. How many
-rows there are is counted meanwhile: for most files counting is reading.
+A terminal gets a bar, a log file a line a minute. A thread counts the rows, as most files must be
+read for it.
 """
 
 import logging
@@ -30,12 +30,12 @@ logger = logging.getLogger(__name__)
 def show_progress(
     source: Path, passed: Callable[[], int], words: Callable[[], str] = lambda: ""
 ) -> Iterator[None]:
-    """Show how far a job is while the body runs, on standard error.
+    """Show a job's progress on standard error while the body runs.
 
     Args:
-        source: of the rows.
-        passed: says how many of them need no more work; called in a thread.
-        words: says what else to show; called in a thread.
+        source: a file or a folder of rows.
+        passed: returns how many rows need no more work; called in a thread.
+        words: returns further text to show; called in a thread.
 
     Raises:
         RlkdError: if there is no source.
@@ -61,11 +61,11 @@ def show_progress(
 
 @dataclass
 class _Progress:
-    """Two functions that say how far a job is, and the rows of its source.
+    """Two functions that return a job's progress, and the number of its rows.
 
     Attributes:
-        passed: says how many rows need no more work.
-        words: says what else to show.
+        passed: returns how many rows need no more work.
+        words: returns further text to show.
         total: rows of the source; None until they are counted.
     """
 
@@ -75,9 +75,9 @@ class _Progress:
 
 
 def _count(progress: _Progress, files: Sequence[Path], ended: threading.Event) -> None:
-    """Count the rows, if the job does not end before; a file that cannot be counted has no total.
+    """Count the rows until the job ends; a file that cannot be read has no total.
 
-    The job reads the same file and says itself what is wrong with it.
+    The job reads the same file and reports the fault itself.
     """
     total = 0
     try:
@@ -116,7 +116,7 @@ def _show_lines(progress: _Progress, terminal: Console, ended: threading.Event) 
             rate = (done - before) / (now - then)
             parts.append(f"{rate * 60:,.0f} a minute")
             if not rate:
-                parts.append("no row ended since")
+                parts.append("no row finished since")
             elif total is not None:
                 parts.append(f"{(total - done) / rate / 60:,.0f} min left")
         terminal.print(", ".join(part for part in (*parts, progress.words()) if part))

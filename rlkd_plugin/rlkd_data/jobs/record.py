@@ -1,6 +1,6 @@
-"""What made a result: the small JSON file that a job keeps beside what it writes.
+"""The record of a result: a small JSON file that names the settings which made it.
 
-`OUT.rlkd.json` stands beside a file OUT. Not here: when it is written, and who may write
+`OUT.rlkd.json` is next to a file OUT. Not here: when it is written, and who may write
 (`ownership`); the plan of a job that writes a folder (`rlkd_eval.plans`).
 """
 
@@ -16,32 +16,32 @@ import msgspec
 from rlkd_plugin import __version__
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data.rows.source_folders import RECORD
-from rlkd_plugin.rlkd_files import beside
+from rlkd_plugin.rlkd_files import add_ending
 
 FORMAT = 1
 """The version of the record and of the files that it describes."""
 OVERRULED = {"served_from": "weights", "base_served_from": "base_weights"}
-"""Facts that are not compared where another one is known on both sides: a model may be moved."""
+"""Facts that are ignored where a better one is known on both sides: a model may be moved."""
 MAY_BE_UNKNOWN = {*OVERRULED, *OVERRULED.values(), "served_revision", "adapter_weights"}
-"""Facts that one machine may know and another may not; None is no other value of them."""
+"""Facts that only some machines know; None is equal to any value."""
 UNKNOWN = "unknown"
-"""The label of whatever made a result before records were kept."""
+"""The label of the maker of a result from before records were kept."""
 STAMPED = 1 << 20
-"""Bytes at each end of a file that its stamp depends on."""
+"""Bytes at each end of a file that go into its stamp."""
 SHOWN = 120
-"""Characters of a fact's value in a message."""
+"""Maximum characters of a fact's value in a message."""
 
 Facts = Mapping[str, Any]
-"""What a result depends on: values by name, as JSON has them."""
+"""The JSON values, by name, on which a result depends."""
 
 
 @dataclass(frozen=True)
 class Maker:
-    """What the content of a job's lines depends on.
+    """The facts on which the content of a job's lines depends.
 
     Attributes:
-        name: of the model or the format, for people.
-        facts: values by name, as JSON has them.
+        name: the model or the format, for readers.
+        facts: JSON values by name.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Maker:
 
     @property
     def label(self) -> str:
-        """A short text that tells this maker from others."""
+        """A short text that identifies this maker."""
         text = json.dumps(self.facts, sort_keys=True, ensure_ascii=True)
         digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
         return f"{self.name} {digest}".strip()
@@ -57,19 +57,19 @@ class Maker:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a result says of itself.
+    """How a result was made.
 
     Attributes:
-        format: `FORMAT` of the version that began it.
-        command: that writes it: "rlkd structure".
-        version: of the plugin that began it.
-        columns: of the lines of each file, by what stands behind OUT in its name.
-        source: that a job reads which may read no other for this result.
-        shard: the part of the source that it was begun with: "2/4"; "" for all of it.
+        format: `FORMAT` of the version that started it.
+        command: the command that writes it: "rlkd structure".
+        version: the plugin's version that started it.
+        columns: columns of the lines of each file, by the ending of its name.
+        source: the only source that the result may be made from; "" where others may be added.
+        shard: the part of the source that it was started with: "2/4"; "" for all of it.
         makers: the facts of each maker, by its label.
         is_mixed: whether each line names its maker.
-        is_done: whether the job came to its end, at the last time that it was begun.
-        stamp: of OUT's content, where the job replaces it as a whole; of two while it does so.
+        is_done: whether the last run of the job finished.
+        stamp: stamp of OUT, where a job replaces the whole file; two during the replacement.
     """
 
     format: int = FORMAT
@@ -88,14 +88,14 @@ class Record:
         return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
 
     def label_of(self, facts: Facts) -> str | None:
-        """Return the label under which a maker is known here, None if it is another one."""
+        """Return the label of the maker that has these facts, or None."""
         for label, known in self.makers.items():
             if label != UNKNOWN and not differences(known, facts):
                 return label
         return None
 
     def learn(self, facts: Facts) -> "Record":
-        """Return the record with what a known maker's facts tell that it does not know yet."""
+        """Return the record with the facts that a known maker lacked before."""
         label = self.label_of(facts)
         if label is None:
             return self
@@ -108,7 +108,7 @@ class Record:
 
 
 def content_stamp(file: Path) -> str:
-    """Return what tells a file's content from others: its size, and a hash of its ends."""
+    """Return a file's stamp: its size, and a hash of its first and last bytes."""
     size = file.stat().st_size
     digest = hashlib.blake2b(digest_size=8)
     with file.open("rb") as content:
@@ -119,15 +119,15 @@ def content_stamp(file: Path) -> str:
 
 
 def record_file(out: Path) -> Path:
-    """Return the place of a file's record."""
-    return beside(out, RECORD)
+    """Return the path of a file's record."""
+    return add_ending(out, RECORD)
 
 
 def read_record(file: Path) -> Record | None:
-    """Read a record; None where there is none, or an empty file that a kill left.
+    """Read a record; None if there is none, or only an empty file that a kill left.
 
     Raises:
-        RlkdError: if the file is no record, or of a newer version.
+        RlkdError: if the file is not a record, or is of a newer version.
     """
     try:
         content = file.read_bytes()
@@ -143,7 +143,7 @@ def read_record(file: Path) -> Record | None:
             raise msgspec.ValidationError("it names no maker")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RlkdError(
-            f"{file} is no record of a job of this plugin ({error}); name another output"
+            f"{file} is not a record of a job of this plugin ({error}); name another output"
         ) from None
     if found.format > FORMAT:
         raise RlkdError(
@@ -154,7 +154,7 @@ def read_record(file: Path) -> Record | None:
 
 
 def differences(before: Facts, facts: Facts) -> list[str]:
-    """Return what differs between the facts of a record and those of now, a text each."""
+    """Return a text for each fact that differs between a record and now."""
     now = msgspec.json.decode(msgspec.json.encode(facts))
     found = []
     for name in before | now:

@@ -1,6 +1,7 @@
-"""What a job writes, and whether it may: somebody else's file, or another maker's, is refused.
+"""The result of a job, and the check that the job may write it.
 
-Not here: what stands in a record (`record`), and how a result is claimed (`ownership`).
+A file of another job or of another maker is refused. Not here: the record (`record`), and how a
+result is claimed (`ownership`).
 """
 
 from collections.abc import Mapping
@@ -17,26 +18,26 @@ from rlkd_plugin.rlkd_data.jobs.record import (
     record_file,
 )
 from rlkd_plugin.rlkd_data.jobs.result_lines import OTHER_FILE, Shape, check_lines
-from rlkd_plugin.rlkd_files import beside
+from rlkd_plugin.rlkd_files import add_ending
 
-MIX = "--mix goes on with it, and each line then names its maker"
-"""Ends a message about a result of another maker."""
+MIX = "--mix resumes it, and each line then names its maker"
+"""The end of a message about a result of another maker."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a job writes.
+    """The files that a job writes.
 
     Attributes:
-        command: that writes it: "rlkd structure".
+        command: the command that writes it: "rlkd structure".
         out: the file.
         maker: what its lines depend on.
-        shapes: of the lines of each file, by what stands behind OUT in its name; "" is OUT. A file
-            of any shape is replaced as a whole, lines are appended to others.
-        source: the only one that this result may be of; "" where it may grow by others.
+        shapes: columns of the lines of each file, by the ending of its name; "" is OUT. A file of
+            any shape is replaced as a whole; to others, lines are appended.
+        source: the only source that it may be made from; "" where others may be added.
         shard: the part of the source that this job works on; "" for all of it.
-        may_mix: whether a user can go on with what other settings made, by --mix.
-        remedy: what else to do about a result that was made otherwise.
+        may_mix: whether --mix can resume a result of other settings.
+        remedy: what to do about a result that cannot be resumed.
     """
 
     command: str
@@ -49,8 +50,8 @@ class Result:
     remedy: str = f"{OTHER_FILE}, or remove this one"
 
     def file(self, ending: str) -> Path:
-        """Return the place of a file of the result."""
-        return beside(self.out, ending)
+        """Return the path of a file of the result."""
+        return add_ending(self.out, ending)
 
     @property
     def files(self) -> list[Path]:
@@ -59,7 +60,7 @@ class Result:
 
     @property
     def files_of_lines(self) -> dict[Path, Shape]:
-        """The files to which lines are appended and that are there, with their shapes."""
+        """The existing files to which lines are appended, with their shapes."""
         files = {self.file(ending): shape for ending, shape in self.shapes.items() if shape}
         return {file: shape for file, shape in files.items() if file.exists()}
 
@@ -84,7 +85,7 @@ def check_result(result: Result, record: Record | None, mix: bool) -> Record | N
     """
     there = [file for file in result.files if file.exists()]
     if not there:
-        return None  # a record that is left over says nothing
+        return None  # a record without files is stale
     if record is None:
         return _without_record(result, there[0], mix)
     if record.command != result.command:
@@ -99,7 +100,7 @@ def check_result(result: Result, record: Record | None, mix: bool) -> Record | N
             f"({record.columns}): {result.remedy}"
         )
     if record.source != result.source:
-        made_from = record.source or "the results that `rlkd merge` put together"
+        made_from = record.source or "results that `rlkd merge` merged"
         fault = f"was made from {made_from}, not from {result.source}"
         raise RlkdError(f"{there[0]} {fault}: {result.remedy}")
     if record.label_of(result.maker.facts) is None and not mix:
@@ -112,15 +113,15 @@ def check_result(result: Result, record: Record | None, mix: bool) -> Record | N
 
 
 def _without_record(result: Result, file: Path, mix: bool) -> Record:
-    """Return a record for a result of a version that kept none, if the user says that it is one.
+    """Return a record for a result of a version that kept none, if the user gives --mix.
 
     Raises:
-        RlkdError: if the user does not, or its lines are others.
+        RlkdError: if the user does not, or its lines have other columns.
     """
     lines = result.files_of_lines
     if not (mix and lines):
         message = (
-            f"{file} is there already, and no {record_file(result.out).name} says that "
+            f"{file} exists already, and no {record_file(result.out).name} says that "
             f"`{result.command}` made it: {OTHER_FILE}"
         )
         if result.may_mix and lines and _may_be(lines):
@@ -133,7 +134,7 @@ def _without_record(result: Result, file: Path, mix: bool) -> Record:
 
 
 def _may_be(lines: Mapping[Path, Shape]) -> bool:
-    """Say whether files have the lines of a job, whatever made them."""
+    """Return whether files have the lines of a job, whatever made them."""
     try:
         for file, shape in lines.items():
             check_lines(file, shape)
@@ -146,10 +147,10 @@ def check_stamp(out: Path, record: Record) -> None:
     """Check that a file which is replaced as a whole is still what its job wrote.
 
     Raises:
-        RlkdError: if somebody has changed it, or put another file in its place.
+        RlkdError: if it was changed or replaced.
     """
     if out.exists() and content_stamp(out) not in record.stamp:
         raise RlkdError(
-            f"{out} is not as `{record.command}` left it, something else wrote it: {OTHER_FILE}, "
-            "or move this one away"
+            f"{out} was changed after `{record.command}` wrote it: {OTHER_FILE}, or move this one "
+            "away"
         )

@@ -1,6 +1,6 @@
-"""The file to which a long job appends what it has done: whole lines, one process, resumable.
+"""The file to which a long job appends its rows: whole lines, one process, resumable.
 
-Not here: what a line is (`result_lines`), and whether the file is this job's at all (`ownership`).
+Not here: what a line is (`result_lines`), and whether the file is this job's (`ownership`).
 """
 
 import logging
@@ -16,7 +16,7 @@ from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_files import (
     append_all,
     check_place,
-    claimed,
+    claim,
     half_line_start,
     json_line,
     still_there,
@@ -28,22 +28,22 @@ logger = logging.getLogger(__name__)
 class ResultFile:
     """A file of JSON lines, claimed by one process; used with `with`.
 
-    A last line that a kill cut off is removed, so its row is done again, but not before all other
-    lines were read and are this job's.
+    A last line that a kill cut off is removed, so its row is done again. Before that, all other
+    lines are read and checked.
 
     Args:
-        file: where it is, or will be; known to be this job's.
-        shape: of its lines; by default any.
-        maker: what each new line names as its maker; by default none.
+        file: its path; known to be this job's.
+        shape: the columns of its lines; by default any.
+        maker: the maker that each new line names; by default none.
 
     Attributes:
-        before: lines that were there before, known when `rows` has yielded them.
+        before: lines of earlier runs, known when `rows` has yielded them.
         appended: lines that this object wrote.
 
     Raises:
         RlkdError: on entering, if the place is wrong or another process has the file; on reading,
-            if a line is not of this job; on appending and on leaving, if the file was removed or
-            changed by somebody else.
+            if a line is not of this job; on appending and on leaving, if another program removed
+            or changed the file.
     """
 
     def __init__(self, file: Path, shape: Shape = ANY, *, maker: str | None = None) -> None:
@@ -57,7 +57,7 @@ class ResultFile:
     def __enter__(self) -> "ResultFile":
         check_place(self.file)
         self._claim = ExitStack()
-        self._lines = self._claim.enter_context(claimed(self.file))
+        self._lines = self._claim.enter_context(claim(self.file))
         try:
             self._is_cut = is_cut(self.file, self._lines, self.shape)
         except RlkdError:
@@ -72,20 +72,21 @@ class ResultFile:
                 self._check_there()
                 if os.fstat(self._lines.fileno()).st_size != self._size:
                     raise RlkdError(
-                        f"{self.file} holds {os.fstat(self._lines.fileno()).st_size:,} bytes, not "
-                        f"the {self._size:,} that this job knows of: something else wrote to it"
+                        f"{self.file} has {os.fstat(self._lines.fileno()).st_size:,} bytes, not "
+                        f"the {self._size:,} of this job: another program wrote to it. Give the "
+                        "same command again, which checks every line"
                     )
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write a line before anything else happens: whole, or not at all.
+        """Append a line at once, whole or not at all.
 
-        Any text can be written, half a surrogate pair of a model's reply too.
+        Any text can be written, also half a surrogate pair of a model's reply.
 
         Raises:
-            RlkdError: if there is no room for it, or the file is no longer there.
+            RlkdError: if there is no room for it, or the file no longer exists.
         """
         for _ in self.rows() if not self._is_read else ():
-            pass  # nothing is written to a file that may be somebody else's
+            pass  # check all lines before the first is appended
         line = json_line({**row, **self._maker}, escape=True)
         self._check_there()
         try:
@@ -99,30 +100,30 @@ class ResultFile:
         self.appended += 1
 
     def _check_there(self) -> None:
-        """Check that what is written still reaches the file of this name.
+        """Check that the open file still has its name.
 
         Raises:
             RlkdError: if it was removed, moved or replaced.
         """
         if not still_there(self._lines, self.file):
             raise RlkdError(
-                f"{self.file} was removed, moved or replaced while the job ran; of the "
-                f"{self.appended:,} rows that this run wrote to it none is there now. Put it back "
-                "where it was moved, then give the same command again"
+                f"{self.file} was removed, moved or replaced while the job ran, with the "
+                f"{self.appended:,} rows that this run wrote. Move it back, then give the same "
+                "command again"
             )
 
     def rows(self) -> Iterator[Row]:
-        """Yield what was written before."""
+        """Yield the rows in the file."""
         count = 0
         for row in whole_rows(self.file, self.shape, self._is_cut):
             count += 1
             yield row
         self.before = count - self.appended
         self._is_read = True
-        self._mend_end()
+        self._repair_end()
 
-    def _mend_end(self) -> None:
-        """Remove a last line that was cut off, and give an end to one that only lacks it."""
+    def _repair_end(self) -> None:
+        """Remove a last line that was cut off; add a missing line end to a whole one."""
         start = half_line_start(self._lines)
         if self._is_cut:
             self._lines.truncate(start)
@@ -134,5 +135,5 @@ class ResultFile:
 
     @property
     def lines(self) -> int:
-        """Lines that are there now."""
+        """Lines in the file now."""
         return self.before + self.appended

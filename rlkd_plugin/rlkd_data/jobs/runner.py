@@ -15,7 +15,7 @@ async def run_job(
     write: Callable[[Item, Result], None],
     concurrency: int,
 ) -> None:
-    """Work on every item, `concurrency` at a time, and write each result as it comes.
+    """Work on every item, `concurrency` at a time, and write each result as it finishes.
 
     An item is read from the source when a worker is free for it. The first error ends the job: it
     cancels the work in flight, and what was written stays.

@@ -1,4 +1,4 @@
-"""Which rows of a source a long job still has to do: its shard's, each once, none done before."""
+"""Selects the rows that a long job has to do: those of its shard, without duplicates, not done."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,9 +12,9 @@ from rlkd_plugin.rlkd_data.rows.row_files import Row, raw_rows, row_files
 from rlkd_plugin.rlkd_data.rows.row_format import RowFunction
 
 REJECTED_FIRST = 10
-"""Rows that a server may reject before the share of rejected rows counts."""
+"""Number of rejected rows up to which their share does not count."""
 MAX_REJECTED = 0.05
-"""Rejected rows to those that were worked on; beyond it the server or a setting is wrong."""
+"""Largest ratio of rejected to accepted rows; above it the server or a setting is wrong."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class RowKind:
 
     Attributes:
         make_row: makes one from a row of the source, or refuses it with a `FormatError`.
-        identities: of a row that was made. A row whose first one is known is done, or a duplicate;
-            all of them make later rows known.
+        identities: returns the hashes of a row. A row is done or a duplicate if its first hash is
+            known. All of its hashes become known.
     """
 
     make_row: RowFunction
@@ -33,18 +33,18 @@ class RowKind:
 
 @dataclass
 class RowCounts:
-    """What became of a source's rows before any work.
+    """Counts of a source's rows by outcome.
 
     Attributes:
         read: rows of the source so far.
         refused: rows of all shards that the job cannot work on, by reason.
-        done_before: rows that this job did before it was stopped.
+        done_before: rows that earlier runs did.
         duplicates: rows with the same content as another row.
         other_shards: rows of all other shards.
         rejected: rows that a server rejects (400, 413, 422): in no file, and retried by the next
             run of the same command.
-        rejection: the server's words about the last of them.
-        left_over: rows in the result that the source does not have, known when it is read.
+        rejection: the server's message about the last of them.
+        left_over: rows in the result that the source does not have, known at its end.
     """
 
     read: int = 0
@@ -58,7 +58,7 @@ class RowCounts:
 
     @property
     def results(self) -> Mapping[str, int]:
-        """Rows that were worked on, by what became of them: each job counts its own."""
+        """Rows that were worked on, by outcome; each job counts its own."""
         raise NotImplementedError
 
     @property
@@ -68,7 +68,7 @@ class RowCounts:
 
     @property
     def account(self) -> Account:
-        """What became of every row that was read."""
+        """The outcome of every row that was read."""
         parts = {
             **self.results,
             "refused": self.refused.total(),
@@ -85,7 +85,7 @@ class RowCounts:
         return sum(self.account.parts.values())
 
     def reject(self, words: str) -> None:
-        """Count a row that a server rejects; a few such rows are the fault of their texts.
+        """Count a row that a server rejects; its text is the cause as long as there are few.
 
         Raises:
             EndpointError: if there are so many that a setting must be wrong.
@@ -94,12 +94,12 @@ class RowCounts:
         self.rejection = words
         if self.rejected > max(REJECTED_FIRST, MAX_REJECTED * self.worked):
             raise EndpointError(
-                f"{self.rejected} rows were rejected and {self.worked} were not; the last "
-                f"time: {words}"
+                f"the server rejected {self.rejected} rows and accepted {self.worked}; check its "
+                f"settings. Its last message: {words}"
             )
 
     def check_done(self, job: DataJob, rows: int, lines: int) -> None:
-        """Check how a job ended whose source was read to its end.
+        """Check the counts of a job after the whole source was read.
 
         Args:
             job: names the source and the result.
@@ -114,7 +114,7 @@ class RowCounts:
         if not rows:
             words = ", ".join(f"{count:,} x {why}" for why, count in self.refused.most_common(5))
             raise RlkdError(
-                f"no row of {job.source} came into {job.out}, which was not written: "
+                f"{job.out} was not written, as it would have no row of {job.source}: "
                 f"{self.account.line()}{f' ({words})' if words else ''}"
             )
 
@@ -124,12 +124,12 @@ def rows_to_do(job: DataJob, kind: RowKind, done: DoneRows, counts: RowCounts) -
 
     Args:
         job: names the source and the shard of it.
-        kind: of the rows.
+        kind: makes and identifies the rows.
         done: the rows that the job has done.
         counts: filled while rows are read.
 
     Raises:
-        RlkdError: in the end, if the source was changed meanwhile.
+        RlkdError: at the end, if the source was changed while the job ran.
     """
     found: set[int] = set()
     files = row_files(job.source)

@@ -1,6 +1,6 @@
-"""Processes that share a job's work, block by block; one that is killed costs its block's time.
+"""Processes that share a job's work, block by block; a killed one costs only its block's time.
 
-The kernel kills a process when memory is short. The block is then done again by new processes. Each
+The kernel kills a process when memory is short. New processes then repeat the block. Each
 process has a pipe of its own: `ProcessPoolExecutor` and `Pool` share one, and wait for ever where a
 process is killed while it writes to it. What the processes do is in `worker_process`.
 """
@@ -22,17 +22,17 @@ from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_data.jobs.worker_process import apply
 
 TRIES = 3
-"""Times that a block is begun; if a process is killed in each, the block itself is too much."""
+"""Maximum tries of a block; if a process is killed in each, the block itself is too large."""
 CHUNKS = 4
 """Parts of a block for each process: the last ones to finish wait for less."""
 GRACE = 2.0
-"""Seconds that a fork server, which may still import its modules, has to notice that it ends."""
+"""Seconds to wait for the end of a fork server that may still import its modules."""
 SERVER = (
     "import sys; fds, modules, *sys.path[:] = sys.argv[1:]; "
     "from rlkd_plugin.rlkd_data.jobs.worker_process import run_fork_server; "
     "run_fork_server(fds, modules)"
 )
-"""The fork server's program: it finds modules where the job does, before it imports any."""
+"""The fork server's program; it sets the job's `sys.path` before it imports any module."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -110,13 +110,13 @@ class WorkerPool:
                 return self._map_once(function, items)
             except _ProcessKilled:
                 self._stop()
-                logger.warning("a worker process was killed; %s: done again by new ones", what)
+                logger.warning("a worker process was killed; new ones repeat %s", what)
             except BaseException:
                 self._stop()  # some may have work that nobody waits for
                 raise
         raise RlkdError(
             f"{what}: a worker process was killed {TRIES} times in this block; memory may be "
-            "short: give fewer --workers. What was done stays, and the same command goes on there"
+            "short. Give the same command again with fewer --workers to resume"
         )
 
     def _map_once(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

@@ -1,8 +1,7 @@
-"""What the processes of a `WorkerPool` do: apply a function to chunks, and end with their job.
+"""The processes of a `WorkerPool`: they apply a function to chunks, and end with their job.
 
 A fork server imports the modules once; the processes that it forks share that memory. It has no
-threads of its own when it forks. Who gives the work, and what a lost process means, is the pool's
-business.
+threads of its own when it forks. The pool distributes the work and replaces lost processes.
 """
 
 import gc
@@ -57,7 +56,7 @@ def run_fork_server(fds: str, modules: str) -> None:
         pipe.close()
     _wait_for_end(alive)
     for pid in processes:
-        os.kill(pid, signal.SIGKILL)  # one that is dead already still has its number
+        os.kill(pid, signal.SIGKILL)  # a dead one keeps its number until it is waited for
         os.waitpid(pid, 0)
 
 
@@ -70,7 +69,7 @@ def _run_process(alive: Connection, pipe: Connection, others: Sequence[Connectio
         threading.Thread(target=_exit_at_end, args=(alive,), daemon=True).start()
         while True:
             pipe.send_bytes(_answer(pipe.recv_bytes()))
-    except (EOFError, OSError, MemoryError):  # the job is gone; or it sees that we are
+    except (EOFError, OSError, MemoryError):  # the job has ended, or sees that this process has
         pass
     finally:
         os._exit(1)
@@ -80,7 +79,7 @@ def _answer(work: bytes) -> bytes:
     """Return the results of a chunk, or the error that the function raised and its traceback.
 
     Raises:
-        MemoryError: where it would mean nothing about the items.
+        MemoryError: if memory is short, which is no fault of the items.
     """
     try:
         function, chunk = pickle.loads(work)

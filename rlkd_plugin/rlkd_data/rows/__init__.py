@@ -1,1 +1,1 @@
-"""Rows: the formats, pure functions from a row to a row, and the files that rows stand in."""
+"""Rows: the formats, pure functions from a row to a row, and the files that hold rows."""

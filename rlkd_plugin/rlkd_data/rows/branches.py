@@ -1,8 +1,8 @@
 """A teacher's branches: several paths to the answer of one problem, as columns of a row.
 
 `teacher_branches` holds the paths, the first of which is `teacher_reasoning`. `teacher_structures`,
-where it was computed ahead, holds a structure or None for each. Which generations of a hub's row
-are paths is said in `generations`; what the reward makes of them, in `swift_hooks.rewards`.
+if it was computed before training, holds a structure or None for each. `generations` chooses the
+paths of a hub's row; `swift_hooks.rewards` uses them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +17,7 @@ BRANCHES, STRUCTURES = "teacher_branches", "teacher_structures"
 
 
 def distinct_paths(paths: Iterable[str]) -> list[str]:
-    """Return the paths without those that are the same text as an earlier one (`same_text`)."""
+    """Return the paths without duplicates, after normalisation."""
     return [path for path, _ in _distinct((path, None) for path in paths)]
 
 
@@ -32,7 +32,7 @@ def add_branches(
     Args:
         make_row: from a row of the hub to ours.
         paths: all paths of a row of the hub, the first of which is `teacher_reasoning`.
-        most: branches of a row.
+        most: maximum branches of a row.
         raw: the row of the hub.
 
     Raises:
@@ -47,12 +47,12 @@ def read_branches(raw: Mapping[str, Any]) -> Row:
     """Return the columns `teacher_branches` and `teacher_structures` of a row in our own format.
 
     A column that is missing, null, an empty list or, as in a table, an empty text is not returned.
-    `teacher_reasoning` comes first, wherever it stands. Of duplicates the first stays, with the
-    first structure that one of them has.
+    `teacher_reasoning` comes first, wherever it is in the list. The first of duplicates stays, with
+    the first structure that one of them has.
 
     Raises:
-        FormatError: if a column is no list, a branch is no text or empty, a structure is neither
-            text nor null, or there is not one structure for each branch.
+        FormatError: if a column is not a list, a branch is not a text or is empty, a structure is
+            neither text nor null, or there is not one structure for each branch.
     """
     branches, structures = _list_of(raw, BRANCHES), _list_of(raw, STRUCTURES)
     if structures and len(structures) != len(branches):
@@ -86,14 +86,14 @@ def _list_of(raw: Mapping[str, Any], name: str) -> list[Any]:
     if value is None or value == "":  # an empty cell of a table
         return []
     if not isinstance(value, list):
-        raise FormatError(f"{name} is no list: {value!r:.200}")
+        raise FormatError(f"{name} is not a list: {value!r:.200}")
     return value
 
 
 def _branch(value: Any, place: int, count: int) -> str:
     if not isinstance(value, str):
         raise FormatError(
-            f"a branch of teacher_branches is no text: {value!r:.200}, branch {place} of {count}"
+            f"a branch of teacher_branches is not a text: {value!r:.200}, branch {place} of {count}"
         )
     if not value.strip():
         raise FormatError(f"a branch of teacher_branches is empty: branch {place} of {count}")
@@ -102,5 +102,7 @@ def _branch(value: Any, place: int, count: int) -> str:
 
 def _structure(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise FormatError(f"a structure of teacher_structures is no text or null: {value!r:.200}")
+        raise FormatError(
+            f"a structure of teacher_structures is neither a text nor null: {value!r:.200}"
+        )
     return value or None

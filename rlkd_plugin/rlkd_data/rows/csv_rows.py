@@ -1,7 +1,7 @@
-"""Rows of CSV and TSV: a header, then a row of texts for each of its names.
+"""Rows of CSV and TSV: a header, then rows with a text for each column.
 
-Quotes are read strictly. A wrong one is not the fault of its row alone: the lines behind it could
-be read as rows that nobody wrote. So reading ends there.
+Quotes are read strictly. After a wrong one, the next lines could be read as rows that nobody wrote,
+so reading ends there.
 """
 
 import csv
@@ -14,16 +14,16 @@ from rlkd_plugin.rlkd_data.rows.row_types import MAX_ROW, Row, UnreadableRestErr
 from rlkd_plugin.rlkd_files import BYTE_ORDER_MARK
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
-"""What stands between cells, by the suffix of the name; the content does not tell it for sure."""
+"""Cell separators by the suffix of the file; the content alone does not show it reliably."""
 MAX_CELL = 1 << 26
-"""Characters of the longest cell, of which Python's reader holds four bytes each."""
+"""Maximum characters of a cell; Python's reader holds four bytes for each."""
 
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _SUFFIX = {mark: suffix for suffix, mark in SEPARATORS.items()}
 
 
 def separator(file: Path) -> str | None:
-    """Return what stands between a file's cells, or None if its name is no table's."""
+    """Return a file's cell separator, or None if its suffix is not a table's."""
     name = plain_name(file.name)
     return next((mark for suffix, mark in SEPARATORS.items() if name.endswith(suffix)), None)
 
@@ -35,7 +35,7 @@ class Table:
         """Read the header.
 
         Raises:
-            RlkdError: if the names of the columns cannot be told.
+            RlkdError: if the names of the columns cannot be read.
             UnreadableRestError: as `rows`.
         """
         csv.field_size_limit(MAX_CELL)  # 128 KB by default, and a reasoning path may be longer
@@ -44,7 +44,7 @@ class Table:
         self._cells = csv.reader(self._lines(content), delimiter=mark, strict=True)
         header = next(self._numbered_cells(), None)
         if header is None:
-            raise RlkdError(f"{file} is empty; the first row has to be the names of the columns")
+            raise RlkdError(f"{file} is empty; the first row must have the names of the columns")
         _, cells = header
         if isinstance(cells, FormatError):
             raise RlkdError(f"{file} has a header in another encoding ({cells}); save it as UTF-8")
@@ -80,7 +80,7 @@ class Table:
                 yield before + 1, self._fault or cells
 
     def _lines(self, content: Content) -> Iterator[str]:
-        """Yield the lines as texts, and note the fault of one that is none."""
+        """Yield the lines as texts, and note the fault of one that is not UTF-8."""
         mark = BYTE_ORDER_MARK
         while line := content.readline(MAX_ROW + 1):
             check_size(len(line))
@@ -98,20 +98,20 @@ def _check_names(file: Path, names: list[str], mark: str) -> None:
         suffix = _SUFFIX.get(others[0])
         remedy = f"name it {suffix}" if suffix else f"save it with {_NAMES[mark]}"
         raise RlkdError(
-            f"{file} has one column, {names[0]!r:.100}; where {_NAMES[others[0]]} separate its "
+            f"{file} has one column, {names[0]!r:.100}; if {_NAMES[others[0]]} separate its "
             f"cells, {remedy}"
         )
     if twice := sorted({name or "(no name)" for name in names if names.count(name) > 1}):
-        raise RlkdError(f"{file} has more than one column of a name: {', '.join(twice)}; rename it")
+        raise RlkdError(f"{file} has columns of the same name: {', '.join(twice)}; rename them")
 
 
 def _explain(error: csv.Error) -> str:
-    """Return what the module says of a row, in the words of its user."""
+    """Return an error of the csv module in plain words, with a remedy."""
     words = str(error)
     if "end of data" in words:
         return "a quoted cell does not end; fetch the file again"
     if "expected after" in words:
-        return "text stands behind a quoted cell; inside a cell a quote is written twice"
+        return "text follows a quoted cell; write a quote inside a cell twice"
     if "field limit" in words:
         return f"a cell is over {MAX_CELL >> 20} MiB; a quote is missing"
     if "new-line character" in words:

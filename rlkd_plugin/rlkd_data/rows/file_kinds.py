@@ -1,4 +1,4 @@
-"""What kind of row file a file is: by its first bytes, and by its name for tables alone."""
+"""Detects the kind of a row file: by its first bytes, and for tables by its name."""
 
 import enum
 import json
@@ -20,10 +20,10 @@ from rlkd_plugin.rlkd_data.rows.row_types import MAX_ROW, UnreadableRestError
 from rlkd_plugin.rlkd_files import BYTE_ORDER_MARK, json_object
 
 HEAD = 1 << 16
-"""First bytes of a file that tell its kind: without a JSON object in a line, no JSON lines."""
+"""Number of first bytes that decide a file's kind; JSON lines have an object within them."""
 
 LITERAL = 8
-"""Characters of a word or an escape of JSON that the end of the head may cut."""
+"""Maximum characters of a JSON literal or escape that the end of the head may cut."""
 
 _ARRAY = re.compile(rb"\[\s*(?:\{|\]\s*\Z|\Z)")
 
@@ -43,8 +43,8 @@ class _Head:
 
     Attributes:
         content: without a byte order mark.
-        whole: whether they are all.
-        fault: why no more can be read, though the file goes on.
+        whole: whether these are all bytes.
+        fault: why the rest of the file cannot be read.
     """
 
     content: bytes
@@ -59,21 +59,21 @@ class _Head:
 
     @property
     def half_line(self) -> bytes:
-        """The first bytes of a line that goes on behind them."""
+        """The beginning of a line that continues after the head."""
         return b"" if self.whole else self.content.rpartition(b"\n")[2]
 
     @property
-    def goes_on_with_object(self) -> bool:
-        """Whether that line may be an object; behind other lines an indented one is part of it."""
+    def half_line_may_be_object(self) -> bool:
+        """Whether this line may be an object; after other lines an indented one is not a row."""
         line = self.half_line if self.lines else self.half_line.lstrip()
         return line.startswith(b"{")
 
 
 def kind_of(file: Path) -> Kind:
-    """Return how the rows of a file are written; a file without any is of lines.
+    """Return how the rows of a file are written; an empty file counts as JSON lines.
 
     Raises:
-        RlkdError: if the file is of another format, or is broken where it begins.
+        RlkdError: if the file is of another format, or its beginning is broken.
     """
     if is_parquet(file):
         with open_parquet(file):
@@ -86,7 +86,7 @@ def kind_of(file: Path) -> Kind:
     text = head.content.lstrip()
     if _ARRAY.match(text):
         return Kind.ARRAY
-    # a line in a cell may be an object; JSON lines under a table's name begin with one
+    # a line in a cell may be an object; JSON lines with a table's suffix begin with one
     if separator(file) is not None and not _begins_with_object(head):
         _check_table(file, head)
         return Kind.TABLE
@@ -94,14 +94,14 @@ def kind_of(file: Path) -> Kind:
         _check_empty(file)
         return Kind.LINES
     if what := _other_json(head):
-        raise RlkdError(f"{file} is {what}, no rows; write one object a line, or an array of them")
-    if not _has_object(head) and not head.goes_on_with_object:
+        raise RlkdError(f"{file} is {what}, not rows; write one object a line, or an array of them")
+    if not _has_object(head) and not head.half_line_may_be_object:
         raise RlkdError(f"{file} {explain(head.content, head.lines or [head.half_line])}")
     return Kind.LINES
 
 
 def other_json(file: Path) -> str | None:
-    """Return what JSON a file is that has no rows, as files about a data set are; None if not."""
+    """Return what JSON a file without rows holds, such as metadata; None for other files."""
     if is_parquet(file):
         return None
     head = _read_head(file)
@@ -128,7 +128,7 @@ def _has_object(head: _Head) -> bool:
 
 
 def _begins_with_object(head: _Head) -> bool:
-    return any(map(_is_object, head.lines[:1])) or (not head.lines and head.goes_on_with_object)
+    return any(map(_is_object, head.lines[:1])) or (not head.lines and head.half_line_may_be_object)
 
 
 def _is_object(line: bytes) -> bool:
@@ -140,28 +140,28 @@ def _is_object(line: bytes) -> bool:
 
 
 def _other_json(head: _Head) -> str | None:
-    """Return what JSON is not in lines of objects, nor an array of them; None for other texts."""
+    """Return what JSON a text without rows holds; None for other texts."""
     text = head.content.decode("utf-8", "replace").strip()
     if text.startswith("[") and not _ARRAY.match(text.encode()) and not _has_object(head):
-        return "a JSON array whose first element is no object" if _ends_at(text) else None
+        return "a JSON array whose first element is not an object" if _ends_at(text) else None
     if text.startswith("{") and not _begins_with_object(head):
         return "one JSON object over several lines" if "\n" in text[: _ends_at(text)] else None
     return None
 
 
 def _ends_at(text: str) -> int:
-    """Return where the JSON value ends with which a text begins; 0 if it is broken before."""
+    """Return where the first JSON value of a text ends; 0 if it is broken."""
     try:
         return json.JSONDecoder().raw_decode(text)[1]
     except json.JSONDecodeError as error:
-        goes_on = error.msg.startswith("Unterminated") or error.pos >= len(text) - LITERAL
-        return len(text) if goes_on else 0
+        is_cut = error.msg.startswith("Unterminated") or error.pos >= len(text) - LITERAL
+        return len(text) if is_cut else 0
     except (RecursionError, ValueError):  # nested too deep; a number of 4301 digits
         return 0
 
 
 def _is_one_line(file: Path) -> bool:
-    """Say whether a file is one JSON object in one line."""
+    """Return whether a file is one JSON object in one line."""
     found = False
     try:
         with open_content(file) as content:
@@ -176,9 +176,9 @@ def _is_one_line(file: Path) -> bool:
 
 
 def _check_empty(file: Path) -> None:
-    """Refuse a file without a byte whose name says that it begins with some."""
+    """Refuse an empty file whose format, by its name, is never empty."""
     if not file.stat().st_size and file.name.lower().endswith((".parquet", *SUFFIXES)):
-        raise RlkdError(f"{file} is empty, which no {file.suffix} file is; fetch it again")
+        raise RlkdError(f"{file} is empty, but a {file.suffix} file never is; fetch it again")
 
 
 def _check_table(file: Path, head: _Head) -> None:
@@ -192,7 +192,7 @@ def read_names(file: Path) -> list[str]:
     """Return the names of a table's columns.
 
     Raises:
-        RlkdError: if they cannot be told.
+        RlkdError: if they cannot be read.
     """
     mark = separator(file)
     assert mark is not None
@@ -200,6 +200,6 @@ def read_names(file: Path) -> list[str]:
         with open_content(file) as content:
             return Table(file, content, mark).names
     except UnreadableRestError as error:
-        raise RlkdError(f"{file} has no header that can be read: {error}") from None
+        raise RlkdError(f"{file} has an unreadable header: {error}") from None
     except READ_ERRORS as error:
         raise RlkdError(f"{file} cannot be read after row 0: {error}; fetch it again") from None

@@ -1,6 +1,6 @@
-"""What a file is that holds no rows as they are read here, by its first bytes.
+"""Detects files of formats that are not read here, by their first bytes.
 
-One sentence for the whole file, with what to do, in place of a fault for each line.
+The user gets one sentence with the remedy, not a fault for each line.
 """
 
 import csv
@@ -47,11 +47,11 @@ _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
 _XML = re.compile(rb"\s*<\?xml")
 _TAR = 257
-"""Where a tar archive says what it is."""
+"""Offset of the magic bytes of a tar archive."""
 
 
 def foreign(head: bytes) -> str | None:
-    """Return what a file is, and what to do, if its first bytes are no text of rows."""
+    """Return the format of a file and a remedy, if its first bytes are of another format."""
     for magic, what, remedy in _MAGIC:
         if head.startswith(magic):
             return f"is {what}; {remedy}"
@@ -62,14 +62,14 @@ def foreign(head: bytes) -> str | None:
     if head[_TAR : _TAR + 5] == b"ustar":
         return f"is a tar archive; {_UNPACK}"
     if _HTML.match(head):
-        return f"is a page of HTML, as a server sends in place of a file; {_AGAIN}"
+        return f"is an HTML page, which a server sent instead of the file; {_AGAIN}"
     if _XML.match(head):
         return f"is XML; {READ}"
     return None
 
 
 def with_zeros(head: bytes) -> str | None:
-    """Return what a file is, and what to do, if its first bytes hold zeros."""
+    """Return what a file is and a remedy, if its first bytes hold zeros."""
     if b"\0" not in head:
         return None
     if not any(head):
@@ -80,7 +80,7 @@ def with_zeros(head: bytes) -> str | None:
 
 
 def in_another_encoding(lines: Sequence[bytes]) -> str | None:
-    """Return what a text is, and what to do, if none of its lines beyond ASCII is UTF-8."""
+    """Return what a text is and a remedy, if none of its lines beyond ASCII is UTF-8."""
     fault = None
     for line in lines:
         if not line.isascii():
@@ -89,11 +89,11 @@ def in_another_encoding(lines: Sequence[bytes]) -> str | None:
                 return None
             except UnicodeDecodeError as error:
                 fault = fault or f"byte {error.start + 1} of a line is {line[error.start]:#x}"
-    return fault and f"is no text in UTF-8 ({fault}); {_CONVERT}"
+    return fault and f"is not text in UTF-8 ({fault}); {_CONVERT}"
 
 
 def explain(head: bytes, lines: Sequence[bytes]) -> str:
-    """Return what a text is, and what to do, that has no JSON object in its first lines.
+    """Return what a text without a JSON object in its first lines is, and a remedy.
 
     Args:
         head: the file's first bytes.
@@ -113,7 +113,7 @@ def explain(head: bytes, lines: Sequence[bytes]) -> str:
 
 
 def _table_suffix(lines: Sequence[bytes]) -> str | None:
-    """Return the suffix of a table whose rows these lines may be, all of one number of cells."""
+    """Return the suffix of a table that these lines may be, if all have as many cells."""
     texts = [line.decode("utf-8", "replace") for line in lines[:20]]
     for suffix, mark in SEPARATORS.items():
         try:

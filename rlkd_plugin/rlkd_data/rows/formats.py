@@ -25,9 +25,9 @@ class Format:
 
     Attributes:
         make_row: from a row of the hub to ours.
-        needs: the columns without which no row can be made.
-        may_have: the others that the function reads.
-        passes: those of them that our row has only where the hub's has a value.
+        needs: the required columns.
+        may_have: the optional columns.
+        passes: the optional columns that our row has only if the hub's row has a value.
         paths: all paths of the teacher for a row; None where a row has no more than one.
         has_teacher: whether our row has `messages` and `teacher_reasoning`.
         key: the column that names a row; duplicates of its values are dropped.
@@ -125,7 +125,7 @@ def format_of(name: str, branches: int = 1, teacher_prompt: bool = False) -> For
 
     Args:
         name: one of `FORMATS`.
-        branches: most texts of `teacher_branches`; 1 for no such column.
+        branches: maximum texts of `teacher_branches`; 1 for no such column.
         teacher_prompt: whether to make `teacher_prompt`.
 
     Raises:
@@ -138,9 +138,9 @@ def format_of(name: str, branches: int = 1, teacher_prompt: bool = False) -> For
         able = ", ".join(known for known in sorted(FORMATS) if FORMATS[known].paths)
         raise RlkdError(
             f"--branches {branches}: rows of {name} have no more than one path of the teacher, or "
-            f"bring teacher_branches themselves; it is for {able}"
+            f"bring teacher_branches themselves; use it with {able}"
         )
     if teacher_prompt and not form.has_teacher:
-        raise RlkdError(f"--teacher-prompt: {name} has no rows for RL")
+        raise RlkdError(f"--teacher-prompt: rows of {name} are not for RL; remove the option")
     form = form.with_branches(branches)
     return form.with_teacher_prompt() if teacher_prompt else form

@@ -1,9 +1,9 @@
-"""Which of a row's several generations the teacher's is: the columns of OpenR1-Math-220k.
+"""Chooses the teacher's generation among those of a row: the columns of OpenR1-Math-220k.
 
 `generations` has a mark for each in `correctness_math_verify`, and may have one in
 `is_reasoning_complete` and `finish_reasons`. `correctness_llama`, a judge model's opinion of the
 golds that math-verify could not compare, is not read: `accuracy` compares by math-verify, and would
-call that very generation wrong.
+call the same generation wrong.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
 from rlkd_plugin.gsrm.thinking import split_thinking, thinking_end
 
 ENDED = ("stop", "eos", "eos_token", "stop_sequence", "end_turn")
-"""Finish reasons of a reply that its model ended; `length` and others mean that it was cut off."""
+"""Finish reasons of a whole reply; `length` and others mean that it was cut off."""
 
 
 def teacher_generation(raw: Mapping[str, Any]) -> str:
@@ -63,9 +63,9 @@ def wrong_generation(raw: Mapping[str, Any]) -> str:
 def _marks(raw: Mapping[str, Any]) -> list[Any]:
     generations, marks = raw.get("generations"), raw.get("correctness_math_verify")
     if not isinstance(generations, list):
-        raise FormatError(f"generations is no list: {generations!r:.200}")
+        raise FormatError(f"generations is not a list: {generations!r:.200}")
     if not isinstance(marks, list):
-        raise FormatError(f"correctness_math_verify is no list: {marks!r:.200}")
+        raise FormatError(f"correctness_math_verify is not a list: {marks!r:.200}")
     _check_length(generations, "correctness_math_verify", marks)
     return marks
 
@@ -77,13 +77,13 @@ def _check_length(generations: list[Any], name: str, values: list[Any]) -> None:
         )
 
 
-def _of_generation(raw: Mapping[str, Any], name: str, index: int) -> Any:
-    """Return what a column that may be missing or null says of a generation."""
+def _value_of(raw: Mapping[str, Any], name: str, index: int) -> Any:
+    """Return a generation's value in a column that may be missing or null."""
     values = raw.get(name)
     if values is None:
         return None
     if not isinstance(values, list):
-        raise FormatError(f"{name} is no list: {values!r:.200}")
+        raise FormatError(f"{name} is not a list: {values!r:.200}")
     _check_length(raw["generations"], name, values)
     return values[index]
 
@@ -92,7 +92,7 @@ def _fault(raw: Mapping[str, Any], index: int) -> str | None:
     """Return why a correct generation cannot be the teacher's, or None if it can."""
     text = raw["generations"][index]
     if not isinstance(text, str):
-        return f"the first correct generation is no text: {text!r:.200}"
+        return f"the first correct generation is not a text: {text!r:.200}"
     if incomplete := _incompleteness(raw, index):
         return f"the first correct generation is incomplete: {incomplete}"
     path = teacher_path(text)
@@ -102,10 +102,10 @@ def _fault(raw: Mapping[str, Any], index: int) -> str | None:
 
 
 def _incompleteness(raw: Mapping[str, Any], index: int) -> str | None:
-    """Return how it shows that a generation was cut off, or None if it is complete."""
+    """Return the sign that a generation was cut off, or None if it is complete."""
     text = raw["generations"][index]
-    flag = _of_generation(raw, "is_reasoning_complete", index)
-    reason = _of_generation(raw, "finish_reasons", index)
+    flag = _value_of(raw, "is_reasoning_complete", index)
+    reason = _value_of(raw, "finish_reasons", index)
     if flag not in (None, True):
         return f"is_reasoning_complete is {flag!r:.40} for generation {index + 1}"
     if reason and str(reason).lower() not in ENDED:
@@ -113,5 +113,5 @@ def _incompleteness(raw: Mapping[str, Any], index: int) -> str | None:
     if thinking_end(text) is None:
         return f"generation {index + 1} never closes its thinking, {text[-100:]!r}"
     if not split_thinking(text)[1].strip():
-        return f"generation {index + 1} says nothing after its thinking"
+        return f"generation {index + 1} has no text after its thinking"
     return None

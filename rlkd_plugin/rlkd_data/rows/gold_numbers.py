@@ -8,7 +8,7 @@ r"""Numbers of a gold answer as math-verify reads them: pure rules, each from a 
 - Mixed numbers: `2 1/2`, `2½` are `2\frac{1}{2}`; of `1½x` the fraction has two readings.
 - Powers of ten: `1e5`, `1.5E-3`; `2e-3` might be 2e - 3.
 
-`check_numbers` refuses what is still read in another way than it is meant: numbers side by side
+`check_numbers` refuses what math-verify would still misread: numbers side by side
 (math-verify multiplies them), `(1,000)`, times, dates and ranges (which it subtracts), feet and
 minutes of arc, periods, `5 million`.
 A text with two readings raises `TwoReadings`.
@@ -90,7 +90,7 @@ def plain_numbers(text: str) -> str:
 
 
 def check_numbers(text: str) -> None:
-    """Refuse a text in which math-verify would read a number otherwise than it is meant.
+    """Refuse a text in which math-verify would misread a number.
 
     Raises:
         TwoReadings: with the part in question.
@@ -125,7 +125,7 @@ def _one_number(found: re.Match[str]) -> str:
     first, separator, rest = found[1], found[2], found[3]
     groups = rest.split(separator)
     text = found.string
-    sure = any(group.startswith("0") for group in groups)  # no number of a list begins so
+    sure = any(group.startswith("0") for group in groups)  # no number of a list begins with 0
     if _GROUP_GOES_ON.match(text, found.end()):
         raise TwoReadings(found[0])
     if separator == "_":

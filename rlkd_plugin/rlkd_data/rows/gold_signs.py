@@ -2,7 +2,7 @@ r"""Signs of a gold answer that LaTeX writes as commands: pure rules, each from 
 
 - One sign for another: full-width forms, mathematical letters, digits of other scripts and dashes
   become ASCII; signs that math-verify does not know (`·`, `∞`, `⩽` ...) become their commands;
-  invisible characters go, spaces of any width become one.
+  invisible characters are removed, spaces of any width become one.
 - Raised and lowered characters: `x²` is `x^{2}`, `10⁻³` is `10^{-3}`, `log₂8` is `log_{2}8`.
 - Roots: `√5`, `√(2+3)`, `∛8`, `³√8`, `sqrt(5)`. A root reaches over one number, one letter or one
   pair of brackets. Where it might reach further (`√2x`) the text has two readings.
@@ -15,7 +15,7 @@ import unicodedata
 
 
 class TwoReadings(ValueError):
-    """A gold answer that two readers would read as two values; the message names the part."""
+    """A gold answer with two possible values; the message names the ambiguous part."""
 
 
 _DASHES = "\u2010\u2011\u2012\u2013\u2014"
@@ -73,9 +73,9 @@ _CLOSING = {"(": ")", "{": "}", "[": "]"}
 
 
 def ascii_signs(text: str) -> str:
-    """Return a text with one sign for another; leave a text in a script without letter case.
+    """Return a text with ASCII signs; a text in a script without letter case is unchanged.
 
-    Chinese words, say, are compared as they stand, with their own marks.
+    Chinese words, for example, are compared as they are, with their own marks.
     """
     if any(unicodedata.category(char) == "Lo" and char not in "ªº" for char in text):
         return text
@@ -91,7 +91,7 @@ def _ascii_digit(char: str) -> str:
 
 
 def powers_and_indices(text: str) -> str:
-    """Return a text with raised and lowered characters behind what they belong to in braces."""
+    """Return a text with raised and lowered characters as `^{...}` and `_{...}`."""
     text = _POWER.sub(lambda run: f"^{{{''.join(map(_RAISED.__getitem__, run[0]))}}}", text)
     return _INDEX.sub(lambda run: f"_{{{''.join(map(_LOWERED.__getitem__, run[0]))}}}", text)
 
@@ -100,7 +100,7 @@ def roots(text: str) -> str:
     r"""Return a text with its roots as `\sqrt{...}`, the innermost, rightmost first.
 
     Raises:
-        TwoReadings: if a root might reach further than over what follows it.
+        TwoReadings: if it is not clear where a root ends.
     """
     text = _ROOT_WORD.sub(lambda word: "∛" if word[1] == "cbrt" else "√", text)
     for place in range(len(text) - 1, -1, -1):
@@ -112,7 +112,7 @@ def roots(text: str) -> str:
 
 
 def _degree(text: str, place: int) -> tuple[int, str]:
-    """Return where a root begins and its degree in square brackets; raised digits may name it."""
+    """Return where a root begins and its degree in square brackets; raised digits may give it."""
     begin = place
     while begin and text[begin - 1] in _RAISED:
         begin -= 1
@@ -125,7 +125,7 @@ def _degree(text: str, place: int) -> tuple[int, str]:
 
 
 def _under_root(text: str, start: int) -> tuple[str, int]:
-    """Return what a root that ends at `start` reaches over, and where that ends."""
+    """Return the argument of a root whose sign ends at `start`, and where it ends."""
     start += len(text[start:]) - len(text[start:].lstrip())
     bare = text[start : start + 1] not in ("(", "{")
     if not bare:
@@ -146,7 +146,7 @@ def _under_root(text: str, start: int) -> tuple[str, int]:
 
 
 def closing(text: str, opening: int) -> int:
-    """Return the place behind the bracket that closes the one at `opening`.
+    """Return the place after the bracket that closes the one at `opening`.
 
     Raises:
         TwoReadings: if none does.

@@ -2,19 +2,19 @@ r"""A gold answer in the notation that math-verify reads, with the value that it
 
 ms-swift's `accuracy` compares by math-verify, which takes `5 000` for 5 times 0, `2 1/2` for 3/2
 and `60°` or `x²+1` for mere texts: no right completion would equal them. Pure, in one pass of each
-rule, and only where there is one reading; where there are two, a `FormatError` says so, because a
-gold of another value is worse than none. The rules, in order:
+rule, and only where there is one reading. Two readings raise a `FormatError`, because a gold of
+another value is worse than none. The rules, in order:
 
-1. what stands around the answer goes: `**24**`, `$24$`, `\(24\)`, `\boxed{24}`, `\text{24 cm}`,
+1. delimiters around the answer go: `**24**`, `$24$`, `\(24\)`, `\boxed{24}`, `\text{24 cm}`,
    the bracket of `B)`, a last full stop;
 2. signs, then roots, powers and indices (`gold_signs`);
 3. digit groups, mixed numbers, powers of ten (`gold_numbers`);
-4. degrees are `^{\circ}`, also with `C` or `F` behind; `pi`, `ln 2`, `sin x`, `**` and `^(...)`
+4. degrees are `^{\circ}`, also with `C` or `F` after them; `pi`, `ln 2`, `sin x`, `**` and `^(...)`
    are LaTeX's;
-5. a currency's sign before or behind a number goes, words behind it become its unit:
+5. a currency's sign before or after a number is removed, words after it become its unit:
    `5 km/h` is `5\text{ km/h}`, which math-verify reads as 5; `5 N` might be 5 times N.
 
-What a gold is compared with, and whether it can be, is not known here (`golds`).
+Not here: whether a gold can be compared (`golds`).
 """
 
 import re
@@ -79,10 +79,9 @@ _READ_WORDS = re.compile(r"and|or|inf|infinity|percent|percentage|pct")
 
 
 def plain_notation(answer: str) -> str:
-    r"""Return a gold answer in LaTeX as math-verify reads it; without a box of its own.
+    r"""Return a gold answer in LaTeX as math-verify reads it, without a box.
 
-    Doing so twice changes nothing more. A text that needs nothing comes back as it is, but for
-    white space.
+    A second call changes nothing. A text that needs no change keeps all but its white space.
 
     Raises:
         FormatError: if the answer has two readings.
@@ -102,7 +101,7 @@ def plain_notation(answer: str) -> str:
 
 
 def _bare(answer: str) -> str:
-    """Return an answer without what stands around it."""
+    """Return an answer without delimiters around it."""
     text, before = answer.strip(), ""
     while text != before:
         before = text
@@ -142,7 +141,7 @@ def _exponents(text: str) -> str:
 
 
 def _money(text: str) -> str:
-    """Return an amount with a decimal comma with a point: `12,50 €`."""
+    """Return an amount with a decimal comma, such as `12,50 €`, with a point."""
     if found := _SHORT_MONEY.fullmatch(text):
         raise TwoReadings(found[0])
     found = _CENTS.fullmatch(text)
@@ -150,7 +149,7 @@ def _money(text: str) -> str:
 
 
 def _units(text: str) -> str:
-    """Return a number with words behind it as a number with its unit in LaTeX."""
+    """Return a number with words after it as a number with its unit in LaTeX."""
     text = _BRACKETED_UNIT.sub(r"\1 \2", text) if _BRACKETED_UNIT.fullmatch(text) else text
     for reading in (_METRES_OR_VARIABLE, _SYMBOL_OR_VARIABLE):
         if found := reading.fullmatch(text):
@@ -168,9 +167,9 @@ def _units(text: str) -> str:
 
 
 def _is_word(letters: str) -> bool:
-    """Say whether letters are a word, and no product of variables.
+    """Return whether letters are a word, not a product of variables.
 
-    Those stand in the order of the alphabet, or have no vowel.
+    A product is in alphabetical order, or has no vowel.
     """
     small = letters.lower()
     vowel = any(vowel in small for vowel in "aeiou")

@@ -1,8 +1,8 @@
-r"""The `solution` of a row: a gold answer in a box that ms-swift's `accuracy` can be right about.
+r"""The `solution` of a row: a gold answer in a box that ms-swift's `accuracy` can compare.
 
-A gold is brought into the notation that math-verify reads (`gold_texts`), and then has to be read
-and to equal itself as a completion would. One that is read as a text alone can be compared with
-its own words only; that is enough for a word, and not for anything with a number or a sign.
+A gold is rewritten in the notation that math-verify reads (`gold_texts`). Then it must be equal to
+itself as a completion. A gold that is read as a mere text is compared word by word: enough for a
+word, but not for anything with a number or a sign.
 """
 
 import re
@@ -18,8 +18,8 @@ from rlkd_plugin.rlkd_data.rows.gold_texts import plain_notation
 
 LONGEST_GOLD = 200
 DEEPEST_GOLD = 12
-"""Characters and nested brackets of a gold answer. Beyond them math-verify needs seconds for each
-completion, and its time-outs would depend on how busy the machine is."""
+"""Maximum characters and nested brackets of a gold answer. Beyond them math-verify needs seconds
+for each completion, and its time-outs would depend on how busy the machine is."""
 
 STRICT = LatexExtractionConfig(
     normalization_config=NormalizationConfig(
@@ -42,7 +42,7 @@ _MATHEMATICAL = re.compile(r"[\d\\^_=<>+*/|]")
 
 
 class NormalisedGold(str):
-    """A solution in another notation than its source has it; jobs count these."""
+    """A solution in another notation than its source's; jobs count these."""
 
     __slots__ = ()
 
@@ -69,8 +69,8 @@ def in_box(answer: str) -> str:
     return f"\\boxed{{{_written_out(answer)}}}"
 
 
-def reboxed(solution: str) -> str:
-    """Return a solution with what its last box holds as `boxed` writes it; as it is without a box.
+def rebox(solution: str) -> str:
+    """Return a solution with its last box rewritten by `boxed`; without a box it is unchanged.
 
     Raises:
         FormatError: if the answer has two readings.
@@ -89,7 +89,7 @@ def reboxed(solution: str) -> str:
 
 
 def check_gold(solution: str) -> None:
-    """Refuse a solution that no right completion, or not every one, would equal.
+    """Refuse a solution that is not equal to every right completion.
 
     Raises:
         FormatError: if it does not verify, or looks like a number but is read as a text.
@@ -104,7 +104,7 @@ def check_gold(solution: str) -> None:
 
 @lru_cache(100_000)
 def verifies(solution: str) -> bool:
-    """Say whether a completion that ends in this very gold would be right.
+    """Return whether a completion that ends in exactly this gold would be right.
 
     ms-swift's `accuracy` reads a gold in one way and a completion without answer tags in a
     stricter one. An answer in words is compared as a text.
@@ -112,24 +112,24 @@ def verifies(solution: str) -> bool:
     if len(solution) > LONGEST_GOLD or _depth(solution) > DEEPEST_GOLD:
         return False
     gold = parse(solution, extraction_mode="first_match", parsing_timeout=60)
-    said = parse(
+    completion = parse(
         solution,
         extraction_config=[STRICT],
         extraction_mode="first_match",
         parsing_timeout=60,
     )
-    return bool(gold) and bool(said) and bool(verify(gold, said, timeout_seconds=60))
+    return bool(gold) and bool(completion) and bool(verify(gold, completion, timeout_seconds=60))
 
 
 @lru_cache(100_000)
 def _has_value(solution: str) -> bool:
-    """Say whether math-verify reads more than a text in a solution."""
+    """Return whether math-verify reads more than a text in a solution."""
     gold = parse(solution, extraction_mode="first_match", parsing_timeout=60)
     return any(not isinstance(part, str) for part in gold)
 
 
 def _looks_mathematical(solution: str) -> bool:
-    """Say whether a text has a digit, a sign of arithmetic or currency, or a command of LaTeX."""
+    """Return whether a text has a digit, a sign of arithmetic or currency, or a LaTeX command."""
     text = _BOX.sub("", solution)
     words = re.sub(r"\\(?:text\w*|mbox)\b", "", text)
     return bool(_MATHEMATICAL.search(words)) or any(

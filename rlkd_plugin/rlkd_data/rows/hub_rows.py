@@ -23,7 +23,7 @@ from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_data.rows.row_format import grpo_row
 
 LONGEST_BARE = 80
-"""Characters of a ground truth without a box that can still be an answer, and no derivation."""
+"""Maximum characters of an answer without a box; a longer text is a derivation."""
 
 _BOXED = re.compile(r"\\boxed *\{")
 _COMMAND = re.compile(r"\\[a-zA-Z]+(?:\{[^{}]*\})?")
@@ -70,7 +70,7 @@ def openr1_sft_row(raw: Mapping[str, Any]) -> Row:
 
 
 def openr1_pairs_row(raw: Mapping[str, Any]) -> Row:
-    """Make a row of preferences from one of OpenR1-Math-220k, for the reward model of PPO.
+    """Make a preference row from one of OpenR1-Math-220k, for the reward model of PPO.
 
     The teacher's generation is preferred to the first that is marked wrong; a complete one comes
     before one that was cut off.
@@ -84,9 +84,9 @@ def openr1_pairs_row(raw: Mapping[str, Any]) -> Row:
 def openthoughts_row(raw: Mapping[str, Any]) -> Row:
     """Make a GRPO row from one of OpenThoughts-114k, subset `metadata`.
 
-    The solution is a ground truth that is nothing but an expression, or the boxed answer of the
-    ground truth, or that of the teacher's own solution; it is empty where math-verify reads none.
-    Code, proofs and most of the sciences have no solution, but a structure to learn from.
+    The solution is a ground truth that is only an expression, else the boxed answer of the ground
+    truth, else that of the teacher's solution; it is empty where math-verify reads none. Code,
+    proofs and most of the sciences have no solution, but a structure to learn from.
 
     Raises:
         FormatError: if the problem, the domain or the path is missing or unknown.
@@ -109,12 +109,12 @@ def openthoughts_row(raw: Mapping[str, Any]) -> Row:
 def gsrm_sft_row(raw: Mapping[str, Any]) -> Row:
     """Make an SFT row for the GSRM from an R-S pair: `reasoning_path` and its `structure`.
 
-    `teacher_reasoning` and `teacher_structure` may stand for the two. The user's message is the
+    `teacher_reasoning` and `teacher_structure` may replace the two. The user's message is the
     prompt that the reward sends to a trained GSRM, byte for byte; the structure is written in the
     canonical form.
 
     Raises:
-        FormatError: if a field is missing, or the structure has a break or no final answer.
+        FormatError: if a field is missing, or the structure breaks off or has no final answer.
     """
     problem = text_of(raw, "problem")
     domain = domain_or_math(raw)
@@ -141,11 +141,11 @@ def _final_answer(raw: Mapping[str, Any], domain: str) -> str:
         bare = truth.strip()
         if len(bare) <= LONGEST_BARE and not _WORD.search(_COMMAND.sub("", bare)):
             answers.insert(0, bare)
-    return next(filter(None, (_checked(answer) for answer in answers if answer)), "")
+    return next(filter(None, (_solution_or_empty(answer) for answer in answers if answer)), "")
 
 
-def _checked(answer: str) -> str:
-    """Return a solution that `accuracy` can be right about, or an empty text."""
+def _solution_or_empty(answer: str) -> str:
+    """Return a solution that `accuracy` can compare, or an empty text."""
     try:
         solution = boxed(answer)
         check_gold(solution)
@@ -157,8 +157,8 @@ def _checked(answer: str) -> str:
 def last_boxed(text: str) -> str | None:
     r"""Return what the last `\boxed{...}` of a text holds, or None.
 
-    None also where boxes hold different things, as in an answer of several parts, or where a box
-    does not close: then the answer is not known.
+    Boxes with different contents, as in an answer of several parts, or a box that does not close
+    give None too: then the answer is not known.
     """
     found = set()
     for start in (match.end() for match in _BOXED.finditer(text)):
@@ -178,7 +178,7 @@ def _whole(text: str) -> Structure:
         structure = parse_structure(text)
     except FormatError as error:
         raise FormatError(f"the structure has no whole step: {error}") from None
-    if not structure.final_answer:  # the parser gives none where a structure has a break
+    if not structure.final_answer:  # the parser gives none if a structure breaks off
         raise FormatError(
             "the structure breaks off or has no final answer: after step "
             f"{len(structure.steps)}, {text[-200:]!r}"

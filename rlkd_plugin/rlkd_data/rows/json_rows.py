@@ -39,7 +39,7 @@ def read_lines(content: Content) -> Iterator[tuple[int, Row | FormatError]]:
 
 
 def count_lines(content: Content) -> Iterator[int]:
-    """Yield the numbers of lines, blank ones included, of which the file's number is the sum."""
+    """Yield line counts of a file's parts, blank lines included; their sum is the file's count."""
     last = b"\n"
     while block := content.read1(BLOCK):
         yield block.count(b"\n")
@@ -57,18 +57,18 @@ def read_array(content: Content) -> Iterator[Row | FormatError]:
 
 
 def split_array(content: Content) -> Iterator[bytes]:
-    """Yield the text of each element of the one JSON array that a file holds.
+    """Yield the text of each element of the JSON array that a file holds.
 
-    An element may be broken JSON. All are only whole JSON if the file is.
+    An element may be broken JSON: only brackets and quotes are looked at.
 
     Raises:
-        UnreadableRestError: if the array does not end, something stands behind it, or an element
-            is too long.
+        UnreadableRestError: if the array does not end, something follows it, or an element is too
+            long.
     """
     buffer = bytearray()
     while (start := buffer.find(b"[") + 1) == 0:  # where the first element begins
         buffer += _next_block(content)
-    at = start  # what comes before it is known
+    at = start  # everything before it is searched
     depth, quoted = 1, False
     found_comma = False
     while True:
@@ -110,7 +110,7 @@ def _row(text: bytes) -> Row | FormatError:
 
 
 def _end_of_text(buffer: bytearray, at: int) -> int:
-    """Return where a text ends, behind its quote, or -1 if that is not yet in the buffer."""
+    """Return the place after a text's closing quote, or -1 if it is not yet in the buffer."""
     while (quote := buffer.find(_QUOTE, at)) >= 0:
         before = quote
         while buffer[before - 1] == 0x5C:  # a backslash; an even number of them escapes no quote
@@ -129,13 +129,13 @@ def _next_block(content: Content) -> bytes:
 
 
 def _check_end(rest: bytearray, content: Content) -> None:
-    """Refuse anything but white space behind the array."""
+    """Refuse anything but white space after the array."""
     block = bytes(rest)
     while True:
         if text := block.strip():
             raise UnreadableRestError(
-                f"the JSON array ends there, and {text[:40].decode('utf-8', 'replace')!r} stands "
-                "behind it; write all rows as one array, or a row a line"
+                f"the JSON array ends there, and {text[:40].decode('utf-8', 'replace')!r} follows; "
+                "write all rows as one array, or one row per line"
             )
         block = content.read1(BLOCK)
         if not block:

@@ -1,8 +1,7 @@
-"""Reads files as their programs wrote them: plain, or compressed by gzip or Zstandard.
+"""Reads plain files, and files compressed by gzip or Zstandard.
 
-The first bytes tell, not the name. Several members or frames in one file are one content. A file
-that ends too early raises; python-zstandard's stream would end without a word there, Arrow's does
-not.
+The first bytes decide, not the name. Several members or frames in one file are one content. A file
+that ends too early raises: Arrow's Zstandard stream does so, python-zstandard's does not.
 """
 
 import gzip
@@ -16,20 +15,20 @@ from typing import Protocol, cast
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
 SKIPPABLE = b"\x2a\x4d\x18"
-"""Behind a byte from 0x50 to 0x5f: a frame without content, with which pzstd begins its files."""
+"""After a byte from 0x50 to 0x5f: a frame without content, with which pzstd begins its files."""
 SUFFIXES = (".gz", ".zst", ".zstd")
 
 READ_BUFFER = 1 << 16
-"""Bytes decompressed at once; where a file ends too early, at most so many before it are lost."""
+"""Bytes decompressed at once; of a file that ends too early, at most the last of these are lost."""
 
 READ_ERRORS = (OSError, EOFError, zlib.error)
-"""What reading an unreadable file raises; gzip's own error and Arrow's are an OSError."""
+"""Errors of an unreadable file; gzip's own error and Arrow's are an OSError."""
 
 
 class Content(Protocol):
-    """What a file holds, decompressed, read once from its beginning.
+    """The content of a file, decompressed, read once from its beginning.
 
-    Its methods give all that comes before a fault, then raise one of `READ_ERRORS`.
+    Its methods return everything before a fault, then raise one of `READ_ERRORS`.
     """
 
     def readline(self, size: int, /) -> bytes:
@@ -37,13 +36,13 @@ class Content(Protocol):
         ...
 
     def read1(self, size: int, /) -> bytes:
-        """Return at most so many bytes; nothing at the end."""
+        """Return at most `size` bytes; nothing at the end."""
         ...
 
 
 @contextmanager
 def open_content(file: Path) -> Iterator[Content]:
-    """Open what a file holds.
+    """Open the content of a file.
 
     Raises:
         OSError, EOFError, zlib.error: `READ_ERRORS`.
@@ -65,7 +64,7 @@ def open_content(file: Path) -> Iterator[Content]:
 
 
 def is_packed(file: Path) -> bool:
-    """Say whether a file is compressed in a way that is read here."""
+    """Return whether a file is compressed by gzip or Zstandard."""
     with file.open("rb") as packed:
         first = packed.read(4)
     return first.startswith(GZIP) or _is_zstd(first)

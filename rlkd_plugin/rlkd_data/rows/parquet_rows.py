@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 MAGIC = b"PAR1"
-"""The first bytes of each such file."""
+"""The first bytes of a Parquet file."""
 BATCH = 64  # rows in memory at once; a row of reasoning data may have 100 KB
 READ_BUFFER = 1 << 20  # bytes of each column read at once; without it Arrow reads a row group whole
 
 
 def is_parquet(file: Path) -> bool:
-    """Say whether a file begins as Parquet files do."""
+    """Return whether a file begins as Parquet files do."""
     with file.open("rb") as content:
         return content.read(len(MAGIC)) == MAGIC
 
@@ -34,11 +34,11 @@ def open_parquet(file: Path) -> "ParquetFile":
     try:
         return ParquetFile(file, buffer_size=READ_BUFFER, pre_buffer=False)
     except (pyarrow.ArrowException, OSError) as error:
-        raise RlkdError(f"{file} is no whole Parquet file: {error}") from None
+        raise RlkdError(f"{file} is not a complete Parquet file: {error}") from None
 
 
 def read_parquet(file: Path, columns: Sequence[str] | None) -> Iterator[Row | FormatError]:
-    """Yield each row, with those of the columns that the file has; all by default.
+    """Yield each row, with the columns that the file has; all columns by default.
 
     Raises:
         RlkdError: if the file is not whole.

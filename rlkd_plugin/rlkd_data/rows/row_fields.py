@@ -21,14 +21,14 @@ def text_of(raw: Mapping[str, Any], name: str) -> str:
     value = raw.get(name)
     text = value if isinstance(value, str) else number_text(value)
     if not text or not text.strip():
-        raise FormatError(f"{name} is missing or no text: {value!r:.200}")
+        raise FormatError(f"{name} is missing or not a text: {value!r:.200}")
     return text.strip()
 
 
 def number_text(value: Any) -> str | None:
-    """Return a number in plain digits, without an exponent; None for what is no number.
+    """Return a number in plain digits, without an exponent; None for any other value.
 
-    A truth value is none, nor is NaN or an infinity.
+    A boolean, NaN or an infinity also gives None.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
@@ -38,7 +38,7 @@ def number_text(value: Any) -> str | None:
 
 
 def path_of(raw: Mapping[str, Any]) -> str:
-    """Return a row's `reasoning_path`, or `teacher_reasoning` in its place.
+    """Return a row's `reasoning_path`, else its `teacher_reasoning`.
 
     Raises:
         FormatError: if neither holds a text.
@@ -56,7 +56,7 @@ def domain_of(raw: Mapping[str, Any]) -> str:
     The natural sciences are `science`.
 
     Raises:
-        FormatError: if the row has no domain, or one that is none of the four.
+        FormatError: if the row has no domain, or one that is not one of the four.
     """
     return _known_domain(raw.get("domain"))
 
@@ -65,7 +65,7 @@ def domain_or_math(raw: Mapping[str, Any]) -> str:
     """Return a row's domain as `domain_of` does; a row without one is of `math`.
 
     Raises:
-        FormatError: if the row names a domain that is none of the four.
+        FormatError: if the row names a domain that is not one of the four.
     """
     return _known_domain(raw.get("domain") or "math")
 
@@ -73,5 +73,5 @@ def domain_or_math(raw: Mapping[str, Any]) -> str:
 def _known_domain(domain: Any) -> str:
     name = domain.strip().lower() if isinstance(domain, str) else None
     if name not in _DOMAIN_OF:
-        raise FormatError(f"domain is none of {', '.join(_DOMAIN_OF)}: {domain!r:.200}")
+        raise FormatError(f"domain is not one of {', '.join(_DOMAIN_OF)}: {domain!r:.200}")
     return _DOMAIN_OF[name]

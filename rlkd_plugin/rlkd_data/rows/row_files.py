@@ -1,7 +1,7 @@
 """Reads the rows of a local copy one by one, whatever its format, in flat memory.
 
 JSON lines, a JSON array of objects, CSV and TSV with a header, each also compressed by gzip or
-Zstandard, and Parquet. First bytes tell the format (`file_kinds`), names tell tables alone.
+Zstandard, and Parquet. The first bytes decide the format (`file_kinds`), for tables the name.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
@@ -31,11 +31,11 @@ __all__ = [
 
 
 def check_columns(file: Path, needs: Sequence[str]) -> None:
-    """Look into a file before any work; rows of JSON have their columns checked row by row.
+    """Check a file before any work; columns of JSON are checked row by row later.
 
     Raises:
-        RlkdError: if the file is of another format, a Parquet file is not whole, or Parquet or a
-            table lacks a column.
+        RlkdError: if the file is of another format, a Parquet file is not complete, or Parquet
+            or a table lacks a column.
     """
     kind = kind_of(file)
     if kind is Kind.PARQUET:
@@ -84,7 +84,7 @@ def raw_rows(
 def count_rows(files: Sequence[Path]) -> int:
     """Return how many rows the files have, blank lines of JSON lines included.
 
-    Parquet says its number; any other file is read for it.
+    Parquet stores the number; any other file is read for it.
 
     Raises:
         RlkdError: if a file is of another format or cannot be read to its end.
@@ -93,7 +93,7 @@ def count_rows(files: Sequence[Path]) -> int:
 
 
 def row_counts(files: Sequence[Path]) -> Iterator[int]:
-    """Yield numbers whose sum is `count_rows`, a part of a file each, to stop between them.
+    """Yield numbers whose sum is `count_rows`, one a part of a file; a caller can stop early.
 
     Raises:
         RlkdError: as `count_rows`.

@@ -1,7 +1,7 @@
 """The row of a GRPO data set, made from our own format or from GSM8K's by a pure function.
 
 A row has `messages`, `solution` (for ms-swift's `accuracy`), `problem`, `domain`,
-`teacher_reasoning` and `teacher_structure` (None where not computed ahead). It may have
+`teacher_reasoning` and `teacher_structure` (None where not computed before training). It may have
 `teacher_branches`, `teacher_structures` (`branches`) and `teacher_prompt` (`teacher_prompts`). A
 function raises `FormatError` for a row that cannot be used; its message is `reason: value`, and
 jobs count by reason. The rows of the larger hub data sets are made in `hub_rows`.
@@ -14,7 +14,7 @@ from typing import Any
 from rlkd_plugin.gsrm import FormatError
 from rlkd_plugin.gsrm.thinking import thinking_end, thinking_opens
 from rlkd_plugin.rlkd_data.rows.branches import BRANCHES, read_branches
-from rlkd_plugin.rlkd_data.rows.golds import boxed, check_gold, in_box, reboxed, verifies
+from rlkd_plugin.rlkd_data.rows.golds import boxed, check_gold, in_box, rebox, verifies
 from rlkd_plugin.rlkd_data.rows.row_fields import domain_or_math, text_of
 from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_data.rows.teacher_prompts import read_teacher_prompt
@@ -32,15 +32,15 @@ _NUMBER = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*")
 
 
 def grpo_row(raw: Mapping[str, Any]) -> Row:
-    """Make a row from one in our own format, `answer` allowed in place of `solution`.
+    """Make a row from one in our own format; `answer` may replace `solution`.
 
-    `messages` may be missing: then the problem is the user's one message. A mathematical solution
-    has to verify against itself, or ms-swift's `accuracy` would give 0 to every right completion.
-    An empty one means that there is none; then `accuracy` gives 0 to all. A row that has branches
-    may lack `teacher_reasoning`, which is the first of them.
+    Without `messages` the problem is the user's only message. A mathematical solution must verify
+    against itself, or ms-swift's `accuracy` would give 0 to every right completion. An empty one
+    means that there is none; then `accuracy` gives 0 to all. A row with branches may lack
+    `teacher_reasoning`, which is the first of them.
 
     Raises:
-        FormatError: if a field is missing or not a text, or the solution does not verify; as
+        FormatError: if a field is missing or is not a text, or the solution does not verify; as
             `read_branches` and `read_teacher_prompt`.
     """
     problem = text_of(raw, "problem")
@@ -49,7 +49,7 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
     _check_messages(messages)
     structure = raw.get("teacher_structure") or None
     if structure is not None and not isinstance(structure, str):
-        raise FormatError(f"teacher_structure is no text: {structure!r:.200}")
+        raise FormatError(f"teacher_structure is not a text: {structure!r:.200}")
     branches = read_branches(raw)
     path = branches[BRANCHES][0] if branches else _path(raw, structure)
     solution = _solution(raw, domain)
@@ -66,10 +66,10 @@ def grpo_row(raw: Mapping[str, Any]) -> Row:
 
 
 def sft_row(raw: Mapping[str, Any]) -> Row:
-    """Make an SFT row from one in our own format, which has to end with the assistant's turn.
+    """Make an SFT row from one in our own format, which must end with the assistant's turn.
 
-    Without it ms-swift would train on nothing and not say so. A turn that opens its thinking has to
-    close it: a model would learn to go on thinking until it is cut off.
+    Without this turn ms-swift would train on nothing and not report it. A turn that opens its
+    thinking must close it: else a model would learn to think until it is cut off.
 
     Raises:
         FormatError: as `grpo_row`, and if there is no such turn, or one that was cut off.
@@ -77,7 +77,7 @@ def sft_row(raw: Mapping[str, Any]) -> Row:
     row = grpo_row(raw)
     last = row["messages"][-1]
     if last["role"] != "assistant":
-        raise FormatError(f"no assistant's turn to learn: {last!r:.200}")
+        raise FormatError(f"the last message is not the assistant's: {last!r:.200}")
     if thinking_opens(last["content"]) and thinking_end(last["content"]) is None:
         raise FormatError(
             f"the assistant's turn never closes its thinking: {last['content'][-150:]!r}"
@@ -88,8 +88,8 @@ def sft_row(raw: Mapping[str, Any]) -> Row:
 def gsm8k_row(raw: Mapping[str, Any]) -> Row:
     """Make a row from one of GSM8K: the worked solution is the teacher's path.
 
-    Calculator notes `<<48/2=24>>` are removed from it, and so is the result line `#### 72`, which
-    becomes the solution, and what stands behind it.
+    Calculator notes `<<48/2=24>>`, the result line `#### 72` and the text after it are removed. The
+    result is the solution.
 
     Raises:
         FormatError: as `grpo_row`, and if there is no result line.
@@ -108,12 +108,12 @@ def _path(raw: Mapping[str, Any], structure: str | None) -> str | None:
     """Return the teacher's path, or None where a structure stands in for it."""
     path = raw.get("teacher_reasoning")
     if path == "" and structure:
-        return None  # a table of texts has no other way to say so
+        return None  # in a table of texts an empty text means None
     return None if path is None and structure else text_of(raw, "teacher_reasoning")
 
 
 def _solution(raw: Mapping[str, Any], domain: str) -> str:
-    """Return the solution of a row in our own format, checked where it is of mathematics."""
+    """Return the solution of a row in our own format; a mathematical one is checked."""
     given = raw.get("solution")
     if given == "" and raw.get("answer") in (None, ""):
         return ""
@@ -124,14 +124,14 @@ def _solution(raw: Mapping[str, Any], domain: str) -> str:
         solution = boxed(answer) if is_gold else in_box(answer)
     else:
         solution = text_of(raw, "solution")
-        solution = reboxed(solution) if is_gold else solution
+        solution = rebox(solution) if is_gold else solution
     if domain == "math":
         check_gold(solution)
     return solution
 
 
 def _result(worked: str) -> tuple[str, str]:
-    """Return what stands before the result line of a worked solution, and the result."""
+    """Return the text before the result line of a worked solution, and the result."""
     found = [line for line in _RESULT.finditer(worked) if line[1].strip()]
     if not found:
         raise FormatError(f"answer has no result line '#### ...': {worked!r:.200}")
@@ -143,10 +143,10 @@ def _result(worked: str) -> tuple[str, str]:
 
 def _check_messages(messages: Any) -> None:
     if not isinstance(messages, list):
-        raise FormatError(f"messages is no list: {messages!r:.200}")
+        raise FormatError(f"messages is not a list: {messages!r:.200}")
     for message in messages:
         if not isinstance(message, Mapping) or not (
             message.get("role") in ("system", "user", "assistant")
             and isinstance(message.get("content"), str)
         ):
-            raise FormatError(f"messages has no role and content: {message!r:.200}")
+            raise FormatError(f"a message has no role or content: {message!r:.200}")

@@ -1,4 +1,4 @@
-"""What readers of row files share: a row, its place, and the fault that ends a file too early."""
+"""Types that readers of row files share: a row, its place, and a fault that ends reading."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ PlacedRow = tuple[str, Row | FormatError]
 """`file:line` or `file:row 7`, and the row there, or why there is none."""
 
 MAX_ROW = 1 << 28
-"""Bytes of the longest row. Beyond it a quote or a bracket is missing, and memory would fill."""
+"""Maximum bytes of a row. Beyond it a quote or a bracket is missing, and memory would fill."""
 
 
 class UnreadableRestError(Exception):
-    """What stands behind the rows that a reader has yielded cannot be read.
+    """The rest of a file, after the rows that a reader has yielded, cannot be read.
 
-    The message ends with what to do. It stays inside this package: `raw_rows` makes an `RlkdError`
-    of it that names file and row.
+    The message ends with the remedy. It stays inside this package: `raw_rows` raises an `RlkdError`
+    from it that names file and row.
     """
 
 

@@ -1,4 +1,4 @@
-"""Which files of a source are read: the file itself, or those of a folder that hold rows."""
+"""Chooses the files of a source: the file itself, or those of a folder that hold rows."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +8,11 @@ from rlkd_plugin.rlkd_data.rows.file_kinds import kind_of, other_json
 from rlkd_plugin.rlkd_data.rows.packed_files import plain_name
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-"""Ends of the names of row files in a folder, in any letter case, also before `.gz` or `.zst`."""
+"""Suffixes of row files in a folder, in any letter case, also before `.gz` or `.zst`."""
 RECORD = ".rlkd.json"
-"""Ends the name of the file that says what made a result; it holds no rows, and is not named."""
+"""Suffix of a result's record; it holds no rows, and is skipped without a warning."""
 SECOND_FILES = ("dropped", "discarded", "similarities")
-"""What a job writes beside its result X: `X.dropped.jsonl` and so on."""
+"""Names of the files that a job writes next to its result X, such as `X.dropped.jsonl`."""
 SPLIT = "train"
 
 
@@ -20,10 +20,10 @@ def row_files(source: Path) -> list[Path]:
     """Return the file, or the row files of a folder in the order of names.
 
     Where some of a folder's names begin with `train`, as the hubs name the files of a split, the
-    others are of other splits and are skipped; `unread_files` names all that is skipped.
+    others are of other splits and are skipped; `unread_files` names all skipped files.
 
     Raises:
-        RlkdError: if there is none, or one is of a format that is not read.
+        RlkdError: if there is none, or one is of an unknown format.
     """
     if source.is_file():
         files = [source]
@@ -32,8 +32,8 @@ def row_files(source: Path) -> list[Path]:
         if not files:
             names = ", ".join(unread_files(source)[:10])
             raise RlkdError(
-                f"{source} has no .jsonl or .parquet file, nor a {', '.join(SUFFIXES[1:-1])}, also "
-                f"as .gz or .zst; name the folder they are in{names and f'; it has {names}'}"
+                f"{source} has no row file ({', '.join(SUFFIXES)}, also as .gz or .zst); name the "
+                f"folder that has them{names and f'; this one has {names}'}"
             )
     else:
         raise RlkdError(f"there is no file {source}")
@@ -53,20 +53,20 @@ def unread_files(source: Path) -> list[str]:
 
 
 def is_row_name(name: str) -> bool:
-    """Say whether a file of this name in a folder is taken for a row file."""
+    """Return whether a file of this name in a folder counts as a row file."""
     return name[:1] != "." and not name.endswith(RECORD) and plain_name(name).endswith(SUFFIXES)
 
 
 def _entries(folder: Path) -> list[tuple[Path, str]]:
-    """Return what a folder holds, each with the reason why it is not read, or an empty one."""
-    found = list(_seen_entries(folder))
+    """Return the files of a folder, each with the reason why it is not read, or an empty text."""
+    found = list(_visible_entries(folder))
     if any(not why and _is_of_split(file) for file, why in found):
         other = f"of another split, as names begin with {SPLIT}"
         found = [(file, why or ("" if _is_of_split(file) else other)) for file, why in found]
     return found
 
 
-def _seen_entries(folder: Path) -> Iterator[tuple[Path, str]]:
+def _visible_entries(folder: Path) -> Iterator[tuple[Path, str]]:
     for file in sorted(folder.iterdir()):
         if file.name[0] != "." and not file.name.endswith(RECORD):
             yield file, _why_unread(file)
@@ -76,9 +76,9 @@ def _why_unread(file: Path) -> str:
     if file.is_dir():
         return "a folder"
     if not file.is_file():
-        return "a link to nothing" if file.is_symlink() else "no file"
+        return "a broken link" if file.is_symlink() else "not a file"
     if not is_row_name(file.name):
-        return "no row file by its suffix"
+        return "not a row file, by its suffix"
     if _is_second(file):
         return "a job's second file"
     if plain_name(file.name).endswith(".json"):

@@ -1,7 +1,7 @@
-"""`teacher_prompt`: what the teacher reads in ms-swift's self-distillation (OPSD).
+"""`teacher_prompt`: the prompt of the teacher in ms-swift's self-distillation (OPSD).
 
-There student and teacher are one model. The student reads the last user's message; the teacher
-reads this text in its place, the same message with a reference solution, and weighs each token that
+There student and teacher are one model. The student reads the last user's message. The teacher
+reads this text instead: the same message with a reference solution. It then scores each token that
 the student wrote. The form is that of ms-swift's example, `examples/train/rlhf/opsd`.
 """
 
@@ -23,7 +23,7 @@ INSTRUCTION = (
 def add_teacher_prompt(make_row: Callable[[Mapping[str, Any]], Row], raw: Mapping[str, Any]) -> Row:
     """Make a row with `teacher_prompt`, from the last user's message and the teacher's path.
 
-    It takes the place of one that the row brings. Chat-control tokens of the path are broken.
+    It replaces one that the row has. Chat-control tokens of the path are broken.
 
     Raises:
         FormatError: as `make_row`, and if the row has no path or no user's message.
@@ -31,9 +31,10 @@ def add_teacher_prompt(make_row: Callable[[Mapping[str, Any]], Row], raw: Mappin
     row = make_row(raw)
     path, question = row["teacher_reasoning"], last_question(row["messages"])
     if not path:
-        raise FormatError(f"no teacher_reasoning to make teacher_prompt of: {path!r}")
+        raise FormatError(f"no teacher_reasoning to make teacher_prompt from: {path!r}")
     if question is None:
-        raise FormatError(f"no user's message to make teacher_prompt of: {row['messages']!r:.200}")
+        messages = row["messages"]
+        raise FormatError(f"no user's message to make teacher_prompt from: {messages!r:.200}")
     solution = break_control(path)
     return {**row, PROMPT: f"{question}\n\n{REFERENCE}\n{solution}\n\n{INSTRUCTION}"}
 
@@ -42,11 +43,11 @@ def read_teacher_prompt(raw: Mapping[str, Any]) -> Row:
     """Return the column `teacher_prompt` of a row in our own format; nothing where it is empty.
 
     Raises:
-        FormatError: if it is no text.
+        FormatError: if it is not a text.
     """
     value = raw.get(PROMPT)
     if value is not None and not isinstance(value, str):
-        raise FormatError(f"teacher_prompt is no text: {value!r:.200}")
+        raise FormatError(f"teacher_prompt is not a text: {value!r:.200}")
     return {PROMPT: value} if value and value.strip() else {}
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from rlkd_plugin.rlkd_cli import app
 from tests.conftest import SetOptions
 
-WARNING = "RLKD_REQUESTS_PER_MINUT is set, but no setting has this name"
+WARNING = "RLKD_REQUESTS_PER_MINUT is set, but no setting has this name; check it"
 COMMANDS = sorted(
     command.name or str(getattr(command.callback, "__name__", ""))
     for command in app.registered_commands
@@ -62,7 +62,7 @@ def test_several_are_named_each(options: SetOptions) -> None:
     options(requests_per_minut=5, judge_modle="m", judge_model="m", gsrm_api_key="k")
     done = CliRunner().invoke(app, ["report", "nowhere"])
     assert [line for line in done.stderr.splitlines() if "no setting" in line] == [
-        "rlkd: RLKD_JUDGE_MODLE is set, but no setting has this name",
+        "rlkd: RLKD_JUDGE_MODLE is set, but no setting has this name; check it",
         f"rlkd: {WARNING}",
     ]
 
