@@ -44,7 +44,7 @@ CODE   := setup.py docs/conf.py benchmarks examples rlkd_plugin register.py test
 # Files in their order, two at once: those of tests/swift take longest and come first.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# A stamp is touched when its step is through, so a failed step is done again, a done one is not.
+# A stamp is touched at the end of its step: a failed step is repeated, a finished one is not.
 VENV_MADE   := $(VENV)/.made-venv
 TORCH_MADE  := $(VENV)/.made-torch
 PLUGIN_MADE := $(VENV)/.made-plugin
@@ -80,7 +80,7 @@ endif
 
 has-student:
 ifneq ($(STUDENT),)
-	@test -f "$(STUDENT)/adapter_config.json" || { echo "$(STUDENT) is no adapter: it has no" \
+	@test -f "$(STUDENT)/adapter_config.json" || { echo "$(STUDENT) is not an adapter: it has no" \
 	    "adapter_config.json; make demo-student writes one to $(STUDENT_OUT)/adapter"; exit 1; }
 endif
 
@@ -108,13 +108,13 @@ test-fast: setup  ## Run tests/unit, which starts no process of ms-swift
 test-rollout: $(ROLLOUT_MADE) $(MODEL_MADE)  ## Run tests/rollout: ms-swift's rollouts by vLLM, on the CPU, in .venv-rollout
 	@$(ROLLOUT_VENV)/bin/python -m pytest -n 2 --dist loadfile --timeout 2400 tests/rollout $(PYTEST_ARGS)
 
-lint: $(PLUGIN_MADE)  ## Check the code's rules and form, the layers, and the types
+lint: $(PLUGIN_MADE)  ## Check the code's rules and format, the layers, and the types
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 
-format: $(PLUGIN_MADE)  ## Bring the code into form
+format: $(PLUGIN_MADE)  ## Format the code
 	@$(BIN)/ruff check --fix-only $(CODE)
 	@$(BIN)/ruff format $(CODE)
 

@@ -1,4 +1,4 @@
-"""What the package is called, what it needs, and why.
+"""The package's name, its requirements and their reasons.
 
 Neither torch nor transformers is pinned, and torch is not even listed: which build is right (CPU,
 CUDA, Ascend) depends on the device, so it is installed first and left alone here.
@@ -57,7 +57,7 @@ EXTRAS = {
     ],
     "eval": [
         "evalscope",  # draws and scores the test sets; ms-swift evaluates with it
-        "openai",  # the error of a refused request, by which evalscope ends; it stands on it
+        "openai",  # the error of a rejected request, on which evalscope stops; its own requirement
         "plotly",  # the charts of `rlkd report`; its script goes into the page
         "jinja2",  # its page, with every text escaped
         "markupsafe",  # marks our own scripts and styles there; jinja2 stands on it

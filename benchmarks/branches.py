@@ -4,8 +4,9 @@
 
 8 problems with 8 completions each; the teacher has four plans a problem, 8 steps each, whose
 structures come as columns. A completion follows one of the plans, which is drawn, for 1 to 8 steps.
-The last line asks every branch to its end, as four rewards of one branch would: what it asks more
-is what a branch that cannot win is not asked any more. The servers are those of `streamed_reward`.
+The last line compares every branch to its end, as four rewards of one branch would: its further
+requests are what the other lines save by leaving branches that cannot win. The servers are those
+of `streamed_reward`.
 """
 
 import argparse

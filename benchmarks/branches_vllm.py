@@ -24,7 +24,7 @@ from rlkd_plugin.gsrm.texts import reasoning_path
 from rlkd_plugin.llm_io.settings import Settings
 
 FILLER = "Let me check it. "
-"""What `gsm8k_students` puts behind each step of a completion."""
+"""Text that `gsm8k_students` adds after each step of a completion."""
 PATHS = (3, 2, 0)
 """The completions of a problem that serve as its further branches."""
 

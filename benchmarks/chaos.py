@@ -121,9 +121,9 @@ def outcome(row: TraceRow) -> tuple[object, ...]:
 
 
 def agrees(one: Side, other: Side) -> bool:
-    """Say whether two structures of one path are equal as far as both were read.
+    """Return whether two structures of one path are equal as far as both were read.
 
-    What was stopped early may have fewer fields than what was not, but no more.
+    A structure that was stopped early may have fewer fields than a whole one, but no more.
     """
     fields, others = ([*chain.from_iterable(side.steps), *side.unfinished] for side in (one, other))
     shared = min(len(fields), len(others))

@@ -7,7 +7,7 @@ paths, and by `swift rlhf`, from the structure reward of the rules engine; LoRA,
 the same rows of a step in both. Three snapshots of each run stay (`rlkd_snapshots`), while one
 checkpoint does. `rlkd eval --snapshots` evaluates them on 12 other problems of the demo, `rlkd
 diversity --snapshots` measures them on 4, and `rlkd report` draws both figures. A run that is
-finished is not repeated, and a stopped command goes on: give it again. FOLDER has a
+finished is not repeated, and a stopped command resumes when it is run again. FOLDER has a
 sentence-transformers model. It shows that the way works; the model is too small, and the runs are
 too short, to show what the paper does.
 """

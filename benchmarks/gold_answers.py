@@ -2,8 +2,8 @@
 
     python -m benchmarks.gold_answers math500.jsonl
 
-The file has rows with `answer`: a text, a number, or GSM8K's worked solution with `#### result`. It
-is said how many golds are rewritten, and which are refused for what. A completion that ends in the
+The file has rows with `answer`: a text, a number, or GSM8K's worked solution with `#### result`.
+Prints the counts of rewritten golds, and of rejected ones by reason. A completion that ends in the
 gold has to earn 1, one that ends in the neighbour's gold 0; each exception is printed. The
 neighbour is the next row whose answer has another text; a pair of the same value is printed too,
 for a reader to judge.
@@ -24,8 +24,8 @@ FORMS = ("The answer is {}.", "<think>\nx\n</think>\n<answer>\n{}\n</answer>")
 
 
 def read_golds(file: Path) -> list[str]:
-    """Return the golds of a file; print what is rewritten and what is refused."""
-    golds, refused = [], Counter[str]()
+    """Return the golds of a file; print the rewritten and the rejected ones."""
+    golds, rejected = [], Counter[str]()
     for line in file.open(encoding="utf-8"):
         row = json.loads(line)
         try:
@@ -35,14 +35,15 @@ def read_golds(file: Path) -> list[str]:
                 raw = {"problem": "p", "teacher_reasoning": "r", "answer": row["answer"]}
                 gold = grpo_row(raw)["solution"]
         except FormatError as error:
-            refused[str(error).partition(":")[0]] += 1
-            print(f"  refused: {error}")
+            rejected[str(error).partition(":")[0]] += 1
+            print(f"  rejected: {error}")
             continue
         if isinstance(gold, NormalisedGold):
             print(f"  rewritten: {str(row['answer'])[-40:]!r} as {gold}")
         golds.append(gold)
     rewritten = sum(isinstance(gold, NormalisedGold) for gold in golds)
-    print(f"{len(golds)} golds, {rewritten} rewritten, {refused.total()} refused: {dict(refused)}")
+    count = rejected.total()
+    print(f"{len(golds)} golds, {rewritten} rewritten, {count} rejected: {dict(rejected)}")
     return golds
 
 

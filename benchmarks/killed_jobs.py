@@ -1,4 +1,4 @@
-"""The data jobs stopped in every way, again and again, and compared with jobs that were left alone.
+"""Data jobs that are stopped repeatedly in every way, compared with undisturbed jobs.
 
     python -m benchmarks.killed_jobs [--stops 10] [--jobs prepare construct structure subset]
 
@@ -65,7 +65,7 @@ JOBS = (
 
 @dataclass
 class Seen:
-    """What the runs of a job showed."""
+    """The observations of a job's runs."""
 
     codes: Counter[int] = field(default_factory=Counter)
     noise: Counter[str] = field(default_factory=Counter)
@@ -73,7 +73,7 @@ class Seen:
     wrong: list[str] = field(default_factory=list)
 
     def add(self, code: int, said: str) -> None:
-        """Note how a run ended, and what it said."""
+        """Record the exit and the output of a run."""
         self.codes[code] += 1
         self.noise.update(word for word in NOISE if word in said)
         for account in ACCOUNT.finditer(said):
@@ -145,7 +145,7 @@ def content(job: Job, out: Path) -> list[list[str]]:
 
 
 def measure(job: Job, way: str, folder: Path, port: int, stops: int) -> None:
-    """Stop a job in one way, and print what came of it."""
+    """Stop a job in one way, and print the outcome."""
     dice = random.Random(f"{job.name} {way}")
     whole = content(job, folder / f"{job.name}.whole.jsonl")
     out = folder / f"{job.name}.{way.replace(' ', '_')}.jsonl"

@@ -175,7 +175,7 @@ FILES: dict[str, Callable[[Path, Iterator[dict[str, Any]]], None]] = {
 
 
 def of_texts(shape: Callable[[int, int], dict[str, Any]]) -> bool:
-    """Say whether the rows of a shape hold no lists, which a cell of CSV cannot."""
+    """Return whether the rows of a shape hold no lists, which a CSV cell cannot."""
     return not any(isinstance(value, list) for value in shape(1, 10).values())
 
 

@@ -33,7 +33,7 @@ class MemoryCache:
 
 
 class CountedText:
-    """Counts the characters that a listener is told."""
+    """Counts the characters that a listener receives."""
 
     def __init__(self, listener: Listener) -> None:
         self.characters = 0
@@ -116,6 +116,6 @@ class OfflineEngine(ServerEngine):
         return Decomposition(parse_structure(render_structure(self.structure)))
 
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
-        """Say yes."""
+        """Return a match."""
         judge_prompt(field, teacher, student)
         return Verdict(True, "logprob", 1.0)

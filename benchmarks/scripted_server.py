@@ -70,7 +70,7 @@ COUNTERS = ("requests", "faults", "written", "closed")
 
 @dataclass(frozen=True)
 class Script:
-    """How the server behaves.
+    """The behaviour of the server.
 
     Attributes:
         gsrm: seconds of a request to the GSRM, without those of its tokens.

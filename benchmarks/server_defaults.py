@@ -62,7 +62,7 @@ def differences(reference: list[Any], other: list[Any]) -> str:
 
 
 def facts(structures: list[Decomposition]) -> list[tuple[Any, ...]]:
-    """Return what a reward depends on: not the words in which a reply without structure is told."""
+    """Return the values that a reward depends on, without the text of an unreadable reply."""
     return [(d.structure, d.status, d.cut) for d in structures]
 
 

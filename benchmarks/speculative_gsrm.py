@@ -62,7 +62,7 @@ EXAMPLE = re.compile(
 
 @dataclass
 class Run:
-    """What a server did."""
+    """The measurements of a server."""
 
     tokens: int = 0
     seconds: float = 0.0

@@ -20,7 +20,7 @@ class StepTimes(TrainerCallback):
         self.ends: list[float] = []
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        """Note the time at which the step ends."""
+        """Record the time at which the step ends."""
         self.ends.append(time.perf_counter())
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:

@@ -38,7 +38,7 @@ PROBLEMS, COMPLETIONS, STEPS = 8, 4, 8
 DEPTHS = (1, 2, 3)
 RATE, JUDGE_SECONDS = 100.0, 0.1
 TOKENS: dict[Field, int] = {"meta_reasoning": 60, "sub_problem": 40, "answer": 20}
-"""Of each field, with its tag and line break."""
+"""Tokens of each field, with its tag and line break."""
 MATCHES: dict[Field, float] = {"sub_problem": 0.7, "answer": 0.5}
 """Shares of a matched step's other fields that match."""
 

@@ -135,7 +135,7 @@ async def with_teachers(settings: Settings, samples: list[Sample]) -> list[Sampl
 
 
 def is_same_reply(streamed: Decomposition, whole: Decomposition) -> bool:
-    """Say whether two decompositions come of the same reply, as far as both are known."""
+    """Return whether two decompositions are of the same reply, as far as both are known."""
     if not streamed.stopped_early or streamed.structure is None or whole.structure is None:
         return streamed == whole
     known, all_fields = streamed.structure.fields, whole.structure.fields

@@ -36,7 +36,7 @@ def missing_files(folder: Path) -> list[str]:
 
 
 def hub_answers(timeout: float = ANSWER_WITHIN) -> bool:
-    """Say whether ModelScope answers for this model, within `timeout` seconds.
+    """Return whether ModelScope answers for this model within `timeout` seconds.
 
     It asks in a thread, because resolving a name has no time-out.
     """

@@ -7,8 +7,8 @@ completions, rewards, training. The models are Qwen2's 7B, the batch is that of 
 what no file says is assumed (`Load`, `Device`). A server is simulated token by token: for each it
 reads its weights and the KV cache of what runs, it computes prompts as they come in, and it starts
 a request when the cache has room for all of it. GSRM and judge work at the same time: on one device
-their times add up, on two the longer one counts. Left out are the latencies of network and Python,
-and what the parts of a split model tell each other.
+their times add up, on two the longer one counts. The latencies of network and Python, and the
+communication of a split model, are not included.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from tools.memory_table import BF16, CONFIGS, DEVICE_GB, DEVICES, GIGA, MODEL, S
 
 @dataclass(frozen=True)
 class Device:
-    """What a device does in a second: about a third to two thirds of what its maker states."""
+    """The speed of a device: about a third to two thirds of its maker's figures."""
 
     read: float = 1.0e12
     """Bytes from its memory."""
@@ -33,13 +33,13 @@ class Device:
 
 @dataclass(frozen=True)
 class Load:
-    """What a step asks of its servers, in tokens."""
+    """The load of a step on its servers, in tokens."""
 
     shortest: int = 1024
-    """Of the completions, whose lengths are spread evenly up to the recipe's limit."""
+    """Tokens of the shortest completion; lengths are spread evenly up to the recipe's limit."""
     problem: int = 150
     instruction: int = 500
-    """Of the GSRM's prompt, beside problem and path."""
+    """Tokens of the GSRM's prompt, beside problem and path."""
     teacher: int = 4000
     """A teacher's path; each prompt has one."""
     structure: int = 800
@@ -54,7 +54,7 @@ DEVICE, LOAD = Device(), Load()
 
 @dataclass(frozen=True)
 class Placement:
-    """Who shares a device with whom.
+    """Which servers share a device.
 
     Attributes:
         title: its row in the table.

@@ -109,7 +109,7 @@ class Need:
 
     @property
     def step(self) -> float:
-        """What a forward and backward pass needs."""
+        """The memory of a forward and backward pass."""
         return self.kept + self.gathered + self.activations + self.logits + BESIDE * GIGA
 
     @property

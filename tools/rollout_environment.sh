@@ -4,7 +4,7 @@
 #   tools/rollout_environment.sh PYTHON VENV TORCH
 #
 # vLLM declares three packages for images and sound. They have no build for this torch on a CPU, and models
-# of text do not need them, so they are left out.
+# of text do not need them, so they are not installed.
 set -euo pipefail
 python=$1 venv=$2 torch=$3
 vllm=0.32.0

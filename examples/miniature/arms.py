@@ -1,4 +1,4 @@
-"""What is trained: the stages that make the student, and the arms that are compared."""
+"""The trainings: the stages that make the student, and the arms that are compared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -14,10 +14,10 @@ from rlkd_plugin.rlkd_eval.result_values import Interval
 from rlkd_plugin.rlkd_eval.results import Evaluation, PassAtK, SetResult
 
 Seeds = Mapping[int, Sequence[Sequence[Scored]]]
-"""By seed, for each problem its scored completions; a student that all arms start from: seed 0."""
+"""A problem's scored completions by seed; seed 0 is a student that all arms start from."""
 
 Measured = Mapping[str, Seeds]
-"""By test set."""
+"""The scores by test set."""
 
 KS = (2, 4, 8)
 
@@ -77,7 +77,7 @@ MEASURES: Mapping[str, tuple[str, Callable[[Seeds], list[list[float]]]]] = {
     "structure reward": ("of 1", lambda seeds: table(seeds, lambda one: one.reward)),
     "beyond the teacher": (SHARE, lambda seeds: table(seeds, lambda one: one.beyond)),
 }
-"""What is compared between arms: its unit, and its table of scores."""
+"""The measures that are compared: each with its unit and its table of scores."""
 
 
 def differences(
@@ -86,7 +86,7 @@ def differences(
     """Return the paired differences of arms on every test set and in every measure.
 
     Args:
-        pairs: first and second arm; a pair without a common seed is left out.
+        pairs: first and second arm; a pair without a common seed is skipped.
         titles: the arms' names in tables.
         finals: the arms' results at their last steps.
     """

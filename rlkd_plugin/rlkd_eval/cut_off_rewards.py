@@ -19,7 +19,7 @@ from rlkd_plugin.rlkd_eval.completion_tables import CompletionTable
 from rlkd_plugin.rlkd_files import numbered_lines
 
 OF_TRACES = "structure reward"
-"""The name of the traces' reward, where no table tells another one."""
+"""The name of the traces' reward, where no table has another name."""
 SINGLE = 1e-5
 """Relative difference that float32, in which ms-swift keeps rewards, makes."""
 

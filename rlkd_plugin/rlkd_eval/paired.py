@@ -21,7 +21,7 @@ import numpy as np
 from rlkd_plugin.rlkd_eval.result_values import Amount, Measure, Signed, check_ends
 
 Scores = Sequence[Sequence[float]]
-"""For each seed the scores of the problems, in the same order in every row."""
+"""Scores, a row a seed and a column a problem; all rows have the same order."""
 
 Table = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 

@@ -10,7 +10,7 @@ from math import comb
 from statistics import fmean
 
 Samples = Sequence[Sequence[bool]]
-"""For each problem whether its samples are right, in the order of drawing."""
+"""A row a problem: whether each of its samples is right, in the order of drawing."""
 
 
 def pass_at_1(samples: Samples, count: int | None = None) -> float:

@@ -4,7 +4,7 @@ Pure functions. For the embeddings e_1 ... e_N of what N responses to one questi
 i-th step, u = mean(e), and D = 1 / mean(cos(e_j, u)): 1 where all are alike, more where they are
 not. The paper has N = 16 and does not say what counts where a response has fewer steps: here a
 response counts at the steps that it has, and a step of a question needs two responses; how many
-questions and responses stand behind a number is reported with it.
+questions and responses a number is based on is reported with it.
 
 The plain form depends on how many responses have the step. For unit vectors with a mean cosine c
 over their N (N - 1) / 2 pairs, since each has a cosine of 1 to itself,

@@ -3,7 +3,7 @@
     torchrun ... tools/stand_ins/on_cpu.py rlhf x.yaml
 
 DeepSpeed uses the process group that this file opens; the run's options stay as they are. Its
-collectives in shared memory, which it would compile for a minute, are left out: devices have none.
+collectives in shared memory, which it would compile for a minute, are off: devices have none.
 """
 
 import atexit

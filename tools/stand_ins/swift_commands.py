@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now; a process group of one rank takes one too."""
+    """Return a free port; a process group of one rank needs one too."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]
 

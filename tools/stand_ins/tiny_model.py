@@ -12,7 +12,7 @@ QWEN_SPLIT = (
 )
 """The rule by which Qwen2's tokenizer splits a text before its byte-level BPE."""
 TAGS = ("<think>\n", "\n</think>\n", "\n<answer>\n", "\n</answer>")
-"""What the reward `rlkd_tag_count` looks for."""
+"""The tags that the reward `rlkd_tag_count` counts."""
 
 
 def byte_level_tokenizer(texts: Iterable[str], vocabulary: int = 1000) -> Any:

@@ -61,7 +61,7 @@ def outdated_lines(lines: Iterable[bytes]) -> set[int] | None:
     """Return the numbers of the lines that a later one of the same completion replaces.
 
     A line with a rejected text is replaced at the end of the next run. If that run is stopped, the
-    old line and the new one both stand in the file.
+    file has both the old line and the new one.
 
     Args:
         lines: of any trace; a broken one replaces nothing.

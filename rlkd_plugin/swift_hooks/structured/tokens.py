@@ -98,8 +98,8 @@ def give_tokenizer() -> None:
                 found.loss_scales.sort(key=lambda part: part is ours)
             if not self.tokenizer.is_fast:
                 raise RlkdError(
-                    f"--loss_scale {NAME} needs a fast tokenizer, which knows where each token "
-                    f"stands in the text; {type(self.tokenizer).__name__} is not one"
+                    f"--loss_scale {NAME} needs a fast tokenizer, which knows the place of each "
+                    f"token in the text; {type(self.tokenizer).__name__} is not one"
                 )
             ours.tokenizer = self.tokenizer
         return found

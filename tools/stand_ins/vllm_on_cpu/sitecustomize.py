@@ -72,7 +72,7 @@ def checksum(tensors: Iterable[Any]) -> int:
 
 
 class GlooCommunicator:
-    """What ms-swift uses of vLLM's PyNcclCommunicator, over gloo."""
+    """The part of vLLM's PyNcclCommunicator that ms-swift uses, over gloo."""
 
     def __init__(self, group: Any, device: Any) -> None:
         import torch
@@ -102,13 +102,13 @@ def change_deploy_args(module: Any) -> None:
 
 
 def change_collective(module: Any) -> None:
-    """Put gloo into NCCL's place."""
+    """Replace NCCL by gloo."""
     module.PyNcclCommunicator = GlooCommunicator
     module.synchronize = lambda *_: None
 
 
 def change_utils(module: Any) -> None:
-    """Note what a vLLM model holds when its weights were loaded."""
+    """Log checksums of a vLLM model after its weights are loaded."""
     finish = module.finish_vllm_weight_reload
 
     def finish_and_note(vllm_model: Any, *words: Any, **options: Any) -> None:
@@ -119,7 +119,7 @@ def change_utils(module: Any) -> None:
 
 
 def change_trainer(module: Any) -> None:
-    """Note what a trainer holds when it hands its weights over."""
+    """Log checksums of a trainer's weights when it sends them."""
     trainer = module.RolloutTrainerMixin
     load, move = trainer._load_state_dict_to_vllm, trainer._move_full_model_to_vllm
 
@@ -162,7 +162,7 @@ def change_torch(module: Any) -> None:
 
 
 def change_transport(module: Any) -> None:
-    """Leave out DeepSpeed's collectives in shared memory, which it would compile."""
+    """Turn off DeepSpeed's collectives in shared memory, which it would compile."""
     module.build_shm_op = lambda: None
 
 
