@@ -10,7 +10,7 @@ from pathlib import Path
 _ROOT = str(Path(__file__).resolve().parent.parent)
 
 if importlib.util.find_spec("rlkd_plugin") is None:
-    sys.path.append(_ROOT)  # at the end: nothing else in that folder may shadow a package
+    sys.path.append(_ROOT)  # at the end, so that no file in that folder shadows a package
 
 from rlkd_plugin.swift_hooks.registry import register_all  # noqa: E402  needs the path above
 

@@ -1,7 +1,6 @@
-"""Files that a kill leaves whole: replaced at once, appended by lines, written by one process.
+"""File access that survives a kill: atomic replacement, whole lines, one writer a file.
 
-The one place for atomic writes, half lines, locks and JSON lines. What a line means is its
-reader's business.
+All atomic writes, half lines, locks and JSON lines are handled here. Not here: what a line means.
 """
 
 import fcntl
@@ -16,54 +15,54 @@ from typing import Any, BinaryIO
 from rlkd_plugin.gsrm import FormatError, RlkdError
 
 BLOCK = 1 << 16
-"""Bytes read at once in the search for the end of the last whole line."""
+"""Bytes read at once while searching for the end of the last whole line."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def follow_link(file: Path) -> Path:
-    """Return the file that a symbolic link names, which may not be there yet; else the file.
+    """Return the target of a symbolic link, which may not exist yet; any other file as it is.
 
     Raises:
-        RlkdError: if links name each other in a circle.
+        RlkdError: if the links form a loop.
     """
     if not file.is_symlink():
         return file
     real = Path(os.path.realpath(file))
     if real.is_symlink():
-        raise RlkdError(f"{file} is a link that leads to itself; name another file")
+        raise RlkdError(f"{file} is a symbolic link that leads to itself; name another file")
     return real
 
 
 def add_ending(file: Path, ending: str) -> Path:
-    """Return the place of a file whose name goes on with an ending."""
+    """Return the path of a file with an ending added to its name."""
     return file.with_name(file.name + ending)
 
 
 def check_place(file: Path) -> None:
-    """Check that a file can be at a place: it has a name and a folder, and nothing else is there.
+    """Check that a path can be written as a file: its folder exists, and it is no folder or device.
 
     Raises:
         RlkdError: if not.
     """
     if not file.name:
-        raise RlkdError(f"{str(file)!r} is no file to write")
+        raise RlkdError(f"{str(file)!r} is not the name of a file; name the file to write")
     if not file.parent.is_dir():
-        raise RlkdError(f"there is no folder {file.parent} for {file.name}; make it first")
+        raise RlkdError(f"there is no folder {file.parent} for {file.name}; create it first")
     if not (real := follow_link(file)).parent.is_dir():
-        raise RlkdError(f"{file} links to {real}, whose folder is not there; make it first")
+        raise RlkdError(f"{file} links to {real}, whose folder does not exist; create it first")
     if file.exists() and not file.is_file():
         raise RlkdError(f"{file} is a folder or a device; name the file to write")
 
 
 @contextmanager
 def open_whole(file: Path) -> Iterator[BinaryIO]:
-    """Open a file to replace: a reader sees the old content or all that the body writes.
+    """Replace a file atomically: a reader sees the old content or all that the body writes.
 
-    This holds on network file systems too. What a link names is replaced, not the link.
+    This holds on network file systems too. The target of a link is replaced, not the link.
 
     Raises:
-        OSError: if it cannot be written; then, as after any error of the body, the old content
-            stays, and nothing is left beside it.
+        OSError: if it cannot be written. After this or any error of the body the old content
+            stays, and no temporary file is left.
     """
     file = follow_link(file)
     part = file.with_name(f".{file.name}.{os.getpid()}.{uuid.uuid4().hex}")
@@ -72,12 +71,12 @@ def open_whole(file: Path) -> Iterator[BinaryIO]:
             yield content
         publish(part, file)
     finally:
-        with suppress(OSError):  # it has its new name, or could not even be created
+        with suppress(OSError):  # it was renamed, or never created
             part.unlink()
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
-    """Replace a file's content at once, as `open_whole` does.
+    """Replace a file's content atomically, as `open_whole` does.
 
     Raises:
         OSError: if it cannot be written.
@@ -87,23 +86,23 @@ def write_whole(file: Path, content: str | bytes) -> None:
 
 
 def publish(part: Path, file: Path) -> None:
-    """Rename a complete file to the name under which it is read; both on one file system.
+    """Rename a complete file to its final name, on the same file system.
 
-    What a link names is replaced, not the link.
+    The target of a link is replaced, not the link.
     """
     os.replace(part, follow_link(file))
 
 
 @contextmanager
 def claim(file: Path, out: Path | None = None) -> Iterator[BinaryIO]:
-    """Open a file to read and append, unbuffered, for this process alone; create it if absent.
+    """Lock a file for this process, and open it to read and append, unbuffered.
 
     Args:
-        file: to open.
-        out: what the message calls it; `file` itself by default.
+        file: to open; created if absent.
+        out: the name in the error message; `file` by default.
 
     Raises:
-        RlkdError: if another process has claimed it, or has published it a moment ago.
+        RlkdError: if another process has locked it, or has just renamed it.
     """
     with file.open("ab+", buffering=0) as lines:
         try:
@@ -117,23 +116,23 @@ def claim(file: Path, out: Path | None = None) -> Iterator[BinaryIO]:
 
 
 def still_there(lines: BinaryIO, file: Path) -> bool:
-    """Return whether a path still names an open file, which may be removed, moved or replaced."""
+    """Return whether a path still names this open file, and not a replacement or nothing."""
     try:
         return os.path.samestat(os.fstat(lines.fileno()), file.stat())
-    except OSError:  # its folder may be gone, too, or closed to us
+    except OSError:  # its folder may be gone too, or unreadable
         return False
 
 
 def append_all(lines: BinaryIO, content: bytes) -> None:
-    """Append to a claimed file: all of the content or, where an error stops it, nothing.
+    """Append to a locked file: all of the content, or nothing if an error occurs.
 
     Raises:
-        OSError: if there is no room for it.
+        OSError: if the disk is full.
     """
     end = lines.seek(0, os.SEEK_END)
     written = 0
     try:
-        while written < len(content):  # a disk with little room takes a part first
+        while written < len(content):  # a nearly full disk writes a part first
             written += lines.write(content[written:])
     except OSError:
         lines.truncate(end)
@@ -141,7 +140,7 @@ def append_all(lines: BinaryIO, content: bytes) -> None:
 
 
 def half_line_start(lines: BinaryIO) -> int:
-    """Return where the last line begins, if it has no end; else the size of the file."""
+    """Return where an unfinished last line begins; without one, the size of the file."""
     keep = lines.seek(0, os.SEEK_END)
     while keep > 0:
         start = max(0, keep - BLOCK)
@@ -154,7 +153,7 @@ def half_line_start(lines: BinaryIO) -> int:
 
 
 def cut_half_line(lines: BinaryIO) -> bool:
-    """Remove a last line that a kill cut off, and return whether there was one."""
+    """Remove a half line at the end of a file, and return whether there was one."""
     keep = half_line_start(lines)
     is_cut = keep < lines.seek(0, os.SEEK_END)
     if is_cut:
@@ -165,7 +164,7 @@ def cut_half_line(lines: BinaryIO) -> bool:
 def append_lines(file: Path, lines: bytes) -> None:
     """Append whole lines in one write; create the file and its folder if absent.
 
-    A last line that a kill cut off becomes a line of its own, which a reader skips.
+    A half line before them stays a line of its own, which readers skip.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("ab+") as end:
@@ -176,14 +175,14 @@ def append_lines(file: Path, lines: bytes) -> None:
 
 
 def json_line(row: Mapping[str, Any], *, escape: bool = False) -> bytes:
-    """Return a row as a line of JSON; what JSON does not know, a date for example, as its text.
+    """Return a row as a line of JSON; values of other types, such as dates, become text.
 
     Args:
         row: to write.
-        escape: write half a surrogate pair, which a model's reply may hold, as its JSON escape.
+        escape: write a lone surrogate, which a model's reply may hold, as a JSON escape.
 
     Raises:
-        FormatError: if a text holds what UTF-8 cannot, and `escape` is not set.
+        FormatError: if a text has a lone surrogate and `escape` is not set.
     """
     try:
         return (json.dumps(row, ensure_ascii=False, default=str) + "\n").encode("utf-8")
@@ -198,7 +197,7 @@ def json_object(line: bytes) -> dict[str, Any]:
     """Read a line of JSON.
 
     Raises:
-        FormatError: if it is no JSON object; the message begins with the kind of fault.
+        FormatError: if it is no JSON object; the message begins with the kind of error.
     """
     try:
         value = json.loads(line.decode("utf-8"))
@@ -214,9 +213,9 @@ def json_object(line: bytes) -> dict[str, Any]:
 
 
 def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield each line with its number, from 1, and without its end.
+    """Yield each line with its number, from 1, without the line end.
 
-    Blank lines are skipped, and so is a byte order mark. One line at a time is in memory.
+    Blank lines and a byte order mark are skipped. Only one line is in memory at a time.
     """
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -228,7 +227,7 @@ def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any] | FormatError]]:
-    """Yield the number of each of `numbered_lines` with its object, or with the error in it."""
+    """Yield the number of each of `numbered_lines` with its object, or with its error."""
     for number, line in numbered_lines(file):
         try:
             yield number, json_object(line)

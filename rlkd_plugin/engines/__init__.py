@@ -1,4 +1,4 @@
-"""Who decomposes and who matches: the interface, the rules engine and the scheduler of a batch.
+"""Decomposition and matching: the interface, the rules engine and the scheduler of a batch.
 
-Neither ms-swift nor sockets.
+No ms-swift and no sockets.
 """

@@ -1,4 +1,4 @@
-"""The interface between the reward and whatever decomposes paths and matches texts."""
+"""The interface between the reward and the engine that decomposes paths and matches texts."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,24 +14,24 @@ Source = Literal["rule", "logprob", "choice", "text", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
-    """What became of one reasoning path.
+    """The result of decomposing one reasoning path.
 
     Attributes:
         structure: None if and only if `status` is not "ok".
-        status: "undecomposable" (the retry gave no structure either) or "refused" (the engine
-            rejected this text) where there is no structure.
-        clipped: whether the path lost its end because it was too long for the GSRM.
-        cut: whether the structure ended at its token limit, also with the larger budget of the
-            retry; its whole steps are there.
-        reply: the beginning of what the GSRM wrote where that is no structure, or of the reason
-            for which the text was rejected; empty where no model was asked.
-        asked: whether a model was asked; not for an empty path, a structure that is known
-            already, or an engine of rules.
-        stopped_early: whether the model was stopped when the reward was decided. The structure
-            holds the first step and those that the reward depends on; the model might have written
-            more steps, and a final answer.
-        unfinished: the meta-reasoning that ended the walk behind these steps, if one did; none
-            where it is that of the first step, which is among them.
+        status: without a structure "undecomposable" (the retry gave none either) or "refused" (the
+            text was rejected).
+        clipped: whether the end of the path was dropped, as the path was too long for the GSRM.
+        cut: whether the structure reached its token limit, also with the larger budget of the
+            retry; its whole steps are kept.
+        reply: without a structure, the beginning of the GSRM's reply or of the rejection; empty
+            if no model was asked.
+        asked: whether a model was asked; false for an empty path, a structure that is known
+            already, and an engine of rules.
+        stopped_early: whether the model was stopped as the reward was decided. The structure holds
+            the first step and those that the reward depends on; the model might have written more
+            steps and a final answer.
+        unfinished: the meta-reasoning after these steps that ended the walk, if one did; empty if
+            it belongs to the first step, which is among them.
     """
 
     structure: Structure | None
@@ -46,11 +46,11 @@ class Decomposition:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to one Match; `probability` of yes against no, where it is known.
+    """The answer to one Match; `probability` of yes against no, if it is known.
 
-    `source` says how it was read: by a text rule, from log-probabilities, from a constrained
-    choice, from free text, or not at all ("refused", which counts as not matched). `reason` says
-    why it was not read: the beginning of the server's words, or of the judge's reply.
+    `source` names where it comes from: a text rule, log-probabilities, a constrained choice, free
+    text, or nothing ("refused", which counts as not matched). `reason` explains a refusal: the
+    beginning of the server's message, or of the judge's reply.
     """
 
     matched: bool
@@ -61,7 +61,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class Usage:
-    """What an engine used since it was opened; tokens as the server counts them."""
+    """The usage of an engine since it was opened; tokens as the server counts them."""
 
     requests: int = 0
     retries: int = 0
@@ -76,7 +76,7 @@ class Usage:
         prompt_tokens: int = 0,
         completion_tokens: int = 0,
     ) -> None:
-        """Count what was used, here and for the batch that used it (`usage_of_batch`)."""
+        """Add usage here and to the batch that caused it (`usage_of_batch`)."""
         batch = _of_batch.get()
         for usage in (self,) if batch is None or batch is self else (self, batch):
             usage.requests += requests
@@ -85,7 +85,7 @@ class Usage:
             usage.completion_tokens += completion_tokens
 
     def reset(self) -> None:
-        """Set every count to 0, for an engine that is opened again."""
+        """Set every count to 0, for an engine that is reopened."""
         for count in fields(self):
             setattr(self, count.name, 0)
 
@@ -95,7 +95,7 @@ _of_batch: ContextVar[Usage | None] = ContextVar("usage of the batch", default=N
 
 @contextmanager
 def usage_of_batch() -> Iterator[Usage]:
-    """Count what the body and the tasks that it starts use, whatever else uses the engine."""
+    """Count the usage of the body and of the tasks that it starts, and of nothing else."""
     usage = Usage()
     token = _of_batch.set(usage)
     try:
@@ -107,12 +107,11 @@ def usage_of_batch() -> Iterator[Usage]:
 class Engine(Protocol):
     """Decomposes reasoning paths and matches texts.
 
-    An engine is entered with `async with` for each batch, so that nothing outlives the event
-    loop it belongs to. It may be entered again, in the same loop or in another one, also while
-    another batch has it open. Its methods are called concurrently; it bounds its own
-    concurrency. They raise `EndpointError` only for what ends a run, and return a status for what
-    is tied to one text. `usage` is one object for the engine's life, reset when the engine is
-    entered and no other batch has it open.
+    An engine is entered with `async with` for each batch, so that nothing outlives its event loop.
+    Several batches may have it open at once, in one loop or in several. Its methods are called
+    concurrently; it bounds its own concurrency. They raise `EndpointError` only for errors that
+    end a run, and return a status for errors of one text. `usage` is one object for the engine's
+    life, reset when the engine is entered and no other batch has it open.
     """
 
     name: str
@@ -120,9 +119,9 @@ class Engine(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What its structures depend on beside problem, domain and path, by name, as JSON has it.
+        """The facts that its structures depend on, except problem, domain and path.
 
-        None stands for what is not known on this machine.
+        JSON values by name; None for a fact that is not known on this machine.
         """
         ...
 
@@ -137,7 +136,11 @@ class Engine(Protocol):
     ) -> None: ...
 
     async def probe(self) -> None:
-        """Check that it can be used; raises EndpointError if not."""
+        """Check that it can be used.
+
+        Raises:
+            EndpointError: if not.
+        """
         ...
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
@@ -145,7 +148,7 @@ class Engine(Protocol):
         ...
 
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
-        """Say whether two texts match, for a field of a step."""
+        """Return whether two texts match, for a field of a step."""
         ...
 
 

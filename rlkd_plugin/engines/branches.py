@@ -1,7 +1,7 @@
-"""One completion against several branches of its teacher: the best reward counts.
+"""Compares one completion with several branches of its teacher; the best reward counts.
 
-The branches are walked side by side. One that cannot win any more is not asked further. Not here:
-the walk of one branch (`judged_walk`).
+The branches are walked concurrently. No more questions are asked for a branch that can no longer
+win. Not here: the walk of one branch (`judged_walk`).
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,14 @@ from rlkd_plugin.gsrm import FIELDS, Question, Step, StructuredReward
 
 @dataclass(frozen=True, slots=True)
 class BranchOutcome:
-    """How a completion did against one branch.
+    """The result of a completion against one branch.
 
     Attributes:
-        least: the lowest reward, on the run's scale, that was still possible when nothing more was
-            asked of it.
-        most: the highest; both are its reward where `reward` is there.
-        reward: r; None where the branch has no structure, or was left as it could not win.
-        verdicts: those that have come and count, in the order of Algorithm 1.
-        beyond_teacher: whether the student begins a step behind the branch's last.
+        least: the lowest reward, on the run's scale, that was possible when the walk stopped.
+        most: the highest; both equal the reward if `reward` is set.
+        reward: r; None if the branch has no structure, or was dropped as it could not win.
+        verdicts: the verdicts received that count, in the order of Algorithm 1.
+        beyond_teacher: whether the student begins a step after the branch's last.
     """
 
     least: float = 0.0
@@ -37,9 +36,9 @@ class Race:
     """The walks of one completion through its teacher's branches.
 
     Args:
-        branches: the steps of each branch; none where one has no structure.
+        branches: the steps of each branch; empty if it has no structure.
         verdicts: of the completion.
-        scale: on which rewards are compared.
+        scale: used to compare rewards.
     """
 
     def __init__(
@@ -52,22 +51,21 @@ class Race:
         ]
         self._running = self._with_steps or self._walks[:1]
         self._longest = max(map(len, branches))
-        self._ends: Sequence[int] = ()  # the numbers of steps that the student may have in the end
+        self._ends: Sequence[int] = ()  # the numbers of steps that the student may end with
 
     def read(self, fields: Sequence[str], *, is_whole: bool) -> None:
-        """Take the student's fields as `Walk.read`, and ask what can be asked now."""
+        """Set the student's fields as `Walk.read`, and ask the questions that can be asked now."""
         for walk in self._running:
             walk.read(fields, is_whole=is_whole)
         steps = max(1, len(fields) // len(FIELDS))  # a structure has at least one
-        # beyond the longest branch every further step costs all of them alike, or none
+        # beyond the longest branch a further step costs all branches the same, or nothing
         self._ends = [steps] if is_whole else range(steps, max(steps, self._longest) + 1)
         self.advance()
 
     def advance(self) -> None:
-        """Go on as far as the verdicts allow, and ask for more.
+        """Advance as far as the verdicts allow, and ask the next questions.
 
-        All that is known counts before anything is asked: no question is asked whose branch could
-        not win whatever the verdict is.
+        Branches that cannot win are dropped before anything is asked.
         """
         for walk in self._running:
             walk.advance()
@@ -77,10 +75,10 @@ class Race:
             walk.ask()
 
     def _drop_losers(self) -> None:
-        """Leave the branches that another one beats or equals, however the student goes on.
+        """Drop the branches that another one beats or equals, whatever the student writes.
 
-        Each branch is looked at by itself: an open question that two of them share may count as
-        matched for the one and not for the other.
+        The bounds of each branch are independent: an open question that two branches share may
+        count as matched for one and as not matched for the other.
         """
         bounds = [walk.bounds(self._ends) for walk in self._running]
         possible = {
@@ -94,7 +92,7 @@ class Race:
 
     @property
     def is_decided(self) -> bool:
-        """Whether no text that follows can change the reward."""
+        """Whether further text cannot change the reward."""
         return all(walk.is_decided for walk in self._running)
 
     @property
@@ -104,12 +102,12 @@ class Race:
 
     @property
     def fields_needed(self) -> int:
-        """The number of the student's fields that say how each branch did, the left ones too."""
+        """The number of the student's fields that explain every branch, dropped ones included."""
         return max(walk.fields_needed for walk in self._with_steps or self._running)
 
     @property
     def winner(self) -> int:
-        """The number, from 0, of the branch with the best reward, once it is known."""
+        """The index of the branch with the best reward, once it is known."""
         return self._walks.index(self._running[0])
 
     @property
@@ -118,7 +116,7 @@ class Race:
         return bool(self._with_steps)
 
     def outcomes(self) -> tuple[BranchOutcome, ...]:
-        """Return how the completion did against each branch, once the reward is known."""
+        """Return the result for each branch, once the reward is known."""
         return tuple(map(self._outcome, self._walks))
 
     def _outcome(self, walk: JudgedWalk) -> BranchOutcome:
@@ -132,7 +130,7 @@ class Race:
 
 
 def _possible_winners(bounds: Sequence[tuple[float, float]]) -> set[int]:
-    """Return which branches may win, from the lowest and highest reward of each."""
+    """Return the branches that may win, given the lowest and highest reward of each."""
     lowest = [low for low, _ in bounds]
-    leader = lowest.index(max(lowest))  # the first of equal ones
+    leader = lowest.index(max(lowest))  # the first of equals
     return {leader} | {i for i, (_, high) in enumerate(bounds) if high > lowest[leader]}

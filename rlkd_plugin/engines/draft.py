@@ -1,4 +1,4 @@
-"""A student's structure while a model writes it, between the engine that reads and the walk."""
+"""A student's structure while a model writes it, shared by the engine and the walk."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
@@ -8,14 +8,14 @@ from rlkd_plugin.gsrm.structure_stream import StructureReader
 
 
 class Draft:
-    """What is known of a structure that is being written.
+    """The part of a structure that has been written so far.
 
-    The engine that reads it calls `restart` before each reply and `add` with each part of its
-    text; the walks look at what is known.
+    The engine calls `restart` before each reply and `add` with each part of its text. The walks
+    read the fields.
 
     Attributes:
-        restarts: how many replies were begun; fields of an earlier one count no more.
-        on_news: what is called when something changes.
+        restarts: the number of replies begun; fields of earlier ones do not count.
+        on_news: callbacks for each change.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Draft:
 
     @property
     def fields(self) -> Sequence[str]:
-        """The fields that are complete, in reading order; they are only ever added to."""
+        """The complete fields in reading order; a field never changes."""
         return self._reader.fields
 
     @property
@@ -39,13 +39,13 @@ class Draft:
         return self._reader.is_ending
 
     def restart(self) -> None:
-        """Forget what was read: another reply begins."""
+        """Forget the text: another reply begins."""
         self._reader = StructureReader()
         self.restarts += 1
         self._notify()
 
     def add(self, text: str) -> None:
-        """Take the next part of the reply's text."""
+        """Read the next part of the reply's text."""
         known = self._state
         self._reader.feed(text)
         if self._state != known:
@@ -66,7 +66,7 @@ class StreamingEngine(Protocol):
 
     @property
     def streams(self) -> bool:
-        """Whether structures are shown; a setting may turn it off."""
+        """Whether structures are shown; a setting may turn this off."""
         ...
 
     async def decompose_into(
@@ -74,7 +74,7 @@ class StreamingEngine(Protocol):
     ) -> Decomposition:
         """Return the structure of a reasoning path, as `Engine.decompose`.
 
-        Cancel it as soon as nothing more is needed: the model then stops writing.
+        Cancel it as soon as the rest is not needed, so that the model stops writing.
 
         Args:
             draft: shows the structure while it is being written.

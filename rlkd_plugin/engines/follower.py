@@ -1,6 +1,6 @@
 """Follows one completion to its reward, while its structure is still being written.
 
-Not here: how questions are asked (`judged_walk`), and what completions share (`scoring`).
+Not here: how questions are asked (`judged_walk`), and work that completions share (`scoring`).
 """
 
 import asyncio
@@ -17,13 +17,12 @@ from rlkd_plugin.gsrm import FIELDS, Step, Structure
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a completion.
+    """The result of following a completion.
 
     Attributes:
         student: its decomposition.
-        winner: the number, from 0, of the branch with the best reward; None where a side has no
-            structure.
-        branches: how it did against each branch; empty where a side has no structure.
+        winner: the index of the branch with the best reward; None if a side has no structure.
+        branches: the result for each branch; empty if a side has no structure.
     """
 
     student: Decomposition
@@ -32,18 +31,17 @@ class Outcome:
 
 
 class Follower:
-    """One completion on its way to a reward; used once.
+    """Follows one completion to its reward; used once.
 
     Args:
         teachers: the decomposition of each branch of the teacher, and whether its structure text
             is unreadable.
         writing: the student's decomposition.
-        stop_writing: is called once where the rest of it is not needed; only where `draft` shows
-            it being written.
-        draft: what is known of the student's structure until then.
+        stop_writing: called once if the rest of the student's structure is not needed.
+        draft: the student's structure while it is being written.
         clips: whether the engine reads only the beginning of the student's path.
         judge: answers the questions.
-        scale: on which the branches' rewards are compared.
+        scale: used to compare the rewards of branches.
     """
 
     def __init__(
@@ -69,10 +67,10 @@ class Follower:
             side.add_done_callback(lambda _: self._wake())
 
     async def run(self) -> Outcome:
-        """Return what became of the completion; verdicts that it does not need it leaves.
+        """Return the result of the completion; it releases the verdicts that it does not need.
 
         Raises:
-            EndpointError: as the engine does, for the teacher, the student or a verdict.
+            EndpointError: if the engine raises it for the teacher, the student or a verdict.
         """
         try:
             student, race = await self._read()
@@ -86,7 +84,7 @@ class Follower:
         return Outcome(student, race.winner, race.outcomes())
 
     async def _read(self) -> tuple[Decomposition, Race | None]:
-        """Return the student's decomposition, whole or as far as it was needed, and its race."""
+        """Return the student's decomposition, as far as it was needed, and its race."""
         race, restarts = None, self._draft.restarts
         while not self._writing.done():
             if self._teachers_are_done:
@@ -104,7 +102,7 @@ class Follower:
             await self._wait()
         if student.structure is None:
             return student, None
-        race = self._new_race()  # of the structure that counts; what was asked is not asked again
+        race = self._new_race()  # of the final structure; known verdicts are reused
         race.read(student.structure.fields, is_whole=True)
         return student, race
 
@@ -113,10 +111,10 @@ class Follower:
         return all(teacher.done() for teacher in self._teachers)
 
     async def _wait(self) -> None:
-        """Wait until a text, a side or a verdict has come.
+        """Wait until a text, a side or a verdict arrives.
 
         Raises:
-            EndpointError: as the engine does, for a branch too whose others are not there yet.
+            EndpointError: if the engine raises it, also for one branch while others are pending.
         """
         await self._change
         self._change = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Work that is in flight together: whoever stops waiting for it leaves none of it behind."""
+"""Concurrent work that is cancelled when nobody waits for it."""
 
 import asyncio
 from collections import Counter
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 async def gather_all(work: Iterable[Awaitable[T]]) -> list[T]:
-    """Return all results, in their order; the first error cancels what is still in flight."""
+    """Return all results in order; the first error cancels the rest."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
         return await asyncio.gather(*tasks)
@@ -18,7 +18,7 @@ async def gather_all(work: Iterable[Awaitable[T]]) -> list[T]:
 
 
 async def cancel_all(tasks: Iterable["asyncio.Future[Any]"]) -> None:
-    """Cancel tasks, and wait until each has ended; their errors are nobody's any more."""
+    """Cancel tasks, wait until each has ended, and ignore their errors."""
     ended = list(tasks)
     for task in ended:
         task.cancel()
@@ -26,10 +26,10 @@ async def cancel_all(tasks: Iterable["asyncio.Future[Any]"]) -> None:
 
 
 class SharedWork:
-    """Work that several ask for, done once for each key, as long as anybody needs it.
+    """Tasks shared by several users: one a key, cancelled when its last user leaves.
 
     Attributes:
-        started: every task, to be ended with `cancel_all`.
+        started: every task, to be cancelled with `cancel_all`.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class SharedWork:
         self._users: Counter[Hashable] = Counter()
 
     def join(self, key: Hashable, begin: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Task[T]":
-        """Return the task for a key, which the first one begins; it is not to be cancelled."""
+        """Return the task for a key, which its first user starts; do not cancel it."""
         if key not in self._tasks:
             self._tasks[key] = asyncio.ensure_future(begin())
             self.started.append(self._tasks[key])
@@ -46,7 +46,7 @@ class SharedWork:
         return self._tasks[key]
 
     def leave(self, key: Hashable) -> bool:
-        """Need a task no more; return whether it was cancelled, as nobody does."""
+        """Stop using a task; return whether it was cancelled, as nobody else uses it."""
         self._users[key] -= 1
         if self._users[key] or self._tasks[key].done():
             return False

@@ -1,7 +1,7 @@
-"""The walk of Algorithm 1 through one completion, with the verdicts that it asks for.
+"""The walk of Algorithm 1 through one completion, with its questions and verdicts.
 
-Not here: several branches of a teacher (`branches`), where the student's fields come from
-(`follower`), and who judges (`scoring`).
+Not here: several branches of a teacher (`branches`), the source of the student's fields
+(`follower`), and the requests to the judge (`scoring`).
 """
 
 import asyncio
@@ -15,23 +15,23 @@ from rlkd_plugin.gsrm.texts import obvious_verdict
 
 
 class Judge(Protocol):
-    """Answers questions, those of other completions too."""
+    """Answers the questions of all completions."""
 
     def ask(self, question: Question) -> "asyncio.Task[Verdict]":
-        """Begin to ask a question."""
+        """Start to ask a question."""
         ...
 
     def leave(self, question: Question) -> None:
-        """Need the verdict on a question no more."""
+        """Stop waiting for the verdict on a question."""
         ...
 
 
 class Verdicts:
-    """The verdicts of one completion; a question that was asked once is not asked again.
+    """The verdicts of one completion; each question is asked once.
 
     Args:
-        judge: is asked what no text rule decides.
-        on_verdict: is called when a verdict has come.
+        judge: answers the questions that no text rule decides.
+        on_verdict: called when a verdict arrives.
     """
 
     def __init__(self, judge: Judge, on_verdict: Callable[[], None]) -> None:
@@ -41,48 +41,48 @@ class Verdicts:
         self._open: dict[Question, asyncio.Task[Verdict]] = {}
 
     def decide(self, question: Question) -> None:
-        """Give the verdict that a text rule knows, if one does."""
+        """Decide a question by a text rule, if one applies."""
         obvious = obvious_verdict(question.field, question.teacher, question.student)
         if obvious is not None:
             self.known[question] = Verdict(obvious, "rule")
 
     def ask(self, question: Question) -> None:
-        """Ask the judge, unless it was asked before."""
+        """Ask the judge a question, unless it was asked already."""
         if question in self.known or question in self._open:
             return
         task = self._open[question] = self._judge.ask(question)
         task.add_done_callback(lambda _: self._on_verdict())
 
     def take(self) -> None:
-        """Take the verdicts that have come.
+        """Collect the verdicts that have arrived.
 
         Raises:
-            EndpointError: as the engine does.
+            EndpointError: if the engine raises it.
         """
         for question in [one for one, task in self._open.items() if task.done()]:
             self.known[question] = self._open.pop(question).result()
 
     def leave(self, question: Question) -> None:
-        """Need the verdict on a question no more."""
+        """Stop waiting for the verdict on a question."""
         if self._open.pop(question, None) is not None:
             self._judge.leave(question)
 
     def leave_all(self) -> None:
-        """Need no further verdict."""
+        """Stop waiting for all verdicts."""
         for question in list(self._open):
             self.leave(question)
 
 
 class JudgedWalk:
-    """Algorithm 1, going on as texts and verdicts come.
+    """Algorithm 1, advancing as texts and verdicts arrive.
 
     Args:
-        teacher: the steps of S^t; none where the teacher has no structure.
-        verdicts: of the completion; an earlier reply's may be among them.
-        scale: what r is worth.
+        teacher: the steps of S^t; empty if the teacher has no structure.
+        verdicts: of the completion, including those for an earlier reply.
+        scale: how r becomes a reward.
 
     Attributes:
-        open: the questions whose verdicts have not come.
+        open: the questions without a verdict yet.
         teacher_steps: n.
     """
 
@@ -97,11 +97,11 @@ class JudgedWalk:
         self._asked: list[Question] = []
 
     def read(self, fields: Sequence[str], *, is_whole: bool) -> None:
-        """Take the student's fields as `Walk.read`."""
+        """Set the student's fields as `Walk.read`."""
         self._walk.read(fields, is_whole)
 
     def advance(self) -> None:
-        """Go on as far as the verdicts allow that have come, and those of text rules."""
+        """Advance as far as the known verdicts and the text rules allow."""
         while True:
             questions = self._walk.questions()
             for question in questions:
@@ -116,13 +116,13 @@ class JudgedWalk:
                 self._walk.answer(question, self._verdicts.known[question].matched)
 
     def ask(self) -> None:
-        """Ask the judge what is open."""
+        """Ask the judge the open questions."""
         for question in self.open:
             self._verdicts.ask(question)
 
     @property
     def is_decided(self) -> bool:
-        """Whether no text that follows can change the reward."""
+        """Whether further text cannot change the reward."""
         return self._walk.is_decided
 
     @property
@@ -132,18 +132,18 @@ class JudgedWalk:
 
     @property
     def beyond_teacher(self) -> bool:
-        """Whether the student begins a step behind the teacher's last."""
+        """Whether the student begins a step after the teacher's last."""
         return self._walk.beyond_teacher
 
     @property
     def fields_needed(self) -> int:
-        """The number of the student's fields that say how the reward came about."""
+        """The number of the student's fields that explain the reward."""
         return self._walk.fields_needed
 
     def bounds(self, ends: Sequence[int]) -> list[tuple[float, float]]:
         """Return the lowest and the highest possible reward for each number of the student's steps.
 
-        Only of a teacher with steps.
+        The teacher must have steps.
         """
         n, reward, of_r = self.teacher_steps, self._scale.reward, self._walk.bounds()
         pairs = [(m, *of_r[min(m, n)]) for m in ends]
@@ -154,7 +154,7 @@ class JudgedWalk:
         return self._walk.reward()
 
     def verdicts(self) -> tuple[tuple[Question, Verdict], ...]:
-        """Return the verdicts that have come and count, in the order of Algorithm 1."""
+        """Return the verdicts received that count, in the order of Algorithm 1."""
         known = self._verdicts.known
         counting = [one for one in self._asked if one in known and self._walk.is_needed(one)]
         in_order = sorted(counting, key=lambda one: (one.number, FIELDS.index(one.field)))

@@ -1,4 +1,4 @@
-"""What r of Algorithm 1 is worth as a reward: its scale, and the price of extra steps."""
+"""Turns r of Algorithm 1 into a reward: its scale, and the price of extra steps."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,9 +10,9 @@ class RewardScale:
 
     Attributes:
         scale: "steps" for the paper's r, in [0, n]; "teacher" for r / n, in [0, 1].
-        extra_steps: what a student's m steps cost where they are more than the teacher's n.
+        extra_steps: the price of a student's m steps if they are more than the teacher's n.
             "ignore" is Algorithm 1, which compares min(n, m) steps. "divide" multiplies the
-            reward by n / m, so that padding never pays and a whole match still earns the most.
+            reward by n / m, so that padding never pays and a full match still earns the most.
     """
 
     scale: Literal["steps", "teacher"] = "steps"
@@ -20,7 +20,7 @@ class RewardScale:
 
     @property
     def counts_students_steps(self) -> bool:
-        """Whether the reward depends on how many steps the student has in all."""
+        """Whether the reward depends on the student's total number of steps."""
         return self.extra_steps == "divide"
 
     def reward(self, total: float, teacher_steps: int, student_steps: int) -> float:
@@ -34,4 +34,4 @@ class RewardScale:
 
 
 PAPER = RewardScale()
-"""r itself."""
+"""The paper's scale: r itself."""

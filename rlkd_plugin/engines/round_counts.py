@@ -1,7 +1,7 @@
-"""Counts what a batch asked and what became of it, for the judgment over the run (`run_window`).
+"""Counts the requests of a batch and their failures, for the limits of a run (`run_window`).
 
-What several completions share was asked once, and counts once. What a text rule decided, what was
-known of a teacher, and a path in which there is nothing to decompose, was not asked.
+A request that several completions share counts once. Verdicts by a text rule, teacher structures
+that were known, and paths without reasoning need no request and do not count.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -12,25 +12,25 @@ from rlkd_plugin.engines.base import Decomposition
 from rlkd_plugin.engines.scoring import Score
 
 EXAMPLES = 3
-"""Examples kept of each kind: enough to tell one odd text from a habit."""
+"""Examples kept of each kind: enough to distinguish one odd text from a pattern."""
 EXAMPLE_CHARS = 160
-"""Characters kept of an example: one line of a terminal or two."""
+"""Characters kept of an example: one or two lines of a terminal."""
 
 
 class RoundCounts(msgspec.Struct, frozen=True):
     """One batch, or the batches of all ranks together.
 
     Attributes:
-        questions: decompositions and verdicts for which a model was asked.
-        refused: those of them that were rejected, or had an unreadable verdict.
-        students: decompositions of students for which a model was asked and not rejected.
-        undecomposable: those of them that gave no structure.
-        prompts: prompts that the run has not seen before.
-        without_teacher: prompts whose teacher turned out to have no structure; negative where one
-            turned out to have one after all.
-        refusals: what some refusals looked like.
-        replies: how some replies that are no structure begin.
-        teachers: why some teachers have no structure.
+        questions: decompositions and verdicts requested from a model.
+        refused: of these, the rejected requests and unreadable verdicts.
+        students: decompositions of students requested from a model and not rejected.
+        undecomposable: of these, the ones without a structure.
+        prompts: prompts that are new in the run.
+        without_teacher: the change in the number of prompts without a teacher structure; negative
+            if a prompt has one after all.
+        refusals: examples of refusals.
+        replies: beginnings of replies that are no structure.
+        teachers: reasons why teachers have no structure.
     """
 
     questions: int = 0
@@ -44,7 +44,7 @@ class RoundCounts(msgspec.Struct, frozen=True):
     teachers: tuple[str, ...] = ()
 
     def __add__(self, other: "RoundCounts") -> "RoundCounts":
-        """Return the sum; of the examples the newest, `EXAMPLES` of each kind."""
+        """Return the sum of the counts, and the newest `EXAMPLES` examples of each kind."""
         return RoundCounts(
             self.questions + other.questions,
             self.refused + other.refused,
@@ -59,12 +59,12 @@ class RoundCounts(msgspec.Struct, frozen=True):
 
 
 def count_questions(scores: Sequence[Score]) -> RoundCounts:
-    """Return what a batch asked of the models; its prompts are `teachers.TeacherRecord`'s."""
-    asked: dict[Hashable, str | None] = {}  # each question, and what its refusal looked like
+    """Return the counts of a batch, except its prompts (`teachers.TeacherRecord`)."""
+    asked: dict[Hashable, str | None] = {}  # each question with its refusal
     students: dict[int, Decomposition] = {}
     for score in scores:
         for side in (score.teacher, score.student):
-            if side.asked:  # equal paths share the very object
+            if side.asked:  # equal paths share one object
                 asked[id(side)] = _refused_path(side)
         if score.student.asked and score.student.status != "refused":
             students[id(score.student)] = score.student
@@ -93,7 +93,7 @@ def newest(examples: Iterable[str]) -> tuple[str, ...]:
 
 
 def shorten(text: str) -> str:
-    """Return the beginning of a text, on one line; half a surrogate pair becomes "?"."""
+    """Return the beginning of a text on one line; a lone surrogate becomes "?"."""
     text = text[: 4 * EXAMPLE_CHARS].encode("utf-8", errors="replace").decode("utf-8")
     text = " ".join(text.split())
     return text if len(text) <= EXAMPLE_CHARS else text[:EXAMPLE_CHARS].rstrip() + " ..."

@@ -1,8 +1,8 @@
 """The embedded rules engine: a stand-in that needs no model and no server.
 
-It reads a path by sentences, connectives and equations, and matches by normalised words and
-numbers. It is deterministic and quick, and lets the whole loop run anywhere; it is not the
-paper's GSRM, and nothing measured with it says how well that works.
+It splits a path into sentences and equations, and matches by normalised words and numbers. It is
+deterministic and fast, so that training can be tried on any machine. It is not the paper's GSRM,
+and results with it do not show how well the GSRM works.
 """
 
 import re
@@ -17,7 +17,7 @@ from rlkd_plugin.gsrm.texts import neutralise
 MAX_STEPS = 64
 MAX_STEP_CHARS = 1000
 WORDS_MATCH = 0.4
-"""Smallest Dice coefficient of the content words at which two texts of words match."""
+"""Smallest Dice coefficient of the content words at which two texts without numbers match."""
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?|(?<![\w.])-?\.\d+")
 _CALCULATOR_NOTE = re.compile(r"<<[^<>\n]{0,200}>>")
@@ -50,7 +50,7 @@ _STOP_WORDS = frozenset(
 
 
 class RulesEngine:
-    """Decomposes and matches by fixed rules; the stand-in for a GSRM and a judge."""
+    """Decomposes and matches by fixed rules; a stand-in for a GSRM and a judge."""
 
     name = "rules"
 
@@ -59,7 +59,7 @@ class RulesEngine:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What its structures depend on: these rules."""
+        """The facts that its structures depend on: these rules."""
         return {"engine": self.name}
 
     async def __aenter__(self) -> "RulesEngine":
@@ -69,7 +69,7 @@ class RulesEngine:
         return None
 
     async def probe(self) -> None:
-        """Do nothing: rules need no server."""
+        """Do nothing, as rules need no server."""
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
         """Return the path's steps: one for each equation, else one for each sentence."""
@@ -109,10 +109,10 @@ def _steps(path: str) -> list[Step]:
 
 
 def _equation(sentence: str) -> tuple[str, str, str] | None:
-    """Return the operations, the left and the right side of a sentence's equation, if it has one.
+    """Return the operations and both sides of a sentence's equation, if it has one.
 
-    A calculation names its operations. Any other equation with a number on both sides, as in
-    algebra, does not.
+    Only a calculation names operations; another equation with numbers on both sides, as in
+    algebra, has none.
     """
     calculation = _EQUATION.search(sentence)
     if calculation:
@@ -126,14 +126,14 @@ def _equation(sentence: str) -> tuple[str, str, str] | None:
 
 
 def _computed_step(sentence: str, equation: tuple[str, str, str], lead_in: str) -> Step:
-    """Return the step of an equation; its goal is named beside it or in the sentence before."""
+    """Return the step of an equation; its goal comes from its sentence or the one before."""
     operations, left, right = equation
     goal = sentence if len(_content_words(_goal(sentence))) >= 2 else f"{lead_in} {sentence}"
     return Step(f"{_goal(goal)}{operations}", f"What is {left}?", right)
 
 
 def _goal(text: str) -> str:
-    """Return what a sentence is about: the words without numbers and equations."""
+    """Return the goal of a sentence: its words without numbers and equations."""
     return (
         " ".join(_NUMBER.sub(" ", _EQUATION.sub(" ", text)).split()).strip(" .,:;=-+*/()") or text
     )
@@ -145,7 +145,7 @@ def _plain_arithmetic(path: str) -> str:
 
 
 def numbers_in(text: str) -> list[Fraction]:
-    """Return the values of the numbers that stand in a text's beginning."""
+    """Return the values of the numbers at a text's beginning (`MAX_STEP_CHARS`)."""
     found = (n.replace(",", "") for n in _NUMBER.findall(text[:MAX_STEP_CHARS]))
     return [Fraction(n) for n in found if len(n) <= 40]
 

@@ -1,10 +1,10 @@
-"""Ends a run whose models refuse too much or give no structures, judged over a window of the run.
+"""Ends a run whose models refuse too many requests or give no structures.
 
-One small batch never ends a run: a few odd texts are no sign of a broken server. Counts survive a
-batch, and with several ranks they are those of all, so that no rank's luck decides. Nothing here
-waits for another rank: a round, the n-th batch of each rank, is judged when all have counted it,
-and at the latest when this rank has counted its next one. Ranks judge the same rounds in the same
-order, so they come to the same end. A run that is resumed starts a fresh window.
+Limits apply to a window of the run, as a few odd texts in one small batch are no sign of a broken
+server. With several ranks the counts of all are added. A round is the n-th batch of each rank. It
+is checked when all ranks have counted it, or else after this rank's next batch; nothing here waits
+for another rank. All ranks check the same rounds in the same order, so they end together. A
+resumed run starts a new window.
 """
 
 import threading
@@ -21,10 +21,10 @@ from rlkd_plugin.gsrm import EndpointError, RlkdError
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The share of the newest events at which a run ends.
+    """The share of failures at which a run ends.
 
-    `window` is how many of the newest events are looked at, as far as whole rounds go; `least`
-    how many there have to be before anything is judged.
+    `window` is the number of newest events that count, in whole rounds. Below `least` events
+    nothing is checked.
     """
 
     share: float
@@ -33,30 +33,29 @@ class Limit:
 
 
 REFUSED = Limit(share=0.05, window=1000, least=64)
-"""More than this share of all questions. 5% of 64 questions are 4: where 1% are odd texts, fewer
-than 1 run in 100 has as many by chance at its start (2,000 simulated runs, 8 questions a batch). A
-thousand questions tell 5% from 2%, and a server that breaks down late refuses 5% of them within
-51."""
+"""Largest share of refused questions. 5% of 64 questions are 4: if 1% of the texts are odd, fewer
+than 1 run in 100 has that many by chance at its start (2,000 simulated runs, 8 questions a batch).
+A window of 1,000 distinguishes 5% from 2%, and shows a server that breaks down late after 51
+questions."""
 NEARLY_ALL_REFUSED = Limit(share=0.9, window=64, least=32)
-"""The same where nearly nothing else comes back, which fewer questions show."""
+"""The same limit for a server that refuses nearly everything, which fewer questions show."""
 UNDECOMPOSABLE = Limit(share=0.9, window=64, least=32)
-"""At least this share of students' decompositions. Even where a policy writes so badly that every
-second path has no structure, 29 of 32 do not happen by chance. 32 are four steps of 8
+"""Share of students' decompositions without a structure that ends a run. Even if a policy writes
+every second path without one, 29 of 32 do not happen by chance. 32 are four steps of 8
 completions."""
 WITHOUT_TEACHER = 0.10
-"""Largest share of the run's prompts whose teacher may have no structure; one alone never ends a
-run."""
+"""Largest share of prompts without a teacher structure; a single one never ends a run."""
 
 
 class Rounds(Protocol):
-    """Where the ranks of a run put their counts."""
+    """Stores the counts of all ranks of a run."""
 
     def add(self, number: int, counts: RoundCounts) -> None:
-        """Count a batch of this rank as part of a round."""
+        """Add a batch of this rank to a round."""
         ...
 
     def read(self, number: int) -> tuple[RoundCounts, bool]:
-        """Return a round that this rank has counted, and whether all ranks have; never waits."""
+        """Return the counts of a round, and whether all ranks have added theirs; never waits."""
         ...
 
 
@@ -71,18 +70,18 @@ class OwnRounds:
 
 
 class RunWindow:
-    """Judges a run batch by batch; a reward has one for its life.
+    """Checks the limits of a run after each batch; a reward has one for its life.
 
     Args:
-        make_rounds: called at the first batch; by default the counts are this rank's own.
-        remedy: what to change where nearly no student's path has a structure.
+        make_rounds: called at the first batch; by default only this rank counts.
+        remedy: ends the message that nearly no student's path has a structure.
     """
 
     def __init__(self, make_rounds: Callable[[], Rounds] = OwnRounds, remedy: str = "") -> None:
         self._make_rounds = make_rounds
         self._remedy = remedy
         self._rounds: Rounds | None = None
-        self._lock = threading.Lock()  # a reward may be called from several threads at once
+        self._lock = threading.Lock()  # a reward may be called from several threads
         self._teachers = TeacherRecord()
         self._next = 0
         self._judged = 0
@@ -90,15 +89,15 @@ class RunWindow:
         self._run = RoundCounts()
 
     def __reduce__(self) -> tuple[type["RunWindow"], tuple[Callable[[], Rounds], str]]:
-        """Pickle as a fresh window: a copy in another process is of another run."""
+        """Pickle as a new window, as a copy in another process belongs to another run."""
         return type(self), (self._make_rounds, self._remedy)
 
     def judge(self, scores: Sequence[Score], samples: Sequence[Sample] | None = None) -> None:
-        """Count a batch of this rank, and judge the rounds that are whole.
+        """Count a batch of this rank, and check the rounds that are complete.
 
         Args:
             scores: of the batch.
-            samples: theirs, where prompts without a teacher structure count too.
+            samples: of the batch, if prompts without a teacher structure count too.
 
         Raises:
             EndpointError: if too many questions are refused, or nearly no student's path has a
@@ -129,7 +128,7 @@ class RunWindow:
         self._check_teachers()
 
     def _newest(self, events: Callable[[RoundCounts], int], window: int) -> RoundCounts:
-        """Return the sum of the newest rounds that fill a window."""
+        """Return the sum of the newest rounds that fill the window."""
         found = RoundCounts()
         for counts in reversed(self._kept):
             found = counts + found
@@ -144,9 +143,9 @@ class RunWindow:
             if asked >= limit.least and refused > limit.share * asked:
                 raise EndpointError(
                     f"{refused} of the last {asked} questions were refused by the GSRM or the "
-                    f"judge, or had an unreadable verdict (more than {REFUSED.share:.0%}); they "
-                    f"look like this: {_quote_examples(newest_ones.refusals)}. Run `rlkd check`, "
-                    "and look into the servers' logs"
+                    f"judge, or had an unreadable verdict (more than {REFUSED.share:.0%}), for "
+                    f"example: {_quote_examples(newest_ones.refusals)}. Run `rlkd check`, and read "
+                    "the servers' logs"
                 )
 
     def _check_undecomposable(self) -> None:
@@ -156,8 +155,8 @@ class RunWindow:
         if students >= limit.least and failed >= limit.share * students:
             raise EndpointError(
                 f"{failed} of the last {students} students' paths have no structure (at least "
-                f"{limit.share:.0%}): their rewards of 0 would mean a broken server, a wrong model "
-                "or a policy that writes no reasoning. The GSRM's replies begin like this: "
+                f"{limit.share:.0%}). The cause is a broken server, a wrong model or a policy that "
+                "writes no reasoning. The GSRM's replies begin with: "
                 f"{_quote_examples(newest_ones.replies)}. {self._remedy}"
             )
 
@@ -166,8 +165,8 @@ class RunWindow:
         if missing > max(1, WITHOUT_TEACHER * seen):
             raise RlkdError(
                 f"{missing} of {seen} prompts have no teacher structure (more than "
-                f"{WITHOUT_TEACHER:.0%}): {'; '.join(self._run.teachers)}. `rlkd structure` "
-                "computes the column teacher_structure ahead and drops such rows"
+                f"{WITHOUT_TEACHER:.0%}): {'; '.join(self._run.teachers)}. Run `rlkd structure`: "
+                "it computes the column teacher_structure in advance and drops such rows"
             )
 
 

@@ -1,9 +1,9 @@
-"""Scores a batch: every request that can be in flight is, and nothing is asked twice.
+"""Scores a batch with the most concurrency possible, and without asking anything twice.
 
-One walk of Algorithm 1 a completion, which goes on while the student's structure is written
-(`follower`), where the engine shows that. Identical paths are decomposed once and identical
-questions judged once. Not here: what a failure is worth (`tally`), and how many requests run at
-once (the engine bounds them).
+Each completion has one walk of Algorithm 1. The walk advances while the student's structure is
+being written, if the engine streams it (`follower`). Identical paths are decomposed once, and
+identical questions judged once. Not here: the reward of a failure (`tally`), and the bound on
+concurrent requests (the engine's).
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _NONE = Decomposition(None, "undecomposable", asked=False)
 
 @dataclass(frozen=True, slots=True)
 class BranchText:
-    """A path of the teacher, and its structure text where it was computed ahead."""
+    """A path of the teacher, and its structure text if it was computed in advance."""
 
     reasoning: str
     structure: str | None = None
@@ -32,14 +32,14 @@ class BranchText:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One completion to be scored against its teacher; texts as they came.
+    """One completion to be scored against its teacher, with the texts unchanged.
 
     Attributes:
         completion: the student's.
         problem: the problem.
         domain: its domain.
-        teacher_reasoning: the teacher's path; may be empty where `teacher_structure` is there.
-        teacher_structure: the teacher's structure text where it was computed ahead.
+        teacher_reasoning: the teacher's path; may be empty if `teacher_structure` is set.
+        teacher_structure: the teacher's structure text, if it was computed in advance.
         more_branches: further paths of the teacher; the best reward counts.
     """
 
@@ -58,7 +58,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class _Teacher:
-    """A path of the teacher for a problem: one for all completions of the problem."""
+    """A path of the teacher for a problem, shared by all completions of the problem."""
 
     problem: str
     domain: str
@@ -67,7 +67,7 @@ class _Teacher:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A branch of the teacher, and how the completion did against it."""
+    """A branch of the teacher, and the completion's result against it."""
 
     teacher: Decomposition
     outcome: BranchOutcome
@@ -78,14 +78,14 @@ class Score:
     """The result of one sample.
 
     Attributes:
-        teacher: of the branch that won; of the first one with a structure where none did.
+        teacher: of the branch that won; if none did, of the first branch with a structure.
         student: of the completion.
-        reward: None where a side has no structure.
-        verdicts: in the order in which Algorithm 1 asks for them.
-        unreadable: whether the sample has a structure text of the teacher that is no structure.
-        beyond_teacher: whether the student begins a step behind the teacher's last.
-        branch: the number, from 0, of the branch that won.
-        branches: all branches where there are several, else none.
+        reward: None if a side has no structure.
+        verdicts: in the order of Algorithm 1.
+        unreadable: whether a structure text of the teacher cannot be parsed.
+        beyond_teacher: whether the student begins a step after the teacher's last.
+        branch: the index of the branch that won.
+        branches: all branches if there are several, else empty.
     """
 
     teacher: Decomposition
@@ -105,18 +105,17 @@ async def score_batch(
     max_chars: int | None = None,
     scale: RewardScale = PAPER,
 ) -> list[Score]:
-    """Score every sample, in their order.
+    """Return the score of every sample, in order.
 
     Args:
         samples: any number; completions of one problem share the teacher's decompositions.
-        engine: open (entered) in the running event loop.
-        cache: where teacher structures are looked up and kept.
-        max_chars: characters to which the engine clips a path; a structure of a longer one counts
-            as clipped. None where it clips none.
-        scale: on which the rewards of a teacher's branches are compared.
+        engine: entered in the running event loop.
+        cache: stores teacher structures.
+        max_chars: characters after which the engine clips a path; None if it clips none.
+        scale: used to compare the rewards of a teacher's branches.
 
     Raises:
-        EndpointError: what the engine raises; everything still in flight is cancelled first.
+        EndpointError: if the engine raises it; all requests in flight are cancelled first.
     """
     batch = _Batch(engine, cache, max_chars, scale)
     try:
@@ -126,7 +125,7 @@ async def score_batch(
 
 
 class _Batch:
-    """The tasks of one batch, each shared by all who ask for the same."""
+    """The tasks of one batch, shared by the completions that need them."""
 
     def __init__(
         self,
@@ -164,10 +163,10 @@ class _Batch:
     def student(
         self, sides: tuple[_Teacher, ...], path: str
     ) -> "tuple[Draft, asyncio.Task[Decomposition], Callable[[], None]]":
-        """Return a student's decomposition, with a draft that shows it, and what stops it.
+        """Return the draft of a student's structure, its task, and the function that stops it.
 
-        It is written as long as one completion needs it. The teacher's own path is decomposed for
-        both, and whole; so is every path where the engine shows no draft.
+        The model writes as long as a completion needs it. A path that is also the teacher's is
+        decomposed once, as a whole; so is every path if the engine does not stream.
         """
         problem, domain = sides[0].problem, sides[0].domain
         texts = [side.text for side in sides if not side.text.structure]
@@ -203,13 +202,13 @@ class _Batch:
             clipped = self.max_chars is not None and len(path) > self.max_chars
             return Decomposition(structure, clipped=clipped, asked=False), unreadable
         result = await asyncio.shield(self.path_task(side.problem, side.domain, path))
-        # a later run, with more tokens, may have the whole of a structure that was cut
+        # a cut structure is not cached, as a later run with more tokens may get all of it
         if self.cache is not None and result.structure is not None and not result.cut:
             self.cache.put(side.problem, side.domain, path, result.structure)
         return result, unreadable
 
     def path_task(self, problem: str, domain: str, path: str) -> "asyncio.Task[Decomposition]":
-        """Return the whole decomposition of a path."""
+        """Return the task that decomposes a whole path."""
 
         async def decompose() -> Decomposition:
             if not has_reasoning(path):
@@ -219,12 +218,12 @@ class _Batch:
         return self.work.join(("path", problem, domain, path), decompose)
 
     def ask(self, question: Question) -> "asyncio.Task[Verdict]":
-        """Begin to ask a question."""
+        """Start to ask a question."""
         texts = (question.field, question.teacher, question.student)
         return self.work.join(texts, lambda: self.engine.match(*texts))
 
     def leave(self, question: Question) -> None:
-        """Need the verdict on a question no more."""
+        """Stop waiting for the verdict on a question."""
         self.work.leave((question.field, question.teacher, question.student))
 
 

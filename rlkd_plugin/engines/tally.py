@@ -1,6 +1,7 @@
-"""What a batch of scores is worth: its rewards, and the numbers to log.
+"""Turns the scores of a batch into rewards and metrics.
 
-The one place where failures become rewards. Not here: when they end the run (`run_window`).
+This is the one place where failures become rewards. Not here: when they end the run
+(`run_window`).
 """
 
 from collections.abc import Sequence
@@ -18,13 +19,13 @@ def reward_of(
     scale: RewardScale,
     truncated: Literal["score", "zero"],
 ) -> float | None:
-    """Return the reward of one completion; None where its prompt's teacher has no structure.
+    """Return the reward of one completion; None if its teacher has no structure.
 
     Args:
         score: the completion's score.
-        cut_off: whether its generation ended at the length limit.
+        cut_off: whether it reached the length limit.
         scale: how r becomes a reward.
-        truncated: "zero" gives a cut-off completion 0, "score" what was decomposed.
+        truncated: "zero" gives a cut-off completion 0, "score" scores its decomposition.
     """
     if score.teacher.structure is None:
         return None
@@ -37,14 +38,13 @@ def reward_of(
 def metrics_of(
     scores: Sequence[Score], rewards: Sequence[float | None], cut_off: Sequence[bool]
 ) -> dict[str, list[float]]:
-    """Return the numbers to log, each as the list of values whose mean is logged.
+    """Return the metrics, each as the list of values whose mean is logged.
 
-    Rewards, depth and the statuses are means over completions; the three matched shares are
-    means over the steps reached, so that sub-problem and answer count only where the
-    meta-reasoning matched; `rlkd/beyond_teacher` is the share of completions that follow the
-    teacher through its last step and begin another; what is said of teachers is a mean over the
-    batch's teachers, each of which counts once; where one has several branches, clipped and cut
-    are means over the branches. Every key is there in every batch.
+    Rewards, depth and the statuses are means over completions. The three matched shares are means
+    over the steps reached, so that sub-problem and answer count only if the meta-reasoning
+    matched. `rlkd/beyond_teacher` is the share of completions that match the teacher to its last
+    step and begin another. Metrics of teachers are means over the batch's teachers, each of which
+    counts once; clipped and cut are means over all branches. Every batch has every key.
     """
     reached: dict[str, list[float]] = {name: [] for name in FIELDS}
     for score in scores:
@@ -79,13 +79,13 @@ def metrics_of(
 def branch_metrics(
     scores: Sequence[Score], rewards: Sequence[float | None]
 ) -> dict[str, list[float]]:
-    """Return what several branches of a teacher changed, as lists whose means are logged.
+    """Return the metrics of several branches, as lists whose means are logged.
 
-    `rlkd/other_branch` is the share of completions that another branch than the first won. The
-    reward is at least `rlkd/branch_gain` and at most `rlkd/branch_gain_at_most` above the first
-    branch's, which is not known where that branch was left as it could not win. A completion that
-    earns 0 as it was cut off gains nothing. Completions without a structure, or whose first branch
-    has none, are in none of them.
+    `rlkd/other_branch` is the share of completions won by another branch than the first. The
+    reward exceeds that of the first branch by at least `rlkd/branch_gain` and at most
+    `rlkd/branch_gain_at_most`; the two differ if the first branch was dropped as it could not win.
+    A completion that earns 0 because it was cut off gains nothing. Completions without a
+    structure, or whose first branch has none, do not count.
     """
     won, least, most = [], [], []
     for score, reward in zip(scores, rewards, strict=True):
@@ -115,11 +115,11 @@ def _has_refusal(score: Score) -> bool:
 
 
 def _teachers(score: Score) -> list[Decomposition]:
-    """Return the branches of a completion's teacher, as far as its score has them."""
+    """Return the branches of a completion's teacher that its score holds."""
     return [branch.teacher for branch in score.branches] or [score.teacher]
 
 
 def _first_teacher(score: Score) -> Decomposition:
-    """Return the first branch with a structure, which a score without branches has too."""
+    """Return the first branch with a structure, or the first one."""
     teachers = _teachers(score)
     return next((one for one in teachers if one.structure), teachers[0])

@@ -1,4 +1,4 @@
-"""Which prompts of a run have a teacher structure, and why the others have none."""
+"""Counts the prompts of a run without a teacher structure, with the reasons."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
 
 @dataclass
 class TeacherRecord:
-    """The prompts that this rank has seen; a prompt counts once, however often it comes."""
+    """The prompts that this rank has counted; a repeated prompt counts once."""
 
     known: dict[int, bool] = field(default_factory=dict)
 
     def count(self, samples: Sequence[Sample], scores: Sequence[Score]) -> RoundCounts:
-        """Note the prompts of a batch, and return what they add to the run's counts."""
+        """Record the prompts of a batch, and return the change in the run's counts."""
         reasons: dict[int, str] = {}
         changed = Counter[bool]()  # of the prompts with (True) and without (False) a structure
         for sample, score in zip(samples, scores, strict=True):
@@ -38,7 +38,7 @@ class TeacherRecord:
 
 
 def why_missing(sample: Sample, teacher: Decomposition) -> str:
-    """Return why a teacher has no structure, with the column to correct and its value."""
+    """Return why a teacher has no structure: the column to correct, with its value."""
     structure = sample.teacher_structure
     unreadable = ""
     if structure and structure.strip():

@@ -1,7 +1,7 @@
-"""The trace: one JSON line a completion, with all that is needed to compute its reward again.
+"""The trace: one JSON line a completion, with all data to recompute its reward.
 
-`TraceRow` is the one schema, of the rewards that write lines and of the report that reads them. A
-line of another version is read too: unknown keys are skipped, absent ones have defaults.
+`TraceRow` is the schema for the rewards, which write lines, and for the report, which reads them.
+Lines of other versions can be read: unknown keys are skipped, missing ones have defaults.
 """
 
 import json
@@ -29,9 +29,8 @@ VERSION = 1
 class Side(msgspec.Struct, frozen=True):
     """A teacher's or student's structure; `steps` hold meta-reasoning, sub-problem, answer.
 
-    `status`, `clipped`, `cut`, `reply`, `stopped_early` and `unfinished` are as
-    `engines.base.Decomposition` has them. A student that was stopped early has at least these
-    steps.
+    `status`, `clipped`, `cut`, `reply`, `stopped_early` and `unfinished` are those of
+    `engines.base.Decomposition`. A student that was stopped early may have more steps.
     """
 
     status: str = "ok"
@@ -45,7 +44,7 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class VerdictRow(msgspec.Struct, frozen=True):
-    """The answer to one Match of Algorithm 1; `field` and `source` as `engines.base` names them."""
+    """The answer to one Match of Algorithm 1; `field` and `source` as in `engines.base`."""
 
     number: int
     field: str
@@ -55,15 +54,15 @@ class VerdictRow(msgspec.Struct, frozen=True):
 
 
 class BranchRow(msgspec.Struct, frozen=True):
-    """One of several branches of a teacher, and how the completion did against it.
+    """One of several branches of a teacher, and the completion's result against it.
 
     Attributes:
         teacher: S^t of the branch.
-        verdicts: those that were asked for and count, in the order of Algorithm 1.
-        step_scores: v of each step reached; empty where the walk was left, as the branch could not
-            win any more, or the branch has no structure.
-        least: the lowest reward, on the run's scale, that it could have had.
-        most: the highest; both are its reward where the walk came to its end.
+        verdicts: the verdicts received that count, in the order of Algorithm 1.
+        step_scores: v of each step reached; empty if the branch was dropped as it could not win,
+            or has no structure.
+        least: the lowest possible reward, on the run's scale.
+        most: the highest; both equal the reward if the walk was completed.
     """
 
     teacher: Side
@@ -74,27 +73,27 @@ class BranchRow(msgspec.Struct, frozen=True):
 
 
 class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One completion and how its reward came about.
+    """One completion, and how its reward was computed.
 
     Attributes:
         version: of the format.
-        step: optimizer steps before the completion, None where it is of no training.
-        prompt_id: ms-swift's, None where it gives none.
-        request_id: ms-swift's, None where it gives none.
-        cut_off: whether the completion ended at the length limit.
+        step: optimizer steps before the completion; None outside training.
+        prompt_id: ms-swift's, or None.
+        request_id: ms-swift's, or None.
+        cut_off: whether the completion reached the length limit.
         problem: of a candidate of `swift sample`.
         completion: text of a candidate of `swift sample`.
         is_ground_truth: whether a candidate of `swift sample` is the teacher's path.
-        teacher: S^t, of the branch that won where there are several.
+        teacher: S^t; of several branches, the one that won.
         student: S^s.
-        verdicts: in the order in which Algorithm 1 asks for them.
+        verdicts: in the order of Algorithm 1.
         step_scores: v of each step reached.
         total: r.
-        reward: r on the run's scale; None where the teacher has no structure.
-        beyond_teacher: whether the student follows the teacher through its last step and begins
+        reward: r on the run's scale; None if the teacher has no structure.
+        beyond_teacher: whether the student matches the teacher to its last step and begins
             another.
-        branch: the number, from 0, of the branch that won.
-        branches: all branches of the teacher where there are several, else none.
+        branch: the index of the branch that won.
+        branches: all branches of the teacher if there are several, else empty.
     """
 
     version: int = VERSION
@@ -125,8 +124,8 @@ def trace_row(score: Score, reward: float | None, **about: Any) -> TraceRow:
 
     Args:
         score: of the completion.
-        reward: that ms-swift gets.
-        **about: fields of `TraceRow` that say which completion it is.
+        reward: given to ms-swift.
+        **about: fields of `TraceRow` that identify the completion.
     """
     return TraceRow(
         teacher=_side(score.teacher),
@@ -163,14 +162,14 @@ def _verdicts(verdicts: Sequence[tuple[Question, Verdict]]) -> tuple[VerdictRow,
 
 
 def replay(row: TraceRow) -> StructuredReward | None:
-    """Compute a trace line's reward again, by Algorithm 1 from its structures and verdicts.
+    """Recompute a trace line's reward by Algorithm 1 from its structures and verdicts.
 
     Returns:
-        The reward, or None where a side had no structure.
+        The reward, or None if a side has no structure.
 
     Raises:
-        FormatError: if the verdicts are not exactly those that Algorithm 1 asks for, or the
-            student's fields do not reach the walk's end.
+        FormatError: if the verdicts are not exactly those of Algorithm 1, or the student's fields
+            end before the walk does.
     """
     if not (row.teacher.steps and row.student.steps):
         return None
@@ -196,19 +195,19 @@ def replay(row: TraceRow) -> StructuredReward | None:
 
 
 def append_rows(file: Path, rows: Iterable[TraceRow]) -> None:
-    """Append whole lines to a trace in one write; half a line that a kill left stays apart."""
+    """Append whole lines to a trace in one write; a half line before them stays separate."""
     append_lines(file, b"".join(map(_line, rows)))
 
 
 def read_rows(file: Path) -> Iterator[TraceRow]:
-    """Yield the lines of a trace; a line that a kill cut off is skipped."""
+    """Yield the lines of a trace; unreadable lines, such as half lines, are skipped."""
     for _, line in numbered_lines(file):
         if (row := parse_row(line)) is not None:
             yield row
 
 
 def parse_row(line: bytes) -> TraceRow | None:
-    """Return a line of a trace, or None for what is none."""
+    """Return a line of a trace, or None if it cannot be read."""
     try:
         return _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -218,7 +217,7 @@ def parse_row(line: bytes) -> TraceRow | None:
 def _line(row: TraceRow) -> bytes:
     try:
         return _encoder.encode(row) + b"\n"
-    except UnicodeEncodeError:  # half a surrogate pair, which a model's reply may hold
+    except UnicodeEncodeError:  # a lone surrogate, which a model's reply may hold
         text = json.dumps(msgspec.to_builtins(row), ensure_ascii=False)
         return text.encode("utf-8", errors="replace") + b"\n"
 

@@ -1,4 +1,4 @@
-"""Why the walk of Algorithm 1 through a completion's steps ended, as its trace line tells."""
+"""Derives from a trace line why the walk of Algorithm 1 ended."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ WalkEnd = Literal[
 
 
 def walk_end(row: TraceRow) -> WalkEnd:
-    """Return why the walk ended; "unclear" where the line does not tell."""
+    """Return why the walk ended; "unclear" if the line does not show it."""
     teacher, student = row.teacher.steps, row.student.steps
     if not teacher:
         return "no_teacher"

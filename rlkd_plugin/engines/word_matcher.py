@@ -1,7 +1,7 @@
-"""Matches the texts of two structures that the same GSRM wrote, by words, numbers and operations.
+"""Matches texts that the same GSRM wrote, by words, numbers and operations.
 
-For the small GSRM, which writes similar steps in similar words. It is no judge: a paraphrase in
-other words does not match.
+For the small GSRM, which describes similar steps in similar words. It cannot replace a judge, as
+paraphrases do not match.
 """
 
 import re
@@ -23,8 +23,8 @@ _OPERATION = re.compile(
 def match_by_words(field: Field, teacher: str, student: str) -> Verdict:
     """Return whether two texts of a field match.
 
-    Two answers with numbers match if their last ones are equal. Plans and sub-problems need words
-    in common, the same numbers, and plans the same arithmetic operations, where both name some.
+    Two answers with numbers match if their last numbers are equal. Plans and sub-problems must
+    share words and have the same numbers. Two plans with arithmetic operations must have the same.
     """
     left, right = numbers_in(teacher), numbers_in(student)
     if field == "answer" and (left or right):

@@ -1,6 +1,6 @@
 """Algorithm 1 of the paper, the Structured Reward Mechanism.
 
-Not here: who answers Match (`engines`), and how many pairs are asked at once (`engines.scoring`).
+Not here: how Match is answered (`engines`), and how many run at once (`engines.scoring`).
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -12,7 +12,7 @@ from rlkd_plugin.gsrm.tags import FIELDS, Field
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One Match(teacher, student) of Algorithm 1: field of step `number` (from 1), both texts."""
+    """One Match(teacher, student) of Algorithm 1, for a field of step `number` (from 1)."""
 
     number: int
     field: Field
@@ -22,7 +22,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class StructuredReward:
-    """The reward r of Algorithm 1 and how it came about.
+    """The reward r of Algorithm 1, with the score of each step.
 
     `steps` holds the score v of each step reached: 1, 0.5 or 0.25 where the meta-reasoning
     matched, and 0 for the step that ended the walk, if one did. Their sum is `total`.
@@ -38,18 +38,18 @@ class StructuredReward:
 
 
 class Walk:
-    """Algorithm 1, as far as the student's fields and the verdicts on them are there.
+    """Algorithm 1 on a student whose fields and verdicts may still be arriving.
 
-    The student may still be written: `read` takes its fields as they come. A question is asked as
-    soon as its texts are there and it is needed whatever the other open verdicts are. So step i's
-    sub-problem and answer are asked beside step i+1's meta-reasoning, and nothing is asked that
-    an early exit could make useless. The one exception is a meta-reasoning whose step is never
-    written to its end.
+    `read` takes the fields while the student is being written. A question is asked as soon as its
+    texts are there and it is needed whatever the open verdicts are. So step i's sub-problem and
+    answer are asked together with step i+1's meta-reasoning, and no question is asked that an early
+    exit could make useless. The one exception is the meta-reasoning of a step that the student
+    never completes.
 
     Args:
         teacher: the steps of S^t; none where the teacher has no structure.
-        reads_all: whether the student is read to its end, as its number of steps counts; not where
-            its reward is 0 however many they are.
+        reads_all: whether the student's number of steps counts, so that it is read to its end;
+            a student whose reward is 0 in any case is not.
     """
 
     def __init__(self, teacher: Sequence[Step], reads_all: bool = False) -> None:
@@ -64,11 +64,11 @@ class Walk:
         self._verdicts: dict[tuple[int, Field], bool] = {}
 
     def read(self, fields: Sequence[str], is_whole: bool) -> None:
-        """Take the student's fields in reading order, those taken before among them.
+        """Set the student's fields in reading order, including those of earlier calls.
 
         Args:
             fields: M_1, Q_1, A_1, M_2 ..., as `Step` holds them.
-            is_whole: whether there are no more; a step that is not whole then is none.
+            is_whole: whether no more fields follow; an incomplete last step is then dropped.
         """
         whole = len(fields) // len(FIELDS) * len(FIELDS)
         self._fields = fields[:whole] if is_whole else fields
@@ -78,7 +78,7 @@ class Walk:
         self._last = min(len(self._teacher), -(-len(self._fields) // len(FIELDS)))
 
     def questions(self) -> list[Question]:
-        """Return what is to be asked now, in the order of Algorithm 1; each question once."""
+        """Return the questions to ask now, in the order of Algorithm 1; each question once."""
         found: list[Question] = []
         while self._number <= self._last:
             number = self._number
@@ -92,19 +92,19 @@ class Walk:
         return found
 
     def answer(self, question: Question, matched: bool) -> None:
-        """Take the verdict on a question."""
+        """Set the verdict on a question."""
         self._verdicts[question.number, question.field] = matched
 
     def is_needed(self, question: Question) -> bool:
-        """Say whether the reward depends on a question; not where its step proved to be none."""
+        """Return whether the reward depends on a question; not if its step was never completed."""
         return question.number <= self._last
 
     @property
     def is_decided(self) -> bool:
-        """Whether no text that follows can change the reward, nor whether there is one.
+        """Whether further text can change neither the reward nor whether there is one.
 
-        The first step has to be whole: a text without a whole step is no structure. From then on
-        a meta-reasoning that does not match ends the walk, and so does the teacher's last step.
+        The first step must be whole, as a text without a whole step is no structure. After it the
+        walk ends at a meta-reasoning that does not match, or at the teacher's last step.
         """
         if self._is_whole or not self._whole_steps:
             return self._is_whole
@@ -121,24 +121,23 @@ class Walk:
 
     @property
     def beyond_teacher(self) -> bool:
-        """Whether the student follows the teacher through its last step and begins another.
+        """Whether the student matches the teacher to its last step and begins another step.
 
-        Asked when the walk is over. A student that exited earlier does not: what it writes behind
-        that is read by nobody.
+        Valid once the walk is over. It is false after an early exit, as nothing is read after it.
         """
-        behind = self._whole_steps - len(self._teacher)
-        begins_another = behind > 0 or (behind == 0 and not self._is_whole)
+        extra = self._whole_steps - len(self._teacher)
+        begins_another = extra > 0 or (extra == 0 and not self._is_whole)
         return begins_another and bool(self._teacher) and not self._has_exited
 
     def bounds(self) -> list[tuple[float, float]]:
         """Return the lowest and the highest r that open verdicts allow, by the student's steps m.
 
-        There is one pair for each m in {0, 1, ..., n}; more steps than n change nothing. Steps that
-        the student has not written yet may match as well as can be, or not at all.
+        There is one pair for each m in {0, 1, ..., n}; more steps than n change nothing. A step
+        that the student has not written yet may match fully or not at all.
         """
         lowest = highest = 0.0
         bounds = [(lowest, highest)]
-        is_sure = is_possible = True  # that the walk comes to this step
+        is_sure = is_possible = True  # that the walk reaches this step
         for number in range(1, len(self._teacher) + 1):
             meta_reasoning = self._verdicts.get((number, "meta_reasoning"))
             is_sure = is_sure and meta_reasoning is True
@@ -155,9 +154,9 @@ class Walk:
 
     @property
     def fields_needed(self) -> int:
-        """The number of fields, from the first on, that say how the reward came about.
+        """The number of leading fields that explain the reward.
 
-        Those of the first step are always among them, as they say that there is a structure.
+        Those of the first step are always included, as they show that there is a structure.
         """
         if self._reads_all and not self._earns_nothing:
             return len(self._fields)
@@ -188,7 +187,7 @@ class Walk:
 
     @property
     def _earns_nothing(self) -> bool:
-        """Whether r is 0, or is none, however many steps the student has."""
+        """Whether r is 0 or None, however many steps the student has."""
         return not self._teacher or (self._has_exited and self._number == 1)
 
     def _question(self, number: int, field: Field) -> Question:
@@ -200,10 +199,10 @@ class Walk:
 def walk(
     teacher: Structure, student: Structure
 ) -> Generator[tuple[Question, ...], Sequence[bool], StructuredReward]:
-    """Run Algorithm 1 on whole structures, yielding questions and taking their verdicts.
+    """Run Algorithm 1 on whole structures: yield questions, receive their verdicts.
 
-    Each yield is a tuple of questions that are all needed whatever their verdicts are, in the
-    order of Algorithm 1; the verdicts are sent back in the same order.
+    Each yield is a tuple of questions in the order of Algorithm 1, all of which are needed. The
+    verdicts are sent back in the same order.
 
     Returns:
         The reward, as the generator's return value.
@@ -225,8 +224,8 @@ def structured_reward(
     Args:
         teacher: S^t.
         student: S^s.
-        match: `match(field, teacher_text, student_text)`, called in the order of Algorithm 1 and
-            only as often as it needs.
+        match: `match(field, teacher_text, student_text)`, called in the order of Algorithm 1,
+            only for the questions it needs.
     """
     steps = walk(teacher, student)
     questions = next(steps)

@@ -1,19 +1,19 @@
 """The three exceptions of the package.
 
-Each is also a standard-library type, flat and picklable, so that it survives the way from a worker
-process to the trainer. The message carries the offending value and the remedy.
+Each is also a standard-library type, flat and picklable, so that a worker process can pass it to
+the trainer. The message names the wrong value and the remedy.
 """
 
 
 class RlkdError(Exception):
-    """A setting, a column or a file is wrong, and the message says which and what to do."""
+    """A setting, a column or a file is wrong; the message says which, and what to do."""
 
 
 class EndpointError(RlkdError, RuntimeError):
-    """A model server cannot be used: it rejects us, is none, or failed past the retry deadline.
+    """A server cannot be used: it rejects our requests, is no model server, or keeps failing.
 
-    `status` is the HTTP status of the last reply, None where there was no reply. 400, 413 and 422
-    are tied to one text: a retry of the same text is useless, another text is not.
+    `status` is the HTTP status of the last reply, None without one. 400, 413 and 422 concern one
+    text: retrying that text is useless, but other texts may succeed.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -25,9 +25,9 @@ class EndpointError(RlkdError, RuntimeError):
 
     @property
     def refuses_text(self) -> bool:
-        """Whether the server rejects this one text, and not us."""
+        """Whether the server rejects only this text."""
         return self.status in (400, 413, 422)
 
 
 class FormatError(RlkdError, ValueError):
-    """A text is not what it has to be, for example a structure without a single whole step."""
+    """A text has the wrong format, for example a structure without a whole step."""

@@ -1,6 +1,6 @@
-"""Cuts a structure text at its tags into the raw texts of its fields.
+"""Splits a structure text at its tags into the raw texts of its fields.
 
-Not here: what a field keeps of its text (`layout`), and what makes a step (`structure`).
+Not here: which part of a field is layout (`layout`), and what makes a step (`structure`).
 """
 
 import re
@@ -17,7 +17,7 @@ _TABLE_RULE = re.compile(r"\n[ \t]{0,3}\|[|:\- \t]{1,120}\|?[ \t]{0,3}(?=\n|\Z)"
 
 
 class Opening(NamedTuple):
-    """A tag that opens a field, and where its line begins if only layout stands before it."""
+    """A tag that opens a field, and where its line begins if only layout precedes the tag."""
 
     tag: FoundTag
     start: int
@@ -45,7 +45,7 @@ def split_final(text: str) -> tuple[str, str]:
 
 
 def _other_final(text: str, place: int) -> re.Match[str] | None:
-    """Return the final answer in other words that stands behind the last tag and its content."""
+    """Return the match of a final answer in other words, after the last tag and its content."""
     while found := OTHER_FINAL.search(text, place):
         following = TAG.search(text, found.end())
         if following is None and not _ends_with_tag(
@@ -62,7 +62,7 @@ def _ends_with_tag(text: str) -> bool:
 
 
 def raw_fields(body: str) -> tuple[list[str], bool]:
-    """Return the fields' raw texts in reading order, and whether the body has no break."""
+    """Return the fields' raw texts in reading order, and whether there is no break."""
     opened, end = opening_tags(body)
     ends = [opening.start for opening in opened[1:]] + [end]
     contents = [
@@ -73,12 +73,12 @@ def raw_fields(body: str) -> tuple[list[str], bool]:
 
 
 def content_of(text: str, opening: FoundTag, before: str) -> str:
-    """Return a field's text without what belongs to its tag: marks that surround tag and text.
+    """Return a field's text without the decoration that surrounds tag and text.
 
     Args:
         text: from the end of the tag to the next one.
         opening: the tag.
-        before: what stands on the tag's line before it.
+        before: the part of the tag's line before it.
     """
     if opening.unclosed:
         text = text.rstrip(BLANK).removesuffix(opening.unclosed)
@@ -93,7 +93,7 @@ def content_of(text: str, opening: FoundTag, before: str) -> str:
 
 
 def opening_tags(body: str) -> tuple[list[Opening], int]:
-    """Return the tags that open a field, and where the reading ends: at the first break."""
+    """Return the tags that open a field, and where reading ends: at the first break."""
     opened: list[Opening] = []
     for found in find_tags(body):
         if found.place() == place_of(len(opened)):
@@ -104,12 +104,12 @@ def opening_tags(body: str) -> tuple[list[Opening], int]:
 
 
 def place_of(number: int) -> tuple[Field, int]:
-    """Return which field of which step the tag opens that follows `number` others."""
+    """Return the field and the step that the tag after `number` others must open."""
     step, field = divmod(number, len(FIELDS))
     return FIELDS[field], step + 1
 
 
 def is_mention(body: str, found: FoundTag) -> bool:
-    """Say whether a tag that is out of order is only spoken of: "by [Answer 1] we know"."""
+    """Return whether a tag out of order is only mentioned: "by [Answer 1] we know"."""
     line_so_far = body[max(0, found.start - 8) : found.start].rpartition("\n")[2]
     return not found.colon and bool(line_so_far.strip(BLANK + "*#>-+\u2022|_`\\"))

@@ -1,23 +1,23 @@
-"""What layout is: marks around the tags of a structure text that belong to no field.
+"""Removes layout: marks around the tags of a structure text that belong to no field.
 
-Layout is what a model writes to show its text, not to say something:
+Layout is what a model writes for display, without content:
 
 - marks at the beginning of a tag's line: `- `, `* `, `> `, `2. `, `### `, `| `, and `Step 2:`;
-- at the end of a field, under a content: lines of marks alone (`---`, `***`, `###`, `2.`),
+- at the end of a field, after content: lines of marks alone (`---`, `***`, `###`, `2.`),
   headings (`### Step 2`, `## The sum`), lines that only name a step (`**Step 2:**`,
   `Step 2 of 4`, and `Step 2: The sum` in a paragraph of its own), lines of a code fence that hold
   no code of this field, and `[End]` in its forms;
-- a dash at a field's end, but for the sign of an ion or an exponent.
+- a dash at a field's end, except the sign of an ion or an exponent.
 
-Everything else is content. So are these, which look like layout:
+Everything else is content. These look like layout and are content too:
 
 - a field's only line: `2.`, `Step 2`, `> 5`, an answer that is one dash;
-- a line under one of its own kind: the rows of a list, a triangle of stars, the border of a grid,
-  steps one by one;
+- a line after one of its own kind: the rows of a list, a triangle of stars, the border of a grid,
+  numbered steps;
 - code in fences with its fences, comments, `#include <x>`, a Markdown table, `---` between lines.
 
-A field's text is read by these rules alone, not by what stands around it. So a field that was read
-stays as it is when it is written and read again. Time is linear in the text's length.
+The rules look at a field's own text alone. So a field stays the same when it is written and read
+again. Time is linear in the text's length.
 """
 
 import re
@@ -33,7 +33,7 @@ from rlkd_plugin.gsrm.layout_lines import (
 from rlkd_plugin.gsrm.tags import CLOSING, OPENING, SPACES
 
 MOST_PIECES = 200
-"""Pieces of layout at a field's end; what has more is a model that repeats itself, and content."""
+"""Most pieces of layout at a field's end. More come from a model that repeats itself: content."""
 
 _DASHES_AND_BLANK = BLANK + "-\u2013\u2014"
 _BEHIND_END = BLANK + "*_`.:-#"
@@ -49,14 +49,14 @@ _CHARGED = re.compile(
     rf"(?:\^[0-9]{{0,2}}|\b(?:{_ION}){{1,4}}(?: [2-4])?|\[[A-Za-z0-9()]{{2,20}}\]|"
     rf"\b(?=[A-Za-z]{{0,9}}[0-9])(?:{_ION}){{5,8}}|\be|[)\]][0-9])\Z"
 )
-"""An answer that ends so keeps its dash, the sign of an exponent or an ion: e^-, NO3-."""
+"""The end of an answer that keeps its dash, the sign of an exponent or an ion: e^-, NO3-."""
 
 
 def without_layout(text: str, signs: bool) -> str:
     """Return a field's text without the layout at its end, and without white space around it.
 
     Args:
-        text: of a field, or longer: what follows `[End]` on a line of its own is not read.
+        text: of a field, or longer: text after `[End]` on a line of its own is dropped.
         signs: whether a dash may be the sign of an ion, as it may in an answer.
     """
     text = text.strip(BLANK)
@@ -112,15 +112,15 @@ def _back(text: str, end: int, characters: str) -> int:
 
 
 def _ends_content(before: str, mark: str) -> bool:
-    """Say whether `[End]` after this part of a line ends the text.
+    """Return whether `[End]` after this part of a line ends the text.
 
-    Else it is a node of a graph, or the last element of an array: `x[end]`.
+    If not, it is a node of a graph, or the last element of an array: `x[end]`.
     """
     if mark == "[end]" and re.search(r"[A-Za-z_)\]}]\Z", before):
         return False
     before = before.rstrip()
-    goes_on = before[-1:] in tuple(",;>\u2192\u21d2-=") or re.search(rf"[{OPENING}]", before)
-    return not before or not goes_on
+    continues = before[-1:] in tuple(",;>\u2192\u21d2-=") or re.search(rf"[{OPENING}]", before)
+    return not before or not continues
 
 
 def _before_end(text: str) -> str:

@@ -1,6 +1,6 @@
-"""Which single lines of a structure text are layout: marks, headings, names of steps, fences.
+"""Recognises lines that are layout: marks, headings, names of steps, fences.
 
-`layout` says what layout is, and applies this to the fields of a text.
+`layout` defines layout, and applies this to the fields of a text.
 """
 
 import re
@@ -10,7 +10,7 @@ from rlkd_plugin.gsrm.tags import CLOSING, HYPHENS, OPENING, SPACES
 BLANK = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
-"""What is stripped from both ends of a field."""
+"""Characters stripped from both ends of a field."""
 
 MOST = 120
 """Longest line, in characters, that can be layout."""
@@ -37,7 +37,7 @@ _STEP_ALONE = re.compile(
     re.IGNORECASE,
 )
 _STEP_BEGINS = re.compile(rf"{_MARKS}{{0,12}}[{OPENING}(]?{_STEP}\b", re.IGNORECASE)
-_HEADING = re.compile(  # after a single # may stand a comment of a program
+_HEADING = re.compile(  # a single # may begin a comment of a program
     r"[ \t>]{0,9}(?:#{2,6}[ \t]|#[ \t]{1,3}\*{0,3}(?=step\b|meta|sub-|answer\b))", re.IGNORECASE
 )
 _BOLD_STEP = re.compile(rf"[ \t]{{0,9}}\*\*{_STEP}\b[^*]{{0,99}}\*\*[:\uff1a]?\Z", re.IGNORECASE)
@@ -62,7 +62,7 @@ _BEFORE_TAG = re.compile(
 
 
 def line_begin(text: str, place: int) -> int:
-    """Return where a tag's line begins if only layout stands there before the tag, else `place`."""
+    """Return where a tag's line begins if only layout precedes the tag, else `place`."""
     start = text.rfind("\n", max(0, place - MOST), place) + 1
     if start == place or (not start and place > MOST):
         return place
@@ -72,7 +72,7 @@ def line_begin(text: str, place: int) -> int:
 
 
 def is_layout_line(text: str, start: int, end: int) -> bool:
-    """Say whether a line that has content above it, and nothing below it, is layout."""
+    """Return whether a line with content above it and nothing below it is layout."""
     line = text[start:end]
     if _HEADING.match(line) or not line.strip("> \t"):
         return True
@@ -92,17 +92,17 @@ def is_layout_line(text: str, start: int, end: int) -> bool:
 
 
 def is_fence(line: str) -> bool:
-    """Say whether a line opens or closes fenced code."""
+    """Return whether a line opens or closes fenced code."""
     return bool(_FENCE.match(line))
 
 
 def is_layout_alone(line: str) -> bool:
-    """Say whether a line under a tag can be no field's text: a heading or a horizontal rule."""
+    """Return whether a line after a tag is no field's text: a heading or a horizontal rule."""
     return len(line) <= MOST and bool(_HEADING.match(line) or _RULE.match(line))
 
 
 def code_ends(text: str) -> dict[int, bool]:
-    """Return, for each line that closes fenced code, whether there is code in it, by its start."""
+    """Map the start of each line that closes fenced code to whether there is code inside."""
     kept: dict[int, bool] = {}
     opened: tuple[int, int, str] | None = None
     for match in _FENCE_LINE.finditer(text):
@@ -117,7 +117,7 @@ def code_ends(text: str) -> dict[int, bool]:
 
 
 def _has_content(inside: str, alone: bool) -> bool:
-    """Say whether there is code between two fences, rather than the layout between two steps."""
+    """Return whether there is code between two fences, and not only layout between steps."""
     inside = inside.strip(BLANK)
     if alone or len(inside) > 2 * MOST:
         return bool(inside)
@@ -128,7 +128,7 @@ def _has_content(inside: str, alone: bool) -> bool:
 
 
 def _is_drawn(line: str, above: str) -> bool:
-    """Say whether a line of marks belongs to a drawing, as the border of a grid does."""
+    """Return whether a line of marks is part of a drawing, such as the border of a grid."""
     sign = line[:1]
     if "+" in line and " " not in line and len(set(line)) > 1:
         return True
@@ -137,7 +137,7 @@ def _is_drawn(line: str, above: str) -> bool:
 
 
 def _follows(above: str, line: str) -> bool:
-    """Say whether a line has the number after that of the line above it, as in a list."""
+    """Return whether a line's number follows that of the line above it, as in a list."""
     one, two = (_NUMBERED.search(text) for text in (above, line))
     return not one or not two or _number(one[0]) + 1 == _number(two[0])
 

@@ -1,11 +1,10 @@
 """The reasoning path of a text: a student's completion, or a teacher's reasoning.
 
-The path ends where the thinking is closed (`thinking`). A completion without such a mark ends it
-where the answer's part begins. An `<answer>` begins that part where it stands at the beginning of a
-line or after a sentence, and holds an answer. A mention ("put it into <answer> tags"), an example
-of the form, a tag in inverted commas or in code begins nothing. In doubt nothing is cut: the
-comparison is positional, so a path that is too long costs nothing, and one that is too short costs
-steps.
+The path ends at the mark that closes the thinking (`thinking`). Without such a mark it ends where
+the answer part begins. That is at an `<answer>` that begins a line or follows a sentence, and holds
+an answer. A mention ("put it into <answer> tags"), an example of the format, and a tag in quotation
+marks or in code do not count. In doubt nothing is cut. Steps are compared by position, so a path
+that is too long costs nothing, and one that is too short loses steps.
 """
 
 import re
@@ -43,21 +42,21 @@ _REACH = 100
 def reasoning_path(completion: str) -> str:
     """Return the reasoning path R of a completion.
 
-    It is what stands before the first `</think>`; where there is none, before the `<answer>` that
-    begins the answer's part; else the whole text. An opening `<think>` may be missing, as R1
-    templates write it for the model. Other models' marks of thinking count as these do.
+    It is the text before the first `</think>`; without one, the text before the `<answer>` that
+    begins the answer part; else the whole text. The opening `<think>` may be missing, as R1
+    templates write it into the prompt. The thinking marks of other models count as well.
     """
     end = thinking_end(completion)
     return without_opening(completion[: _answer_begin(completion) if end is None else end])
 
 
 def teacher_path(text: str) -> str:
-    """Return a teacher's reasoning path, which may speak of an `<answer>` as of any other word."""
+    """Return a teacher's reasoning path; an `<answer>` in it is an ordinary word."""
     return without_opening(text[: thinking_end(text)])
 
 
 def _answer_begin(text: str) -> int | None:
-    """Return where the answer's part begins, or None without one."""
+    """Return where the answer part begins, or None without one."""
     if "<answer>" not in text:
         return None
     fences, thinks, closed = CodeFences.of(text), thinking_opens(text), 0
@@ -80,7 +79,7 @@ def _answer_begin(text: str) -> int | None:
 
 
 def _closed_acts(text: str, end: int, closed: int, before: str, thinks: bool) -> bool:
-    """Say whether an `<answer>` begins the answer's part; `closed` is where its `</answer>` is."""
+    """Return whether an `<answer>` begins the answer part; `closed` is where its `</answer>` is."""
     if closed - end <= 2 * _REACH and _NO_ANSWER.match(text[end:closed]):
         return False
     if _ENDS_TEXT.match(text, closed + len("</answer>")):
@@ -89,7 +88,7 @@ def _closed_acts(text: str, end: int, closed: int, before: str, thinks: bool) ->
 
 
 def _open_acts(text: str, end: int, before: str) -> bool:
-    """Say whether an `<answer>` that was cut off, or ended by a stop string, holds an answer."""
+    """Return whether an `<answer>` without its `</answer>` holds an answer."""
     if _BEGINS_LINE.search(before):
         return True
     rest = text[end : end + 2 * _REACH + 1].strip()

@@ -1,18 +1,18 @@
 """Structured fine-grained training (section 3.1): its phases, and a and b of equation 1.
 
-Pure bookkeeping on the losses of optimizer steps; where the losses come from is not known here.
+Pure bookkeeping. Not here: how the losses of an optimizer step are computed.
 
 Readings of the paper, with the reason:
 
 - L1, L2 and the losses of the third phase are means over the tokens of a set in an optimizer step.
-  The paper writes sums; but a sum weighs how long the texts are, not how difficult, and the paper
-  adjusts the weights "according to the difficulty of the task".
+  The paper writes sums. But a sum measures the length of the texts, and the paper adjusts the
+  weights "according to the difficulty of the task".
 - a and b start at the means of L1 and of L2 over the steps of their own phases. A step without a
   token of the set has no loss and does not count.
 - Every alpha = 100 steps they are set "according to the ratio of the losses": with rho the ratio
   of the sums of L_M and of L_QA since the last update, a <- (a + b) rho / (1 + rho) and
-  b <- (a + b) / (1 + rho). So their sum stays, and the set that is harder now weighs more. Where
-  one of the sums has no step in it, nothing changes.
+  b <- (a + b) / (1 + rho). Their sum stays the same, and the harder set gets more weight. If one of
+  the sums has no step, nothing changes.
 """
 
 import math
@@ -30,7 +30,7 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 
 @dataclass
 class Total:
-    """A sum of losses, and of how many steps."""
+    """A sum of losses, and the number of steps in it."""
 
     loss: float = 0.0
     steps: int = 0
@@ -38,8 +38,8 @@ class Total:
     def add(self, loss: float | None) -> None:
         """Add a step's loss; None is a step without a token of the set.
 
-        A loss that is no finite number is skipped as well: ms-swift drops such a step's gradients
-        and goes on, and one of them would make a and b useless for the rest of the run.
+        A loss that is not finite is skipped too. ms-swift drops the gradients of such a step and
+        continues; its loss would make a and b useless for the rest of the run.
         """
         if loss is not None and math.isfinite(loss):
             self.loss += loss
@@ -48,7 +48,7 @@ class Total:
 
 @dataclass
 class PhaseWeights:
-    """a and b, and the sums from which they are made.
+    """The weights a and b, and the sums they are computed from.
 
     Attributes:
         a: weight of the meta-reasoning's loss; None before the first mixed phase.
@@ -87,19 +87,19 @@ class PhaseWeights:
             self.b = self.solve.loss / self.solve.steps
 
     def check(self, phase: Phase) -> None:
-        """Refuse to go on from a phase that had nothing to learn.
+        """Check that a phase had something to learn.
 
         Raises:
             RlkdError: if no step of the phase `meta` or `solve` had a loss.
         """
         if phase != "mixed" and not getattr(self, phase).steps:
             raise RlkdError(
-                f"no step of the phase {phase} had a token of its set and a finite loss: are all "
-                "responses cut off (--max_length), or are they no structures?"
+                f"no step of the phase {phase} had a token of its set and a finite loss. Check "
+                "that the responses are structures, and that --max_length does not cut them off"
             )
 
     def record(self, phase: Phase, meta: float | None, solve: float | None) -> None:
-        """Take in the losses of an optimizer step; None for a set without a token in it."""
+        """Add the losses of an optimizer step; None for a set without a token in it."""
         if phase == "meta":
             self.meta.add(meta)
         elif phase == "solve":
@@ -128,7 +128,7 @@ class PhaseWeights:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> "PhaseWeights":
-        """Return what `to_dict` was called on."""
+        """Return the weights that `to_dict` stored."""
         values: dict[str, Any] = {
             name: Total(**value) if isinstance(value, dict) else value
             for name, value in state.items()
@@ -137,15 +137,15 @@ class PhaseWeights:
 
 
 def check_phases(phases: Sequence[str], weights_given: bool) -> None:
-    """Refuse a sequence of phases that cannot be trained.
+    """Check that a sequence of phases can be trained.
 
     Raises:
         RlkdError: for an unknown name, no phase, or a mixed phase whose a and b have no start.
     """
     if unknown := [name for name in phases if name not in PHASES]:
-        raise RlkdError(f"unknown phase {', '.join(unknown)}; known: {', '.join(PHASES)}")
+        raise RlkdError(f"unknown phase {', '.join(unknown)}; use {', '.join(PHASES)}")
     if not phases:
-        raise RlkdError(f"no phase is given; the paper's are {','.join(PHASES)}")
+        raise RlkdError(f"no phase is given; the paper's phases are {','.join(PHASES)}")
     if "mixed" in phases and not weights_given:
         before = phases[: list(phases).index("mixed")]
         if missing := [name for name in ("meta", "solve") if name not in before]:

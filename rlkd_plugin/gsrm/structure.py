@@ -1,6 +1,6 @@
-"""Steps and structures (section 3.1), and their text form, read and written.
+"""Steps and structures (section 3.1): parsing and rendering of their text form.
 
-Not here: where a structure comes from (`engines`), and what it is worth (`algorithm`).
+Not here: where a structure comes from (`engines`), and its reward (`algorithm`).
 """
 
 import re
@@ -27,16 +27,15 @@ _HEADINGS = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SHOWN = 400
-"""Characters of a text without a step in which its fault is looked for."""
+"""Characters of a text without a step that are searched for the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step (M_i, Q_i & A_i) of section 3.1.
 
-    The fields are kept in the form in which a structure text can hold them: without surrounding
-    white space or layout (`layout`), tags inside them escaped. So every step that exists can be
-    rendered and read back unchanged.
+    The fields are stored without surrounding white space and layout (`layout`), and with tags
+    inside them escaped. So every step can be rendered and parsed back unchanged.
 
     Raises:
         FormatError: if a field is empty.
@@ -83,16 +82,16 @@ class Structure:
 def parse_structure(text: str) -> Structure:
     """Read a structure text as far as it is whole.
 
-    Text before the first tag is skipped, and so is what follows the final answer's paragraph.
-    Reading stops at the first break: a number that skips or repeats, a field that is missing,
-    empty or out of order. The whole steps before the break are kept, without a final answer.
+    Text before the first tag and after the final answer's paragraph is skipped. Reading stops at
+    the first break: a number that skips or repeats, or a field that is missing, empty or out of
+    order. The whole steps before the break are kept, without a final answer.
     Time is linear in the text's length.
 
     Args:
         text: what a GSRM wrote; `tags.TAG` says which forms of a tag are read.
 
     Raises:
-        FormatError: if not even the first step is whole.
+        FormatError: if the first step is not whole.
     """
     body, final = split_final(text)
     contents, whole = raw_fields(body)
@@ -109,7 +108,7 @@ def parse_structure(text: str) -> Structure:
 
 
 def render_structure(structure: Structure) -> str:
-    """Write a structure in the form of Figure 2; `parse_structure` reads it back unchanged."""
+    """Return a structure in the form of Figure 2; `parse_structure` reads it back unchanged."""
     paragraphs = [
         "\n".join(f"{tag(field, number)} {getattr(step, field)}" for field in FIELDS)
         for number, step in enumerate(structure.steps, start=1)
@@ -122,9 +121,9 @@ def render_structure(structure: Structure) -> str:
 def meta_reasoning_spans(text: str) -> list[tuple[int, int]]:
     """Return the character ranges of a structure text that are meta-reasoning.
 
-    Each reaches from its tag to the tag that opens the next field; all else of the text belongs
-    to solving: sub-problems and answers with their tags, and the final answer. What stands on a
-    tag's line before it (`- `, `### `) belongs to the tag.
+    Each range goes from its tag to the tag of the next field. The rest belongs to solving:
+    sub-problems and answers with their tags, and the final answer. Layout before a tag on its line
+    (`- `, `### `) belongs to the tag.
     """
     opened, end = opening_tags(split_final(text)[0])
     starts = [opening.start for opening in opened] + [end]
@@ -134,8 +133,8 @@ def meta_reasoning_spans(text: str) -> list[tuple[int, int]]:
 def structure_regex(most_steps: int) -> str:
     """Return a regular expression for a server's constrained decoding of `render_structure`.
 
-    Numbers that count up have to be written out, so it allows at most `most_steps` steps. One
-    line a field; plain syntax that every grammar engine reads.
+    An expression cannot count, so the step numbers are written out, up to `most_steps`. A field is
+    one line. The syntax is plain, so that every grammar engine can read it.
     """
     line = r" [^\n]+"
     rest = ""
@@ -149,7 +148,7 @@ def structure_regex(most_steps: int) -> str:
 
 
 def _no_step(text: str) -> str:
-    """Return what is wrong with a text without a whole step."""
+    """Return the error message for a text without a whole step."""
     shown = text if len(text) <= 200 else text[:200] + "..."
     message = f"no whole step in {shown!r}; a structure begins with "
     message += f"{' ... '.join(tag(field, 1) for field in FIELDS)} ..."
@@ -162,16 +161,16 @@ def _no_step(text: str) -> str:
 
 
 def field_text(field: Field, text: str) -> str:
-    """Return `text` as a step holds it, empty for layout alone; a second call changes nothing."""
-    ascii_text = text.isascii()  # most texts are: a substring is found faster than an expression
+    """Return `text` as a step stores it, empty for layout alone; a second call changes nothing."""
+    ascii_text = text.isascii()  # most texts are, and a substring test is faster than an expression
     if not ascii_text or "[" in text:
         text = escape_tags(text)
-    text = text.strip(BLANK)  # before FINAL: what is stripped may hide a line start
+    text = text.strip(BLANK)  # before FINAL: blanks may hide the start of a line
     may_end = not ascii_text or "final" in text.lower()
     if may_end:
         text = FINAL.sub(lambda m: f"({m['phrase']}{m['colon']})", text)
     text = without_layout(text, signs=field == "answer")
-    if may_end:  # a field's first line is its tag's, where a tag of the final answer is none
+    if may_end:  # not on the first line, which belongs to the field's tag
         text = OTHER_FINAL.sub(
             lambda m: f"({m['phrase']}{m['colon']})" if m.start() else m[0], text
         )

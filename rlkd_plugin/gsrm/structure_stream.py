@@ -1,7 +1,7 @@
-"""Reads a structure text while it is being written: each field once nothing can change it any more.
+"""Reads a structure text while it is being written, each field as soon as it is final.
 
-It agrees with `structure.parse_structure`: whatever is written next, the fields that it has read
-are those of the whole text. Not here: what the walk of Algorithm 1 does with them (`algorithm`).
+It agrees with `structure.parse_structure`: whatever text follows, the fields read so far are those
+of the whole text. Not here: how Algorithm 1 uses them (`algorithm`).
 """
 
 import re
@@ -12,27 +12,26 @@ from rlkd_plugin.gsrm.structure import field_text
 from rlkd_plugin.gsrm.tags import FINAL, TAG, FoundTag, found_tag, is_settled
 
 REACH = 200
-"""Characters within which a tag, or the words before the final answer, are written."""
+"""Longest tag, or phrase before the final answer, in characters."""
 KEPT = 2 * REACH
-"""Characters that stay in the window behind a cut: the longest tag, and its line before it."""
+"""Characters kept in the window after a cut: the longest tag, and its line before it."""
 MOST_FINAL = 500
-"""Characters of a final answer; a model that goes on writing behind them says nothing more."""
+"""Longest final answer in characters; what a model writes after it has no content."""
 MOST_WINDOW = 2048
-"""Characters that are looked at together; a longer field is put aside in parts."""
+"""Longest window in characters; a longer field is stored in parts."""
 
 
 class StructureReader:
     """The fields of a structure text, read from its beginning on, in parts of any length.
 
-    A field is read when its text is complete: when the tag of the next field, the final answer or
-    a break follows it. Nothing is read of a text that does not begin with its first tag
-    (`begins_with_tag`): what stands before may be thinking, whose end decides what counts. Time is
-    linear in the text's length.
+    A field is read when its text is complete: when the next tag, the final answer or a break
+    follows it. A text that does not begin with its first tag (`begins_with_tag`) is not read: the
+    text before the tag may be thinking, and only its end shows what counts. Time is linear in the
+    text's length.
 
     Attributes:
         fields: as `Step` holds them, in reading order: M_1, Q_1, A_1, M_2 ...
-        is_ended: whether no further field can follow: the text came to its final answer, or to a
-            break.
+        is_ended: whether no field can follow, as the final answer or a break was reached.
         is_ending: whether the final answer is being written, within its first `MOST_FINAL`
             characters.
     """
@@ -43,14 +42,14 @@ class StructureReader:
         self.is_ending = False
         self._is_skipped = False
         self._window = ""  # the end of the text
-        self._aside: list[str] = []  # the open field's text that has left the window
+        self._aside: list[str] = []  # the part of the open field before the window
         self._content = 0  # where the rest of the open field's text begins in the window
         self._searched = 0  # the end of the last tag
-        self._behind_tag = 0  # where the text behind the last tag begins
+        self._behind_tag = 0  # where the text after the last tag begins
         self._opening: Opening | None = None  # of the open field
-        self._before = ""  # what stands on its line before the tag
+        self._before = ""  # the part of its line before the tag
         self._opened = 0
-        self._final = 0  # the characters of the final answer
+        self._final = 0  # characters of the final answer so far
 
     def feed(self, text: str) -> None:
         """Read the next part of the text."""
@@ -67,7 +66,7 @@ class StructureReader:
             self._shorten()
 
     def _read_beginning(self) -> None:
-        """Look for the first tag; without it at the beginning nothing is read."""
+        """Look for the first tag; a text that does not begin with it is skipped."""
         match = TAG.search(self._window)
         if match is None:
             self._is_skipped = len(self._window) > KEPT
@@ -78,8 +77,8 @@ class StructureReader:
                 self._is_skipped = True
 
     def _read_tags(self, place: int) -> None:
-        """Read what follows the last tag, as far as it is settled."""
-        final = FINAL.search(self._window, max(place, 1))  # a cut window begins within a line
+        """Read the text after the last tag, as far as it is settled."""
+        final = FINAL.search(self._window, max(place, 1))  # a cut window begins inside a line
         end = final.start() if final else len(self._window)
         while match := TAG.search(self._window, max(place, self._searched)):
             if match.start() >= end:
@@ -114,7 +113,7 @@ class StructureReader:
         self._opened += 1
 
     def _close(self, end: int) -> None:
-        """Read the open field, whose text ends here; an empty one is a break."""
+        """Read the open field, which ends here; an empty one is a break."""
         assert self._opening is not None
         text = "".join([*self._aside, self._window[self._content : end]])
         field, _ = place_of(self._opened - 1)
@@ -131,7 +130,7 @@ class StructureReader:
         self._window = ""
 
     def _shorten(self) -> None:
-        """Put aside what no longer matters for what follows."""
+        """Move text that can no longer change out of the window."""
         if len(self._window) <= MOST_WINDOW or self.is_ended:
             return
         kept = len(self._window) - KEPT
@@ -146,16 +145,16 @@ class StructureReader:
 
 
 def begins_with_tag(text: str) -> bool:
-    """Say whether a text begins with the first tag of a structure, but for layout.
+    """Return whether a text begins with the first tag of a structure, apart from layout.
 
-    Then the text is what a model says, and no thinking about it.
+    If so, the text is the model's reply, and not its thinking.
     """
     match = TAG.search(text[:KEPT])
     return match is not None and _is_beginning(text, match)
 
 
 def _is_beginning(text: str, match: re.Match[str]) -> bool:
-    """Say whether a text's first tag is a structure's first, with nothing but layout before it."""
+    """Return whether a text's first tag opens step 1, with only layout before it."""
     found = found_tag(text, match, 0)
     lines = text[: found.start].split("\n")
     said = "".join(line for line in lines if not is_fence(line))

@@ -8,9 +8,9 @@ The canonical form is that of Figure 2 of the paper:
     So the final answer is: ...
 
 Models also write look-alikes: brackets, hyphens, spaces and colons of other scripts, full-width
-letters and digits, bold and code marks. `find_tags` reads them all, and `escape_tags` makes
-harmless what it reads. Every quantifier is bounded, so that a scan costs a constant at each
-character of hostile text.
+letters and digits, bold and code marks. `find_tags` reads them all, and `escape_tags` escapes what
+it reads. Every quantifier is bounded, so that a scan takes constant time a character even in a
+hostile text.
 """
 
 import re
@@ -56,7 +56,7 @@ SPACES = (
     r" \t\u00a0\u00ad\u034f\u061c\u1680\u180e\u2000-\u200f\u202a-\u202f\u205f-\u2064"
     r"\u2066-\u2069\u3000\ufeff"
 )
-"""Spaces, and what has no width, as members of a character class."""
+"""Spaces and characters without width, as members of a character class."""
 
 HYPHENS = r"\-\u00ad\u02d7\u058a\u1806\u2010-\u2015\u2043\u207b\u2212\u30fc\ufe58\ufe63\uff0d"
 COLONS = r":\u02d0\u02f8\u0589\u2236\ua789\ufe13\ufe55\uff1a"
@@ -77,7 +77,7 @@ def _name(alias: str) -> str:
     return rf"[{HYPHENS}{SPACES}_]{{0,3}}".join(map(spelled, alias.split("-")))
 
 
-_FLAGS = re.IGNORECASE | re.ASCII  # ASCII: else a long s matches s, and no alias has one
+_FLAGS = re.IGNORECASE | re.ASCII  # ASCII: else a long s would match s
 _GAP = rf"[{SPACES}*_#]{{0,6}}"
 TAG = re.compile(
     rf"[{OPENING}]{_GAP}(?P<name>" + "|".join(map(_name, ALIASES)) + rf")(?:[{HYPHENS}]|{_GAP})"
@@ -111,10 +111,10 @@ OTHER_FINAL = re.compile(
 )
 """The final answer in other words, with a colon or alone on its line: `**Final Answer:** 19`.
 
-It is read behind the last tag alone: a step may speak of its final answer.
+It counts only after the last tag, as a step may mention its final answer.
 """
 
-# What no parser of ours reads as a tag, but a model may: [Answer 1e5], [Answer in step 1], [End]
+# Not read as a tag by the parser, but perhaps by a model: [Answer 1e5], [Answer in step 1], [End]
 _LOOK_ALIKE = re.compile(
     rf"[{OPENING}](?=[\W_]{{0,4}}(?:(?:"
     + "|".join(name.replace("-", r"[\W_]{0,3}") for name in ALIASES)
@@ -133,7 +133,7 @@ class FoundTag(NamedTuple):
         name: as it is written.
         number: as it is written.
         colon: as it is written; empty where there is none.
-        unclosed: decoration that the tag opens and does not close: `**[Answer 1]: 24**`.
+        unclosed: decoration that opens before the tag and does not close: `**[Answer 1]: 24**`.
     """
 
     start: int
@@ -167,7 +167,7 @@ def find_tags(text: str) -> Iterator[FoundTag]:
 
 
 def found_tag(text: str, match: re.Match[str], least: int) -> FoundTag:
-    """Return the tag of a match of `TAG`, with its decoration, which begins at `least` or later."""
+    """Return the tag of a match of `TAG`, with its decoration, from `least` on at the earliest."""
     start = match.start()
     name, number, within, inner, colon, outer = match.groups()
     colon = colon or within
@@ -180,9 +180,9 @@ def found_tag(text: str, match: re.Match[str], least: int) -> FoundTag:
 
 
 def is_settled(text: str, match: re.Match[str]) -> bool:
-    """Say whether a tag stays as it is matched, whatever is written after the text.
+    """Return whether the match of a tag stays the same, whatever text follows.
 
-    Behind its colon a tag may still close decoration, without one a colon may still come.
+    After its colon a tag may still close its decoration; without a colon, one may still follow.
     """
     end = match.end()
     if match["colon"]:
@@ -191,7 +191,7 @@ def is_settled(text: str, match: re.Match[str]) -> bool:
 
 
 def decoration_start(text: str, place: int, least: int = 0) -> int:
-    """Return where the decoration directly before a place begins; what closes a word is none."""
+    """Return where the decoration directly before a place begins; one that ends a word is none."""
     start = place
     while start > max(least, place - 4) and text[start - 1] in _DECORATION:
         start -= 1
@@ -207,7 +207,7 @@ def _closing(text: str, match: re.Match[str], opened: str) -> tuple[int, str]:
 
 
 def escape_tags(text: str) -> str:
-    """Return `text` with every tag's brackets made round, so that no parser reads a step there."""
+    """Return `text` with round brackets for every tag, so that no parser reads a step there."""
     if not TAG.search(text):
         return text
     parts, end = [], 0
@@ -218,14 +218,14 @@ def escape_tags(text: str) -> str:
 
 
 def escape_look_alikes(text: str) -> str:
-    """Return `text` with the opening bracket made round of all that looks like a tag to a model."""
+    """Return `text` with a round opening bracket for all that looks like a tag to a model."""
     return _LOOK_ALIKE.sub("(", text)
 
 
 def unread_tag(text: str) -> str | None:
-    """Return the first thing that looks like a tag to a model and is none, in ASCII; None without.
+    """Return the first text that looks like a tag but is none, or None.
 
-    In ASCII its odd characters show: `[Answer \\u0661]`.
+    It is written in ASCII, so that its odd characters show: `[Answer \\u0661]`.
     """
     for match in _LOOK_ALIKE.finditer(text):
         line = text[match.start() : match.start() + 40].partition("\n")[0]

@@ -1,8 +1,7 @@
-"""Pure text rules: what is equal, what is made harmless, and what a text without reasoning is.
+"""Pure text rules: equality, neutralisation, and verdicts that need no judge.
 
-Here too are the names of `paths` and `thinking`: which part of a text is reasoning.
-
-All are linear in the text's length.
+The names of `paths` and `thinking`, which find the reasoning in a text, are exported here too. All
+rules are linear in the text's length.
 """
 
 import re
@@ -27,7 +26,7 @@ __all__ = [
 ]
 
 FENCES = ("\u27e6", "\u27e7")
-"""The delimiters that fence a content in a prompt; no content keeps them (`neutralise`)."""
+"""The delimiters around a content in a prompt; `neutralise` removes them from the content."""
 
 MAX_NFC = 10_000
 
@@ -47,26 +46,26 @@ _CONTROL = re.compile(
 
 
 def neutralise(text: str) -> str:
-    """Return `text` as a content that a fenced prompt can hold and that commands nothing.
+    """Return `text` as plain content for a fenced prompt, without tags and control tokens.
 
-    Structure tags lose their brackets, chat-control tokens are broken by a space, fence
-    characters become plain brackets, and what UTF-8 or a tokenizer cannot take (lone surrogates,
-    NUL) becomes the replacement character.
+    Structure tags lose their brackets, chat-control tokens are broken by a space, and fence
+    characters become plain brackets. Characters that UTF-8 or a tokenizer rejects (lone
+    surrogates, NUL) become the replacement character.
     """
     text = _SURROGATES.sub("\ufffd", text).translate(_FENCES_TO_ASCII)
     return escape_look_alikes(escape_tags(break_control(text)))
 
 
 def break_control(text: str) -> str:
-    """Return `text` with chat-control tokens broken by a space; doing so twice changes no more."""
+    """Return `text` with chat-control tokens broken by a space; a second call changes nothing."""
     return _CONTROL.sub(lambda m: f"{m[0]} " if m[0] != ">" else " >", text)
 
 
 def same_text(one: str, other: str) -> bool:
-    """Say whether two texts are equal after Unicode (NFC) and white-space normalisation.
+    """Return whether two texts are equal after Unicode (NFC) and white-space normalisation.
 
-    NFC and not NFKC: the latter makes `x²` equal to `x2`. Longer texts than `MAX_NFC` are
-    compared without it, as it takes quadratic time for long runs of combining marks.
+    NFC and not NFKC, which makes `x²` equal to `x2`. Texts longer than `MAX_NFC` are compared
+    without NFC, which takes quadratic time for long runs of combining marks.
     """
     if one == other:
         return True
@@ -74,15 +73,15 @@ def same_text(one: str, other: str) -> bool:
 
 
 def normalise(text: str) -> str:
-    """Return a text as `same_text` compares it: NFC where it is not too long, one space a gap."""
+    """Return a text in the form that `same_text` compares: NFC up to `MAX_NFC`, single spaces."""
     return " ".join((unicodedata.normalize("NFC", text) if len(text) <= MAX_NFC else text).split())
 
 
 def obvious_verdict(field: Field, teacher: str, student: str) -> bool | None:
-    """Return the verdict that needs no judge, or None where a judge has to be asked.
+    """Return the verdict if it needs no judge, else None.
 
-    An empty text matches nothing, a meta-reasoning or sub-problem without a letter or digit
-    neither; two equal texts match.
+    An empty text matches nothing; nor does a meta-reasoning or sub-problem without a letter or
+    digit. Two equal texts match.
     """
     if not teacher.strip() or not student.strip():
         return False
@@ -92,7 +91,7 @@ def obvious_verdict(field: Field, teacher: str, student: str) -> bool | None:
 
 
 def has_reasoning(path: str) -> bool:
-    """Say whether there is anything in a path that could be decomposed."""
+    """Return whether a path has anything to decompose."""
     return _has_word(path)
 
 

@@ -1,8 +1,8 @@
-"""The marks between which models think, and where they act as marks.
+"""The marks that open and close a model's thinking, and when they count as marks.
 
-A mark that is only spoken of, in inverted commas or in code, is a word of the text. Not here: which
-part of a completion is the reasoning path (`texts`). All rules are linear in the text's length:
-each looks at a bounded neighbourhood of a mark.
+A mark in quotation marks or in code is only mentioned, and does not count. All rules look at a
+bounded neighbourhood of a mark, so they are linear in the text's length. Not here: which part of a
+completion is the reasoning path (`paths`).
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 _XML = r"(?:think(?::\w{1,20})?|thinking|thoughts?|reasoning|(?:seed|mm):think|ifm\|think\w{0,8})"
 _CHANNEL = r"[^<\n]{0,60}(?:<\|constrain\|>[^<\n]{0,20})?<\|message\|>"
-# Each alternative begins with a letter or sign of its own: so re skips quickly to where one may be
+# Each alternative begins with a fixed character, so that re finds candidates quickly
 _OPENING = re.compile(
     "|".join(
         (
@@ -47,10 +47,10 @@ _CLOSING = re.compile(
     )
 )
 _SIGNS = ("<", "[", "\u25c1")
-"""What the marks begin with."""
-# Words that open a thinking where the whole text begins with them, and those that close it:
-# harmony whose control tokens a server left out, "analysisWe add.assistantfinalThe sum is 5", and
-# the sentences of Granite 3.2
+"""First characters of the marks."""
+# Words that open the thinking at the beginning of a text, and words that close it: harmony whose
+# control tokens a server dropped, "analysisWe add.assistantfinalThe sum is 5", and the sentences
+# of Granite 3.2
 _WORDS = (
     (
         re.compile(r"\s{0,9}(?:assistant)?analysis(?=[^\sa-z:.,;!?)-])"),
@@ -73,10 +73,10 @@ _SAID_ENDS = re.compile(
     r"<\|end\|>|<turn\|>|<\|close\|>\s{0,3}(?:response|message)\s{0,3}<\|sep\|>)){1,4}\s{0,9}$"
 )
 SPOKEN_OF = re.compile(r"[ \t]{1,3}(?:tags?|marks?|markers?|tokens?|blocks?|elements?|sections?)\b")
-"""What follows a mark of which a text speaks: "put it into <answer> tags"."""
+"""The text after a mark that is only mentioned: "put it into <answer> tags"."""
 
 REACH = 200
-"""Characters to each side of a mark, on its line, where the inverted commas around it may be."""
+"""Characters on each side of a mark, on its line, that are searched for quotation marks."""
 
 _QUOTES = (
     "\u201c\u201d",
@@ -86,7 +86,7 @@ _QUOTES = (
     "\u300c\u300d",
     "\u300e\u300f",
 )
-# Not of a thinking that is closed at once, at the text's beginning
+# Not for empty thinking at the beginning of a text
 _NAMED_BEFORE = re.compile(
     rf"\S[ \t]{{1,3}}<{_XML}>"
     r"(?:[ \t]{0,3}(?:and|or|to|,|/|\.{2,3}|\u2026|-|\u548c|\u4e0e))?[ \t]{0,3}\Z"
@@ -98,7 +98,7 @@ _FENCE = re.compile(r"^[ \t>]{0,12}(?:`{3,9}|~{3,9})[ \t]{0,9}(\S{0,20})", re.MU
 
 @dataclass(frozen=True, slots=True)
 class CodeFences:
-    """The lines of a text that open or close fenced code: where they start, what they name."""
+    """The lines of a text that open or close fenced code: their starts and languages."""
 
     starts: list[int]
     languages: list[str]
@@ -110,10 +110,10 @@ class CodeFences:
         return cls([fence.start() for fence in found], [fence[1] for fence in found])
 
     def hold(self, place: int) -> bool:
-        """Say whether a place is inside fenced code that is closed after it.
+        """Return whether a place is inside fenced code that is closed after it.
 
-        A thinking may end inside code that it never closes. The next fence then opens the code of
-        what is said: it names a language, or has a partner.
+        Thinking may end inside code that is never closed. The next fence then opens code of the
+        reply: it names a language, or has a partner.
         """
         index = bisect(self.starts, place)
         behind = len(self.starts) - index
@@ -123,10 +123,10 @@ class CodeFences:
 
 
 def split_thinking(text: str) -> tuple[str, str]:
-    """Return what a model thinks and what it says after it, both without the marks.
+    """Return a model's thinking and the reply after it, both without the marks.
 
-    The opening mark may be missing, as chat templates write it for the model. The last closing
-    mark counts. A model that still thinks says nothing. A text without any mark is said.
+    The opening mark may be missing, as chat templates write it into the prompt. The last closing
+    mark counts. Without a closing mark there is no reply yet. A text without any mark is a reply.
     """
     if not any(sign in text for sign in _SIGNS) and not thinking_opens(text):
         return "", text.strip()  # a judge's word: nearly every reply
@@ -146,24 +146,24 @@ def split_thinking(text: str) -> tuple[str, str]:
 
 
 def thinking_end(text: str) -> int | None:
-    """Return where the first closing mark stands, or None where no thinking is closed."""
+    """Return the position of the first closing mark, or None without one."""
     return next((start for start, _ in _closings(text, CodeFences.of(text))), None)
 
 
 def without_opening(text: str) -> str:
-    """Return a thinking without the mark that opens it, and without white space around it."""
+    """Return the thinking without its opening mark and without surrounding white space."""
     text = text.strip()
     opening = _OPENING.match(text) or next(filter(None, (o.match(text) for o, _ in _WORDS)), None)
     return _NEXT_MESSAGE.sub("\n", text[opening.end() :]).strip() if opening else text
 
 
 def thinking_opens(text: str) -> bool:
-    """Say whether a text begins with the mark that opens a thinking."""
+    """Return whether a text begins with an opening mark."""
     return bool(_OPENING.match(text.lstrip()) or any(opens.match(text) for opens, _ in _WORDS))
 
 
 def is_mention(text: str, start: int, end: int, fences: CodeFences) -> bool:
-    """Say whether a mark is only spoken of: it stands in inverted commas or in code."""
+    """Return whether a mark is only mentioned, in quotation marks or in code."""
     before = text[max(0, start - REACH) : start].rpartition("\n")[2]
     after = text[end : end + REACH].partition("\n")[0]
     if before.count("`") % 2 and "`" in after:
@@ -176,7 +176,7 @@ def is_mention(text: str, start: int, end: int, fences: CodeFences) -> bool:
 
 
 def _between(before: str, after: str, quote: str) -> bool:
-    """Say whether the nearest straight quotes open before a mark and close after it."""
+    """Return whether the nearest straight quotes open before a mark and close after it."""
     opening, closing = before.rfind(quote), after.find(quote)
     if opening < 0 or closing < 0:
         return False
@@ -186,7 +186,7 @@ def _between(before: str, after: str, quote: str) -> bool:
 
 
 def _closings(text: str, fences: CodeFences) -> Iterator[tuple[int, int]]:
-    """Yield start and end of each mark that closes a thinking."""
+    """Yield start and end of each closing mark."""
     pattern = next((close for opening, close in _WORDS if opening.match(text)), _CLOSING)
     for match in pattern.finditer(text):
         start, end = match.span()
@@ -195,12 +195,12 @@ def _closings(text: str, fences: CodeFences) -> Iterator[tuple[int, int]]:
 
 
 def _is_named(text: str, start: int, end: int) -> bool:
-    """Say whether a closing mark is only named: "</think> tags", "<think> and </think>"."""
+    """Return whether a closing mark is only mentioned: "</think> tags", "<think> and </think>"."""
     return bool(SPOKEN_OF.match(text, end) or _NAMED_BEFORE.search(text, max(0, start - 60), start))
 
 
 def _opens_after(text: str, place: int, fences: CodeFences) -> bool:
-    """Say whether a thinking opens after a place."""
+    """Return whether an opening mark follows a position."""
     if place == 0 and any(opening.match(text) for opening, _ in _WORDS):
         return True
     return any(

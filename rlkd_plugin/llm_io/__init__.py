@@ -1,1 +1,1 @@
-"""The only sockets: settings, the chat client, the server engine and the teacher cache."""
+"""All network access, with the settings, the server engine and the teacher cache."""

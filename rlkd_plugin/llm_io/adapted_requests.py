@@ -1,7 +1,7 @@
-"""Sends each server what it takes of a request, and learns what that is when it rejects one.
+"""Adapts requests to each server: options that the server rejects are dropped or changed.
 
-Requests to one server share what one of them finds out. Not here: how an option at fault is found
-(`option_search`), and how a request is sent (`chat_client`).
+All requests to a server share what one of them has learned. Not here: the search for the rejected
+option (`option_search`), and how a request is sent (`chat_client`).
 """
 
 import asyncio
@@ -30,16 +30,16 @@ Send = Callable[[bytes], Awaitable[T]]
 Ask = Callable[[dict[str, Any]], Awaitable[RejectedRequest | None]]
 
 MOST_ROUNDS = 4
-"""Sendings of one request as more becomes known of its server."""
+"""Most tries of one request while the options of its server are being learned."""
 FAILING = frozenset({"server error"})
-"""Beside the options of a request at which a server failed that takes them."""
+"""Added to the options of a request if the server accepts them, but failed at the request."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it is meant: the plain question and its options."""
+    """A request before any change: the plain question and its options."""
 
     content: dict[str, Any]
     body: bytes
@@ -47,16 +47,16 @@ class Request:
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> "Request":
-        """Return the request that says this."""
+        """Return the request with this content."""
         return cls(content, json.dumps(content).encode(), frozenset(options_of(content)))
 
     def body_for(self, changes: Mapping[str, Change]) -> bytes:
-        """Return it as it is sent to a server that needs changes."""
+        """Return the body for a server that needs these changes."""
         return json.dumps(apply_changes(self.content, changes)).encode() if changes else self.body
 
 
 class AdaptedRequests:
-    """The requests of one endpoint; what is known of its servers goes along to other processes."""
+    """The requests of one endpoint; a pickled copy keeps what is known of the servers."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -64,21 +64,21 @@ class AdaptedRequests:
         self._searching: PerLoop[defaultdict[str, asyncio.Lock]] = PerLoop()
 
     def open(self) -> None:
-        """Belong to the running event loop."""
+        """Start use in the running event loop."""
         self._searching.enter(lambda: defaultdict(asyncio.Lock))
 
     def close(self) -> None:
-        """Belong to the running event loop no more, if this was its last user."""
+        """End one use in the running event loop."""
         self._searching.leave()
 
     async def send(self, url: str, request: Request, send: Send[T], ask: Ask) -> T:
-        """Return a server's reply to a request, or to what it takes of it.
+        """Return a server's reply to a request, changed if the server rejects an option.
 
         Args:
             url: the server.
-            request: what it is asked.
+            request: to send.
             send: sends a body once; raises RejectedRequest.
-            ask: sends a short question with other options, and returns why it was rejected.
+            ask: sends a short question with given options; returns its rejection, if any.
 
         Raises:
             RejectedRequest: if the text is at fault.
@@ -91,7 +91,7 @@ class AdaptedRequests:
                 if number + 1 == MOST_ROUNDS:
                     raise
                 if self.known.changes(url) is not changes:
-                    continue  # another request found something out meanwhile
+                    continue  # another request has learned something meanwhile
                 if self._is_text_at_fault(url, request, rejection):
                     return await self._send_without_limit(url, request, rejection, send)
                 async with self._searching.here[url]:
@@ -108,7 +108,7 @@ class AdaptedRequests:
         raise AssertionError("unreachable: the last round returns or raises")
 
     def drop_option(self, url: str, option: str, words: str) -> None:
-        """Send a server requests without an option from now on, which does not work there."""
+        """Drop an option that does not work from all further requests to a server."""
         changes = {option: Change(option, words)}
         self.known.learn(url, changes)
         self._report(url, changes)
@@ -116,13 +116,13 @@ class AdaptedRequests:
     async def _send_without_limit(
         self, url: str, request: Request, rejection: RejectedRequest, send: Send[T]
     ) -> T:
-        """Return the reply to a text that leaves less room than the token limit of its request.
+        """Return the reply to a long text, sent without the token limit that does not fit.
 
-        Words that name the limit say so. Without a limit a server takes the room that is left.
-        Nothing is remembered: a shorter text has the room.
+        It is used if the rejection names the limit. Without a limit the server uses the room that
+        is left. Nothing is remembered, as a shorter text leaves enough room.
 
         Raises:
-            RejectedRequest: if the text itself is too long, or at fault for another reason.
+            RejectedRequest: if the text itself is too long, or rejected for another reason.
         """
         sent = apply_changes(request.content, self.known.changes(url))
         unlimited = {key: value for key, value in sent.items() if key not in LIMITS}
@@ -135,7 +135,7 @@ class AdaptedRequests:
             raise rejection from None
 
     def _is_text_at_fault(self, url: str, request: Request, rejection: RejectedRequest) -> bool:
-        """Say whether no option can be at fault."""
+        """Return whether the text must be at fault, and not an option."""
         sent = apply_changes(request.content, self.known.changes(url))
         if not request.options or speaks_of_length(rejection.text, sent):
             return True
@@ -147,7 +147,7 @@ class AdaptedRequests:
     async def _search(
         self, url: str, request: Request, rejection: RejectedRequest, send: Send[T], ask: Ask
     ) -> SearchResult[T]:
-        """Find out what a server does not take of a request, and remember it."""
+        """Find the options of a request that a server rejects, and remember them."""
 
         async def send_changed(content: dict[str, Any]) -> T:
             return await send(json.dumps(content).encode())
@@ -156,7 +156,7 @@ class AdaptedRequests:
         try:
             found = await search.run(rejection)
         except RejectedRequest:
-            if search.has_tried or rejection.is_doubtful:  # they are not what it rejects
+            if search.has_tried or rejection.is_doubtful:  # the options are not at fault
                 failing = FAILING if rejection.is_doubtful else frozenset[str]()
                 self.known.vouch(url, request.options | failing)
             raise
@@ -166,7 +166,7 @@ class AdaptedRequests:
         return found
 
     def _report(self, url: str, changes: Mapping[str, Change]) -> None:
-        """Log once what a server does not take, with its own words."""
+        """Log once which options a server rejects, with its message."""
         role = self.endpoint.role
         for words in dict.fromkeys(change.words for change in changes.values()):
             done = [change for change in changes.values() if change.words == words]

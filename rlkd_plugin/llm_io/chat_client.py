@@ -1,8 +1,8 @@
-"""One chat client for every OpenAI-compatible server: what is retried, and what ends a run.
+"""The chat client for all OpenAI-compatible servers, with its retry policy.
 
-It works with `vllm serve`, `swift deploy`, SGLang and vllm-ascend. Not here: the prompts, how a
-reply is read (`prompted_engine`, `replies`, `verdicts`), how a server is reached (`transport`), and
-which options it takes (`adapted_requests`).
+It works with `vllm serve`, `swift deploy`, SGLang and vllm-ascend. Not here: prompts, the reading
+of replies (`prompted_engine`, `replies`, `verdicts`), connections (`transport`), and the options
+that a server accepts (`adapted_requests`).
 """
 
 import asyncio
@@ -28,12 +28,11 @@ from rlkd_plugin.llm_io.request_options import NEUTRAL, Change
 from rlkd_plugin.llm_io.servers import Servers, TransientError
 
 CHARS_PER_TOKEN = 4
-"""Estimate until a server has counted, of English; texts in other languages have fewer."""
+"""Estimate for English, until the server reports a count; other languages have fewer."""
 BACK_OFF = wait_random_exponential(multiplier=0.5, max=20)
-"""Jittered, so that a batch's requests do not return to a server all at once."""
+"""Jittered, so that the requests of a batch are not retried all at once."""
 STREAM_TRIES = 3
-"""Failed streams of one text after which a server that never streamed well is asked for whole
-replies."""
+"""Failed streams of one text after which a server that never streamed well gets no more of them."""
 EMPTY_TRIES = 4
 """Empty completions of one text after which the server is probed with another text."""
 
@@ -43,7 +42,7 @@ SHORT_QUESTIONS = {
     "chat/completions": {"messages": PROBE},
     "embeddings": {"input": [PROBE[0]["content"]]},
 }
-"""What is asked, by path, where the options are in question and not the text."""
+"""Short questions, by path, to test options independently of the text."""
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 T = TypeVar("T")
 
@@ -52,8 +51,8 @@ T = TypeVar("T")
 class _Call(Generic[T]):
     """A request, the servers to try in turn, and how to read a reply.
 
-    `read` returns the reply and the tokens that it cost, 0 where a server does not count them;
-    `likely` is the estimate of their number. `listener` takes a reply that is streamed.
+    `read` returns the reply and the tokens it cost, 0 if the server does not count them; `likely`
+    is an estimate of them. `listener` receives a streamed reply.
     """
 
     path: str
@@ -67,16 +66,16 @@ class _Call(Generic[T]):
 class ChatClient:
     """Sends chat requests to one endpoint; entered with `async with` in each event loop.
 
-    It may be entered several times at once, in one loop, whose users share their connections, or
-    in several. Only plain facts go from one loop or process to another.
+    It may be entered several times at once, in one loop or in several; users in one loop share
+    connections. Only plain facts pass from one loop or process to another.
 
     Args:
         endpoint: the servers and their model.
         request_timeout: seconds for one try.
         patience: the retry deadline: seconds from a request's first failure.
-        startup_patience: the same until one of the request's servers has answered once.
+        startup_patience: the retry deadline until one of the request's servers has answered.
         usage: counts requests, retries and tokens.
-        pace: the rates to keep; by default none.
+        pace: the rate limits; by default none.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class ChatClient:
         self._next_url = 0
         self._servers = Servers(endpoint, request_timeout, usage)
         self._requests = AdaptedRequests(endpoint)
-        self._streamed: set[str] = set()  # servers with a stream that was read
+        self._streamed: set[str] = set()  # servers that streamed a complete reply
 
     async def __aenter__(self) -> "ChatClient":
         self._servers.open()
@@ -113,11 +112,11 @@ class ChatClient:
 
     @property
     def refused_options(self) -> Mapping[str, Mapping[str, str]]:
-        """The options that each server rejects, by its URL, with its words."""
+        """The options that each server rejects, by its URL, with its message."""
         return self._requests.known.refused
 
     def option_changes(self, url: str) -> Mapping[str, Change]:
-        """Return what is done with the options that a server rejects, by their names."""
+        """Return the changes for the options that a server rejects, by option."""
         return self._requests.known.changes(url)
 
     async def probe(self) -> None:
@@ -140,16 +139,16 @@ class ChatClient:
     ) -> Reply:
         """Return the first choice of a completion.
 
-        Where it is cancelled the request is closed, and the server stops writing.
+        If it is cancelled, the request is closed, and the server stops generating.
 
         Args:
             messages: the chat.
             urls: the servers to try; by default all of the endpoint.
             may_be_empty: whether a reply without any text is accepted.
-            listener: takes the text while it is being written, if the server streams; where a try
-                fails it is told to restart.
-            **options: further keys of the request body: `max_tokens`, `temperature` ...; what
-                they and the endpoint's own keys leave out of `NEUTRAL` is sent as it is there.
+            listener: receives the text while it is being written, if the server streams; it is
+                restarted if a try fails.
+            **options: further keys of the request body: `max_tokens`, `temperature` ...; keys of
+                `NEUTRAL` that neither they nor the endpoint set are sent with their neutral value.
 
         Raises:
             EndpointError: if the endpoint rejects the request (`status` says how), is unknown, or
@@ -186,7 +185,7 @@ class ChatClient:
         return await self._send("embeddings", body, (), read)
 
     def _chat(self, messages: Sequence[Message], **options: Any) -> dict[str, Any]:
-        """Return the body of a chat request as it is meant; a user's own keys win."""
+        """Return the unchanged body of a chat request; the user's own keys have priority."""
         return {
             "model": self.endpoint.model,
             "messages": messages,
@@ -211,7 +210,7 @@ class ChatClient:
         likely = len(request.body) / CHARS_PER_TOKEN + content.get("max_tokens", 0)
         call = _Call(path, request, urls, read, likely, listener)
         await self.pace.turn(likely)
-        try:  # nearly every first try succeeds; tenacity's loop takes a quarter of a request's time
+        try:  # nearly every first try succeeds, and tenacity's loop costs a quarter of a request
             return await self._try(call, urls[0])
         except TransientError as failure:
             return await self._retry(call, failure)
@@ -265,7 +264,7 @@ class ChatClient:
         raise AssertionError("unreachable: the loop returns or raises")
 
     async def _try(self, call: _Call[T], url: str) -> T:
-        """Send a request to a server as far as it takes its options."""
+        """Send a request to a server, with its options adapted."""
         is_first = True
 
         async def send(body: bytes) -> T:
@@ -292,7 +291,7 @@ class ChatClient:
         return reply
 
     async def _try_once(self, call: _Call[T], url: str, body: bytes) -> T:
-        """Send a body to a server once, and settle its tokens with the pace."""
+        """Send a body to a server once, and report its tokens to the pace."""
         used = 0.0
         stream = None
         if call.listener:
@@ -304,12 +303,12 @@ class ChatClient:
             if stream and stream.is_used:
                 self._streamed.add(url)
         except (TransientError, RejectedRequest, EndpointError) as failure:
-            if call.listener:  # what was written counts no more, also while a retry waits
+            if call.listener:  # the text so far is invalid, also while a retry waits
                 call.listener.restart()
             if isinstance(failure, TransientError):
                 failure.in_stream = bool(stream and stream.is_used)
             raise
-        except asyncio.CancelledError:  # of a reply that is not needed no server counts the tokens
+        except asyncio.CancelledError:  # servers report no tokens of a cancelled reply
             used = (len(body) + (stream.characters if stream else 0)) / CHARS_PER_TOKEN
             raise
         finally:
@@ -317,7 +316,7 @@ class ChatClient:
         return reply
 
     async def _answers_probe(self, url: str) -> bool:
-        """Return whether a server writes anything to another text."""
+        """Return whether a server replies to another text with any text."""
         request = Request.of(self._chat(PROBE, max_tokens=1, temperature=0))
         body = request.body_for(self._requests.known.changes(url))
         try:
@@ -328,8 +327,8 @@ class ChatClient:
 
     def _silence_error(self, url: str) -> EndpointError:
         return EndpointError(
-            f"the {self.endpoint.role} at {url} says nothing to one text each time, but speaks "
-            "otherwise",
+            f"the {self.endpoint.role} at {url} returns empty completions for this text, after "
+            f"{EMPTY_TRIES} tries or more, but not for another text",
             status=422,
         )
 
@@ -340,8 +339,8 @@ class ChatClient:
         asks = f" (its Retry-After asks for {failure.wait:.0f} s)" if failure.wait else ""
         return EndpointError(
             f"the {self.endpoint.role} at {failure.url} has failed for {seconds:.0f} s{asks}, "
-            f"longer than RLKD_{patience} allows: {failure}. Is the server of "
-            f"{self.endpoint.variable('BASE_URL')} up, and done loading?"
+            f"longer than RLKD_{patience} allows: {failure}. Check that the server of "
+            f"{self.endpoint.variable('BASE_URL')} is up and has loaded its model"
         )
 
     def _completion(self, url: str, payload: bytes, may_be_empty: bool) -> Reply:
@@ -355,7 +354,7 @@ class ChatClient:
                 url, f"a reply that is no completion: {words_of(payload)}"
             ) from None
         self.usage.add(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
-        # a key may have stood in several parts of a message
+        # a key may have been split over several parts of a message
         said, thought = keys.redact(reply.text), keys.redact(reply.thinking)
         if (said, thought) != (reply.text, reply.thinking):
             reply = replace(reply, text=said, thinking=thought)
@@ -364,7 +363,7 @@ class ChatClient:
                 url, f"a completion that ended with {reply.finish_reason!r}"
             )
         if reply.finish_reason == "content_filter":
-            raise EndpointError(f"the content filter of {url} takes offence at a text", status=422)
+            raise EndpointError(f"the content filter of {url} rejects this text", status=422)
         if not (reply.text or reply.tokens or reply.thinks or may_be_empty):
             by_model = reply.finish_reason == "stop" and reply.completion_tokens > 0
             raise self._servers.transient(url, "an empty completion", empty=by_model)

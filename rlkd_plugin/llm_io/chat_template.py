@@ -1,8 +1,8 @@
-"""A dialogue as a Jinja chat template, which `vllm serve --chat-template` reads.
+"""Writes a dialogue as a Jinja chat template for `vllm serve --chat-template`.
 
-A request through it has the token ids that ms-swift's `rlkd_r1` trains with. Of conversations of
-several turns in lines without control tokens the text is the same, and a token at the border of a
-turn may differ: ms-swift tokenizes each reply by itself.
+A request through it has the token ids that ms-swift's `rlkd_r1` trains with. One exception is a
+conversation of several turns in plain lines, without control tokens. Its text is the same, but a
+token at the border of a turn may differ, as ms-swift tokenizes each reply separately.
 """
 
 import re
@@ -11,8 +11,8 @@ from rlkd_plugin.gsrm.prompts import R1_SYSTEM
 from rlkd_plugin.llm_io.dialogues import QUERY, SYSTEM, Dialogue
 
 _PLACE = re.compile("@(\\w+)@")
-# As ms-swift's `Template._swift_encode`: neighbours of one role are one turn, and a reply that is
-# not ended is one to go on with
+# As ms-swift's `Template._swift_encode`: consecutive messages of one role are one turn, and an
+# unended reply is to be continued
 _CONVERSATION = """\
 {%- set system, turns = @default@, messages -%}
 {%- if messages and messages[0]['role'] == 'system' -%}
@@ -45,8 +45,8 @@ def chat_template(dialogue: Dialogue, bos: str, eos: str, system: str = R1_SYSTE
 
     Args:
         dialogue: of the model.
-        bos: what its tokenizer adds at the beginning of a text by itself; servers switch this off.
-        eos: its end of sequence.
+        bos: the token that its tokenizer adds at the beginning of a text; servers turn this off.
+        eos: its end-of-sequence token.
         system: the system prompt of a conversation that has none.
     """
     before_system, _, after_system = dialogue.opening.partition(SYSTEM)

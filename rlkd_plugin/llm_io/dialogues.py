@@ -1,7 +1,7 @@
-"""How families of models write a conversation: one table for training and for servers.
+"""The conversation formats of model families: one table for training and for servers.
 
-`swift_hooks.data.template` makes ms-swift's template `rlkd_r1` of it, `chat_template` the file that
-`vllm serve` reads. Nothing is prefilled: a completion itself opens with `<think>`.
+`swift_hooks.data.template` builds ms-swift's template `rlkd_r1` from it, and `chat_template` the
+file for `vllm serve`. Nothing is prefilled: a completion itself begins with `<think>`.
 """
 
 from collections.abc import Container
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 RLKD_R1 = "rlkd_r1"
 """The template's name."""
 SYSTEM = "{{SYSTEM}}"
-"""The place of the system prompt in an opening."""
+"""Placeholder of the system prompt in an opening."""
 QUERY = "{{QUERY}}"
-"""The place of what the user says in a turn."""
+"""Placeholder of the user's message in a turn."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Dialogue:
     """The texts of one family's conversations, with its control tokens.
 
     Attributes:
-        own_token: a token that this family alone has; empty for the one without any.
-        opening: what comes first, with `SYSTEM` in it.
-        bare_opening: the same of a conversation without a system prompt.
-        turn: what the user says, with `QUERY` in it, up to where the model begins to write.
-        separator: what follows a reply that is not the last.
-        end: what follows the last reply; None for the tokenizer's end of sequence.
-        writes_bos: whether the openings hold the beginning of sequence.
+        own_token: a token that only this family has; empty for the family without any.
+        opening: the beginning of a conversation, with `SYSTEM` in it.
+        bare_opening: the beginning without a system prompt.
+        turn: the user's turn, with `QUERY` in it, up to the beginning of the reply.
+        separator: the text after a reply that is not the last.
+        end: the text after the last reply; None for the tokenizer's end-of-sequence token.
+        writes_bos: whether the openings contain the beginning-of-sequence token.
     """
 
     own_token: str
@@ -66,5 +66,5 @@ PLAIN = Dialogue(  # a base model without a chat: lines that name the speaker
 
 
 def dialogue_of(vocabulary: Container[str]) -> Dialogue:
-    """Return the dialogue of the model whose tokenizer has this vocabulary."""
+    """Return the dialogue for a tokenizer with this vocabulary."""
     return next((d for d in (R1, CHATML) if d.own_token in vocabulary), PLAIN)

@@ -1,4 +1,4 @@
-"""Embeddings from any server with `/v1/embeddings`: `vllm serve`, `swift deploy` and others."""
+"""Embeddings from a server with `/v1/embeddings`: `vllm serve`, `swift deploy` and others."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from rlkd_plugin.llm_io.role_client import role_client
 from rlkd_plugin.llm_io.settings import Settings
 
 INSTEAD = ", or name a local model (--model of `rlkd subset`, --embed-model of `rlkd diversity`)"
-"""Ends the message about a missing setting."""
+"""End of the message about a missing setting."""
 
 
 class ServerEmbedder:
-    """Asks the servers that the settings name; entered with `async with`.
+    """Computes embeddings on the servers of the settings; entered with `async with`.
 
     Raises:
         RlkdError: if a setting is missing.
@@ -25,7 +25,7 @@ class ServerEmbedder:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """The model's name on the servers, and what tells our further keys from others."""
+        """The model's name on the servers, and the digest of the further request keys."""
         return {"embedder": self.name, "body": body_digest(self.client.endpoint.body)}
 
     async def __aenter__(self) -> "ServerEmbedder":
@@ -39,6 +39,6 @@ class ServerEmbedder:
         """Return a vector for each text.
 
         Raises:
-            EndpointError: if the servers fail past the retry deadline, or reject our requests.
+            EndpointError: if the servers fail past the retry deadline, or reject the request.
         """
         return await self.client.embed(texts)

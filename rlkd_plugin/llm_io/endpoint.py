@@ -1,6 +1,6 @@
 """A group of servers as the settings name it, and the message about a rejected request.
 
-What a server said is cleansed of our keys before it comes here (`own_keys`).
+Our keys are removed from a server's message before it comes here (`own_keys`).
 """
 
 import os
@@ -28,31 +28,31 @@ class Endpoint:
         return f"RLKD_{self.role.upper()}_{option}"
 
     def refusal(self, url: str, status: int, payload: bytes, via: str = "") -> str:
-        """Return the message about a rejected request: the server's words, what to correct.
+        """Return the message about a rejected request: the server's message and the remedy.
 
         `via` is a remark on the proxy, empty without one.
         """
         remedy = {
-            401: f"the API key is read from the variable that {self.named_key} names",
-            402: f"the account behind the key that {self.named_key} names cannot pay",
-            429: f"the account behind the key that {self.named_key} names cannot pay",
-            403: f"the API key is read from the variable that {self.named_key} names",
+            401: f"check the API key in the variable that {self.named_key} names",
+            402: f"the account of the API key in {self.named_key} cannot pay",
+            429: f"the account of the API key in {self.named_key} cannot pay",
+            403: f"check the API key in the variable that {self.named_key} names",
             404: f"correct {self.variable('MODEL')}={self.model!r} or "
             f"{self.variable('BASE_URL')} (it ends in /v1)",
-        }.get(status, f"see {self.variable('BASE_URL')} and the server's log")
+        }.get(status, f"check {self.variable('BASE_URL')} and the server's log")
         words = words_of(payload)
         remedy = via if via and status == 407 else "; ".join(filter(None, (remedy, via)))
         return f"the {self.role} at {url} answers HTTP {status}: {words}; {remedy}"
 
     @property
     def named_key(self) -> str:
-        """The setting that names the key's variable, with its value unless it may be a key."""
+        """The setting that names the key's variable, with its value unless that may be a key."""
         name = self.api_key_env
         shown = f"={name}" if name.isupper() or name in os.environ else ""
         return self.variable("API_KEY_ENV") + shown
 
 
 def words_of(payload: bytes) -> str:
-    """Return a server's words, short."""
+    """Return the beginning of a server's message, on one line."""
     text = payload.decode("utf-8", errors="replace")
     return " ".join(text.split())[:300] or "(nothing)"

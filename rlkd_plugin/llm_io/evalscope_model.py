@@ -1,7 +1,7 @@
-"""The client of evalscope, so that nothing that it writes, prints or logs holds one of our keys.
+"""A model for evalscope whose files, output and logs contain none of our keys.
 
-What a server says is cleansed at the HTTP level, before evalscope or openai's client sees it; and
-the key is in the client alone, not in the configuration that evalscope keeps in its folder.
+Replies are redacted at the HTTP level, before evalscope or openai's client sees them. The key is
+only in the client, and not in the configuration that evalscope writes to its folder.
 """
 
 from collections.abc import Iterator
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from evalscope.api.model import ModelAPI
 
 NO_KEY = "EMPTY"
-"""What is sent to a server that wants no key; openai's client has no way to send none."""
+"""Sent to a server without a key, as openai's client always sends one."""
 _TRANSFER_HEADERS = ("content-encoding", "content-length", "transfer-encoding")
-"""Headers that hold for a body as it was sent, and not as it is read."""
+"""Headers that describe the body as it was sent, not as it is read."""
 
 
 def evalscope_model(url: str, name: str, key_env: str) -> "ModelAPI":
-    """Return a model on a server for evalscope to ask.
+    """Return a model on a server for evalscope.
 
     Args:
         url: of the server, with /v1.
         name: of the model there.
-        key_env: the variable with its key, empty for none.
+        key_env: the variable with the key; empty for none.
 
     Raises:
         EndpointError: if no header can hold the key.
-        ImportError: if evalscope is missing.
+        ImportError: if evalscope is not installed.
     """
     from evalscope.api.model import ModelAPI
     from evalscope.models.openai_compatible import OpenAICompatibleAPI
@@ -52,13 +52,15 @@ def evalscope_model(url: str, name: str, key_env: str) -> "ModelAPI":
             return _redact(response, keys)
 
     class ServedModel(OpenAICompatibleAPI):
-        generate_async = ModelAPI.generate_async  # by `generate`, and so by the client above
+        generate_async = (
+            ModelAPI.generate_async
+        )  # through `generate`, and so through the client above
 
     return ServedModel(name, url, key or NO_KEY, http_client=RedactingClient())
 
 
 def _redact(response: Any, keys: OwnKeys) -> Any:
-    """Return a response that was read, without the keys."""
+    """Return a response without the keys."""
     is_error = response.status_code != 200
     headers = [
         (name, keys.redact_error(value))
@@ -75,10 +77,10 @@ def _redact(response: Any, keys: OwnKeys) -> Any:
 
 @contextmanager
 def _redact_errors(keys: OwnKeys) -> Iterator[None]:
-    """Blot keys out of the errors of a request; one may quote a broken header."""
+    """Remove keys from the errors of a request, which may quote a broken header."""
     try:
         yield
-    except Exception as error:  # of any library below, whose logs show causes as well
+    except Exception as error:  # of any library, as logs show the causes too
         error.args = tuple(keys.redact_error(str(part)) for part in error.args)
         error.__cause__ = error.__context__ = None
         raise

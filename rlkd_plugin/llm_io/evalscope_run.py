@@ -1,4 +1,4 @@
-"""Runs a task of evalscope, whose own client asks the servers."""
+"""Runs a task of evalscope, which sends the requests itself."""
 
 import logging
 import os
@@ -12,11 +12,11 @@ from rlkd_plugin.llm_io.proxies import is_this_machine
 
 
 def run_evalscope(task: Any) -> None:
-    """Draw and score the samples of a `TaskConfig`.
+    """Generate and score the samples of a `TaskConfig`.
 
     Raises:
-        EndpointError: if the server fails, or rejects our requests; the message quotes it. Also if
-            a reply is no completion, or cannot be written.
+        EndpointError: if the server fails or rejects a request, with its message; also if a reply
+            is no completion, or cannot be written.
     """
     from evalscope import run_task
     from openai import OpenAIError
@@ -43,7 +43,7 @@ def run_evalscope(task: Any) -> None:
 
 @contextmanager
 def _bypass_proxy(url: str) -> Iterator[None]:
-    """Let no proxy stand before a server of this machine: evalscope's client would ask it."""
+    """Bypass the proxy for a server of this machine, which evalscope's client would not."""
     before = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
     if is_this_machine(url):
         hosts = before["no_proxy"] or before["NO_PROXY"] or ""

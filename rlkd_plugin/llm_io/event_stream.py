@@ -1,6 +1,6 @@
-"""Reads a completion that a server streams: server-sent events, put together as one reply.
+"""Joins the server-sent events of a streamed completion into one reply.
 
-Pure. Not here: how the bytes come (`transport`), and what a reply means (`chat_client`).
+Pure. Not here: how the bytes arrive (`transport`), and how a reply is handled (`chat_client`).
 """
 
 import json
@@ -16,14 +16,14 @@ _MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 class EventLines:
-    """The data of server-sent events, out of bytes that are cut anywhere. Linear time."""
+    """Reads the data of server-sent events from bytes that are split anywhere, in linear time."""
 
     def __init__(self) -> None:
         self._line: list[bytes] = []  # the beginning of a line
-        self._data: list[bytes] = []  # of an event that is not at its end
+        self._data: list[bytes] = []  # of an unfinished event
 
     def feed(self, payload: bytes) -> Iterator[bytes]:
-        """Yield the data of each event that is at its end."""
+        """Yield the data of each complete event."""
         *lines, rest = payload.split(b"\n")
         for line in lines:
             whole = b"".join([*self._line, line]).removesuffix(b"\r").removeprefix(BOM)
@@ -36,7 +36,7 @@ class EventLines:
             self._line.append(rest)
 
     def end(self) -> Iterator[bytes]:
-        """Yield the data of an event that the end of the stream has cut off."""
+        """Yield the data of an event that the end of the stream cut off."""
         yield from self.feed(b"\n")
         if self._data:
             yield self._take()
@@ -48,15 +48,15 @@ class EventLines:
 
 
 class StreamedReply:
-    """A completion that comes in parts, and the reply that the server would have sent at once.
+    """A completion that arrives in parts, and the same reply as a whole.
 
     Args:
-        on_text: is called with each part of the message's text, as soon as it is there.
+        on_text: called with each part of the message's text when it arrives.
 
     Attributes:
         is_used: whether the server streamed at all.
-        is_done: whether nothing more is to come.
-        is_whole: whether the completion came to its end: to a reason to finish, or to `[DONE]`.
+        is_done: whether nothing more follows.
+        is_whole: whether the completion is complete: it has a finish reason, or `[DONE]` came.
     """
 
     def __init__(self, on_text: Callable[[str], None]) -> None:
@@ -71,21 +71,21 @@ class StreamedReply:
         self._reason: Any = None
         self._usage: Any = None
         self._half = ""  # the first half of a surrogate pair
-        self._plain: list[bytes] = []  # of a JSON reply under a stream's label
-        self._foreign: bytes | None = None  # what is no part of a completion
+        self._plain: list[bytes] = []  # of a JSON reply labelled as a stream
+        self._foreign: bytes | None = None  # data that is no part of a completion
 
     @property
     def broke_off(self) -> bool:
-        """Whether no reason to finish came, no `[DONE]`, and no error in their place."""
+        """Whether the stream ended without a finish reason, `[DONE]` or an error."""
         return not self.is_whole and self._foreign is None
 
     @property
     def characters(self) -> int:
-        """How much text has come, with the thinking."""
+        """The number of characters so far, thinking included."""
         return sum(map(len, self._said)) + sum(map(len, self._thought))
 
     def feed(self, payload: bytes) -> None:
-        """Take the next bytes of the body."""
+        """Read the next bytes of the body."""
         is_first, self.is_used = not self.is_used, True
         if self._plain or (is_first and payload.lstrip().startswith(b"{")):
             self._plain.append(payload)
@@ -93,7 +93,7 @@ class StreamedReply:
             self._take(self._lines.feed(payload))
 
     def end(self) -> None:
-        """Take note that the body is at its end."""
+        """Handle the end of the body."""
         self.is_used = True
         self._take(self._lines.end())
         self.is_done = True
@@ -130,7 +130,7 @@ class StreamedReply:
         return text
 
     def _take_event(self, event: Any) -> str:
-        """Take one event, and return what it adds to the text.
+        """Read one event, and return the text that it adds.
 
         Raises:
             ValueError: if it is no part of a completion; or another error of `_MALFORMED`.
@@ -149,7 +149,7 @@ class StreamedReply:
         return said
 
     def body(self) -> bytes:
-        """Return the body of a reply that is not streamed, with the same content."""
+        """Return the same reply as an unstreamed body."""
         if self._foreign is not None:
             return self._foreign
         message = {

@@ -1,6 +1,6 @@
-"""How a key may stand in a text: as it is, escaped as in JSON or a URL, or in base64.
+"""The spellings of a key in a text: plain, escaped as in JSON or a URL, or in base64.
 
-Pure. Not here: which keys there are, and in which texts they are blotted out (`own_keys`).
+Pure. Not here: the keys themselves, and the texts they are removed from (`own_keys`).
 """
 
 import base64
@@ -11,12 +11,11 @@ from urllib.parse import quote
 _BASE64 = "[A-Za-z0-9+/_-]"
 _WORD = "[A-Za-z0-9_]"
 _ESCAPE = r"\\{1,16}"
-"""The backslashes of an escape, which is escaped itself where JSON stands in JSON; few enough that
-a text of nothing else is searched quickly."""
+"""The backslashes of an escape, several for JSON inside JSON; bounded for a fast search."""
 
 
 def has_escapes(text: str) -> bool:
-    """Say whether a text escapes a printable character that needs no escape, as a key's may be."""
+    """Return whether a text may escape printable characters, as those of a key."""
     is_in_url = "%" in text and any(f"%{digit}" in text for digit in "234567")
     if is_in_url or "\\" not in text:
         return is_in_url
@@ -31,10 +30,10 @@ def plain_spellings(key: str) -> set[str]:
 
 
 def base64_spellings(key: str) -> set[str]:
-    """Return what any base64 text with the key in it holds, whatever stands before and behind it.
+    """Return the parts of a base64 text that a key in it produces, whatever surrounds the key.
 
-    A character of base64 has six bits, so the key may begin at three places of it. Characters that
-    have bits of its neighbours too are left out.
+    A base64 character has six bits, so a key has three alignments. Characters that share bits with
+    the key's neighbours are dropped.
     """
     spelt = set()
     for before in range(3):
@@ -46,18 +45,18 @@ def base64_spellings(key: str) -> set[str]:
 
 
 def spelling_pattern(key: str, *, as_a_word: bool = False) -> "re.Pattern[str]":
-    """Return a pattern of a key, of which any character may be escaped.
+    """Return a pattern of a key in which any character may be escaped.
 
     Args:
         key: of ASCII.
-        as_a_word: whether it counts only where no ASCII letter, digit or underscore is beside it.
+        as_a_word: whether no ASCII letter, digit or underscore may be next to it.
     """
     characters = "".join(map(_character, key))
     return re.compile(rf"(?<!{_WORD}){characters}(?!{_WORD})" if as_a_word else characters)
 
 
 def base64_pattern(spelling: str) -> "re.Pattern[str]":
-    """Return a pattern of one of `base64_spellings` with the neighbours that share bits with it."""
+    """Return a pattern of one of `base64_spellings` and the neighbours that share its bits."""
     characters = "".join(map(_character, spelling))
     return re.compile(rf"(?:(?<!\\){_BASE64})?{characters}{_BASE64}?={{0,2}}")
 

@@ -1,6 +1,6 @@
-"""The listener of a streamed reply, and the filter that keeps our keys from it.
+"""The listener of a streamed reply, and the filter that hides our keys from it.
 
-Not here: how a whole reply is cleansed (`own_keys`).
+Not here: how a whole reply is redacted (`own_keys`).
 """
 
 from collections.abc import Callable
@@ -10,20 +10,20 @@ from rlkd_plugin.llm_io.own_keys import OwnKeys
 
 
 class Listener(Protocol):
-    """Takes the text of a reply while it is being written."""
+    """Receives the text of a reply while it is being written."""
 
     def restart(self) -> None:
-        """Forget the text: what was written counts no more."""
+        """Forget the text so far."""
 
     def add(self, text: str) -> None:
-        """Take the next part of the text."""
+        """Receive the next part of the text."""
 
 
 def without_keys(keys: OwnKeys, listener: Listener) -> Callable[[str], None]:
-    """Return a function that hands a reply's parts on, as far as they hold no key of ours.
+    """Return a function that passes a reply's parts to the listener until one of our keys occurs.
 
-    Once a key has come the listener gets no further text. It may have the key's beginning, but no
-    field is made of that, as no tag follows; the whole reply, cleansed, has the rest.
+    After a key the listener gets no further text. It may have received the key's beginning; that
+    never becomes part of a field, as no tag follows it. The rest comes with the redacted reply.
     """
     recent: str | None = ""
     reach = keys.reach

@@ -1,22 +1,22 @@
-"""What a chat message says and what it thinks, in every shape in which servers hand it over.
+"""Separates the text and the thinking of a chat message, in all shapes that servers use.
 
-Pure. Not here: marks of thinking inside a text (`gsrm.thinking`), and what a text means.
+Pure. Not here: marks of thinking inside a text (`gsrm.thinking`).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 THINKING_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
-"""Keys under which servers deliver thinking apart from the content; the first with text counts."""
+"""Keys of thinking outside the content; the first one with text counts."""
 
 _TEXT_KEYS = ("text", "thinking", "reasoning", "content", "summary", "value")
 
 
 def split_message(message: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the text of a message's content, and the thinking that stands apart from it.
+    """Return the text of a message's content, and its thinking.
 
-    A content is a text, or a list of parts: texts, objects with a text, and thinking, which is no
-    part of what is said. Parts of other kinds (images, calls) are skipped.
+    The content is a text or a list of parts: texts, objects with a text, and thinking. Parts of
+    other kinds (images, calls) are skipped.
 
     Raises:
         TypeError: if the content is neither.
@@ -35,20 +35,20 @@ def split_message(message: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def is_refusal(message: Mapping[str, Any]) -> bool:
-    """Say whether a message holds a refusal, in a field or a part of its own."""
+    """Return whether a message has a refusal, in a field or a part of its own."""
     content = message.get("content")
     parts = content if isinstance(content, list) else ()
     return bool(message.get("refusal")) or any(_kind(part) == "refusal" for part in parts)
 
 
 def _kind(part: Any) -> str:
-    """Return what a part holds: "text", "thinking", "refusal", or "" for all else."""
+    """Return the kind of a part: "text", "thinking", "refusal", or "" for any other."""
     if isinstance(part, str):
         return "text"
     if not isinstance(part, dict):
         return ""
     kind = str(part.get("type") or "text").lower()
-    if part.get("thought") is True:  # a mark of its own, on a text
+    if part.get("thought") is True:  # a flag on a text
         return "thinking"
     if "think" in kind or "reason" in kind or "thought" in kind:
         return "thinking"
@@ -56,7 +56,7 @@ def _kind(part: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return all text of a value, which may be nested; nothing for what holds none."""
+    """Return all text of a value, which may be nested; empty if it has none."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""What a server tells of its model in `/v1/models`; a server that tells nothing is no error.
+"""Reads what a server reports about its model in `/v1/models`; nothing there is required.
 
-vLLM tells the path or the repository that it serves (`root`), of a LoRA also the base model
-(`parent`). SGLang tells the path, and a version of the weights, in `/model_info`. `swift deploy`
-and most others tell a name alone.
+vLLM reports the path or the repository that it serves (`root`), and the base model of a LoRA
+(`parent`). SGLang reports the path and a version of the weights in `/model_info`. `swift deploy`
+and most others report only a name.
 """
 
 import asyncio
@@ -19,26 +19,26 @@ from rlkd_plugin.llm_io.proxies import proxy_for
 from rlkd_plugin.llm_io.transport import certificates_for
 
 TIMEOUT = 5.0
-"""Seconds for one try; it is a list of a few lines."""
+"""Seconds for one try; the list has only a few lines."""
 TRIES = 3
-"""Tries of a server that does not respond, or is busy."""
+"""Most tries if a server does not respond or is busy."""
 MOST_BYTES = 16 << 20
 """Bytes beyond which a reply is no list of models."""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a server tells of a model.
+    """The information of a server about a model.
 
     Attributes:
-        root: the path or the repository; empty where it tells none, or the name once more.
-        parent: of a LoRA: the base model's path, repository or name.
-        revision: of the weights, where it tells one.
-        fault: why it tells nothing of this model.
+        root: the path or the repository; empty if not reported, or equal to the name.
+        parent: of a LoRA, the base model's path, repository or name.
+        revision: of the weights, if reported.
+        fault: why there is no information about this model.
         is_reply: whether the server replied at all.
-        context: most tokens of a prompt and its reply, 0 where it tells none; no part of what
-            the model is.
-        names: of all models that the server lists, where it does not list this one.
+        context: most tokens of a prompt and its reply, 0 if not reported; it does not identify
+            the model.
+        names: of all models on the server, if this one is not among them.
     """
 
     root: str = ""
@@ -51,7 +51,7 @@ class Card:
 
 
 async def ask_cards(endpoint: Endpoint) -> dict[str, Card]:
-    """Return what each server of an endpoint tells of the model, by URL."""
+    """Return the card of the model on each server of an endpoint, by URL."""
     key = read_key(endpoint.api_key_env)
     keys = own_keys(endpoint.api_key_env)
     cards = await asyncio.gather(*(_ask(url, endpoint.model, key, keys) for url in endpoint.urls))
@@ -97,7 +97,7 @@ async def _with_model_info(
 
 
 async def _get(session: aiohttp.ClientSession, url: str, keys: OwnKeys) -> tuple[int, str]:
-    """Return status and text of a reply; status 0 and the reason where there was none."""
+    """Return status and text of a reply; status 0 and the reason without one."""
     status, words = 0, ""
     for number in range(TRIES):
         await asyncio.sleep(0.2 * number)
@@ -121,7 +121,7 @@ async def _get(session: aiohttp.ClientSession, url: str, keys: OwnKeys) -> tuple
 
 
 def read_card(payload: str, model: str) -> tuple[Card, str]:
-    """Return the card of a model in the reply to `/v1/models`, and who wrote it."""
+    """Return the card of a model in the reply to `/v1/models`, and its owner (`owned_by`)."""
     entries = _object(payload).get("data")
     if not isinstance(entries, list):
         return Card(fault="/v1/models has no list of models"), ""
@@ -158,7 +158,7 @@ def _object(payload: str) -> dict[str, Any]:
 
 
 def _text(entry: Any, name: str) -> str:
-    """Return a value that is a text, "" for any other; half a surrogate pair as its escape."""
+    """Return a value that is a text, else ""; a lone surrogate becomes an escape."""
     value = entry.get(name) if isinstance(entry, dict) else None
     if not isinstance(value, str):
         return ""

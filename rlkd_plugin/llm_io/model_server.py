@@ -1,4 +1,4 @@
-"""Serves a model for the time of a job: by `vllm serve`, else by `swift deploy`."""
+"""Serves a model while a job runs, with `vllm serve` or else `swift deploy`."""
 
 import json
 import os
@@ -21,11 +21,11 @@ from rlkd_plugin.llm_io.prompting import OWN_TEMPLATE, SERVING, Prompting
 from rlkd_plugin.llm_io.server_commands import deploy_command, has_vllm, vllm_command
 
 LONGEST_START = 3600.0
-"""Seconds from the start within which a server has to answer; it may fetch its model first."""
+"""Most seconds until a server answers; it may download its model first."""
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Opens URLs without the environment's proxy."""
+"""Opens URLs without a proxy."""
 SETS_TEMPLATE = ("--chat-template", "--template", "--generation-config")
-"""Options that would overrule a template."""
+"""Options that would override a template."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ServedModel:
 
 
 WriteFiles = Callable[[str, Path, str | None], None]
-"""Writes the files for `vllm serve` of a model into a folder, with a system prompt or without."""
+"""Writes the files for `vllm serve`, given model, folder and system prompt or None."""
 
 
 @contextmanager
@@ -51,20 +51,21 @@ def model_server(
 ) -> Iterator[ServedModel]:
     """Serve a model on a free port while the body runs.
 
-    vLLM is used where its command is installed. `rlkd_guard` ends the server, and all that it
-    started, with us. The model gets a name of its own, so that no other server is taken for ours.
+    vLLM is used if its command is installed. `rlkd_guard` ends the server and its child processes
+    together with this process. The model gets a unique name, so that no other server is mistaken
+    for this one.
 
     Args:
         model: a folder or a hub's id.
-        adapter: a LoRA's folder, or an empty text.
-        options: more of the server's options, as on a command line.
+        adapter: a LoRA's folder, or empty.
+        options: further server options, as on a command line.
         log: file for its output.
-        prompting: how it is to ask the model.
-        write_files: writes what vLLM needs for a template; None where `prompting` has none.
+        prompting: the template.
+        write_files: writes the files that vLLM needs for a template; None without a template.
 
     Raises:
-        RlkdError: if it ends before it answers, or never does; the message has its last lines. Also
-            if the options hold a key.
+        RlkdError: if it does not start, with the last lines of its log; also if the options hold
+            a key.
     """
     given = _read_options(options, prompting)
     name = f"rlkd-{secrets.token_hex(4)}"
@@ -82,7 +83,7 @@ def model_server(
     command += given
     guarded = [sys.executable, "-m", "rlkd_plugin.rlkd_guard", "--server", *command]
     with log.open("wb") as output:
-        # `swift deploy` opens a process group, even of one
+        # `swift deploy` opens a process group, even for one process
         env = {**os.environ, "MASTER_PORT": str(group_port)}
         server = subprocess.Popen(guarded, stdout=output, stderr=subprocess.STDOUT, env=env)
     try:
@@ -90,7 +91,9 @@ def model_server(
         while not _serves(url, name):
             if server.poll() is not None or time.monotonic() - begin > LONGEST_START:
                 tail = "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-15:])
-                words = f"the server ended: {shlex.join(command)}\n{tail}\n(all of it: {log})"
+                words = (
+                    f"the server did not start: {shlex.join(command)}\n{tail}\n(full log: {log})"
+                )
                 raise RlkdError(own_keys().redact_error(words))
             time.sleep(1)
         yield ServedModel(url, name)
@@ -100,11 +103,11 @@ def model_server(
 
 
 def _read_options(options: str, prompting: Prompting) -> list[str]:
-    """Return the words of a user's options.
+    """Return a user's options as words.
 
     Raises:
-        RlkdError: if a quote is not closed, or a key stands there, which the log would show, or
-            another template than the one that the job has.
+        RlkdError: if a quote is not closed, if there is a key, which the log would show, or if
+            another template than the job's is given.
     """
     try:
         words = shlex.split(options)
@@ -113,12 +116,12 @@ def _read_options(options: str, prompting: Prompting) -> list[str]:
     names = [word.partition("=")[0].replace("_", "-") for word in words]
     if "--api-key" in names:
         raise RlkdError(
-            "--server-options must not hold a key: the server is for this job alone, and needs none"
+            "--server-options must not hold a key: remove --api-key; only this job uses the server"
         )
     if prompting.template and (others := [name for name in names if name in SETS_TEMPLATE]):
         raise RlkdError(
-            f"--server-options has {others[0]}, and the model is served with the template "
-            f"{prompting.template}: leave it out, or give --template model"
+            f"--server-options has {others[0]}, but the model is served with the template "
+            f"{prompting.template}: remove the option, or give --template model"
         )
     return words
 
@@ -129,13 +132,13 @@ def _free_port() -> int:
 
 
 def _serves(url: str, name: str) -> bool:
-    """Return whether the server has the model; it is asked without a key and without a proxy."""
+    """Return whether the server has the model, without a key and without a proxy."""
     try:
         with DIRECT.open(f"{url}/models", timeout=5) as reply:
             return any(model["id"] == name for model in json.load(reply)["data"])
     except urllib.error.HTTPError as error:
         raise RlkdError(
-            f"{url}/models says {error.code}; serve without a key, or use --url"
+            f"{url}/models answers HTTP {error.code}; serve without a key, or give --url"
         ) from None
     except OSError:
         return False

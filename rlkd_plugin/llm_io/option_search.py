@@ -1,8 +1,8 @@
-"""Finds out which options of a rejected request a server does not take.
+"""Finds the options for which a server rejects a request.
 
-A server that names the option is believed if it takes the same request without it. A server that
-names none is sent a short question with the same options: if it takes that, the text is at fault.
-Not here: how a request is sent, and what is remembered (`chat_client`, `server_options`).
+If the server names an option, the request is sent without it; success confirms the option. If it
+names none, a short question with the same options is sent; success means that the text is at
+fault. Not here: how a request is sent (`chat_client`), and what is remembered (`server_options`).
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -23,22 +23,22 @@ from rlkd_plugin.llm_io.request_options import (
 T = TypeVar("T")
 
 MOST_TRIES = 20
-"""Requests in which the options that a server names are lessened, one after the other."""
+"""Most requests in which the options that a server names are changed, one by one."""
 TRIAL_TOKENS = 16
-"""Tokens of the short question's reply; some servers take no smaller limit."""
+"""Token limit of the short question's reply; some servers reject a smaller one."""
 CERTAIN = (400, 422)
-"""Statuses that say that the request is at fault, in its text or in an option."""
+"""Statuses of a fault in the request: in its text or in an option."""
 
 
 class RejectedRequest(Exception):
-    """A request that a server rejects, for its text or for an option.
+    """A server rejects a request, for its text or for an option.
 
     Attributes:
         status: one of `CERTAIN`, or one that mostly means something else: 403, 404, 405, or 500 and
-            501 of servers that fail at an option that they do not know.
-        text: all that it said, without the key.
-        words: the same in short.
-        error: what it means where no option is at fault.
+            501 from servers that fail at an unknown option.
+        text: the server's whole message, without the key.
+        words: the beginning of the message.
+        error: to raise if no option is at fault.
     """
 
     def __init__(self, status: int, text: str, words: str, error: Exception) -> None:
@@ -50,13 +50,13 @@ class RejectedRequest(Exception):
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether an option is at fault only if the server names it."""
+        """Whether an option can only be at fault if the server names it."""
         return self.status not in CERTAIN
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult(Generic[T]):
-    """What a search found: the changes to remember, and the reply if the request has one."""
+    """The result of a search: the changes to remember, and the reply if there is one."""
 
     changes: Mapping[str, Change]
     reply: T | None = None
@@ -66,14 +66,13 @@ class OptionSearch(Generic[T]):
     """The search for one rejected request to one server.
 
     Args:
-        request: what it is meant to say.
-        known: the changes that the server is known to need, with which it was rejected.
-        send: sends the request as changed; raises RejectedRequest.
-        ask: sends the short question with a request's options; returns why it was rejected, None
-            if it was not.
+        request: before any change.
+        known: the changes that were applied when it was rejected.
+        send: sends a changed request; raises RejectedRequest.
+        ask: sends the short question with given options; returns its rejection, or None.
 
     Attributes:
-        has_tried: whether the short question was asked with all options.
+        has_tried: whether the short question was sent with all options.
     """
 
     def __init__(
@@ -90,10 +89,10 @@ class OptionSearch(Generic[T]):
         self.has_tried = False
 
     async def run(self, rejection: RejectedRequest) -> SearchResult[T]:
-        """Return what requests to the server are to change.
+        """Return the changes that requests to the server need.
 
         Raises:
-            RejectedRequest: if the text is at fault, or nothing helps.
+            RejectedRequest: if the text is at fault, or no change helps.
         """
         last, found = await self._search_by_message(rejection)
         if found is None and not rejection.is_doubtful and not self._is_too_long(last):
@@ -105,7 +104,7 @@ class OptionSearch(Generic[T]):
     async def _search_by_message(
         self, first: RejectedRequest
     ) -> tuple[RejectedRequest, SearchResult[T] | None]:
-        """Lessen the options that the server names until it takes the request."""
+        """Change the options that the server names until it accepts the request."""
         rejection, needed = first, dict[str, Change]()
         ladders: dict[str, Iterator[Change]] = {}
         for _ in range(MOST_TRIES):
@@ -127,8 +126,8 @@ class OptionSearch(Generic[T]):
     async def _find_culprits(
         self, rejection: RejectedRequest, needed: dict[str, Change]
     ) -> dict[str, Change]:
-        """Return those changes without which the server rejects also the short question."""
-        if "logprobs" in needed:  # they went together
+        """Return the changes without which the server rejects the short question too."""
+        if "logprobs" in needed:  # they were dropped together
             needed.pop("top_logprobs", None)
         is_named = "max_completion_tokens" in rejection.text
         is_certain = not rejection.is_doubtful and (
@@ -143,7 +142,7 @@ class OptionSearch(Generic[T]):
         return needed
 
     async def _search_by_trial(self) -> SearchResult[T] | None:
-        """Ask the short question with ever more of the options; None if they are not at fault."""
+        """Send the short question with more and more options; None if they are not at fault."""
         self.has_tried = True
         all_options = options_of(self.request)
         rejection = await self._ask_with(all_options, {})
@@ -160,7 +159,7 @@ class OptionSearch(Generic[T]):
             if rejection is not None:
                 found |= await self._smallest_change(kept, unit, found, rejection)
             kept = [*kept, *unit]
-        if await self._ask_with(all_options, {}) is None:  # it took them after all
+        if await self._ask_with(all_options, {}) is None:  # it accepts them after all
             return None
         return SearchResult(found) if found else None
 
@@ -171,7 +170,7 @@ class OptionSearch(Generic[T]):
         found: Mapping[str, Change],
         rejection: RejectedRequest,
     ) -> dict[str, Change]:
-        """Return the least change by which the server takes also a unit of options."""
+        """Return the smallest change with which the server accepts one more unit of options."""
         last: dict[str, Change] = {}
         for option in reversed(unit):
             for change in smaller_changes(
@@ -185,7 +184,7 @@ class OptionSearch(Generic[T]):
     async def _ask_with(
         self, options: Sequence[str], changes: Mapping[str, Change]
     ) -> RejectedRequest | None:
-        """Ask the short question with some options; return why it was rejected."""
+        """Send the short question with some options; return its rejection, or None."""
         request = {k: v for k, v in self.request.items() if k in PLAIN or k in options}
         for limit in LIMITS:
             if isinstance(request.get(limit), int):
@@ -204,7 +203,7 @@ class OptionSearch(Generic[T]):
 def _next_change(
     rejection: RejectedRequest, sent: Mapping[str, Any], ladders: dict[str, Iterator[Change]]
 ) -> Change | None:
-    """Return the least change of a named option that was not tried yet."""
+    """Return the smallest untried change of a named option."""
     for option in named_options(rejection.text, sent):
         if option not in ladders:
             ladders[option] = smaller_changes(option, sent[option], rejection.text, rejection.words)
@@ -214,7 +213,7 @@ def _next_change(
 
 
 def _units(options: Sequence[str]) -> Iterator[list[str]]:
-    """Yield options one by one, the limits first; log-probabilities come with alternatives."""
+    """Yield options one by one, limits first; `logprobs` and `top_logprobs` are one unit."""
     for option in sorted(options, key=lambda option: option not in (*LIMITS, "temperature")):
         if option == "logprobs" and "top_logprobs" in options:
             yield ["logprobs", "top_logprobs"]

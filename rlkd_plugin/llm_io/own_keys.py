@@ -1,8 +1,8 @@
-"""The keys of this process, which no text shows that comes from a server.
+"""The keys of this process, which are removed from all texts of servers.
 
-A server, a gateway or a model may repeat a key that it was sent, and one role's texts go on to
-another role's server, to files and to logs. So every text is cleansed of the keys of all roles
-where it comes in. Not here: how a key may be spelt (`key_spellings`).
+A server, a gateway or a model may repeat a key that it received. Its texts reach the servers of
+other roles, files and logs. So the keys of all roles are removed from every text when it arrives.
+Not here: the spellings of a key (`key_spellings`).
 """
 
 import json
@@ -26,18 +26,18 @@ from rlkd_plugin.llm_io.settings import PREFIX, Settings
 
 MASK = "***"
 SHORTEST_KEY = 12
-"""Characters of a key that is blotted out of replies wherever it stands. A shorter one may be a
-placeholder, as `EMPTY`, or a part of a word."""
+"""Smallest length of a key that is removed from replies in any position. A shorter one may be a
+placeholder such as `EMPTY`, or a part of a word."""
 SHORTEST_WORD = 8
-"""Characters of a shorter key that is blotted out of replies where it stands alone, unless it is a
+"""Smallest length of a key that is removed from replies as a separate word, unless it is a plain
 word or a number."""
 SHORTEST_PART = 4
-"""Characters of a key that is blotted out of an error wherever it stands, unless it is a word or a
-number; others stand alone. An error names options, of which a placeholder may be a part."""
+"""Smallest length of a key that is removed from errors in any position, unless it is a plain word
+or a number. Others may be a part of an option's name, and are removed as separate words."""
 MOST_SPELT = 21
-"""Most characters that stand for one of a key: 16 backslashes and `u0041`."""
+"""Longest spelling of one character of a key: 16 backslashes and `u0041`."""
 SHORTEST_BASE64 = 6
-"""Characters of base64 that are no coincidence in an error."""
+"""Smallest length of a base64 spelling that is no coincidence in an error."""
 
 _SECRET_NAME = re.compile("key|secret|passw|auth|credential|bearer|token$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"[\w.~+/=-]{8,}", re.ASCII)
@@ -45,10 +45,10 @@ _SECRET_BEGIN = re.compile("(sk|hf|ghp|nvapi|xai|gsk|pk)[-_]|Bearer ")
 
 
 class OwnKeys:
-    """Keys, and how texts are cleansed of them; a copy that goes to another process has none.
+    """Removes keys from texts; a pickled copy has no keys.
 
     Args:
-        keys: of printable ASCII, as HTTP headers have them; others and empty ones are skipped.
+        keys: of printable ASCII, as in HTTP headers; others and empty ones are skipped.
     """
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
@@ -65,25 +65,25 @@ class OwnKeys:
 
     @property
     def reach(self) -> int:
-        """Most characters of a key in a reply, however it is spelt; 0 without keys."""
+        """Longest spelling of a key in a reply; 0 without keys."""
         return MOST_SPELT * self._in_replies.longest
 
     def redact(self, text: str) -> str:
-        """Return a text of a model with each key blotted out, but for short ones."""
+        """Return a text of a model without the keys, except short ones."""
         return self._in_replies.redact(text)
 
     def redact_error(self, text: str) -> str:
-        """Return an error's text with each key blotted out, however short."""
+        """Return an error's text without the keys, short ones included."""
         return self._in_errors.redact(text)
 
     def redact_body(self, payload: bytes, *, is_error: bool) -> bytes:
-        """Return the body of a reply without the keys; JSON stays JSON."""
+        """Return the body of a reply without the keys; JSON stays valid."""
         redactor = self._in_errors if is_error else self._in_replies
         return redactor.redact_body(payload)
 
 
 class _Redactor:
-    """Blots out keys, of which those shorter than `as_parts` only where they stand alone."""
+    """Removes keys; those shorter than `as_parts` only as separate words."""
 
     def __init__(self, keys: Iterable[str], as_parts: int) -> None:
         self._keys = {key: len(key) < as_parts or _is_word(key) for key in keys}
@@ -104,21 +104,21 @@ class _Redactor:
 
     def redact_body(self, payload: bytes) -> bytes:
         """Return a reply's body without the keys."""
-        text = payload.decode("latin-1")  # keys are ASCII, and each byte comes back
+        text = payload.decode("latin-1")  # keys are ASCII, and every byte is preserved
         if not self._holds_one(text):
             return payload
-        with suppress(ValueError, RecursionError):  # where it is JSON, it stays so
+        with suppress(ValueError, RecursionError):  # JSON stays valid
             text = json.dumps(self._redact_value(json.loads(payload)))
         return self.redact(text).encode("latin-1")
 
     @cached_property
     def _patterns(self) -> "list[re.Pattern[str]]":
-        """What is blotted out; compiled for the first text that needs it."""
+        """The patterns to remove; compiled for the first text that needs them."""
         plain = [spelling_pattern(key, as_a_word=alone) for key, alone in self._keys.items()]
         return [*map(base64_pattern, self._base64), *plain]
 
     def _holds_one(self, text: str) -> bool:
-        """Say whether a text may hold a key; for nearly all texts it takes microseconds."""
+        """Return whether a text may hold a key; for nearly all texts this takes microseconds."""
         if any(spelling in text for spelling in self._spelt):
             return True
         is_escaped = bool(self._keys) and (has_escapes(text) or (self._is_odd and "\\" in text))
@@ -138,21 +138,21 @@ class _Redactor:
 
 
 def own_keys(*variables: str) -> OwnKeys:
-    """Read the keys of all roles, and the passwords of proxies, from the environment.
+    """Return the keys of all roles and the passwords of proxies, from the environment.
 
     Args:
-        variables: names of more variables that hold a key.
+        variables: names of further variables that hold a key.
     """
     return OwnKeys([*_role_keys(variables), *_body_secrets(), *_proxy_passwords()])
 
 
 def read_key(variable: str) -> str:
-    """Return the key that a variable holds; "" where it holds none."""
-    return os.environ.get(variable, "").strip()  # a file's line end
+    """Return the key that a variable holds, or ""."""
+    return os.environ.get(variable, "").strip()  # without the line end of a file
 
 
 def is_sendable(key: str) -> bool:
-    """Say whether an HTTP header can hold a key."""
+    """Return whether an HTTP header can hold a key."""
     return key.isascii() and key.isprintable()
 
 
@@ -164,20 +164,20 @@ def _role_keys(variables: Iterable[str]) -> Iterator[str]:
 
 
 def _read_setting(option: str) -> str:
-    """Return a setting as the environment has it, in letters of any case; "" where it is absent."""
+    """Return a setting's value in the environment, with a name in any letter case, or ""."""
     name = PREFIX + option.upper()
     given = {key.upper(): value for key, value in os.environ.items() if value}
     return os.environ.get(name) or given.get(name, "")
 
 
 def _body_secrets() -> Iterator[str]:
-    """Yield what looks like a secret in the further keys of requests."""
+    """Yield values that look like secrets in the further keys of requests."""
     for name in Settings.model_fields:
         if name.endswith("_body"):
             try:
                 body = json.loads(_read_setting(name) or "{}")
             except (ValueError, RecursionError):
-                continue  # the settings say so
+                continue  # the settings report it
             yield from _secrets_in(body, "")
 
 
@@ -199,11 +199,11 @@ def _proxy_passwords() -> Iterator[str]:
         try:
             password = urlsplit(value if "://" in value else f"http://{value}").password or ""
         except ValueError:
-            continue  # who asks through it says so
+            continue  # `proxies` reports it
         yield password
         yield unquote(password)
 
 
 def _is_word(key: str) -> bool:
-    """Say whether a key may be a word or a number that a model or a server says of its own."""
+    """Return whether a key may be a word or a number that a server writes by chance."""
     return len(key) < SHORTEST_KEY and (key.isalpha() or key.isdigit())

@@ -1,4 +1,4 @@
-"""Keeps a client to rates a minute, for servers that are paid for or shared."""
+"""Limits a client's rates per minute, for paid or shared servers."""
 
 import asyncio
 import time
@@ -6,36 +6,36 @@ import time
 from rlkd_plugin.llm_io.per_loop import PerLoop
 
 LOOK = 0.1
-"""Seconds between two looks at the budget, which grows when a request used less than it took."""
+"""Seconds between two checks of the budget, which grows if a request used less than estimated."""
 
 
 class Pace:
-    """Budgets of requests and tokens a minute, spent evenly; 0 is no limit.
+    """Budgets of requests and tokens per minute, spent evenly; 0 is no limit.
 
     Args:
-        requests_per_minute: tries, retries included.
-        tokens_per_minute: in and out.
+        requests_per_minute: retries included.
+        tokens_per_minute: of prompts and replies.
     """
 
     def __init__(self, requests_per_minute: float = 0.0, tokens_per_minute: float = 0.0) -> None:
         self._request_seconds = 60 / requests_per_minute if requests_per_minute else 0.0
         self._token_seconds = 60 / tokens_per_minute if tokens_per_minute else 0.0
-        self._requests_paid = self._tokens_paid = 0.0  # when the budget is free again
+        self._requests_paid = self._tokens_paid = 0.0  # when the budget is available again
         self._turns: PerLoop[asyncio.Lock] = PerLoop()
 
     def open(self) -> None:
-        """Belong to the running event loop, beside others that it may belong to."""
+        """Start use in the running event loop."""
         self._turns.enter(asyncio.Lock)
 
     def close(self) -> None:
-        """Belong to the running event loop no more, if this was its last user."""
+        """End one use in the running event loop."""
         self._turns.leave()
 
     async def turn(self, tokens: float) -> float:
-        """Wait until a request may be sent, and take it and its likely tokens from the budgets.
+        """Wait until a request may be sent, and charge it with its estimated tokens.
 
         Returns:
-            The seconds that it waited.
+            The seconds waited.
         """
         if not self._request_seconds and not self._token_seconds:
             return 0.0
@@ -49,7 +49,7 @@ class Pace:
         return now - begin
 
     def settle(self, tokens: float) -> None:
-        """Take the tokens that a request used beyond those taken for it; fewer than 0 come back."""
-        if tokens > 0:  # what is paid off already pays for nothing more
+        """Charge the tokens used beyond the estimate; a negative number is refunded."""
+        if tokens > 0:  # unused time in the past is no credit
             self._tokens_paid = max(self._tokens_paid, time.monotonic())
         self._tokens_paid += tokens * self._token_seconds

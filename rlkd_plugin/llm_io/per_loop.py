@@ -1,7 +1,7 @@
-"""One resource for each event loop that runs, for all who use it there at once.
+"""One resource for each running event loop, shared by its concurrent users.
 
-What belongs to an event loop, a session of connections or a semaphore, works in no other. Batches
-of one loop share theirs; it ends with the last of them.
+A connection session or a semaphore works only in its own event loop. Batches in one loop share
+it; it ends with the last of them.
 """
 
 import asyncio
@@ -12,20 +12,20 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """The resources of one kind; a pickled copy has none."""
+    """The resources of one kind, by event loop; a pickled copy has none."""
 
     def __init__(self) -> None:
         self._open: dict[asyncio.AbstractEventLoop, tuple[T, int]] = {}
 
     def enter(self, make: Callable[[], T]) -> T:
-        """Return the running loop's resource, made now if nobody has it, and count a user."""
+        """Add a user, and return the running loop's resource, made now for the first user."""
         loop = asyncio.get_running_loop()
         resource, users = self._open[loop] if loop in self._open else (make(), 0)
         self._open[loop] = resource, users + 1
         return resource
 
     def leave(self) -> T | None:
-        """Count a user less; return the resource, to be closed, if this was the last."""
+        """Remove a user; return the resource, to be closed, if it was the last."""
         loop = asyncio.get_running_loop()
         resource, users = self._open[loop]
         if users > 1:
@@ -40,7 +40,7 @@ class PerLoop(Generic[T]):
         return self._open[asyncio.get_running_loop()][0]
 
     def __bool__(self) -> bool:
-        """Whether anybody has a resource open, in any loop."""
+        """Whether there is a user in any loop."""
         return bool(self._open)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tells whether a port can be listened on."""
+"""Checks that a server can listen on a port."""
 
 import socket
 
@@ -6,13 +6,12 @@ from rlkd_plugin.gsrm import RlkdError
 
 
 def check_port(port: int) -> int:
-    """Return a port that is free, as a server finds it that listens on all addresses.
+    """Return a port on which a server can listen on all addresses; for 0 a free one.
 
-    A port whose last connections are still being closed (TIME_WAIT) is free: servers ask for it
-    with SO_REUSEADDR, as we do here. For 0 it is one that the system chooses.
+    A port whose last connections are being closed (TIME_WAIT) is free, as servers set SO_REUSEADDR.
 
     Raises:
-        RlkdError: if another process listens on it, or it may not be used.
+        RlkdError: if another process listens on the port, or it is not permitted.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as place:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -20,8 +19,8 @@ def check_port(port: int) -> int:
             place.bind(("", port))
         except OSError as error:
             raise RlkdError(
-                f"port {port} cannot be used ({error.strerror}): stop the server that has it, or "
-                "give this one another --port, and the same to those who ask it (a recipe's "
+                f"port {port} cannot be used ({error.strerror}): stop the server that uses it, or "
+                "give another --port, and set the same port for its clients (a recipe's "
                 "vllm_server_port, RLKD_GSRM_BASE_URL, RLKD_JUDGE_BASE_URL)"
             ) from None
         return place.getsockname()[1]

@@ -1,4 +1,4 @@
-"""An engine that prompts models: its requests, and how replies become structures and verdicts.
+"""An engine that prompts models: builds requests, reads structures and verdicts from replies.
 
 Not here: how a request reaches a model (`server_engine`, and the engine of the training process).
 """
@@ -26,9 +26,9 @@ Role = Literal["GSRM", "judge"]
 MOST_STEPS = 16
 """Most steps of a structure under the regex constraint."""
 RETRY_TEMPERATURE = 0.7
-"""Temperature of a retry: at 0 the reply would be the same."""
+"""Temperature of a retry; at 0 the reply would be the same."""
 LOGPROBS_TRIES = 3
-"""First verdicts of each server without log-probabilities after which none are asked for."""
+"""Verdicts of each server without log-probabilities after which none are requested."""
 
 _LETTERS_AND_SPACE = (string.ascii_letters + string.whitespace).encode()
 
@@ -37,8 +37,8 @@ class PromptedEngine:
     """Decomposes with a GSRM and matches with a judge; a subclass sends the requests.
 
     Args:
-        settings: the prompts' kind and the models' limits.
-        gsrm: the GSRM's name, on which cached structures depend.
+        settings: the kind of prompt and the limits of the models.
+        gsrm: the GSRM's name, part of the cache key of structures.
     """
 
     name: str
@@ -51,7 +51,7 @@ class PromptedEngine:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What `identity` is made of, by name; None where it is not known on this machine."""
+        """The facts behind `identity`, by name; None for a fact not known on this machine."""
         s, source = self.settings, self.gsrm_source
         return {
             "engine": self.name,
@@ -71,7 +71,7 @@ class PromptedEngine:
 
     @property
     def identity(self) -> str:
-        """What this engine's structures depend on beside the path: model, prompt, options."""
+        """The key of this engine's structures except the path: model, prompt, options."""
         s = self.settings
         options = [s.gsrm_regex, s.gsrm_max_chars, s.gsrm_max_tokens, s.gsrm_body]
         parts = [prompt_identity(s.gsrm_prompt), options, self.gsrm_source.key]
@@ -79,11 +79,11 @@ class PromptedEngine:
 
     @property
     def gsrm_source(self) -> ModelSource:
-        """What the GSRM is beside its name; here the weights that this process has loaded."""
+        """The origin of the GSRM; here the weights that this process has loaded."""
         return local_source(self.gsrm_name, self.settings.gsrm_revision)
 
     async def decompose(self, problem: str, domain: str, path: str) -> Decomposition:
-        """Return the structure that the GSRM gives a path, in at most three requests."""
+        """Return the GSRM's structure of a path, with at most three requests."""
         return await self._decompose(problem, domain, path, partial(self._ask, "GSRM"))
 
     async def _decompose(
@@ -91,8 +91,8 @@ class PromptedEngine:
     ) -> Decomposition:
         """Return the structure of a path.
 
-        A structure that is cut at its token limit is asked for once more with the largest budget,
-        a reply without a structure once more at a temperature that can give another one.
+        A structure that is cut at its token limit is retried once with the largest budget. A reply
+        without a structure is retried once at a higher temperature.
         """
         clipped = len(path) > self.settings.gsrm_max_chars
         prompt, options = self.decompose_request(problem, domain, path)
@@ -104,7 +104,7 @@ class PromptedEngine:
             except EndpointError as error:
                 if not error.refuses_text:
                     raise
-                if kept is not None:  # the larger budget is more than the server's model has
+                if kept is not None:  # the larger budget exceeds the model's context
                     return Decomposition(kept, clipped=clipped, cut=True)
                 return Decomposition(None, "refused", clipped, reply=str(error)[:BEGINNING])
             try:
@@ -126,7 +126,7 @@ class PromptedEngine:
                 )
 
     async def match(self, field: Field, teacher: str, student: str) -> Verdict:
-        """Return the judge's verdict; with `judge_swap` that of both orders of the texts."""
+        """Return the judge's verdict; with `judge_swap` from both orders of the texts."""
         if not self.settings.judge_swap:
             return await self._verdict(field, teacher, student)
         orders = (teacher, student), (student, teacher)
@@ -134,7 +134,7 @@ class PromptedEngine:
         return verdict_of_both(one, other, self.settings.judge_threshold)
 
     async def _verdict(self, field: Field, first: str, second: str) -> Verdict:
-        """Return the verdict on texts in this order, with one retry by a constrained choice."""
+        """Return the verdict on texts in this order; one retry uses a constrained choice."""
         prompt = judge_prompt(field, first, second)
         choice = {
             "max_tokens": max(8, self.settings.judge_max_tokens),
@@ -159,15 +159,15 @@ class PromptedEngine:
 
     @property
     def _logprobs_tries(self) -> int:
-        """As many tries as let each of the judge's servers, which take turns, have its own."""
+        """`LOGPROBS_TRIES` for each of the judge's servers, which take turns."""
         return LOGPROBS_TRIES * max(1, len(self.settings.judge_base_url))
 
     def decompose_request(self, problem: str, domain: str, path: str) -> tuple[str, dict[str, Any]]:
-        """Return the prompt for a path's structure, and the request's options."""
+        """Return the prompt and the options of the request for a path's structure."""
         settings = self.settings
         path = path[: settings.gsrm_max_chars]
         options: dict[str, Any] = {
-            # a structure says each step three times over, but briefly
+            # a structure repeats each step three times, but briefly
             "max_tokens": min(settings.gsrm_max_tokens, 512 + 2 * estimated_tokens(path)),
             "stop": [END],
         }
@@ -182,15 +182,16 @@ class PromptedEngine:
         return {"max_tokens": tokens, "logprobs": True, "top_logprobs": top}
 
     async def _ask(self, role: Role, prompt: str, **options: Any) -> Reply:
-        """Return a model's reply to one user message; raises EndpointError as a client does."""
+        """Return a model's reply to one user message.
+
+        Raises:
+            EndpointError: if the model cannot be used.
+        """
         raise NotImplementedError
 
 
 def body_digest(body: Mapping[str, Any]) -> str:
-    """Return what tells the further keys of a role's requests from others; they may hold secrets.
-
-    Without any it is empty.
-    """
+    """Return a digest of a role's further request keys, which may be secret; empty without any."""
     return _digest(body) if body else ""
 
 
@@ -200,21 +201,23 @@ def _digest(value: Any) -> str:
 
 
 def estimated_tokens(text: str) -> int:
-    """Return about as many tokens as a text has, rather more: it is for an output budget.
+    """Return a high estimate of a text's tokens, for an output budget.
 
-    Four Latin letters or spaces are a token, and all else is one each: digits, signs of formulas,
-    Chinese characters, letters of scripts that tokenizers know less well.
+    Four Latin letters or spaces count as a token. Every other character counts as one: digits,
+    signs of formulas, Chinese characters, letters of rarer scripts.
     """
-    ascii_text = text.encode("ascii", "replace")  # one question mark for each other character
+    ascii_text = text.encode(
+        "ascii", "replace"
+    )  # one question mark for each character that is not ASCII
     others = len(ascii_text.translate(None, _LETTERS_AND_SPACE))
     return (len(text) - others) // 4 + others
 
 
 def verdict_of_both(one: Verdict, other: Verdict, threshold: float) -> Verdict:
-    """Return the verdict on two texts that a judge saw in both orders.
+    """Combine the verdicts on two texts in both orders.
 
-    The mean of the two probabilities decides. Where one has none both must match; where one is
-    refused the pair is.
+    The mean of the probabilities decides. If one has no probability, both must match. If one is
+    refused, the result is refused.
     """
     if one.probability is not None and other.probability is not None:
         mean = (one.probability + other.probability) / 2

@@ -1,7 +1,7 @@
-"""How a server is to ask its model: the template that it was trained with, or its own.
+"""Chooses the template with which a server prompts its model.
 
-ms-swift keeps the options of a training as `args.json` in each checkpoint. A checkpoint's own chat
-template is still the base model's, which may hold another system prompt or write `<think>` for it.
+ms-swift stores the options of a training as `args.json` in each checkpoint. The chat template in a
+checkpoint is still the base model's, which may have another system prompt or write `<think>`.
 """
 
 import json
@@ -16,28 +16,30 @@ from rlkd_plugin.llm_io.weight_fingerprint import folder_of
 
 CHAT_TEMPLATE = "chat_template.jinja"
 GENERATION = "generation_config.json"
-"""The files for `vllm serve`."""
+"""Names of the files for `vllm serve`."""
 SERVING = "serving"
-"""The folder of these files, beside the server's log."""
+"""Folder of these files, next to the server's log."""
 
 USUAL: Mapping[str, Callable[[Any], bool]] = {
     "response_prefix": lambda value: value == "",
-    "system": lambda value: isinstance(value, str) and value != "",  # else there was none at all
+    "system": lambda value: (
+        isinstance(value, str) and value != ""
+    ),  # empty: no system prompt at all
     "use_chat_template": lambda value: value is True,
-    "template_backend": lambda value: value == "swift",  # `jinja` takes the tokenizer's template
+    "template_backend": lambda value: value == "swift",  # `jinja` uses the tokenizer's template
 }
-"""Which values of ms-swift's options leave the template as it is; None always does."""
+"""Tests for the values of ms-swift's options that do not change the template; None never does."""
 
 Choice = Literal["auto", "model", "rlkd_r1"]
 
 
 @dataclass(frozen=True)
 class Prompting:
-    """How a server is to ask its model.
+    """The template and system prompt of a server.
 
     Attributes:
         template: "rlkd_r1", or empty for the model's own.
-        is_trained: whether a checkpoint says that it was trained with `rlkd_r1`.
+        is_trained: whether the model was trained with `rlkd_r1`, according to its checkpoint.
         system: the system prompt of that training, if it was not the template's.
     """
 
@@ -47,7 +49,7 @@ class Prompting:
 
     @property
     def notice(self) -> str:
-        """A sentence for the user, or nothing where nothing is set."""
+        """A sentence for the user; empty for the model's own template."""
         if not self.template:
             return ""
         why = ", as it was trained (--template model for its own)" if self.is_trained else ""
@@ -55,20 +57,20 @@ class Prompting:
 
 
 OWN_TEMPLATE = Prompting()
-"""The way of a model of whose training nothing is known."""
+"""For a model without known training options."""
 
 
 def choose_prompting(choice: Choice, model: str, adapter: str) -> Prompting:
-    """Return how a model is to be asked.
+    """Return the template to prompt a model with.
 
     Args:
-        choice: "rlkd_r1" for the template; "model" for the model's own; "auto" for `rlkd_r1` where
-            the adapter or the model was trained with it, and else for the model's own.
-        model: its folder or id; empty for one that is served elsewhere.
-        adapter: the folder of a LoRA for it, or nothing.
+        choice: "rlkd_r1" for the template; "model" for the model's own; "auto" for `rlkd_r1` if the
+            adapter or the model was trained with it, else for the model's own.
+        model: its folder or id; empty if it is served elsewhere.
+        adapter: the folder of a LoRA for it, or empty.
 
     Raises:
-        RlkdError: if its training asked in a way that is not known here.
+        RlkdError: if its training changed the template in a way that cannot be reproduced.
     """
     training = _training_of(adapter) or _training_of(model)
     is_trained = training.get("template") == RLKD_R1
@@ -81,13 +83,13 @@ def choose_prompting(choice: Choice, model: str, adapter: str) -> Prompting:
         if not (value is None or usual(value)):
             raise RlkdError(
                 f"{adapter or model} was trained with --{option} {json.dumps(value)}, which cannot "
-                "be repeated here: serve it yourself and give --url, or give --template model"
+                "be reproduced here: serve it yourself and give --url, or give --template model"
             )
     return Prompting(RLKD_R1, is_trained=True, system=training.get("system") or "")
 
 
 def _training_of(model: str) -> Mapping[str, Any]:
-    """Return the options with which ms-swift trained a model; none where it did not.
+    """Return the options with which ms-swift trained a model; empty if it did not.
 
     Raises:
         RlkdError: if they cannot be read.

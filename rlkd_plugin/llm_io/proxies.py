@@ -1,7 +1,7 @@
-"""Which proxy stands between this process and a server, by the usual environment variables.
+"""Finds the proxy for a server in the usual environment variables.
 
-HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in small or capital letters; this machine is always
-asked directly. Pure but for the environment. Not here: what a proxy's failure means
+These are HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in lower or upper case. Servers on this
+machine are always reached directly. Pure, except for the environment. Not here: errors of a proxy
 (`connection_faults`).
 """
 
@@ -33,11 +33,11 @@ class Proxy:
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """Return the proxy through which a URL is asked, None for none.
+    """Return the proxy for a URL, or None.
 
     Raises:
-        EndpointError: if the variable holds no URL of an HTTP proxy; the message repeats no value,
-            as it may hold a password.
+        EndpointError: if the variable does not hold the URL of an HTTP proxy. The message does not
+            show the value, which may hold a password.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -56,8 +56,8 @@ def proxy_for(url: str) -> Proxy | None:
     if found.scheme not in ("http", "https") or not found.hostname:
         what = "a SOCKS proxy" if found.scheme.startswith("socks") else "no URL of a proxy"
         raise EndpointError(
-            f"{variable}, through which {url} would be asked, names {what}; name an HTTP proxy, "
-            f"http://host:port, or put {host} into NO_PROXY"
+            f"{variable}, the proxy for {url}, names {what}; name an HTTP proxy, http://host:port, "
+            f"or add {host} to NO_PROXY"
         )
     shown_host = f"[{found.hostname}]" if ":" in found.hostname else found.hostname
     shown = f"{found.scheme}://{shown_host}" + (f":{port}" if port else "")
@@ -65,7 +65,7 @@ def proxy_for(url: str) -> Proxy | None:
 
 
 def is_this_machine(url: str) -> bool:
-    """Say whether a URL is of this machine, which no proxy reaches."""
+    """Return whether a URL is on this machine, for which no proxy is used."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -76,7 +76,7 @@ def is_this_machine(url: str) -> bool:
 
 
 def _is_excepted(host: str, netloc: str, proxies: dict[str, str]) -> bool:
-    """Say whether NO_PROXY has a host: by name, with its port, by domain, or by network."""
+    """Return whether NO_PROXY contains a host: by name, with its port, by domain or by network."""
     if proxy_bypass(netloc):
         return True
     try:

@@ -1,6 +1,6 @@
-"""What comes back from a chat server, read into values.
+"""Parses the replies of a chat server.
 
-Pure. Not here: what a failure means (`chat_client`), and whether a text says yes (`verdicts`).
+Pure. Not here: failures (`chat_client`), and whether a text says yes (`verdicts`).
 """
 
 import json
@@ -28,7 +28,7 @@ _MALFORMED = (
 CUT_REASONS = frozenset(
     {"length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_length"}
 )
-"""What servers call the end of a completion at its token limit, in small letters."""
+"""Finish reasons at the token limit, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Reply:
     """One completion.
 
     `tokens` holds, for each generated token, the token and its alternatives with their
-    log-probabilities (`token_alternatives`); it is empty where the server gave none. `thinking`
-    is what the server delivered apart from the text, in a field or a part of its own.
+    log-probabilities (`token_alternatives`); it is empty if the server gave none. `thinking` is the
+    thinking that the server delivered separately from the text.
     """
 
     text: str
@@ -49,7 +49,7 @@ class Reply:
 
     @property
     def thinks(self) -> bool:
-        """Whether the server delivered thinking apart from the text."""
+        """Whether the server delivered thinking separately from the text."""
         return bool(self.thinking)
 
     @property
@@ -66,10 +66,10 @@ class Reply:
 def read_reply(payload: bytes) -> Reply:
     """Return the first choice of a completion.
 
-    A message that holds nothing but a refusal ended as a content filter ends one.
+    A message with nothing but a refusal gets the finish reason of a content filter.
 
     Raises:
-        ValueError: if the payload is no completion: broken JSON, no choice, fields of other types.
+        ValueError: if the payload is no completion: broken JSON, no choice, wrong types.
     """
     try:
         reply = json.loads(payload)
@@ -93,15 +93,15 @@ def read_reply(payload: bytes) -> Reply:
 
 
 def after_thinking(text: str) -> str:
-    """Return what a model says after its thinking; nothing while it still thinks."""
+    """Return the text after the thinking; empty if the thinking does not end."""
     return split_thinking(text)[1]
 
 
 def read_embeddings(payload: bytes, count: int) -> tuple[list[list[float]], int]:
-    """Return the embeddings of a reply in the order of their texts, and the tokens they cost.
+    """Return the embeddings of a reply in the order of the texts, and their tokens.
 
     Raises:
-        ValueError: if it does not hold `count` vectors of one length, of finite numbers.
+        ValueError: if it does not have `count` finite vectors of equal length.
     """
     try:
         reply = json.loads(payload)
@@ -122,7 +122,7 @@ def read_embeddings(payload: bytes, count: int) -> tuple[list[list[float]], int]
 
 
 def seconds_to_wait(retry_after: str | None) -> float:
-    """Return a Retry-After header, seconds or a date, in seconds; 0 where it says nothing."""
+    """Return a Retry-After header, seconds or a date, in seconds; 0 without a valid one."""
     if not retry_after:
         return 0.0
     try:

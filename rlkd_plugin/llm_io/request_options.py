@@ -1,6 +1,6 @@
-"""What a request may hold beyond the plain question, and how a rejected option is lessened.
+"""The options of a request, and the changes to try if a server rejects one.
 
-Pure. Not here: how it is found out which options a server rejects (`option_search`).
+Pure. Not here: the search for the rejected option (`option_search`).
 """
 
 import json
@@ -18,20 +18,20 @@ NEUTRAL: Mapping[str, Any] = {
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
 }
-"""Sampling that changes nothing. vLLM, SGLang and `swift deploy` take what a request does not say
-from the model's generation_config.json, where a repetition penalty acts on tags and digits. -1 is
-the top_k that every release of them takes; the older ones reject 0."""
+"""Sampling without effect. vLLM, SGLang and `swift deploy` read missing options from the model's
+generation_config.json, where a repetition penalty would affect tags and digits. All their releases
+accept -1 as top_k; older ones reject 0."""
 PLAIN = ("model", "messages", "input")
-"""The keys of the plain question."""
+"""Keys of the plain question."""
 DEPENDENT_OPTIONS = {"logprobs": ("top_logprobs",), "stream": ("stream_options",)}
-"""Options that are an error without another one, by that one's name."""
+"""Options that are invalid without another one, by its name."""
 LIMITS = ("max_tokens", "max_completion_tokens")
 LEAST_TEMPERATURE = 0.01
-"""As good as 0, for servers that want a positive number."""
+"""Practically 0, for servers that require a positive number."""
 LEAST_LIMIT = 16
-"""The largest of the smallest token limits that servers are known to take."""
+"""Accepted as a token limit by every known server."""
 FEWER_LOGPROBS = 5
-"""Alternatives that nearly every server gives which gives any."""
+"""Alternatives that nearly every server with log-probabilities supports."""
 
 _TOO_LONG = re.compile(
     r"context[ _-]?(?:length|window|size|limit)"
@@ -55,15 +55,14 @@ _LEAST = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How requests to one server differ in one option from what they are meant to say.
+    """A change of one option in all requests to one server.
 
     Attributes:
         option: the option that the server rejects.
-        words: how it said so.
-        bound: take this in place of a larger value (of a smaller one for the
-            temperature and where `is_least`).
-        is_least: whether the bound is the least value.
-        rename: say it under this name. Without either it is left out.
+        words: the server's message.
+        bound: replaces a larger value (a smaller one for the temperature and if `is_least`).
+        is_least: whether the bound is the smallest value.
+        rename: the new name. Without a bound or a new name the option is dropped.
     """
 
     option: str
@@ -73,7 +72,7 @@ class Change:
     is_least: bool = False
 
     def apply(self, request: dict[str, Any]) -> None:
-        """Change a request."""
+        """Apply the change to a request."""
         if self.option not in request:
             return
         value = request[self.option]
@@ -89,14 +88,15 @@ class Change:
 
     def __str__(self) -> str:
         if self.bound is not None:
-            return f"`{self.option}` is held to {self.bound:g}"
+            is_raised = self.is_least or self.option == "temperature"
+            return f"`{self.option}` is {'raised' if is_raised else 'limited'} to {self.bound:g}"
         if self.rename:
             return f"`{self.option}` is sent as `{self.rename}`"
-        return f"`{self.option}` is left out"
+        return f"`{self.option}` is dropped"
 
 
 def apply_changes(request: Mapping[str, Any], changes: Mapping[str, Change]) -> dict[str, Any]:
-    """Return a request as a server takes it."""
+    """Return a request with the changes for a server."""
     result = dict(request)
     for change in changes.values():
         change.apply(result)
@@ -104,18 +104,18 @@ def apply_changes(request: Mapping[str, Any], changes: Mapping[str, Change]) -> 
 
 
 def options_of(request: Mapping[str, Any]) -> list[str]:
-    """Return what a request holds beyond the plain question."""
+    """Return the names of a request's options."""
     return [key for key in request if key not in PLAIN]
 
 
 def smaller_changes(option: str, value: Any, text: str, words: str) -> Iterator[Change]:
-    """Yield what to try in place of a rejected option, the least change first.
+    """Yield the changes to try for a rejected option, the smallest first.
 
     Args:
         option: its name.
-        value: what it was sent with.
-        text: all that the server said, which may tell the largest value that it takes.
-        words: the same in short, to be kept.
+        value: that was rejected.
+        text: the server's whole message, which may name the allowed values.
+        words: the beginning of the message, for the changes.
     """
     if option == "temperature" and isinstance(value, (int, float)) and value < LEAST_TEMPERATURE:
         yield Change(option, words, bound=LEAST_TEMPERATURE)
@@ -134,7 +134,7 @@ def smaller_changes(option: str, value: Any, text: str, words: str) -> Iterator[
 
 
 def _bounds(option: str, value: Any, text: str) -> set[int]:
-    """Return the smaller values that a server may take, by its words."""
+    """Return the smaller values that a server may accept, from its message."""
     if option not in (*LIMITS, "top_logprobs") or not isinstance(value, (int, float)):
         return set()
     numbers = {int(number) for number in _BOUND.findall(_message(text))}
@@ -144,7 +144,7 @@ def _bounds(option: str, value: Any, text: str) -> set[int]:
 
 
 def _least_values(option: str, value: Any, text: str) -> set[int]:
-    """Return the larger limits of a few tokens that a server may want, by its words."""
+    """Return the larger token limits that a server may require, from its message."""
     if option not in LIMITS or not isinstance(value, int):
         return set()
     numbers = {int(number) for number in _LEAST.findall(_message(text)) if len(number) < 4}
@@ -152,11 +152,11 @@ def _least_values(option: str, value: Any, text: str) -> set[int]:
 
 
 def named_options(text: str, request: Mapping[str, Any]) -> list[str]:
-    """Return the options of a request that a server names, the likeliest culprit first.
+    """Return the options that a server's message names, the most likely cause first.
 
-    A field that says which parameter it is comes first, then neutral values, which cost nothing
-    where they are missing, each in the order of the text: what a server supports is listed after
-    what it rejects.
+    Options in a field for the parameter come first. Then come neutral values, as dropping them
+    costs nothing. Within each group the order is that of the text, as messages list supported
+    options after the rejected one.
     """
     params = _parameters(text)
     places = {}
@@ -165,17 +165,17 @@ def named_options(text: str, request: Mapping[str, Any]) -> list[str]:
             matters = option not in NEUTRAL or request[option] != NEUTRAL[option]
             places[option] = (option not in params, matters, found.start())
     named = sorted(places, key=lambda option: places[option])
-    if "logprobs" in named and "top_logprobs" in request:  # servers say one for the other
+    if "logprobs" in named and "top_logprobs" in request:  # servers confuse the two
         named = [option for option in named if option != "top_logprobs"]
         named.insert(named.index("logprobs"), "top_logprobs")
     return named
 
 
 def speaks_of_length(text: str, request: Mapping[str, Any]) -> bool:
-    """Say whether a server's words are about a question that is too long for a request's limit.
+    """Return whether a server's message says that the prompt is too long.
 
-    They often name the token limit, which the question leaves no room for. Words that tell the
-    largest limit are about the limit alone.
+    Such messages often name the token limit, for which the prompt leaves no room. A message with
+    the largest allowed limit concerns the limit alone.
     """
     named = named_options(text, request)
     if any(option not in LIMITS for option in named):
@@ -190,12 +190,12 @@ def speaks_of_length(text: str, request: Mapping[str, Any]) -> bool:
 
 
 def _message(text: str) -> str:
-    """Return a server's words without the fields of an error that hold a status."""
+    """Return a server's message without the status fields of an error."""
     return re.sub(r'"?(?:code|status)"?\s*[:=]?\s*"?\d+', "", text)
 
 
 def _parameters(text: str) -> set[str]:
-    """Return the parameters that an error's own fields name."""
+    """Return the parameters named in the fields of an error."""
     found = set(re.findall(r'"param"\s*:\s*"(\w+)', text))
     for location in re.findall(r'"loc"\s*:\s*(\[[^\]]*\])', text):
         try:

@@ -1,6 +1,6 @@
-"""Further keys of a role's requests: how the text of a setting is read, and what it may not hold.
+"""Parses and checks the setting with a role's further request keys.
 
-Pure. Not here: what happens when a server rejects one (`request_options`).
+Pure. Not here: keys that a server rejects (`request_options`).
 """
 
 import json
@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ValidationInfo
 from pydantic_settings import NoDecode
 
-_FORM = "the plugin writes it, and reads the reply by it"
+_FORM = "the plugin sets it itself"
 _LIMIT = "set RLKD_{role}_MAX_TOKENS"
-_CONSTRAINT = "replies are read as text; RLKD_GSRM_REGEX holds a GSRM to its form"
+_CONSTRAINT = "replies are read as text; set RLKD_GSRM_REGEX to constrain a GSRM"
 _OWN_KEYS = {
     "messages": _FORM,
     "prompt": _FORM,
@@ -35,32 +35,34 @@ _OWN_KEYS = {
     "guided_regex": _CONSTRAINT,
     "guided_json": _CONSTRAINT,
     "guided_grammar": _CONSTRAINT,
-    "extra_body": "its keys belong directly into the object",
+    "extra_body": "write its keys directly into the object",
 }
-"""Keys by which a reply is read, or that a setting of its own holds, and what to do instead."""
+"""Keys that are not allowed, with the reason or the setting to use instead."""
 _STUDENT_KEYS = {
     "max_tokens": "give --max-tokens",
     "max_completion_tokens": "give --max-tokens",
     "temperature": "give --temperature",
     "seed": "the responses to one question must differ",
 }
-"""The same for `rlkd diversity`, which writes temperature and limit beside its figures."""
+"""Further such keys for `rlkd diversity`, which reports temperature and limit."""
 _EXAMPLE = 'write {"chat_template_kwargs": {"enable_thinking": false}}'
 
 
 def _read_body(value: object, info: ValidationInfo) -> object:
-    """Return the object that a JSON text holds; no message repeats a value, which may be a key."""
+    """Return the object of a JSON text; no message shows a value, which may be a key."""
     role = str(info.field_name).removesuffix("_body").upper()
     if isinstance(value, str):
         try:
             value = json.loads(value, parse_constant=_no_constant, object_pairs_hook=_each_once)
         except json.JSONDecodeError as error:
             place = f"{error.msg} at column {error.colno}"
-            raise ValueError(f"no JSON ({place}); {_EXAMPLE}; YAML wants it in ' '") from None
+            raise ValueError(
+                f"not JSON ({place}); {_EXAMPLE}, in YAML between single quotes"
+            ) from None
         except RecursionError:
             raise ValueError(f"JSON that is nested too deeply; {_EXAMPLE}") from None
     if not isinstance(value, dict):
-        raise ValueError(f"JSON, but no object; {_EXAMPLE}")
+        raise ValueError(f"JSON, but not an object; {_EXAMPLE}")
     own = _OWN_KEYS | (_STUDENT_KEYS if role == "STUDENT" else {})
     for key in value:
         if key in own:
@@ -69,15 +71,15 @@ def _read_body(value: object, info: ValidationInfo) -> object:
 
 
 def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("a key occurs twice in one object")
     return found
 
 
 Body = Annotated[dict[str, Any], NoDecode, BeforeValidator(_read_body)]
-"""Further keys of the requests of a role; in the environment a JSON object."""
+"""Further keys of a role's requests; in the environment a JSON object."""

@@ -1,4 +1,4 @@
-"""Makes the client of a role from the settings that name its servers."""
+"""Creates the client of a role from the settings."""
 
 from rlkd_plugin.engines.base import Usage
 from rlkd_plugin.gsrm import RlkdError
@@ -15,10 +15,9 @@ def role_client(
 
     Args:
         role: "GSRM", "judge", "generator", "verifier", "student" or "embed".
-        settings: name its servers, `RLKD_<ROLE>_BASE_URL` and so on, the rates and the retry
-            deadlines.
-        usage: counts for several clients together; by default each client has its own.
-        instead: ends the message about a missing setting: what a user may do without servers.
+        settings: its servers, `RLKD_<ROLE>_BASE_URL` and so on, the rates and the retry deadlines.
+        usage: shared by several clients; by default each client has its own.
+        instead: end of the message about a missing setting: the alternative to servers.
 
     Raises:
         RlkdError: if a setting is missing.

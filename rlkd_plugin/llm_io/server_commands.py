@@ -1,4 +1,4 @@
-"""The command lines that serve a model: of `vllm serve`, and of `swift deploy`."""
+"""Builds the command lines of `vllm serve` and `swift deploy`."""
 
 import json
 import secrets
@@ -11,7 +11,7 @@ from rlkd_plugin.llm_io.prompting import CHAT_TEMPLATE, Prompting
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Values of vLLM's `--max-lora-rank`."""
 PLUGIN_FILE = Path(__file__).resolve().parents[1] / "register.py"
-"""What `--external_plugins` names."""
+"""Value of `--external_plugins`."""
 
 
 def has_vllm() -> bool:
@@ -26,9 +26,9 @@ def vllm_command(
 
     Args:
         model: a folder or a hub's id.
-        adapter: a LoRA's folder, or an empty text.
-        port: of this machine.
-        name: of the model there.
+        adapter: a LoRA's folder, or empty.
+        port: on this machine.
+        name: of the model on the server.
         files: the folder with the files of a template; None for the model's own.
     """
     command = ["vllm", "serve", model, "--host", "127.0.0.1", "--port", str(port)]
@@ -42,9 +42,9 @@ def vllm_command(
 
 
 def template_options(files: Path | None) -> list[str]:
-    """Return the options of vLLM for the files of a template, or for the model's own.
+    """Return vLLM's options for the files of a template, or for the model's own template.
 
-    Either way the model's own generation_config adds no top_k and no repetition penalty.
+    In both cases top_k and repetition penalty of the model's generation_config are not used.
     """
     if files is None:
         return ["--generation-config", "vllm"]
@@ -56,18 +56,18 @@ def deploy_command(
 ) -> list[str]:
     """Return the command of `swift deploy`; the arguments are those of `vllm_command`.
 
-    The plugin stands in a checkpoint's `args.json` as it was typed, often relative to another
-    folder: where it is needed, it is named here.
+    A checkpoint's `args.json` holds the plugin's path as it was typed, often relative to another
+    folder. So the path is given here if it is needed.
     """
     command = [sys.executable, "-m", "swift.cli.deploy", "--model", model, "--port", str(port)]
     command += ["--host", "127.0.0.1", "--served_model_name", name, "--verbose", "false"]
     command += ["--infer_backend", "transformers", "--max_batch_size", "16"]
-    # what a request leaves open, generation_config.json would fill in; a top_k of 0 too
+    # generation_config.json would fill in missing options, and a top_k of 0
     command += ["--top_p", "1", "--top_k", "1000000", "--repetition_penalty", "1"]
     if adapter:
         command += ["--adapters", adapter]
     if prompting.template or prompting.is_trained:
-        # `dummy` takes the tokenizer's chat template, where args.json names another one
+        # `dummy` uses the tokenizer's chat template, if args.json names another one
         template = prompting.template or "dummy"
         command += ["--template", template, "--external_plugins", str(PLUGIN_FILE)]
     return command

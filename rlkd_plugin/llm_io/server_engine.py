@@ -27,11 +27,11 @@ logger = logging.getLogger(__name__)
 
 
 class ServerEngine(PromptedEngine):
-    """Decomposes with the GSRM and matches with the judge that the settings name.
+    """Decomposes with the GSRM and matches with the judge of the settings.
 
     Args:
-        settings: name them.
-        roles: the models that its user asks; the other one needs no settings.
+        settings: the servers of both.
+        roles: the models in use; a model that is not used needs no settings.
 
     Raises:
         RlkdError: if a setting is missing.
@@ -41,7 +41,7 @@ class ServerEngine(PromptedEngine):
 
     def __init__(self, settings: Settings, roles: Sequence[Role] = ROLES) -> None:
         super().__init__(settings, settings.gsrm_model)
-        instead = "; for a try-out without servers RLKD_ENGINE=rules"
+        instead = "; to try without servers, set RLKD_ENGINE=rules"
         self.clients = {
             role: role_client(role, settings, self.usage, instead=instead) for role in roles
         }
@@ -64,7 +64,7 @@ class ServerEngine(PromptedEngine):
         async with AsyncExitStack() as entered:
             for client in self.clients.values():
                 await entered.enter_async_context(client)
-            entered.pop_all()  # all are: they stay so until `__aexit__`
+            entered.pop_all()  # all entered: they stay open until `__aexit__`
         # batches of one loop share the concurrency
         keeps = self.streams and "judge" in self.clients
         self._in_flight.enter(lambda: Slots(self.settings.rank_concurrency, keeps))
@@ -77,7 +77,7 @@ class ServerEngine(PromptedEngine):
                 leaving.push_async_exit(client)
 
     async def probe(self) -> None:
-        """Send each server one short request, and learn what the GSRM is.
+        """Send each server one short request, and identify the GSRM.
 
         Raises:
             EndpointError: if a server cannot be used.
@@ -86,14 +86,14 @@ class ServerEngine(PromptedEngine):
         await gather_all(client.probe() for client in self.clients.values())
         if "GSRM" in self.clients and self._source is None:
             cards = await ask_cards(self.gsrm.endpoint)
-            source = await asyncio.to_thread(self._read_source, cards)  # it reads weights
+            source = await asyncio.to_thread(self._read_source, cards)  # it reads the weights
             self._source = _report(source)
 
     @property
     def gsrm_source(self) -> ModelSource:
-        """What the GSRM is, by its servers; asked once, as a run has one GSRM.
+        """The origin of the GSRM, as its servers report; requested once, as a run has one GSRM.
 
-        Servers that do not respond yet are asked again at the next use.
+        If a server does not respond yet, the request is retried at the next use.
 
         Raises:
             RlkdError: if they serve different models.
@@ -119,10 +119,10 @@ class ServerEngine(PromptedEngine):
     async def decompose_into(
         self, draft: Draft, problem: str, domain: str, path: str
     ) -> Decomposition:
-        """Return the structure that the GSRM gives a path, and show it while it is written."""
+        """Return the GSRM's structure of a path, and show it while it is being written."""
 
         async def ask(prompt: str, **options: Any) -> Reply:
-            draft.restart()  # an earlier reply counts no more, also while the next one waits
+            draft.restart()  # the earlier reply is invalid, also while the next one waits
             return await self._ask("GSRM", prompt, listener=draft, **options)
 
         return await self._decompose(problem, domain, path, ask)
@@ -135,14 +135,14 @@ class ServerEngine(PromptedEngine):
 
 
 def _report(source: ModelSource) -> ModelSource:
-    """Log what the GSRM is known by, and return it."""
+    """Log what identifies the GSRM, and return it."""
     level = logging.WARNING if source.is_name_alone else logging.INFO
     logger.log(level, "rlkd: %s", source.describe())
     return source
 
 
 def probe_now(engine: Engine) -> None:
-    """Probe an engine's servers from synchronous code, also where an event loop runs already.
+    """Probe an engine's servers from synchronous code, even inside a running event loop.
 
     Raises:
         EndpointError: if a server cannot be used.
@@ -157,6 +157,6 @@ def probe_now(engine: Engine) -> None:
 
 
 def run_in_thread(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end in an event loop of its own, also where one runs already."""
+    """Run a coroutine in an event loop of its own, even inside a running one."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()

@@ -1,6 +1,6 @@
-"""What is known of the options that servers take, for all requests of a client.
+"""Remembers the options that servers accept or reject, for all requests of a client.
 
-Plain facts, which go to another process with their client. Not here: how they are found out
+These are plain facts, which are pickled with the client. Not here: the search for rejected options
 (`option_search`).
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from rlkd_plugin.llm_io.request_options import Change
 
 VOUCHED_SECONDS = 300.0
-"""Seconds for which a request that was taken says that its options are. A server that names no
-option is then believed that a text is at fault."""
+"""Seconds after an accepted request in which its options count as accepted. A rejection that names
+no option is then due to the text."""
 
 Names = frozenset[str]
 
@@ -24,7 +24,7 @@ class ServerOptions:
         self._vouched: dict[tuple[str, Names], float] = {}
 
     def changes(self, url: str) -> Mapping[str, Change]:
-        """Return a server's changes; another object once there are more of them."""
+        """Return a server's changes; a new object after each addition."""
         return self._changes.get(url) or _NONE
 
     def learn(self, url: str, changes: Mapping[str, Change]) -> None:
@@ -33,18 +33,18 @@ class ServerOptions:
 
     @property
     def refused(self) -> Mapping[str, Mapping[str, str]]:
-        """The options that each server rejects, with its words."""
+        """The options that each server rejects, with its message."""
         return {
             url: {option: change.words for option, change in changes.items()}
             for url, changes in self._changes.items()
         }
 
     def vouch(self, url: str, names: Names) -> None:
-        """Note that a server takes these options, or that they are not what it rejects."""
+        """Record that a server accepts these options, or that a rejection was not due to them."""
         self._vouched[url, names] = time.monotonic()
 
     def are_vouched(self, url: str, names: Names) -> bool:
-        """Say whether a rejection of a request with these options is due to its text."""
+        """Return whether a rejection of a request with these options is due to its text."""
         at = self._vouched.get((url, names))
         return at is not None and time.monotonic() - at < VOUCHED_SECONDS
 

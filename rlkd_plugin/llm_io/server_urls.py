@@ -1,7 +1,8 @@
-"""The URL of a server as a user gives it, in a setting or an option.
+"""Checks the URL of a server in a setting or an option.
 
-A URL stands in logs, errors and files, so it holds no secret: no user, no query and no fragment,
-empty ones included. Pure. Not here: the URLs of proxies (`proxies`), which may have passwords.
+A URL appears in logs, errors and files, so it must not hold a secret: no user, no query and no
+fragment, not even empty ones. Pure. Not here: the URLs of proxies (`proxies`), which may have
+passwords.
 """
 
 import re
@@ -11,7 +12,7 @@ from urllib.parse import unquote
 from rlkd_plugin.gsrm import FormatError
 
 _MAY_HOLD_A_KEY = frozenset("@?#;\\")
-"""Characters behind or before which a key may stand; some clients read a backslash as a slash."""
+"""Characters before or after which a key may occur; some clients read a backslash as a slash."""
 _FORM = re.compile(
     r"(?P<scheme>https?)://"
     r"(\[[0-9a-f:.]+\]|[^\x00-\x20\x7f:/\[\]|&=,'\"<>]+)"
@@ -22,19 +23,19 @@ _FORM = re.compile(
 
 
 def check_url(url: str, key_option: str) -> str:
-    """Return a server's URL without a slash at its end, and its scheme in small letters.
+    """Return a server's URL without a slash at the end, and with a lower-case scheme.
 
     Args:
         url: as the user gives it.
-        key_option: where to name the variable that holds the key.
+        key_option: the option that names the variable with the key.
 
     Raises:
-        FormatError: if it may hold a key, or is no URL of a server; the message goes on from the
-            name of a setting or an option, and repeats nothing of the URL.
+        FormatError: if it may hold a key, or is not the URL of a server. The message continues the
+            name of a setting or an option, and shows nothing of the URL.
     """
     if _MAY_HOLD_A_KEY & set(_decoded(url)):
         raise FormatError(
-            "must not hold a key: no user before an @, and nothing behind a ? or a #; name the "
+            "must not hold a key: no user before an @, and nothing after a ? or a #; name the "
             f"key's variable in {key_option}"
         )
     found = _FORM.fullmatch(url)
@@ -44,7 +45,7 @@ def check_url(url: str, key_option: str) -> str:
 
 
 def _decoded(url: str) -> str:
-    """Return a URL without escapes, however often it is escaped, and look-alikes as ASCII."""
+    """Return a URL with all levels of escapes removed, and look-alikes as ASCII."""
     before = ""
     while url != before:
         before, url = url, unicodedata.normalize("NFKC", unquote(url))

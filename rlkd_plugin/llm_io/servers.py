@@ -1,6 +1,6 @@
-"""The servers of one endpoint: what a request to one of them comes to, and which to ask first.
+"""The servers of one endpoint: the result of a request, and the order of servers.
 
-Not here: retries (`chat_client`), and how a server is reached (`transport`).
+Not here: retries (`chat_client`), and connections (`transport`).
 """
 
 import asyncio
@@ -25,25 +25,25 @@ from rlkd_plugin.llm_io.replies import seconds_to_wait
 from rlkd_plugin.llm_io.transport import RawReply, Transport
 
 RETRIED = frozenset({408, 425, 429, *range(500, 600)})
-"""HTTP statuses of transient errors; 400, 413, 422 are tied to the text, others end the run."""
+"""HTTP statuses of transient errors; 400, 413, 422 concern the text, others end the run."""
 TEXT_ERRORS = (400, 413, 422)
 OPTION_ERRORS = (*CERTAIN, 403, 404, 405, 500, 501)
-"""Statuses by which servers reject an option; those that are not `CERTAIN` only where they name it:
-"You are not allowed to request logprobs from this model" comes with 403."""
+"""Statuses with which servers reject an option; those not in `CERTAIN` only if the option is named.
+"You are not allowed to request logprobs from this model" has status 403."""
 MOST_WORDS = 20_000
-"""Characters of a rejection that are searched for the names of options."""
+"""Characters of a rejection that are searched for names of options."""
 DOUBTFUL_SECONDS = 30.0
 """Seconds an unresponsive server is tried last."""
 WARN_EVERY = 10.0
-"""Seconds between two warnings of a client that retries."""
+"""Seconds between two warnings about retries."""
 
 logger = logging.getLogger(__name__)
 
 
 class TransientError(Exception):
-    """A failure that a retry may mend.
+    """A failure that a retry may fix.
 
-    `wait` is the server's Retry-After in seconds; `empty` says that the model wrote nothing,
+    `wait` is the server's Retry-After in seconds. `empty` means that the model wrote nothing,
     `in_stream` that the server streamed.
     """
 
@@ -59,11 +59,11 @@ class TransientError(Exception):
 class Servers:
     """The servers of an endpoint; entered with its client in each event loop.
 
-    Only plain facts go from one loop to another: which servers ever answered, which ask to wait,
-    and which did not respond lately.
+    Only plain facts are shared by loops: which servers have answered, which ask to wait, and which
+    did not respond recently.
 
     Args:
-        endpoint: names them.
+        endpoint: the servers.
         timeout: seconds for one request.
         usage: counts requests.
     """
@@ -74,16 +74,16 @@ class Servers:
         self.usage = usage
         self.answered: set[str] = set()
         self._transport = Transport(endpoint, timeout)
-        self._free_at: dict[str, float] = {}  # what Retry-After asked for
+        self._free_at: dict[str, float] = {}  # by Retry-After
         self._doubtful_until: dict[str, float] = {}
         self._unstreamed: set[str] = set()
         self._warned = float("-inf")
 
     def open(self) -> None:
-        """Belong to the running event loop.
+        """Start use in the running event loop.
 
         Raises:
-            EndpointError: if no header can hold the key, or a proxy's variable holds no proxy.
+            EndpointError: if no header can hold the key, or a variable does not hold a proxy.
         """
         key = read_key(self.endpoint.api_key_env)
         if not is_sendable(key):
@@ -94,12 +94,12 @@ class Servers:
         self._transport.open(key)
 
     async def close(self) -> None:
-        """Belong to the running event loop no more, if this was its last user."""
+        """End one use in the running event loop."""
         await self._transport.close()
 
     @property
     def keys(self) -> OwnKeys:
-        """What no text of these servers may show; none before they are opened."""
+        """The keys to remove from texts of these servers; none before `open`."""
         return self._transport.keys
 
     def asked_wait(self, url: str) -> float:
@@ -107,7 +107,7 @@ class Servers:
         return max(0.0, self._free_at.get(url, 0.0) - time.monotonic())
 
     def best_first(self, urls: Sequence[str], turn: int) -> Sequence[str]:
-        """Return servers in turn, those that ask to wait or did not respond lately at the end."""
+        """Return servers in turn; those that ask to wait or did not respond recently come last."""
         if len(urls) == 1:
             return urls
         at = turn % len(urls)
@@ -128,12 +128,13 @@ class Servers:
             url: the server.
             path: of the request.
             body: of the request.
-            stream: takes the reply if the server streams it; what is returned is the same reply,
-                put together.
+            stream: receives the reply if the server streams it; the same reply is returned as a
+                whole.
 
         Raises:
             RejectedRequest: if the text or an option may be at fault.
-            EndpointError: if the server rejects us, or is none.
+            EndpointError: if the server rejects our requests, or is no model server.
+            TransientError: if a retry may succeed.
         """
         self.usage.add(requests=1)
         try:
@@ -144,7 +145,9 @@ class Servers:
                 url, f"no answer in {self.timeout:g} s (RLKD_REQUEST_TIMEOUT)"
             ) from None
         except ConnectionFault as fault:
-            if fault.is_final and url not in self.answered:  # later on, it may pass
+            if (
+                fault.is_final and url not in self.answered
+            ):  # after a first answer, a retry may succeed
                 raise EndpointError(
                     f"the {self.endpoint.role} at {url}: {fault}", fault.status
                 ) from None
@@ -164,25 +167,25 @@ class Servers:
         return self.keys.redact_body(stream.body(), is_error=False)
 
     def _note_unstreamed(self, url: str, body: bytes) -> None:
-        """Say once of a server that was asked to stream and does not, what that costs."""
+        """Log once that a server does not stream although it was requested."""
         if b'"stream": true' in body and url not in self._unstreamed:
             self._unstreamed.add(url)
             logger.info(
-                "rlkd: the %s at %s does not stream: its replies are read whole, also where a part "
+                "rlkd: the %s at %s does not stream: its replies are read whole, even if a part "
                 "would decide the reward",
                 self.endpoint.role,
                 url,
             )
 
     def check_for_error(self, url: str, payload: bytes) -> None:
-        """Raise what a 200 reply means that holds an error, as some gateways pass it on."""
+        """Raise the error in a 200 reply, as some gateways send it."""
         code = _code_in(payload)
         if code in TEXT_ERRORS:
             payload = self.keys.redact_body(payload, is_error=True)
             self._raise_for(url, RawReply(code, {}, payload))
 
     def _raise_for(self, url: str, reply: RawReply) -> NoReturn:
-        """Raise what a reply that is no completion means."""
+        """Raise the error for a reply that is no completion."""
         status, payload = reply.status, reply.payload
         via = proxy_remark(self._transport.proxies.get(url), url, status)
         error: TransientError | EndpointError
@@ -208,7 +211,7 @@ class Servers:
     def transient(
         self, url: str, reason: str, wait: float = 0.0, *, empty: bool = False
     ) -> TransientError:
-        """Return the error of a try that failed, and warn of it once in `WARN_EVERY` seconds."""
+        """Return the error of a failed try, and log at most one warning in `WARN_EVERY` seconds."""
         if time.monotonic() - self._warned > WARN_EVERY:
             self._warned = time.monotonic()
             logger.warning("rlkd: the %s at %s: %s; retrying", self.endpoint.role, url, reason)
@@ -216,7 +219,7 @@ class Servers:
 
 
 def _code_in(payload: bytes) -> int:
-    """Return the HTTP status that an error's fields tell, as a number or a text; 0 if none."""
+    """Return the HTTP status in an error's fields, as a number or a text; 0 without one."""
     try:
         reply = json.loads(payload)
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""The types of the settings that are neither a number nor a word, and how their texts are read.
+"""Types of the settings that are not plain numbers or words, with their parsers.
 
-Not here: which settings there are (`settings`).
+Not here: the settings (`settings`).
 """
 
 import re
@@ -16,9 +16,9 @@ from rlkd_plugin.llm_io.server_urls import check_url
 
 
 def _split_urls(value: object, info: ValidationInfo) -> object:
-    """Return the URLs of a text; a value that is no text is for pydantic.
+    """Return the URLs of a text; other values are left to pydantic.
 
-    Commas part them; semicolons and white space do too, as no URL of a server holds any.
+    Commas, semicolons and white space separate them, as no URL of a server contains any.
     """
     if not isinstance(value, str):
         return value
@@ -28,7 +28,7 @@ def _split_urls(value: object, info: ValidationInfo) -> object:
             check_url(url, f"RLKD_{role}_API_KEY_ENV") for url in re.split(r"[,;\s]+", value) if url
         )
     except FormatError as error:
-        raise ValueError(f"each URL {error}; commas part several") from None
+        raise ValueError(f"each URL {error}; separate several URLs by commas") from None
 
 
 def _split_names(value: object) -> object:
@@ -48,18 +48,18 @@ def _split_steps(value: object) -> object:
 
 def _check_variable_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-        raise ValueError("it holds the name of the variable with the key, not the key itself")
+        raise ValueError("give the name of the variable that holds the key, not the key itself")
     return value
 
 
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_urls)]
-"""Base URLs, comma-separated or on lines of their own, without a slash at the end."""
+"""Base URLs, comma-separated or on separate lines, without a slash at the end."""
 
 Phases = Annotated[tuple[Phase, ...], NoDecode, BeforeValidator(_split_names)]
 """Comma-separated phases of the structured fine-grained training."""
 
 Steps = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split_steps)]
-"""Comma-separated steps of a training, in order and each once."""
+"""Comma-separated steps of a training, sorted and without duplicates."""
 
 VariableName = Annotated[str, AfterValidator(_check_variable_name)]
 """The name of an environment variable that holds a key; a key itself is rejected."""

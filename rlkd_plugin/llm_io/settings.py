@@ -1,6 +1,6 @@
 """Every option of the plugin, read from the environment in one place.
 
-A YAML's `ENV:` block, which ms-swift puts into the environment, may hold them.
+They may be in the `ENV:` block of a YAML, which ms-swift copies into the environment.
 """
 
 import os
@@ -28,7 +28,7 @@ PREFIX = "RLKD_"
 
 
 class Settings(BaseSettings):
-    """The options; each is the environment variable `RLKD_` and its name in capitals."""
+    """The options; the environment variable is `RLKD_` and the name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
 
@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     gsrm_base_url: Urls = Field(
         default=(), description="the GSRM's servers, comma-separated, with /v1: http://host:8001/v1"
     )
-    gsrm_model: str = Field(default="", description="the name under which they serve the GSRM")
+    gsrm_model: str = Field(default="", description="the GSRM's name on its servers")
     gsrm_prompt: Literal["gsrm", "construct"] = Field(
         default="gsrm",
         description="`gsrm` for a trained GSRM; `construct`, with worked examples, for any other "
@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     )
     gsrm_regex: bool = Field(
         default=False,
-        description="hold the GSRM to the structure's form by the server's regex constraint "
+        description="constrain the GSRM's replies to the structure's form by a regex "
         "(`structured_outputs`, vLLM); for untrained models",
     )
     gsrm_max_tokens: PositiveInt = Field(
@@ -62,10 +62,11 @@ class Settings(BaseSettings):
     stream_structures: bool = Field(
         default=True,
         description="judge a student's structure while the GSRM writes it, and end the request "
-        "where the rest cannot change the reward; `false` for traces with whole structures",
+        "when the rest cannot change the reward; `false` for traces with whole structures",
     )
     gsrm_max_chars: PositiveInt = Field(
-        default=60_000, description="a longer reasoning path keeps its beginning and loses its end"
+        default=60_000,
+        description="most characters of a reasoning path; the end of a longer one is dropped",
     )
     gsrm_api_key_env: VariableName = Field(
         default="RLKD_GSRM_API_KEY",
@@ -78,19 +79,19 @@ class Settings(BaseSettings):
     )
     gsrm_revision: str = Field(
         default="",
-        description="which GSRM it is where its servers do not tell; the cache of teacher "
-        "structures keeps revisions apart",
+        description="the GSRM's version, if its servers do not report it; each revision has its "
+        "own entries in the cache of teacher structures",
     )
     judge_base_url: Urls = Field(
         default=(), description="the judge's servers, comma-separated, with /v1"
     )
-    judge_model: str = Field(default="", description="the name under which they serve the judge")
+    judge_model: str = Field(default="", description="the judge's name on its servers")
     judge_max_tokens: PositiveInt = Field(
         default=1,
         description="tokens of a verdict; a judge that thinks before it answers needs room",
     )
     judge_threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.5, description="texts match from this probability of yes against no on"
+        default=0.5, description="smallest probability of yes against no at which texts match"
     )
     judge_api_key_env: VariableName = Field(
         default="RLKD_JUDGE_API_KEY",
@@ -103,8 +104,8 @@ class Settings(BaseSettings):
     )
     judge_swap: bool = Field(
         default=False,
-        description="ask the judge both ways, teacher and student swapped, and take the mean: "
-        "twice the requests",
+        description="ask the judge a second time with teacher and student swapped, and take the "
+        "mean: twice the requests",
     )
     generator_base_url: Urls = Field(
         default=(),
@@ -140,7 +141,7 @@ class Settings(BaseSettings):
         default=(),
         description="the servers of the model that `rlkd diversity` asks, comma-separated",
     )
-    student_model: str = Field(default="", description="the name under which they serve it")
+    student_model: str = Field(default="", description="its name on its servers")
     student_api_key_env: VariableName = Field(
         default="RLKD_STUDENT_API_KEY",
         description="the name of the variable that holds their API key",
@@ -151,15 +152,15 @@ class Settings(BaseSettings):
     requests_per_minute: NonNegativeFloat = Field(
         default=0.0,
         description="most requests a minute to each role's servers (GSRM, judge, generator ...), "
-        "repeated ones included; each rank takes its share; 0: no limit",
+        "retries included; each rank takes its share; 0: no limit",
     )
     tokens_per_minute: NonNegativeFloat = Field(
-        default=0.0, description="the same of tokens, in and out"
+        default=0.0, description="most tokens a minute, of prompts and replies; 0: no limit"
     )
     embed_base_url: Urls = Field(
         default=(), description="the embedding servers of `rlkd subset`, comma-separated, with /v1"
     )
-    embed_model: str = Field(default="", description="the name under which they serve the model")
+    embed_model: str = Field(default="", description="the model's name on its servers")
     embed_api_key_env: VariableName = Field(
         default="RLKD_EMBED_API_KEY",
         description="the name of the variable that holds their API key",
@@ -169,8 +170,8 @@ class Settings(BaseSettings):
     )
     concurrency: PositiveInt = Field(
         default=64,
-        description="requests in flight of the whole run; each rank takes its share, of which up "
-        "to a quarter, at least one of two, is kept for verdicts where structures are streamed",
+        description="requests in flight in the whole run; each rank takes its share. If structures "
+        "are streamed, up to a quarter of a share, at least one of two, is kept for verdicts",
     )
     sample_domain: Literal["math", "science", "code", "puzzle"] = Field(
         default="math",
@@ -183,16 +184,16 @@ class Settings(BaseSettings):
     )
     request_timeout: PositiveFloat = Field(
         default=300.0,
-        description="seconds after which one request is given up and sent again; a response of "
-        "`rlkd diversity` has more, if it is not set",
+        description="time-out of one request in seconds, after which it is retried; if it is not "
+        "set, a response of `rlkd diversity` has more",
     )
     patience: NonNegativeFloat = Field(
         default=600.0,
-        description="seconds for which a failing request is sent again before the run stops",
+        description="retry deadline: seconds from a request's first failure until the run stops",
     )
     startup_patience: NonNegativeFloat = Field(
         default=30.0,
-        description="the same before the first success: the server may still be loading",
+        description="retry deadline before the first success: the server may still be loading",
     )
     reward_scale: Literal["steps", "teacher"] = Field(
         default="steps",
@@ -206,19 +207,19 @@ class Settings(BaseSettings):
     )
     branches: PositiveInt = Field(
         default=1,
-        description="the teacher's paths that a completion is compared with, of the column "
-        "`teacher_branches`; the best reward counts. 1 is the paper",
+        description="number of the teacher's paths, from the column `teacher_branches`, that a "
+        "completion is compared with; the best reward counts. 1 is the paper",
     )
     truncated: Literal["score", "zero"] = Field(
         default="score",
-        description="a completion cut off at its length limit: `score` what was decomposed, or 0",
+        description="a completion cut off at its length limit: `score` it, or `zero` for reward 0",
     )
     cache_dir: Folder = Field(
         default=Path("~/.cache/rlkd_plugin"),
-        description="where teacher structures are kept between runs",
+        description="folder of the teacher structures that runs share",
     )
     trace_dir: Folder | None = Field(
-        default=None, description="where the trace is written; else in the run's output folder"
+        default=None, description="folder of the trace; by default the run's output folder"
     )
     snapshot_steps: Steps = Field(
         default=(),
@@ -236,16 +237,16 @@ class Settings(BaseSettings):
     )
     mix_a: PositiveFloat | None = Field(
         default=None,
-        description="a of equation 1 to start with, in place of the mean loss of `meta`",
+        description="initial a of equation 1, instead of the mean loss of `meta`",
     )
     mix_b: PositiveFloat | None = Field(
         default=None,
-        description="b of equation 1 to start with, in place of the mean loss of `solve`",
+        description="initial b of equation 1, instead of the mean loss of `solve`",
     )
     max_lost_rows: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.05,
-        description="share of the rows that may be too long to be encoded before `rlkd_structured` "
-        "refuses to train",
+        description="largest share of rows too long to be encoded with which `rlkd_structured` "
+        "still trains",
     )
 
     @model_validator(mode="after")
@@ -257,7 +258,7 @@ class Settings(BaseSettings):
 
     @property
     def scale(self) -> RewardScale:
-        """What r of Algorithm 1 is worth."""
+        """How r of Algorithm 1 becomes a reward."""
         return RewardScale(self.reward_scale, self.extra_steps)
 
     @property
@@ -267,12 +268,12 @@ class Settings(BaseSettings):
 
     @property
     def longest_wait(self) -> float:
-        """Most seconds of one request: its first try, the time of retries, its last try."""
+        """Most seconds of one request: the first try, the retry deadline, the last try."""
         return max(self.patience, self.startup_patience) + 2 * self.request_timeout
 
     @property
     def rank_rates(self) -> tuple[float, float]:
-        """This rank's share of the requests and of the tokens a minute."""
+        """This rank's share of the requests and tokens a minute."""
         return self.requests_per_minute / _ranks(), self.tokens_per_minute / _ranks()
 
 
@@ -284,8 +285,8 @@ def load_settings() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        RlkdError: if a value is not allowed; the message names the variable, and the value unless
-            it may hold a secret.
+        RlkdError: if a value is not allowed; the message has the variable, and its value unless
+            that may be a secret.
     """
     try:
         return Settings()
@@ -300,10 +301,10 @@ def load_settings() -> Settings:
 
 
 def unknown_variables(named: Iterable[str] = ()) -> list[str]:
-    """Return the `RLKD_` variables that are set and that nothing reads: mostly typing errors.
+    """Return the `RLKD_` variables in the environment that nothing reads: mostly misspelt.
 
     Args:
-        named: variables that a command line names.
+        named: variables named on a command line.
     """
     settings = {PREFIX + name.upper(): option for name, option in Settings.model_fields.items()}
     keys = {
@@ -320,8 +321,11 @@ def unknown_variables(named: Iterable[str] = ()) -> list[str]:
 
 
 def unknown_variable_warnings(named: Iterable[str] = ()) -> list[str]:
-    """Return a sentence about each of the `unknown_variables`, to be logged or printed."""
-    return [f"{name} is set, but no setting has this name" for name in unknown_variables(named)]
+    """Return a warning about each of the `unknown_variables`."""
+    return [
+        f"{name} is set, but no setting has this name; check it"
+        for name in unknown_variables(named)
+    ]
 
 
 def settings_table() -> str:

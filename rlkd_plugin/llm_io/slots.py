@@ -1,22 +1,22 @@
-"""Bounds the requests in flight, so that verdicts need not wait for structures to be written."""
+"""Bounds the requests in flight, with slots reserved for verdicts."""
 
 import asyncio
 from collections import deque
 
 MOST_FOR_VERDICTS, LEAST_FOR_VERDICTS = 4, 20
-"""Where structures are streamed, 1 / 20 to 1 / 4 of the slots is kept for verdicts: as many as are
-in flight. A structure is written for seconds; verdicts that waited for one to end would come too
-late to end it."""
+"""If structures are streamed, 1 / 20 to 1 / 4 of the slots are reserved for verdicts: as many as
+verdicts are in flight. Writing a structure takes seconds; a verdict that waits for its end comes
+too late to stop it."""
 
 
 class Slots:
-    """Slots for the requests of one event loop: verdicts first, each kind in the order they came.
+    """Slots for the requests of one event loop: verdicts first, each kind in order of arrival.
 
     Args:
         count: requests in flight.
-        keeps: whether slots are kept for verdicts, at least one of two or more. Structures always
-            have three quarters of the slots, those of teachers among them. Another one begins only
-            if it leaves as many free as there are verdicts in flight.
+        keeps: whether slots are reserved for verdicts, at least one of two or more. Structures,
+            including those of teachers, always have three quarters of the slots. Beyond that one
+            begins only if it leaves as many slots free as verdicts are in flight.
     """
 
     def __init__(self, count: int, keeps: bool) -> None:
@@ -27,11 +27,11 @@ class Slots:
         self._structures = _Kind(self)
 
     def of(self, role: str) -> "_Kind":
-        """Return what holds a slot for a request to a role, while it is entered."""
+        """Return the context manager that holds a slot for a request to a role."""
         return self._structures if role == "GSRM" else self._verdicts
 
     def share_out(self) -> None:
-        """Give the free slots to those who wait."""
+        """Give the free slots to waiting requests."""
         while self._is_free and self._verdicts.is_waited_for:
             self._verdicts.give()
         while self._is_free and self._structures.is_waited_for and self._may_begin:
@@ -52,7 +52,7 @@ class Slots:
 
 
 class _Kind:
-    """The requests of one kind: those in flight, and those that wait for a slot."""
+    """The requests of one kind, in flight or waiting for a slot."""
 
     def __init__(self, slots: Slots) -> None:
         self.held = 0
@@ -61,13 +61,13 @@ class _Kind:
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether somebody waits who was not cancelled."""
+        """Whether a request waits that was not cancelled."""
         while self._waiting and self._waiting[0].cancelled():
             self._waiting.popleft()
         return bool(self._waiting)
 
     def give(self) -> None:
-        """Give a slot to the first who waits."""
+        """Give a slot to the first waiting request."""
         self._waiting.popleft().set_result(None)
         self.held += 1
 
@@ -78,7 +78,7 @@ class _Kind:
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # it was given meanwhile
+            if not turn.cancelled():  # it got its slot meanwhile
                 await self.__aexit__()
             raise
 

@@ -1,6 +1,6 @@
-"""Reads a GSRM's reply: the structure, and which of its steps count where the reply was cut.
+"""Reads the structure in a GSRM's reply, and the steps that count in a cut reply.
 
-Pure. Not here: when a request is repeated (`prompted_engine`).
+Pure. Not here: retries (`prompted_engine`).
 """
 
 from contextlib import suppress
@@ -12,9 +12,9 @@ from rlkd_plugin.gsrm.texts import split_thinking
 from rlkd_plugin.llm_io.replies import Reply, after_thinking
 
 BEGINNING = 200
-"""Characters of a reply that is no structure, for messages and the trace."""
+"""Characters kept of a reply without a structure, for messages and the trace."""
 PREAMBLE = 200
-"""Characters before the first tag that introduce a structure ("Here it is:"), and think of none."""
+"""Most characters that introduce a structure ("Here it is:"); a longer text is thinking."""
 
 _GOES_ON = " and more"
 
@@ -22,17 +22,17 @@ _GOES_ON = " and more"
 def read_structure(reply: Reply) -> tuple[Structure, bool]:
     """Return the structure of a reply, and whether it was cut off at the token limit.
 
-    The text counts, and where that holds no structure what the server delivered as thinking: a
-    reasoning parser takes the whole reply of a model that writes no mark of thinking. Thinking
-    may also hold a draft, so it counts where the first tag begins it or nothing else was said;
-    where it was cut, a few words may stand before that tag (`PREAMBLE`).
+    The text is read first. If it has no structure, the separate thinking is read: a reasoning
+    parser treats a whole reply as thinking if the model writes no mark. Thinking may also hold a
+    draft. So it counts only if it begins with the first tag, or if there is no other text. In a
+    cut reply a few words may precede that tag (`PREAMBLE`).
 
-    A text that begins with its first tag, and has a whole step, is said from there on, also where
-    a mark of thinking follows: what is read while it is being written cannot depend on its end.
+    A text that begins with its first tag and has a whole step is the reply, even if a mark of
+    thinking follows. A text read while it is being written cannot depend on its end.
 
-    Of a structure that was cut its whole steps count. The field in which it broke off may look
-    whole ("19" of "190"), so the last step is dropped where that field is its answer. Where the
-    final answer ended before the limit the structure is whole.
+    The whole steps of a cut structure count. The last field may look whole ("19" of "190"), so the
+    last step is dropped if the text was cut in its answer. If the final answer ended before the
+    limit, the structure is whole.
 
     Raises:
         FormatError: if there is no whole step.
@@ -46,12 +46,12 @@ def read_structure(reply: Reply) -> tuple[Structure, bool]:
         if not _is_thinking_the_reply(reply):
             raise
         thinking, said = split_thinking(reply.thinking)
-        # all of it is thinking here, so a mark that never closes says nothing
+        # all of it is thinking, so an unclosed mark has no meaning
         return _read_whole_steps(said or thinking, reply.is_cut)
 
 
 def beginning_of(reply: Reply) -> str:
-    """Return the beginning of what a reply says, or of its thinking, which is marked as such."""
+    """Return the beginning of a reply's text, or else of its thinking, labelled as such."""
     said = reply.text.strip()
     thinking = reply.thinking.strip()
     return said[:BEGINNING] if said or not thinking else f"(thinking) {thinking[:BEGINNING]}"
@@ -61,7 +61,7 @@ def _read_whole_steps(text: str, is_cut: bool) -> tuple[Structure, bool]:
     structure = parse_structure(text)
     if not is_cut:
         return structure, False
-    # what the model would have written next belongs to the field in which it broke off
+    # appended text shows in which field the reply was cut
     longer = parse_structure(text + _GOES_ON)
     if structure.final_answer:
         return structure, longer.final_answer != structure.final_answer
@@ -72,7 +72,7 @@ def _read_whole_steps(text: str, is_cut: bool) -> tuple[Structure, bool]:
 
 
 def _is_thinking_the_reply(reply: Reply) -> bool:
-    """Say whether a structure that stands in the thinking is the reply, and no draft of one."""
+    """Return whether a structure in the thinking is the reply, and not a draft."""
     first = TAG.search(reply.thinking)
     if first is None:
         return False

@@ -1,8 +1,7 @@
-"""Teacher structures on disk: decomposed once, ever, for all ranks and runs.
+"""Teacher structures on disk, decomposed once for all ranks and runs.
 
-One JSON file an entry, whole or absent on local disks and network file systems alike
-(`rlkd_files.write_whole`), in a folder of its GSRM's. An entry that cannot be read counts as
-absent.
+An entry is one JSON file in a folder for its GSRM. It is whole or absent, on network file systems
+too (`rlkd_files.write_whole`). An entry that cannot be read counts as absent.
 """
 
 import hashlib
@@ -15,17 +14,17 @@ from rlkd_plugin.gsrm import FormatError, Structure, parse_structure, render_str
 from rlkd_plugin.rlkd_files import write_whole
 
 VERSION = 2
-"""The version of key and place of an entry; entries of another version are never found."""
+"""Version of the key and path of an entry; entries of another version are never found."""
 
 logger = logging.getLogger(__name__)
 
 
 class Identified(Protocol):
-    """An engine, as far as its cache needs it."""
+    """The part of an engine that its cache needs."""
 
     @property
     def identity(self) -> str:
-        """What its structures depend on beside problem, domain and path."""
+        """The key of its structures, except problem, domain and path."""
         ...
 
 
@@ -34,13 +33,13 @@ class DiskCache:
 
     Args:
         folder: shared by all ranks and runs; the first entry creates it.
-        identity: what the structures depend on beside problem, domain and path: the model, the
-            prompt's text and the options; another identity has other entries. Or the engine that
-            has it, which is asked when it is needed: its servers may be loading before.
+        identity: the key of the structures, except problem, domain and path: model, prompt and
+            options; another identity has other entries. Or an engine, whose identity is read at
+            the first use, as its servers may still be loading.
 
     Attributes:
-        hits: structures that this object found.
-        misses: paths that it had no structure of.
+        hits: lookups with a structure.
+        misses: lookups without one.
     """
 
     def __init__(self, folder: Path, identity: str | Identified) -> None:
@@ -51,7 +50,7 @@ class DiskCache:
 
     @property
     def identity(self) -> str:
-        """What the structures depend on; it stays what it was at its first use."""
+        """The key of the structures; it never changes after its first use."""
         if not isinstance(self._identity, str):
             self._identity = self._identity.identity
         return self._identity
@@ -62,11 +61,11 @@ class DiskCache:
         return self.folder / _digest([VERSION, self.identity])[:16]
 
     def count(self) -> int:
-        """Return how many structures of this identity there are."""
+        """Return the number of structures of this identity."""
         return sum(1 for _ in self.entries.glob("*/*.json"))
 
     def get(self, problem: str, domain: str, path: str) -> Structure | None:
-        """Return the structure of a teacher path, None where there is none yet."""
+        """Return the structure of a teacher path, or None."""
         structure = self._read(self._file(problem, domain, path))
         if structure is None:
             self.misses += 1
@@ -75,7 +74,7 @@ class DiskCache:
         return structure
 
     def put(self, problem: str, domain: str, path: str, structure: Structure) -> None:
-        """Keep a structure; if that fails, the run goes on, and the next one decomposes again."""
+        """Store a structure; a failure is only logged, and the next run decomposes again."""
         file = self._file(problem, domain, path)
         entry = {
             "version": VERSION,
@@ -97,7 +96,9 @@ class DiskCache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, FormatError) as error:
-            logger.warning("rlkd: a cache entry is unreadable and will be written anew: %s", error)
+            logger.warning(
+                "rlkd: the cache entry %s cannot be read, and is replaced: %s", file, error
+            )
             return None
 
     def _file(self, problem: str, domain: str, path: str) -> Path:

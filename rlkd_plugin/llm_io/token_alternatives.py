@@ -1,7 +1,7 @@
 """The log-probabilities of a completion: each generated token with its alternatives.
 
-Pure. Not here: what the probabilities say (`verdicts`). Nothing in here fails: log-probabilities
-are an extra, and a completion without usable ones is still a completion.
+Pure. Not here: what the probabilities mean (`verdicts`). Nothing here raises an error, as a
+completion without usable log-probabilities is still a completion.
 """
 
 import math
@@ -16,20 +16,20 @@ Pairs and not a mapping: several token ids may decode to one string.
 """
 
 MAX_LOGPROB = 0.01
-"""Largest number that is a log-probability; above 0 by rounding alone. Logits may be larger."""
+"""Largest value of a log-probability, above 0 only by rounding. Logits may be larger."""
 
 MOST_LISTED = 1.5
-"""Largest sum of a token's probabilities; it is 1 at most, and little more where numbers are
-rounded. A larger one is of placeholders, as a 0 for each alternative."""
+"""Largest sum of a token's probabilities: 1, with room for rounding. A larger sum comes from
+placeholders, such as a 0 for each alternative."""
 
 
 def read_tokens(logprobs: Any) -> tuple[Token, ...]:
     """Return the generated tokens of a choice's `logprobs`; empty where there are none.
 
     Both shapes of the OpenAI API are read, that of chats (`content`) and the older one (`tokens`
-    and `top_logprobs`). An alternative without a number is skipped, an exact repetition counts
-    once, and the generated token is added where the alternatives lack it. A token whose numbers are
-    placeholders has no alternatives.
+    and `top_logprobs`). An alternative without a number is skipped, and an exact duplicate is
+    dropped. The generated token is added if it is missing. A token with placeholders as numbers
+    has no alternatives.
     """
     if not isinstance(logprobs, dict):
         return ()
@@ -49,7 +49,7 @@ def read_tokens(logprobs: Any) -> tuple[Token, ...]:
 
 
 def _token(entry: Any) -> Token:
-    """Return a token of one entry; one that cannot be read keeps its place."""
+    """Return the token of one entry; an unreadable entry gives an empty token."""
     if not isinstance(entry, dict) or not isinstance(token := entry.get("token"), str):
         return "", ()
     pairs = dict.fromkeys(_alternatives(entry.get("top_logprobs")))
@@ -74,7 +74,7 @@ def _alternatives(top: Any) -> Iterator[Alternative]:
 
 
 def _logprob(value: Any) -> float | None:
-    """Return a value that is a finite log-probability; NaN compares with nothing."""
+    """Return a value that is a finite log-probability, else None; NaN fails each comparison."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     return float(value) if -1e9 < value <= MAX_LOGPROB else None

@@ -1,4 +1,4 @@
-"""The options of a training, which ms-swift keeps in the run's folder and in each checkpoint."""
+"""Reads the options of a training, which ms-swift stores in the run and in each checkpoint."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ ARGS = "args.json"
 
 
 def read_training_args(folder: Path) -> Mapping[str, Any]:
-    """Return the options by name; none where ms-swift did not write the folder.
+    """Return the options by name; empty if ms-swift did not write the folder.
 
     Raises:
         RlkdError: if they cannot be read.

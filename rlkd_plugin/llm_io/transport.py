@@ -1,7 +1,7 @@
-"""How a request reaches a server once: connections, the key, proxies, certificates, time-outs.
+"""Sends a request once: connections, the key, proxies, certificates, time-outs.
 
-Nothing that comes back through here holds one of our keys. Not here: what a reply means, and what
-is retried (`chat_client`).
+Our keys are removed from all replies and errors. Not here: the meaning of a reply, and retries
+(`chat_client`).
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from rlkd_plugin.llm_io.proxies import Proxy, proxy_for
 EVENT_STREAM = "text/event-stream"
 EVENTS_BEGIN = (b"data:", b"event:", b": ")
 CONNECT_SECONDS = 10
-"""Seconds for a connection; a server that is up takes milliseconds."""
+"""Seconds to connect; a server that is up takes milliseconds."""
 MOST_BYTES = 64 * 2**20
-"""Bytes of a reply; one that is longer has no end."""
+"""Most bytes of a reply; a longer one is endless."""
 REST_SECONDS = 0.2
-"""Seconds for the end of a body behind its completion; then its connection is not used again."""
+"""Seconds to wait for the end of a body after its completion, to reuse the connection."""
 REST_LOOK = 0.005
-"""Seconds between two looks for it; mostly it is there at the first."""
+"""Seconds between two checks for this end; mostly the first one succeeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawReply:
-    """What came back, whatever it means; the payload is cleansed of our keys."""
+    """An uninterpreted reply; our keys are removed from the payload."""
 
     status: int
     headers: Mapping[str, str]
@@ -42,7 +42,7 @@ class RawReply:
 
 
 class Transport:
-    """The connections to an endpoint's servers, for all who use them in one event loop.
+    """The connections to an endpoint's servers, shared in each event loop.
 
     Args:
         endpoint: the servers.
@@ -57,17 +57,17 @@ class Transport:
         self._sessions: PerLoop[aiohttp.ClientSession] = PerLoop()
 
     def open(self, key: str) -> None:
-        """Belong to the running event loop; `key` is the servers', or empty.
+        """Start use in the running event loop; `key` is the servers' key, or empty.
 
         Raises:
-            EndpointError: if a variable names a proxy that cannot be used.
+            EndpointError: if a variable does not hold an HTTP proxy.
         """
         self.proxies = {url: proxy_for(url) for url in self.endpoint.urls}
         self.keys = own_keys(self.endpoint.api_key_env)
         self._sessions.enter(lambda: self._new_session(key))
 
     async def close(self) -> None:
-        """Belong to the running event loop no more, if this was its last user."""
+        """End one use in the running event loop."""
         if session := self._sessions.leave():
             await session.close()
 
@@ -89,18 +89,18 @@ class Transport:
     ) -> RawReply:
         """Send one request once.
 
-        Where it is cancelled before the reply is there, the connection is closed.
+        If it is cancelled before the reply is complete, the connection is closed.
 
         Args:
             url: the server.
             path: of the request.
             body: of the request.
             is_known: whether the server answered before.
-            stream: takes the reply if the server streams it; the payload is empty then.
+            stream: receives the reply if the server streams it; the payload is then empty.
 
         Raises:
-            ConnectionFault: if there is no reply, or one without an end.
-            asyncio.TimeoutError: if there is none in time.
+            ConnectionFault: if there is no reply, or an endless one.
+            asyncio.TimeoutError: if there is no reply in time.
         """
         proxy = self.proxies[url]
         try:
@@ -113,7 +113,7 @@ class Transport:
                     return RawReply(status, response.headers, b"")
                 payload = await _read_whole(response.content)
                 if stream and status == 200 and payload.lstrip().startswith(EVENTS_BEGIN):
-                    stream.feed(payload)  # labelled as something else
+                    stream.feed(payload)  # a stream with another content type
                     stream.end()
                     return RawReply(status, response.headers, b"")
                 payload = self.keys.redact_body(payload, is_error=status != 200)
@@ -127,7 +127,7 @@ class Transport:
             raise ConnectionFault(words, fault.is_final, fault.status) from None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave behind the proxies, which hold passwords; they are read anew."""
+        """Drop the proxies, which hold passwords; `open` reads them again."""
         return {**vars(self), "proxies": {}}
 
 
@@ -143,7 +143,7 @@ async def _read_whole(content: aiohttp.StreamReader) -> bytes:
 
 
 async def _read_stream(content: aiohttp.StreamReader, stream: StreamedReply) -> None:
-    """Hand a body on as it comes, up to the end of its completion."""
+    """Pass a body to the stream as it arrives, up to the end of its completion."""
     size = 0
     try:
         while not (stream.is_whole or stream.is_done) and (part := await content.readany()):
@@ -158,9 +158,9 @@ async def _read_stream(content: aiohttp.StreamReader, stream: StreamedReply) -> 
 
 
 async def _read_rest(content: aiohttp.StreamReader, stream: StreamedReply) -> None:
-    """Take what comes at once behind a completion: its usage, and the end of the body.
+    """Read the rest of a body after its completion: the usage, and the end.
 
-    At the body's end the connection is kept for another request.
+    Once the end is read, the connection can be reused.
     """
     until = time.monotonic() + REST_SECONDS
     while not content.at_eof() and time.monotonic() < until:
@@ -170,14 +170,14 @@ async def _read_rest(content: aiohttp.StreamReader, stream: StreamedReply) -> No
 
 def _check_size(size: int) -> None:
     if size > MOST_BYTES:
-        raise ConnectionFault(f"a reply of more than {MOST_BYTES:,} bytes, which has no end")
+        raise ConnectionFault(f"a reply of more than {MOST_BYTES:,} bytes, which is too long")
 
 
 def certificates_for(urls: Sequence[str]) -> ssl.SSLContext | bool:
-    """Return the certificates to trust: those of `SSL_CERT_FILE` as it is now.
+    """Return the certificates to trust, from the current `SSL_CERT_FILE`.
 
-    aiohttp's own context is made when it is imported, before a run's variables may be set. Without
-    a server that speaks TLS none is made.
+    aiohttp creates its own context at import, when the variable may not be set yet. Without an
+    https URL no context is created.
     """
     has_tls = any(url.startswith("https:") for url in urls)
     return ssl.create_default_context() if has_tls else True

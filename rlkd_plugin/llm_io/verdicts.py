@@ -1,7 +1,7 @@
-"""Reads a judge's reply: a probability, a plain yes or no, or nothing.
+"""Reads a verdict from a judge's reply: a probability, a plain yes or no, or nothing.
 
-Pure. Log-probabilities come first, then words, after any thinking. Not here: what is asked where
-there is no verdict (`prompted_engine`).
+Pure. Log-probabilities come first, then the words after any thinking. Not here: the retry without
+a verdict (`prompted_engine`).
 """
 
 import math
@@ -15,30 +15,30 @@ from rlkd_plugin.llm_io.replies import Reply, after_thinking
 MIN_MASS = 0.1
 """Smallest probability of yes and no together at which log-probabilities are an answer.
 
-SmolLM2-135M, a weak judge, on the 624 pairs of `rlkd judge-check`: both words have 0.17 to 0.64
-(1%: 0.26, median 0.48), and at least 0.28 where one of them is generated. What a judge that says
-something else ("Correct") leaves for them is a tail: 0.003 in reports from the field.
+With SmolLM2-135M, a weak judge, on the 624 pairs of `rlkd judge-check`, both words together have
+0.17 to 0.64 (1%: 0.26, median 0.48), and at least 0.28 if one of them is generated. If a judge
+writes something else ("Correct"), little is left for them: 0.003 in reports from users.
 """
 MAX_UNLISTED = 0.1
-"""Largest probability that may be unlisted where one of the words has no alternative listed.
+"""Largest unlisted probability if one of the words is not among the alternatives.
 
-The word that is missing may hold all of it. A server that lists the generated token alone would
-else make each verdict a certain one.
+The missing word may have all of it. Without this bound, a server that lists only the generated
+token would make each verdict certain.
 """
 
 _WORDS = re.compile(r"[^\W\d_]+")
 _SPACES = re.compile("[\u0120\u010a\u0109\u010d\u2581]|<0x[0-9A-Fa-f]{2}>")
-"""What stands in a token for a space, a line end or another byte."""
+"""Symbols in a token for a space, a line end or another byte."""
 _CONTROL = re.compile(r"<[^<>]{1,40}>")
-"""Tokens that a text does not show, as that of its end."""
+"""Tokens that are not part of the text, such as the end of sequence."""
 _MARK = re.compile(r"</?\w{1,20}>|<\|[^<>|]{1,40}\|>")
-"""Marks around an answer in a text, as `<answer>`."""
+"""Marks around an answer, such as `<answer>`."""
 _IDIOM = re.compile(
     r"\bno\s+(?:\w+\s+)?(?:doubts?|differences?|contradictions?|conflicts?|discrepanc(?:y|ies)"
     r"|mismatch(?:es)?|disagreements?)\b",
     re.IGNORECASE,
 )
-"""Where no is not the answer: "no difference" says yes, if anything."""
+"""Phrases in which "no" is not the answer, such as "no difference"."""
 _CLAUSE_END = re.compile(r"[.,;:!?\n]+")
 _DENIAL = re.compile(r"\b(?:not|never|cannot|neither|nor|hardly)\b|n['\u2019]t\b", re.IGNORECASE)
 _DENIED_NO = re.compile(
@@ -49,16 +49,16 @@ _NO_LETTERS = re.compile(r"[\W_]+")
 
 
 def read_verdict(reply: Reply, threshold: float, constrained: bool = False) -> Verdict | None:
-    """Return the verdict of a reply, or None where it is unreadable.
+    """Return the verdict of a reply, or None if it is unreadable.
 
-    Log-probabilities decide where both words together hold real mass at the token that answers:
-    the spellings of a word are summed, and the sums are compared, whichever spelling was
-    generated. Where they hold none the word of the text decides.
+    Log-probabilities decide if both words together have enough probability at the token of the
+    answer. The spellings of each word are summed, and the sums are compared. Otherwise the word
+    in the text decides.
 
     Args:
-        reply: with `tokens` where the server gave log-probabilities.
+        reply: with `tokens` if the server gave log-probabilities.
         threshold: smallest probability of yes against no at which texts match.
-        constrained: whether the server was asked for a choice of yes and no alone.
+        constrained: whether the request was constrained to yes or no.
     """
     word = _read_word(reply)
     probability = _probability(reply, word)
@@ -70,7 +70,7 @@ def read_verdict(reply: Reply, threshold: float, constrained: bool = False) -> V
 
 
 def yes_or_no(text: str) -> bool | None:
-    """Return what a text says by whole words, after any thinking.
+    """Return the answer of a text in whole words, after any thinking.
 
     The first or the last word must be yes or no, and the other of the two must not occur. A word
     that its own clause denies ("I would not say yes") is no answer.
@@ -88,10 +88,10 @@ def yes_or_no(text: str) -> bool | None:
 
 
 def _read_word(reply: Reply) -> bool | None:
-    """Return what a reply says in words.
+    """Return the answer of a reply in words.
 
-    A server's reasoning parser may take a whole reply that has no mark of thinking. Where its
-    model ended with one word that word is the answer; where it was cut it may go on thinking.
+    A reasoning parser may treat a whole reply without marks as thinking. If that is one word, and
+    the reply was not cut, the word is the answer.
     """
     if reply.text.strip():
         return yes_or_no(reply.text)
@@ -99,22 +99,22 @@ def _read_word(reply: Reply) -> bool | None:
 
 
 def _probability(reply: Reply, word: bool | None) -> float | None:
-    """Return P(yes) / (P(yes) + P(no)) at the token that answers, where that is known."""
+    """Return P(yes) / (P(yes) + P(no)) at the token of the answer, if it is known."""
     if word is not None:
         return _share(_find_answer(reply, "yes" if word else "no"), word)
     if len(reply.tokens) != 1:
         return None
     generated, alternatives = reply.tokens[0]
-    # one that is not may be likelier than all that are
+    # an unlisted token may be more likely than all listed ones
     is_listed = any(token == generated for token, _ in alternatives)
     return _share(alternatives, None) if is_listed else None
 
 
 def _find_answer(reply: Reply, word: str) -> Sequence[tuple[str, float]]:
-    """Return the alternatives of the token that says the word; none where it is not one token.
+    """Return the alternatives of the word's token; empty if the word is not one token.
 
-    It is the first word's token where the text begins with the word, and else the last word's.
-    Only tokens of what is said count: the same word may stand in the thinking before it.
+    It is the first word's token if the text begins with the word, else the last word's. Tokens of
+    the thinking do not count, as the word may occur there too.
     """
     text = after_thinking(reply.text) or reply.thinking
     letters = _letters(text)
@@ -134,10 +134,10 @@ def _find_answer(reply: Reply, word: str) -> Sequence[tuple[str, float]]:
 
 
 def _share(alternatives: Sequence[tuple[str, float]], word: bool | None) -> float | None:
-    """Return the share of yes; None where the alternatives do not tell.
+    """Return the share of yes; None if the alternatives do not show it.
 
-    They do not where yes and no are a tail, where neither was generated and something else is
-    likelier than both, and where the word that was generated has no log-probability.
+    That is the case if yes and no are improbable, if neither was generated and another token is
+    more likely than both, or if the generated word has no log-probability.
     """
     mass = {"yes": 0.0, "no": 0.0}
     listed = likeliest_other = 0.0
@@ -165,7 +165,7 @@ def _words(text: str) -> list[str]:
 
 
 def _plain(token: str) -> str:
-    """Return a token without the punctuation, symbols and spaces of any kind around it."""
+    """Return a token in lower case without surrounding punctuation, symbols and spaces."""
     text = _SPACES.sub(" ", token)
     start, end = 0, len(text)
     while start < end and _is_around(text[start]):

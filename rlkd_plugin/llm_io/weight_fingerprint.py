@@ -1,7 +1,7 @@
-"""A fingerprint of a checkpoint's weights: a copy of the folder has the same, a retrained one not.
+"""A fingerprint of a checkpoint's weights, the same for copies and different after training.
 
-Milliseconds for 15 GB: of a large file its head, its end and a part of each tensor are read. Not
-here: which folder a server has loaded (`model_source`).
+It takes milliseconds for 15 GB, as only the head, the end and a part of each tensor are read from a
+large file. Not here: which folder a server has loaded (`model_source`).
 """
 
 import hashlib
@@ -15,7 +15,7 @@ WEIGHTS = (
     *("*.safetensors", "*.gguf"),
     *("pytorch_model*.bin", "adapter_model*.bin", "consolidated*.pth"),
 )
-"""The files of a model's or an adapter's weights; not those of an optimizer."""
+"""Files with the weights of a model or an adapter, not of an optimizer."""
 BESIDE = frozenset(
     {
         *("config.json", "generation_config.json", "adapter_config.json"),
@@ -23,26 +23,26 @@ BESIDE = frozenset(
         *("chat_template.jinja", "chat_template.json"),
     }
 )
-"""The other files that change what a model writes."""
+"""Other files that affect what a model writes."""
 WHOLE = 16 << 20
-"""Bytes up to which a file is hashed as a whole."""
+"""Largest file, in bytes, that is hashed as a whole."""
 PART = 4096
-"""Bytes of a tensor that count: some 2,000 weights, of which training moves some."""
+"""Bytes hashed of a tensor: about 2,000 weights, some of which training changes."""
 PARTS = 512
-"""Most parts of a file. A shard of a 7B model has some 80 tensors, one of an MoE thousands."""
+"""Most parts of a file. A shard of a 7B model has about 80 tensors, one of an MoE thousands."""
 ENDS = 1 << 16
-"""Bytes of a large file's head and end; a PyTorch file's end has a checksum of each tensor."""
+"""Bytes hashed at each end of a large file; a PyTorch file ends with checksums of the tensors."""
 LONGEST_HEADER = 32 << 20
-"""Bytes beyond which a safetensors header is taken for something else."""
+"""Largest plausible safetensors header, in bytes."""
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def weight_fingerprint(folder: Path) -> str | None:
-    """Return a digest of a folder's weights and of what stands beside them.
+    """Return a digest of a folder's weights and other model files.
 
-    Names, sizes and contents count; where the folder is, and when it was written, does not. None
-    where there are no weights, or they cannot be read.
+    It depends on names, sizes and contents, but not on path or time. None if there are no weights,
+    or they cannot be read.
     """
     try:
         files = {file.name: file for pattern in WEIGHTS for file in folder.glob(pattern)}
@@ -64,7 +64,7 @@ def weight_fingerprint(folder: Path) -> str | None:
 
 
 def _parts(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
-    """Yield begin and length of what counts of a file."""
+    """Yield begin and length of the parts of a file to hash."""
     if size <= WHOLE:
         yield 0, size
         return
@@ -80,7 +80,7 @@ def _parts(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _tensors(file: BinaryIO, size: int) -> list[tuple[int, int]]:
-    """Return begin and end of each tensor of a safetensors file; none where it is another one."""
+    """Return begin and end of each tensor of a safetensors file; empty for another file."""
     length = int.from_bytes(file.read(8), "little")
     if not 0 < length <= min(size, LONGEST_HEADER):
         return []
@@ -101,8 +101,8 @@ def folder_of(model: str, *, is_local: bool) -> Path | None:
 
     Args:
         model: a path, or a repository's id.
-        is_local: whether its server runs on this machine, so that a relative path and a
-            repository in the hub's cache are the server's too.
+        is_local: whether its server runs on this machine, so that relative paths and the hub's
+            cache are the same for the server.
     """
     if not model:
         return None
@@ -122,13 +122,13 @@ def _cached_snapshot(repository: str) -> Path | None:
 
     try:
         file = try_to_load_from_cache(repository, "config.json")
-    except ValueError:  # no id of a repository
+    except ValueError:  # not the id of a repository
         return None
     return Path(file).parent if isinstance(file, str) else None
 
 
 def weights_of(model: str, adapter: str) -> Mapping[str, str]:
-    """Return the fingerprints of a model to serve and of its LoRA, where they are folders here."""
+    """Return the fingerprints of a model and of its LoRA, if they are folders on this machine."""
     folders = {
         name: folder_of(place, is_local=True)
         for name, place in (("weights", model), ("adapter_weights", adapter))

@@ -297,7 +297,11 @@ def test_a_named_certificate_is_trusted(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("options", "trusted", "words"),
     [
-        ({"name": "other.example"}, True, "name the server in RLKD_JUDGE_BASE_URL"),
+        (
+            {"name": "other.example"},
+            True,
+            "write the host name of its certificate in RLKD_JUDGE_BASE_URL",
+        ),
         ({"days": (-9, -1)}, True, "renew it, or correct this machine's clock"),
         ({"days": (1, 9)}, True, "renew it, or correct this machine's clock"),
     ],
@@ -321,15 +325,15 @@ def test_a_file_of_other_certificates_is_named(
     other = write_certificate(tmp_path, name="other.example")
     with yes_server(write_certificate(tmp_path)) as (url, _):
         monkeypatch.setenv("SSL_CERT_FILE", str(other))
-        assert f"SSL_CERT_FILE={other} does not hold it" in at_once(url)
+        assert f"SSL_CERT_FILE={other} does not contain it" in at_once(url)
         monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file.pem")
-        assert "SSL_CERT_FILE=/no/such/file.pem is no file" in at_once(url)
+        assert "SSL_CERT_FILE=/no/such/file.pem, which is not a file" in at_once(url)
 
 
 def test_https_to_a_port_without_tls(tmp_path: Path) -> None:
     with yes_server() as (url, _):
         sentence = at_once(url.replace("http://", "https://"))
-    assert "speaks no TLS" in sentence and "write http://" in sentence
+    assert "does not speak TLS" in sentence and "write http://" in sentence
     assert "RLKD_JUDGE_BASE_URL" in sentence
 
 

@@ -117,7 +117,7 @@ def test_the_state_survives_json() -> None:
 @pytest.mark.parametrize(
     ("phases", "given", "message"),
     [
-        (("meta", "solv"), False, "unknown phase solv; known: meta, solve, mixed"),
+        (("meta", "solv"), False, "unknown phase solv; use meta, solve, mixed"),
         ((), False, "no phase is given"),
         (("mixed",), False, "train meta and solve before it"),
         (("meta", "mixed", "solve"), False, "train solve before it"),

@@ -279,7 +279,7 @@ def test_it_is_said_once_with_the_servers_words(
     client = make_client(loopback.url)
     ask(client, "a", "b", "c", **VERDICT)
     (line,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert "no logprobs from this model" in line and "`logprobs` is left out" in line
+    assert "no logprobs from this model" in line and "`logprobs` is dropped" in line
     assert "judge" in line and loopback.url in line
     ((url, refused),) = client.refused_options.items()
     assert url == loopback.url and set(refused) == {"logprobs"}

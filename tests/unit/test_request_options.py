@@ -75,25 +75,33 @@ def tried(option: str, text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("option", "text", "changes"),
     [
-        ("top_logprobs", "no", ["is held to 5", "is left out"]),
+        ("top_logprobs", "no", ["is limited to 5", "is dropped"]),
         (
             "top_logprobs",
             "must be between 0 and 8",
-            ["is held to 8", "is held to 5", "is left out"],
+            ["is limited to 8", "is limited to 5", "is dropped"],
         ),
-        ("top_logprobs", "max allowed: 10", ["is held to 10", "is held to 5", "is left out"]),
+        ("top_logprobs", "max allowed: 10", ["is limited to 10", "is limited to 5", "is dropped"]),
         ("top_logprobs", "20 is greater than the maximum of 1", None),
-        ("max_tokens", "is not supported", ["is sent as `max_completion_tokens`", "is left out"]),
+        ("max_tokens", "is not supported", ["is sent as `max_completion_tokens`", "is dropped"]),
         ("max_tokens", "max_tokens is too large: 4096", []),
-        ("max_tokens", "max_tokens must be less than or equal to `1024`", ["is held to 1024"]),
-        ("max_tokens", "the valid range of max_tokens is [1, 2048]", ["is held to 2048"]),
-        ("max_tokens", "max_tokens: 4096 > 512, which is the maximum allowed", ["is held to 512"]),
-        ("max_tokens", "This model supports at most 1000 completion tokens", ["is held to 1000"]),
+        ("max_tokens", "max_tokens must be less than or equal to `1024`", ["is limited to 1024"]),
+        ("max_tokens", "the valid range of max_tokens is [1, 2048]", ["is limited to 2048"]),
+        (
+            "max_tokens",
+            "max_tokens: 4096 > 512, which is the maximum allowed",
+            ["is limited to 512"],
+        ),
+        (
+            "max_tokens",
+            "This model supports at most 1000 completion tokens",
+            ["is limited to 1000"],
+        ),
         # the status of an error is no limit
         ("max_tokens", '{"msg": "no max_tokens", "code": 400}', None),
-        ("temperature", "must be strictly positive", ["is held to 0.01", "is left out"]),
-        ("top_k", "unknown", ["is left out"]),
-        ("stop", "unknown", ["is left out"]),
+        ("temperature", "must be strictly positive", ["is raised to 0.01", "is dropped"]),
+        ("top_k", "unknown", ["is dropped"]),
+        ("stop", "unknown", ["is dropped"]),
     ],
 )
 def test_the_least_change_is_tried_first(option: str, text: str, changes: list[str] | None) -> None:
@@ -101,9 +109,9 @@ def test_the_least_change_is_tried_first(option: str, text: str, changes: list[s
     if changes is not None:
         assert found == changes
     elif option == "top_logprobs":
-        assert found == ["is held to 5", "is held to 1", "is left out"]
+        assert found == ["is limited to 5", "is limited to 1", "is dropped"]
     else:
-        assert found == ["is sent as `max_completion_tokens`", "is left out"]
+        assert found == ["is sent as `max_completion_tokens`", "is dropped"]
 
 
 @pytest.mark.parametrize(
@@ -155,10 +163,10 @@ def test_a_limit_may_be_too_small() -> None:
             for c in smaller_changes("max_tokens", value, text, "")
         ]
 
-    renamed, raised = "is sent as `max_completion_tokens`", "is held to 16"
-    assert tried_for(1, "at least 2") == ["is held to 2", renamed, raised, "is left out"]
-    assert tried_for(1, "no") == [renamed, raised, "is left out"]
-    assert tried_for(16, "no") == [renamed, "is left out"]
+    renamed, raised = "is sent as `max_completion_tokens`", "is raised to 16"
+    assert tried_for(1, "at least 2") == ["is raised to 2", renamed, raised, "is dropped"]
+    assert tried_for(1, "no") == [renamed, raised, "is dropped"]
+    assert tried_for(16, "no") == [renamed, "is dropped"]
     assert tried_for(1, "the prompt has at least 900 tokens")[0] == renamed
     assert not speaks_of_length(
         "max_tokens: must be greater than or equal to 16", {"max_tokens": 1}

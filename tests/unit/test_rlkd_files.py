@@ -123,7 +123,7 @@ def test_a_part_is_written_on_the_file_system_of_the_real_file(tmp_path: Path) -
 def test_a_link_that_leads_to_itself_is_refused(links: dict[str, str], tmp_path: Path) -> None:
     for name, target in links.items():
         (tmp_path / name).symlink_to(target)
-    with pytest.raises(RlkdError, match="one is a link that leads to itself"):
+    with pytest.raises(RlkdError, match="one is a symbolic link that leads to itself"):
         write_whole(tmp_path / "one", "new")
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(links)
 

@@ -12,7 +12,7 @@ from rlkd_plugin.rlkd_cli import app
 from tests.conftest import SetOptions
 
 ROLES = ("gsrm", "judge", "generator", "verifier", "student", "embed")
-SENTENCE = "must not hold a key: no user before an @, and nothing behind a ? or a #; name the key's"
+SENTENCE = "must not hold a key: no user before an @, and nothing after a ? or a #; name the key's"
 SECRET = [
     *("http://h/v1?", "http://h/v1#", "http://h/v1?#", "http://h?s3cret", "http://h#s3cret"),
     *("http://h/v1?api_key=s3cret", "http://h/v1#s3cret", "http://h/v1/?", "https://h/v1?a=b#c"),

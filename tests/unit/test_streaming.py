@@ -405,7 +405,7 @@ def test_a_server_whose_streams_cannot_be_read_is_asked_for_whole_replies(
     (found,) = score(OTHER, engine=engine)
     assert found.student.structure == parse_structure(WHOLE)
     assert ["stream" in asked.body for asked in servers.of("gsrm")] == [True, True, True, False]
-    assert "`stream` is left out" in caplog.text
+    assert "`stream` is dropped" in caplog.text
     score(OTHER, engine=engine)
     assert "stream" not in servers.of("gsrm")[-1].body
 

@@ -1,8 +1,8 @@
 """The prompts: two to decompose a path, three to match two texts, two to verify a structure.
 
-The texts stand beside this file. Each prompt is one user message. What many requests have in
-common comes first (instruction, then examples, then the problem or the teacher's text), so that
-a server's prefix cache serves a whole group. What is filled in is neutralised (`texts.neutralise`).
+The texts are files in this folder. Each prompt is one user message. The parts that many requests
+share come first (instruction, examples, problem or teacher's text), so that a server's prefix
+cache serves a whole group. Values are neutralised before they are filled in (`texts.neutralise`).
 """
 
 import re
@@ -14,7 +14,7 @@ from rlkd_plugin.gsrm.tags import FINAL_ANSWER, NAMES, Field
 from rlkd_plugin.gsrm.texts import FENCES, break_control, neutralise
 
 END = "[End]"
-"""Ends each worked example, so that a model that copies their form stops after its last line."""
+"""Ends each worked example, so that a model that copies the examples stops there."""
 
 DOMAINS = ("math", "science", "code", "puzzle")
 """The four reasoning tasks of section 3.1."""
@@ -29,10 +29,10 @@ def decompose_prompt(kind: Kind, domain: str, problem: str, path: str) -> str:
     """Return the prompt that asks for the structure of a path.
 
     Args:
-        kind: "gsrm", the instruction alone, for the trained GSRM: the same bytes in its training
-            and in its service; "construct" with worked examples, for any other model.
-        domain: one of `DOMAINS`; it chooses rules of its own and the examples.
-        problem: what the path solves.
+        kind: "gsrm", the instruction alone, for the trained GSRM: the same bytes in training and
+            serving; "construct", with worked examples, for any other model.
+        domain: one of `DOMAINS`; it selects rules and examples.
+        problem: the problem that the path solves.
         path: a reasoning path.
     """
     content = _fill(_text("content"), problem=neutralise(problem), path=neutralise(path))
@@ -48,7 +48,7 @@ def judge_prompt(field: Field, teacher: str, student: str) -> str:
 def verify_prompt(domain: str, problem: str, path: str, structure: str) -> str:
     """Return the prompt that asks whether a structure meets the instruction (section 3.1).
 
-    The structure keeps its tags, which the verifier has to see.
+    The structure keeps its tags, as the verifier must see them.
     """
     return _fill(
         _text("verify"),
@@ -76,13 +76,13 @@ def example_structures() -> list[str]:
 
 
 def prompt_identity(kind: Kind) -> str:
-    """Return all of a decompose prompt's own text: a cache depends on it."""
+    """Return the fixed text of a decompose prompt, for cache keys."""
     heads = [_head(kind, domain) for domain in DOMAINS]
     return "\n".join([*heads, _text("content")])
 
 
 def pair_prompts() -> str:
-    """Return all of the own text of the prompts that R-S pairs are made with."""
+    """Return the fixed text of the prompts that construct R-S pairs."""
     return "\n".join([prompt_identity("construct"), _text("feedback"), _text("verify")])
 
 
@@ -99,7 +99,7 @@ def _text(name: str) -> str:
 
 
 def _fill(template: str, **values: str) -> str:
-    """Fill the places of a template in one pass: what is filled in is never scanned."""
+    """Fill the places of a template in one pass, so that values are never scanned."""
     return _PLACE.sub(lambda place: values[place[1]], template)
 
 
