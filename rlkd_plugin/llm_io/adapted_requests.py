@@ -21,7 +21,7 @@ from rlkd_plugin.llm_io.request_options import (
     apply_changes,
     named_options,
     options_of,
-    speaks_of_length,
+    is_about_length,
 )
 from rlkd_plugin.llm_io.server_options import ServerOptions
 
@@ -127,7 +127,7 @@ class AdaptedRequests:
         sent = apply_changes(request.content, self.known.changes(url))
         unlimited = {key: value for key, value in sent.items() if key not in LIMITS}
         named = set(named_options(rejection.text, sent))
-        if named.isdisjoint(LIMITS) or not speaks_of_length(rejection.text, sent):
+        if named.isdisjoint(LIMITS) or not is_about_length(rejection.text, sent):
             raise rejection
         try:
             return await send(json.dumps(unlimited).encode())
@@ -137,7 +137,7 @@ class AdaptedRequests:
     def _is_text_at_fault(self, url: str, request: Request, rejection: RejectedRequest) -> bool:
         """Return whether the text must be at fault, and not an option."""
         sent = apply_changes(request.content, self.known.changes(url))
-        if not request.options or speaks_of_length(rejection.text, sent):
+        if not request.options or is_about_length(rejection.text, sent):
             return True
         is_named = bool(named_options(rejection.text, sent))
         if rejection.is_doubtful:

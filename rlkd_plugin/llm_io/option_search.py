@@ -17,7 +17,7 @@ from rlkd_plugin.llm_io.request_options import (
     named_options,
     options_of,
     smaller_changes,
-    speaks_of_length,
+    is_about_length,
 )
 
 T = TypeVar("T")
@@ -197,7 +197,7 @@ class OptionSearch(Generic[T]):
     def _is_too_long(
         self, rejection: RejectedRequest, sent: Mapping[str, Any] | None = None
     ) -> bool:
-        return speaks_of_length(rejection.text, sent or self._apply(self.request, {}))
+        return is_about_length(rejection.text, sent or self._apply(self.request, {}))
 
 
 def _next_change(

@@ -171,7 +171,7 @@ def named_options(text: str, request: Mapping[str, Any]) -> list[str]:
     return named
 
 
-def speaks_of_length(text: str, request: Mapping[str, Any]) -> bool:
+def is_about_length(text: str, request: Mapping[str, Any]) -> bool:
     """Return whether a server's message says that the prompt is too long.
 
     Such messages often name the token limit, for which the prompt leaves no room. A message with

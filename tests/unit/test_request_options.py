@@ -10,7 +10,7 @@ from rlkd_plugin.llm_io.request_options import (
     apply_changes,
     named_options,
     smaller_changes,
-    speaks_of_length,
+    is_about_length,
 )
 
 REQUEST: dict[str, Any] = {
@@ -136,7 +136,7 @@ def test_the_least_change_is_tried_first(option: str, text: str, changes: list[s
     ],
 )
 def test_a_text_that_is_too_long_is_no_rejected_option(text: str) -> None:
-    assert speaks_of_length(text, REQUEST)
+    assert is_about_length(text, REQUEST)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_text_that_is_too_long_is_no_rejected_option(text: str) -> None:
     ],
 )
 def test_words_about_something_else_than_length(text: str) -> None:
-    assert not speaks_of_length(text, REQUEST)
+    assert not is_about_length(text, REQUEST)
 
 
 def test_a_limit_may_be_too_small() -> None:
@@ -168,9 +168,7 @@ def test_a_limit_may_be_too_small() -> None:
     assert tried_for(1, "no") == [renamed, raised, "is dropped"]
     assert tried_for(16, "no") == [renamed, "is dropped"]
     assert tried_for(1, "the prompt has at least 900 tokens")[0] == renamed
-    assert not speaks_of_length(
-        "max_tokens: must be greater than or equal to 16", {"max_tokens": 1}
-    )
+    assert not is_about_length("max_tokens: must be greater than or equal to 16", {"max_tokens": 1})
 
 
 def test_changes_apply_to_what_is_there() -> None:
