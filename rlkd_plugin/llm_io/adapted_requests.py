@@ -19,9 +19,9 @@ from rlkd_plugin.llm_io.request_options import (
     LIMITS,
     Change,
     apply_changes,
+    is_about_length,
     named_options,
     options_of,
-    is_about_length,
 )
 from rlkd_plugin.llm_io.server_options import ServerOptions
 

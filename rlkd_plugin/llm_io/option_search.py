@@ -14,10 +14,10 @@ from rlkd_plugin.llm_io.request_options import (
     PLAIN,
     Change,
     apply_changes,
+    is_about_length,
     named_options,
     options_of,
     smaller_changes,
-    is_about_length,
 )
 
 T = TypeVar("T")

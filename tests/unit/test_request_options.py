@@ -8,9 +8,9 @@ from rlkd_plugin.llm_io.request_options import (
     NEUTRAL,
     Change,
     apply_changes,
+    is_about_length,
     named_options,
     smaller_changes,
-    is_about_length,
 )
 
 REQUEST: dict[str, Any] = {
