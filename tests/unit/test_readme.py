@@ -12,8 +12,10 @@ README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 DOCUMENTS.remove(ROOT / "docs" / "ascend.md")  # it names files of ms-swift and vllm-ascend
 FILE = re.compile(r"([\w.-]+/)*[\w.-]+(\.(py|yaml|env|md|txt|cff)|/)")
-ELSEWHERE = re.compile(r"^(data|models|output|rlkd)/|NAME|mine\.env|rlkd_ray\.yaml")
-"""What a user or a recipe's author makes, and the prefix of our data sets."""
+ELSEWHERE = re.compile(
+    r"^(data|models|output|rlkd|files|media|swanlog)/|NAME|mine\.env|rlkd_ray\.yaml"
+)
+"""What a user, a recipe's author or a tracker makes, and the prefix of our data sets."""
 
 
 def test_the_settings_table_is_the_codes() -> None:
