@@ -111,7 +111,7 @@ def serve() -> None:
 
 
 def restore_folders() -> None:
-    """Make W&B's folder for tables: it is made at the import, and each fork removes it at its end."""
+    """Make W&B's folder for tables: an import makes it, and the end of each fork removes it."""
     module = sys.modules.get("wandb.sdk.data_types._private")
     if module is not None:
         Path(module.MEDIA_TMP.name).mkdir(exist_ok=True)
