@@ -86,6 +86,8 @@ class TableTrainer(GRPOTrainer, LogsNothingElse):
         again: Iterable[Sequence[Drawn]] | None = None,
         **args: Any,
     ) -> None:
+        if not torch.distributed.is_initialized():
+            PartialState._reset_state()  # an earlier test's process group is gone
         ranks = PartialState(cpu=True)
         options = {
             "log_completions": True,

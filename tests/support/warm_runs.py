@@ -99,6 +99,7 @@ def serve() -> None:
     gc.freeze()  # a fork's collector would go through all of this, and copy its pages
     for line in sys.stdin:
         run = Run(**json.loads(line))
+        restore_folders()
         pids = {}
         for rank in range(max(1, run.ranks)):
             pid = os.fork()
@@ -107,6 +108,13 @@ def serve() -> None:
                 become(run, rank)  # does not return
             pids[pid] = rank
         print(json.dumps(wait(pids, run.timeout)), file=answers, flush=True)
+
+
+def restore_folders() -> None:
+    """Make W&B's folder for tables: an import makes it, and the end of each fork removes it."""
+    module = sys.modules.get("wandb.sdk.data_types._private")
+    if module is not None:
+        Path(module.MEDIA_TMP.name).mkdir(exist_ok=True)
 
 
 def become(run: Run, rank: int) -> None:
