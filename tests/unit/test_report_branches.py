@@ -13,7 +13,7 @@ from rlkd_plugin.rlkd_eval.report.branch_figures import GAIN_NOTE, WON_NOTE, bra
 from rlkd_plugin.rlkd_eval.report.report import write_report
 from rlkd_plugin.rlkd_eval.report.run_figures import endings, health
 from rlkd_plugin.rlkd_eval.report.sources import read_sources
-from rlkd_plugin.rlkd_eval.report.walk_ends import explain, goes_on
+from rlkd_plugin.rlkd_eval.report.walk_ends import explain, is_longer_than_teacher
 from tests.support.report_folders import branched_line, log_entry, trace_line, write_lines
 
 
@@ -109,7 +109,7 @@ def test_a_student_that_goes_on_behind_the_teacher_is_said_to(
         step_scores=scores,
         beyond_teacher=known,
     )
-    assert goes_on(row(line)) is expected
+    assert is_longer_than_teacher(row(line)) is expected
     said = "the student continues beyond the teacher's last step" in explain(row(line))
     assert said is expected
 
