@@ -87,7 +87,7 @@ def trace_line(step: int | None = 0, say: Text = str, **changed: Any) -> dict[st
 def branched_line(step: int | None = 0, say: Text = str, **changed: Any) -> dict[str, Any]:
     """Return a completion with four branches, of which the second won with 0.5.
 
-    The first was compared to its end and earned 0, the third could earn at most 0.5 and was left
+    The first was compared to its end and earned 0, the third could earn at most 0.5 and was dropped
     with two verdicts, the fourth has no structure.
     """
     whole = trace_line(step, say)

@@ -35,14 +35,14 @@ def test_the_branch_that_won_is_first_and_the_others_follow(tmp_path: Path) -> N
     assert (found["number"], found["how"], found["least"]) == (2, "won", 0.5)
     assert [(one["number"], one["how"]) for one in found["others"]] == [
         (1, "compared"),
-        (3, "left"),
+        (3, "dropped"),
         (4, "no_structure"),
     ]
-    first, left, _ = found["others"]
+    first, dropped, _ = found["others"]
     assert (first["scores"], first["why"], first["wrong"]) == ((0.0,), "meta_reasoning", "")
     assert first["teacher"]["steps"][0][0] == "Draw box 1"
     assert first["verdicts"] == [[1, "meta_reasoning", False, None, "text"]]
-    assert (left["least"], left["most"], left["wrong"]) == (0.25, 0.5, "")
+    assert (dropped["least"], dropped["most"], dropped["wrong"]) == (0.25, 0.5, "")
 
 
 def test_a_completion_with_one_teacher_is_as_before(tmp_path: Path) -> None:
@@ -51,11 +51,11 @@ def test_a_completion_with_one_teacher_is_as_before(tmp_path: Path) -> None:
 
 
 def test_it_is_said_why_a_branch_did_not_win() -> None:
-    first, left, none = other_branches(row(branched_line()))
+    first, dropped, none = other_branches(row(branched_line()))
     assert explain_branch(first, 0.5) == "the meta-reasoning of step 1 did not match"
-    assert explain_branch(left, 0.5) == "it could earn at most 0.5, the winner has 0.5"
+    assert explain_branch(dropped, 0.5) == "it could earn at most 0.5, the winner has 0.5"
     assert explain_branch(none, 0.5) == (
-        "this branch has no structure, its status: undecomposable; in place of the teacher's "
+        "this branch has no structure (status: undecomposable); in place of the teacher's "
         "structure the GSRM wrote: I cannot"
     )
 
@@ -144,7 +144,7 @@ def test_the_ends_of_comparisons_are_those_of_the_winners(tmp_path: Path) -> Non
     (chart,) = endings(read_sources([branched_run(tmp_path / "run")]))
     assert chart.header == ("step", "a meta-reasoning did not match")
     assert chart.note == (
-        "all 2 completions of the traces; of several branches of a teacher the one that won counts"
+        "all 2 completions of the traces; of several teacher branches the winning one counts"
     )
 
 
@@ -152,4 +152,4 @@ def test_the_chart_of_steps_beyond_the_teachers_says_what_they_cost(tmp_path: Pa
     line = log_entry(1, 1) | {"rlkd/beyond_teacher": 0.5}
     write_lines(tmp_path / "logging.jsonl", [line])
     charts = {chart.key: chart for chart in health(read_sources([tmp_path]))[0]}
-    assert "RLKD_EXTRA_STEPS=divide prices it" in charts["health-beyond_teacher"].note
+    assert "RLKD_EXTRA_STEPS=divide prices them" in charts["health-beyond_teacher"].note

@@ -190,7 +190,7 @@ def test_branches_are_chosen_by_keyboard(tmp_path: Path, browser: Chromium) -> N
     assert browser.evaluate(names) == [
         "★ Branch 2\nwon with 0.5",
         "Branch 1\nearned 0",
-        "Branch 3\nleft: at most 0.5",
+        "Branch 3\ndropped: at most 0.5",
         "Branch 4\nno structure",
     ]
     pressed = "document.querySelector('.branches [aria-pressed=true] strong').textContent"
@@ -206,7 +206,7 @@ def test_branches_are_chosen_by_keyboard(tmp_path: Path, browser: Chromium) -> N
     said = browser.evaluate(shown)
     assert "it could earn at most 0.5, the winner has 0.5." in said
     assert "not known, between 0.25 and 0.5" in said and "Draw box 1" in said
-    assert "This branch was left here" in said and "no verdict" in said
+    assert "This branch was dropped here" in said and "no verdict" in said
     browser.press("ArrowRight", 39)
     assert browser.evaluate("document.querySelector('.branches')") is None
     assert "Why the comparison ended" in browser.evaluate(

@@ -22,15 +22,15 @@ class OtherBranch:
 
     Attributes:
         number: of the branch, from 1.
-        how: compared to the end of the walk, left since it could no longer win, or without
-            structure.
+        how: compared to the end of the walk, dropped since it could no longer win, or
+            without structure.
         row: the completion as if this branch were its only teacher.
         least: the lowest reward, on the run's scale, that it could have had.
         most: the highest.
     """
 
     number: int
-    how: Literal["compared", "left", "no_structure"]
+    how: Literal["compared", "dropped", "no_structure"]
     row: TraceRow
     least: float
     most: float
@@ -68,13 +68,13 @@ def other_branches(row: TraceRow) -> list[OtherBranch]:
         )
         how = "no_structure"
         if branch.teacher.steps:
-            how = "compared" if branch.step_scores else "left"
+            how = "compared" if branch.step_scores else "dropped"
         found.append(OtherBranch(place + 1, how, alone, branch.least, branch.most))
     return found
 
 
 def explain_branch(branch: OtherBranch, best: float) -> str:
-    """Explain why the comparison with a branch ended, was left, or did not take place.
+    """Explain why the comparison with a branch ended, was dropped, or did not take place.
 
     Args:
         branch: one that did not win.
@@ -85,7 +85,7 @@ def explain_branch(branch: OtherBranch, best: float) -> str:
         parts = [f"this branch has no structure (status: {teacher.status})"]
         if teacher.reply:
             parts.append(replied("teacher", teacher))
-    elif branch.how == "left":
+    elif branch.how == "dropped":
         parts = [f"it could earn at most {_number(branch.most)}, the winner has {_number(best)}"]
     else:
         parts = [explain(branch.row)]

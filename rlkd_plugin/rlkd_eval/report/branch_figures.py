@@ -12,9 +12,9 @@ WON_NOTE = (
 )
 GAIN_NOTE = (
     "mean over the same completions of their reward minus the first branch's, on the run's scale; "
-    "0 where the first branch won; where it was left, its reward is known only between two bounds: "
-    "“at least” assumes the highest, “at most” the lowest; the gain lies between the two curves, "
-    "and is known where they meet"
+    "0 where the first branch won; where it was dropped, its reward is known only between two "
+    "bounds: “at least” assumes the highest, “at most” the lowest; the gain lies between the "
+    "two curves, and is known where they meet"
 )
 
 

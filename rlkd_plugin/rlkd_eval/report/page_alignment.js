@@ -15,9 +15,9 @@ const SOURCES = {
 };
 const BRANCHES =
   "The best reward counts, and the winning branch is first. Choose another one to see its steps. " +
-  "A branch that can no longer win is left, so only bounds of its reward may be known.";
+  "A branch that can no longer win is dropped, so only bounds of its reward may be known.";
 const ENDED = {
-  left: "Left because it could not win: ",
+  dropped: "Dropped because it could not win: ",
   no_structure: "Why there was no comparison: ",
 };
 const at = { run: 0, step: 0, completion: 0 };
@@ -66,7 +66,7 @@ function pair(teacher, student) {
 }
 
 function verdictChip(verdict, ended) {
-  const none = ended === "left" ? "– no verdict" : "– not asked";
+  const none = ended === "dropped" ? "– no verdict" : "– not asked";
   if (!verdict) return element("span", "chip open", none);
   const [, , matched, probability, source] = verdict;
   const chip = element("span", matched ? "chip yes" : "chip no", matched ? "✓ match" : "✗ no match");
@@ -85,9 +85,9 @@ function mayHaveMore(row, who) {
   return row[who].stopped && row.why !== "student_end";
 }
 
-// Steps that the walk came to; of a branch that was left, those with a verdict.
+// Steps that the walk came to; of a branch that was dropped, those with a verdict.
 function reachedSteps(row) {
-  if (row.how !== "left") return row.scores.length;
+  if (row.how !== "dropped") return row.scores.length;
   return row.verdicts.reduce((last, [step]) => Math.max(last, step), 0);
 }
 
@@ -99,7 +99,7 @@ function stepCard(row, place) {
   const lacks = ["teacher", "student"].find((who) => place >= row[who].steps.length);
   const why = lacks && mayHaveMore(row, lacks) ? "the GSRM was stopped earlier" : `the ${lacks} has no such step`;
   const unreached = lacks ? `not compared: ${why}` : "not compared";
-  const open = isReached ? "no score: this branch was left" : unreached;
+  const open = isReached ? "no score: this branch was dropped" : unreached;
   heading.append(element("span", "score", score === undefined ? open : `score ${number(score)}`));
   card.append(heading);
   FIELDS.forEach(([name, title], position) => {
@@ -165,7 +165,7 @@ function earned(branch) {
   return {
     won: `won with ${least}`,
     compared: `earned ${least}`,
-    left: `left: at most ${most}`,
+    dropped: `dropped: at most ${most}`,
     no_structure: "no structure",
   }[branch.how];
 }
@@ -173,7 +173,7 @@ function earned(branch) {
 function branchFacts(branch) {
   const [least, most] = [branch.least, branch.most].map(number);
   if (branch.how === "no_structure") return facts([["reward with this branch", "none"]]);
-  if (branch.how !== "left") {
+  if (branch.how !== "dropped") {
     return facts([["reward with this branch", least], ...comparisonFacts(branch)]);
   }
   return facts([
@@ -229,7 +229,7 @@ function comparison(row) {
 
 function endOf(row) {
   if (row.beyond) return "The teacher’s steps end here, the student continues";
-  return row.how === "left" ? "This branch was left here" : "The comparison ended here";
+  return row.how === "dropped" ? "This branch was dropped here" : "The comparison ended here";
 }
 
 function show() {
