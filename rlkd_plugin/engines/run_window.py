@@ -142,7 +142,7 @@ class RunWindow:
             asked, refused = newest_ones.questions, newest_ones.refused
             if asked >= limit.least and refused > limit.share * asked:
                 raise EndpointError(
-                    f"{refused} of the last {asked} questions were refused by the GSRM or the "
+                    f"{refused} of the last {asked} questions were rejected by the GSRM or the "
                     f"judge, or had an unreadable verdict (more than {REFUSED.share:.0%}), for "
                     f"example: {_quote_examples(newest_ones.refusals)}. Run `rlkd check`, and read "
                     "the servers' logs"

@@ -275,7 +275,7 @@ def test_a_report_has_the_figures_of_the_job(tmp_path: Path) -> None:
 
 def test_models_that_reject_everything_end_the_job(tmp_path: Path) -> None:
     source = write(tmp_path / "rows.jsonl", *(row(n, f"reject {n}") for n in range(200)))
-    with pytest.raises(EndpointError, match="questions were refused by the GSRM or the judge"):
+    with pytest.raises(EndpointError, match="questions were rejected by the GSRM or the judge"):
         run(source, tmp_path / "out")
     assert len(found(tmp_path / "out")) == 64
 
