@@ -35,6 +35,7 @@ from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.llm_io.teacher_cache import DiskCache
 from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
 from rlkd_plugin.rlkd_eval.scores.offline_scorer import OfflineScorer
+from rlkd_plugin.rlkd_eval.scores.recent_teachers import RecentTeachers
 from rlkd_plugin.rlkd_eval.scores.score_job import IN_WORK, score_completions
 from rlkd_plugin.rlkd_eval.scores.score_plan import plan_scores, trace_place
 from rlkd_plugin.rlkd_eval.scores.score_report import ScoreReport
@@ -71,9 +72,9 @@ def row_of(number: int) -> dict[str, Any]:
 
 async def score(source: Path, out: Path, settings: Settings) -> ScoreReport:
     """Run the job."""
-    chosen = ServerEngine(settings)
+    chosen = ServerEngine(settings, reserves=False)
     engine = SharedEngine(chosen)
-    cache = DiskCache(settings.cache_dir, chosen)
+    cache = RecentTeachers(DiskCache(settings.cache_dir, chosen))
     scorer = OfflineScorer(engine, cache, settings, settings.gsrm_max_chars)
     job = DataJob(source, trace_place(out), IN_WORK * settings.concurrency)
     report = ScoreReport()

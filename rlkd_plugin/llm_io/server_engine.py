@@ -32,6 +32,10 @@ class ServerEngine(PromptedEngine):
     Args:
         settings: the servers of both.
         roles: the models in use; a model that is not used needs no settings.
+        reserves: whether slots are reserved for verdicts while structures are streamed. A batch
+            starts all its structures at once; without a reserve, the verdicts that could stop them
+            wait until the first has ended. In a job that is always full a slot is free every few
+            milliseconds, and verdicts get it first.
 
     Raises:
         RlkdError: if a setting is missing.
@@ -39,12 +43,15 @@ class ServerEngine(PromptedEngine):
 
     name = "server"
 
-    def __init__(self, settings: Settings, roles: Sequence[Role] = ROLES) -> None:
+    def __init__(
+        self, settings: Settings, roles: Sequence[Role] = ROLES, *, reserves: bool = True
+    ) -> None:
         super().__init__(settings, settings.gsrm_model)
         instead = "; to try without servers, set RLKD_ENGINE=rules"
         self.clients = {
             role: role_client(role, settings, self.usage, instead=instead) for role in roles
         }
+        self._reserves = reserves and "judge" in roles
         self._source: ModelSource | None = None
         self._in_flight: PerLoop[Slots] = PerLoop()
 
@@ -66,8 +73,8 @@ class ServerEngine(PromptedEngine):
                 await entered.enter_async_context(client)
             entered.pop_all()  # all entered: they stay open until `__aexit__`
         # batches of one loop share the concurrency
-        keeps = self.streams and "judge" in self.clients
-        self._in_flight.enter(lambda: Slots(self.settings.rank_concurrency, keeps))
+        reserves = self.streams and self._reserves
+        self._in_flight.enter(lambda: Slots(self.settings.rank_concurrency, reserves))
         return self
 
     async def __aexit__(self, *error: object) -> None:

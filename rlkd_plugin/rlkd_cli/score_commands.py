@@ -80,6 +80,7 @@ def _score_source(
     from rlkd_plugin.rlkd_data.jobs.data_job import DataJob
     from rlkd_plugin.rlkd_data.jobs.job_end import show_job
     from rlkd_plugin.rlkd_eval.scores.offline_scorer import OfflineScorer
+    from rlkd_plugin.rlkd_eval.scores.recent_teachers import RecentTeachers
     from rlkd_plugin.rlkd_eval.scores.score_job import IN_WORK, score_completions
     from rlkd_plugin.rlkd_eval.scores.score_plan import plan_scores, trace_place
     from rlkd_plugin.rlkd_eval.scores.score_report import ScoreReport
@@ -88,9 +89,10 @@ def _score_source(
 
     settings = load_settings()
     prices = {"GSRM": read_price(gsrm_price), "judge": read_price(judge_price)}
-    chosen, cache = choose_engine(settings)
+    chosen, cache = choose_engine(settings, reserves=False)
     engine = SharedEngine(chosen)
-    scorer = OfflineScorer(engine, cache, settings, _max_chars(chosen, settings))
+    teachers_of = RecentTeachers(cache) if cache is not None else None
+    scorer = OfflineScorer(engine, teachers_of, settings, _max_chars(chosen, settings))
     job = DataJob(src, trace_place(out), IN_WORK * settings.concurrency)
     report = ScoreReport()
     asks_servers = settings.engine == "server"

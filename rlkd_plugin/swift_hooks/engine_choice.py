@@ -14,13 +14,14 @@ logger = logging.getLogger(__name__)
 
 
 def choose_engine(
-    settings: Settings, roles: Sequence[Role] = ROLES
+    settings: Settings, roles: Sequence[Role] = ROLES, *, reserves: bool = True
 ) -> tuple[Engine, TeacherCache | None]:
     """Return the engine of `RLKD_ENGINE`, not entered yet, and its cache.
 
     Args:
         settings: name the engine and its servers.
         roles: the models that are used: a GSRM, a judge or both.
+        reserves: as `ServerEngine`.
 
     Raises:
         RlkdError: if the engine lacks a setting.
@@ -41,5 +42,5 @@ def choose_engine(
             "a model, and its rewards say nothing about the paper's method"
         )
         return RulesEngine(), None
-    engine = ServerEngine(settings, roles)
+    engine = ServerEngine(settings, roles, reserves=reserves)
     return engine, DiskCache(settings.cache_dir, engine)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +17,8 @@ from rlkd_plugin.gsrm import EndpointError, StructuredReward, parse_structure
 from rlkd_plugin.llm_io import chat_client, transport
 from rlkd_plugin.llm_io.event_stream import EventLines, StreamedReply
 from rlkd_plugin.llm_io.pace import Pace
-from rlkd_plugin.llm_io.server_engine import ServerEngine
+from rlkd_plugin.llm_io.prompted_engine import Role
+from rlkd_plugin.llm_io.server_engine import ROLES, ServerEngine
 from rlkd_plugin.llm_io.settings import load_settings
 from rlkd_plugin.llm_io.slots import Slots
 from tests.conftest import SetOptions
@@ -552,18 +553,28 @@ def test_one_that_is_cancelled_while_it_waits_takes_no_slot(role: str) -> None:
     assert asyncio.run(given()) == [1]
 
 
-def test_without_a_judge_no_slot_is_kept(servers: Loopback, options: SetOptions) -> None:
-    """As in `rlkd structure`."""
+@pytest.mark.parametrize(
+    ("roles", "reserves", "structures"),
+    [(ROLES, True, 3), (ROLES, False, 4), (["GSRM"], True, 4)],
+    ids=["a training", "rlkd score", "rlkd structure"],
+)
+def test_slots_are_reserved_only_where_a_batch_may_wait_for_verdicts(
+    roles: Sequence[Role],
+    reserves: bool,
+    structures: int,
+    servers: Loopback,
+    options: SetOptions,
+) -> None:
     options(concurrency=4)
     servers.delay = 0.05
-    engine = ServerEngine(load_settings(), ["GSRM"])
+    engine = ServerEngine(load_settings(), roles, reserves=reserves)
 
     async def run() -> None:
         async with engine:
             await asyncio.gather(*(engine.decompose("P", "math", f"add {n}") for n in range(8)))
 
     asyncio.run(run())
-    assert servers.most_in_flight == 4
+    assert servers.most_in_flight == structures
 
 
 def test_a_closed_request_pays_for_what_was_written(

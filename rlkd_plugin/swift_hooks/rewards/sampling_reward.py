@@ -43,6 +43,11 @@ class RlkdGsrmSampling(PRM):
         engine, cache = choose_engine(self.settings)
         probe_now(engine)
         self.scorer = Scorer(self.settings, engine, cache)
+        if self.settings.branches > 1:
+            logger.warning(
+                f"rlkd: RLKD_BRANCHES={self.settings.branches} has no effect in swift sample: it "
+                "passes one path of the teacher for each problem"
+            )
         logger.info(f"rlkd: engine {engine.name}; scores and steps: {self.trace.file}")
 
     def __call__(
