@@ -12,6 +12,7 @@ from swift.rewards import prms
 from rlkd_plugin.engines.trace import read_rows, replay
 from rlkd_plugin.gsrm import EndpointError, RlkdError
 from rlkd_plugin.swift_hooks.registry import register_all
+from rlkd_plugin.swift_hooks.rewards import sampling_reward
 from rlkd_plugin.swift_hooks.rewards.sampling_reward import FILE
 from tests.conftest import SetOptions
 from tests.support.loopback import Loopback, said, status, verdict
@@ -99,6 +100,17 @@ def test_it_works_beside_an_outcome_reward() -> None:
     )
     assert [row["messages"][-1]["content"] for row in kept][:2] == [truth, truth]
     assert {row["rejected_response"] for row in kept} == {wrong}
+
+
+@pytest.mark.parametrize(("branches", "is_said"), [(1, False), (4, True)])
+def test_that_branches_have_no_effect_is_said(
+    branches: int, is_said: bool, options: SetOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(sampling_reward.logger, "warning", warnings.append)
+    options(branches=branches)
+    scored("How many?", "2 + 2 = 4.", "2 + 2 = 4.")
+    assert any("RLKD_BRANCHES=4 has no effect" in warning for warning in warnings) == is_said
 
 
 def test_no_score_is_ever_not_a_number(options: SetOptions) -> None:
