@@ -3,4 +3,4 @@
 Nothing is imported here, so that `rlkd_plugin.gsrm` stays free of torch and ms-swift.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
