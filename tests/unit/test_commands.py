@@ -145,6 +145,7 @@ CLASSES = {
     "rollout": "RolloutArguments",
     "sample": "SamplingArguments",
     "deploy": "DeployArguments",
+    "infer": "InferArguments",
     "export": "ExportArguments",
 }
 
