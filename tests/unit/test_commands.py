@@ -204,6 +204,38 @@ def wrong_in_megatron(words: list[str]) -> list[str]:
     return [word for word in words if word.startswith("--") and word[2:] not in known]
 
 
+TARGET = re.compile(r"(?:^ *(?:\$ )?|`)make ([a-z][a-z-]*)(?![\w/])", re.MULTILINE)
+MODULE = re.compile(r"python -m ((?:benchmarks|tools|examples)[\w.]*)((?:\\\n|[^`\n#])*)")
+"""A script of the project, and its options up to the end of the code or of the line."""
+PAGES = [*TEXTS, *sorted((ROOT / "docs" / "zh").glob("*.md")), *sorted(ROOT.glob("*.md"))]
+
+
+def test_every_target_of_make_is_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {name for page in PAGES for name in TARGET.findall(page.read_text("utf-8"))}
+    assert {"demo", "docs"} <= named
+    assert named <= targets
+
+
+def test_every_script_of_a_page_has_the_options_that_the_page_gives_it() -> None:
+    wrong: list[str] = []
+    seen: set[str] = set()
+    for page in PAGES:
+        for module, options in MODULE.findall(page.read_text("utf-8")):
+            path = ROOT / module.rstrip(".").replace(".", "/")
+            file = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+            source = file.read_text("utf-8") if file.exists() else ""
+            names = re.findall(r"(?<!\S)(--[a-z][a-z-]*)", options)
+            seen.update(names)
+            wrong += [
+                f"{page.name}: {module} {name}" for name in names if f'"{name}"' not in source
+            ]
+            if not source:
+                wrong.append(f"{page.name}: there is no {module}")
+    assert "--rows" in seen
+    assert not wrong
+
+
 def test_the_ray_configuration_has_known_keys() -> None:
     text = (ROOT / "docs" / "recipes.md").read_text("utf-8")
     config = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
