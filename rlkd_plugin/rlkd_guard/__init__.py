@@ -1,4 +1,4 @@
-"""`rlkd guard`, which leaves no process behind."""
+"""`rlkd guard`: runs a command and ends all of its processes with it."""
 
 from rlkd_plugin.rlkd_guard.command import guard, manager_of, runs
 

@@ -1,4 +1,4 @@
-"""`rlkd guard`, without `rlkd`.
+"""`rlkd guard`, without the command `rlkd`.
 
 python -m rlkd_plugin.rlkd_guard [--server | --rollout] COMMAND
 """

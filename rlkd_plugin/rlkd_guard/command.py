@@ -1,10 +1,10 @@
-"""Runs one command of a Procfile, and leaves no process of it behind.
+"""Runs one command of a Procfile, and ends all of its processes with it.
 
-A process manager ends the process group that it started. torchrun's ranks live in sessions of
-their own: they outlive a launcher that was killed, keep their devices, and hold the pipe by whose
-end the manager would notice. When the manager itself is killed, nobody ends anything. `rlkd guard`
-stands between the two. It is two processes that watch each other, so that either of them may be
-killed too. It is no launcher: it starts one command, once. It needs Linux.
+A process manager ends only the process group that it started. torchrun's ranks have their own
+sessions: they outlive a launcher that was killed, keep their devices, and keep open the pipe whose
+end would notify the manager. If the manager itself is killed, nothing ends the commands. `rlkd
+guard` runs between manager and command. It consists of two processes that watch each other, so that
+either of them may be killed too. It starts one command, once. It needs Linux.
 """
 
 import ctypes
@@ -29,57 +29,57 @@ FAILED_SYNC_LINE = re.compile(rb"\[ERROR:[^\]]*\] " + FAILED_SYNC.encode())
 """The line of a rollout server's log, with ms-swift's prefix."""
 
 TRACEBACK = 1.0
-"""Seconds in which the traceback below such a line comes out."""
+"""Seconds to wait for the traceback that follows such a line."""
 
 logger = logging.getLogger(__name__)
 
 
 def guard(command: Sequence[str], server: bool = False, rollout: bool = False) -> int:
-    """Run a command until it ends, we are told to stop, or the process manager is gone.
+    """Run a command until it ends, a signal asks it to stop, or the process manager is gone.
 
-    Then everything that it started or left behind is ended.
+    Then all of its processes are ended.
 
     Args:
         command: its words.
-        server: whether its end is an error, whatever its status. vLLM ends with 0 when its engine
-            was killed, and a process manager takes the status of the first to end.
-        rollout: whether it is `swift rollout`, a server that is ended when it logs that it did not
-            take the student's weights.
+        server: whether any end is an error. vLLM ends with status 0 if its engine was killed, and a
+            process manager returns the status of the first command that ends.
+        rollout: whether it is `swift rollout`, a server that is also stopped if it logs that it
+            failed to load the student's weights.
 
     Returns:
-        The command's exit status as a shell reports it: 128 + n after signal n, 127 if it is not
-        there, 126 if it may not be run.
+        The command's exit status as a shell reports it: 128 + n after signal n, 127 if it does not
+        exist, 126 if it is not permitted.
     """
     manager = manager_of(psutil.Process())
     _adopt_orphans()
-    told: list[int] = []
+    received: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` sets it
-            signal.signal(number, lambda number, _: told.append(number))
+            signal.signal(number, lambda number, _: received.append(number))
     outer = psutil.Process()
     inner = os.fork()
     if inner:
-        status = _hold(inner, lambda: _is_gone(*manager), told)
+        status = _hold(inner, lambda: _is_gone(*manager), received)
         if (server or rollout) and status == 0:
             logger.warning("rlkd guard: the server has ended")
         return status or int(server or rollout)
     status = 1
     try:
         _adopt_orphans()
-        status = _run(command, outer, told, Relay(FAILED_SYNC_LINE) if rollout else None)
+        status = _run(command, outer, received, Relay(FAILED_SYNC_LINE) if rollout else None)
     except Exception:
         logger.exception("rlkd guard: failed")
     finally:
-        os._exit(status)  # what the outer one has open is not ours to close
+        os._exit(status)  # keep open what the outer process has open
 
 
 def manager_of(process: psutil.Process) -> list[psutil.Process]:
-    """Return a process's parent, and those above it of which the parent is a forked copy.
+    """Return a process's parent, and the ancestors that the parent is a fork of.
 
-    `honcho start` watches each of its commands by a fork of itself, which outlives it.
+    `honcho start` watches each of its commands from a fork of itself, which outlives it.
 
     Raises:
-        ProcessLookupError: if the parent is such a fork, and its honcho gone already.
+        ProcessLookupError: if the parent is such a fork, and its honcho has ended already.
     """
     found: list[psutil.Process] = []
     try:
@@ -88,7 +88,7 @@ def manager_of(process: psutil.Process) -> list[psutil.Process]:
             found.append(above)
             above = above.parent()
         words = found[0].cmdline() if found else []
-    except psutil.Error:  # it ended meanwhile; or is of another user, and not to be seen
+    except psutil.Error:  # it ended meanwhile, or another user's processes are hidden
         return found
     if len(found) == 1 and "start" in words and any(word.endswith("honcho") for word in words):
         raise ProcessLookupError("the process manager is gone")
@@ -96,11 +96,11 @@ def manager_of(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _run(
-    command: Sequence[str], outer: psutil.Process, told: Sequence[int], relay: Relay | None
+    command: Sequence[str], outer: psutil.Process, received: Sequence[int], relay: Relay | None
 ) -> int:
     """Start the command, wait for its end, and return its exit status."""
     try:
-        # no Popen: it would reap the command itself, if that is gone before we look
+        # not Popen, which would reap a command that ends early
         pid = os.posix_spawnp(
             command[0],
             [*command],
@@ -112,12 +112,12 @@ def _run(
         logger.warning("rlkd guard: %s: %s", command[0], error.strerror)
         return 126 if isinstance(error, PermissionError) else 127
     if relay is None:
-        return _hold(pid, lambda: _is_gone(outer), told)
-    return _hold_rollout(pid, outer, told, relay)
+        return _hold(pid, lambda: _is_gone(outer), received)
+    return _hold_rollout(pid, outer, received, relay)
 
 
-def _hold_rollout(pid: int, outer: psutil.Process, told: Sequence[int], relay: Relay) -> int:
-    """Hold a rollout server, and end it when it did not take the student's weights."""
+def _hold_rollout(pid: int, outer: psutil.Process, received: Sequence[int], relay: Relay) -> int:
+    """Wait for a rollout server, and end it if it fails to load the student's weights."""
 
     def ends() -> bool:
         if relay.found:
@@ -125,44 +125,44 @@ def _hold_rollout(pid: int, outer: psutil.Process, told: Sequence[int], relay: R
         return bool(relay.found) or _is_gone(outer)
 
     relay.start()
-    status = _hold(pid, ends, told)
-    relay.finish(lambda: runs(outer))  # told to stop, it ends us too, after `GRACE`
+    status = _hold(pid, ends, received)
+    relay.finish(lambda: runs(outer))  # if asked to stop, the outer process ends us
     if not relay.found:
         return status
     logger.warning("rlkd guard: %s", stale_server_message(relay.found))
     return 1
 
 
-def _hold(pid: int, ends: Callable[[], bool], told: Sequence[int]) -> int:
-    """Wait for a child, end what is left of it, and return its exit status.
+def _hold(pid: int, ends: Callable[[], bool], received: Sequence[int]) -> int:
+    """Wait for a child, end all descendants, and return its exit status.
 
     Args:
         pid: the child's.
-        ends: whether to wait no longer.
-        told: the signals that we got.
+        ends: whether to stop waiting.
+        received: the signals so far.
     """
     status = None
-    while status is None and not told and not ends():
+    while status is None and not received and not ends():
         time.sleep(0.2)
         status, _ = _reap(pid)
     end_all()
     if status is None:
-        status = 128 + (told[0] if told else signal.SIGKILL)
+        status = 128 + (received[0] if received else signal.SIGKILL)
     return status
 
 
 def _is_gone(*processes: psutil.Process) -> bool:
-    """Return whether one of those who need us is gone, and say so."""
+    """Return whether one of these processes has ended, and log it."""
     if all(map(runs, processes)):
         return False
-    logger.warning("rlkd guard: who started it is gone")
+    logger.warning("rlkd guard: stopping, as its parent process has ended")
     return True
 
 
 def end_all() -> None:
     """End all our descendants: by SIGTERM, and after `GRACE` by SIGKILL.
 
-    It lasts until the kernel says that we have no child. All orphans come to us, and a list of
+    It waits until the kernel reports no child. All orphans become our children, and a list of
     processes may lack some that change their parent while it is read.
     """
     deadline = time.monotonic() + GRACE
@@ -195,7 +195,7 @@ def _reap(pid: int) -> tuple[int | None, bool]:
 
 
 def runs(process: psutil.Process) -> bool:
-    """Return whether a process is there and no zombie."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -203,7 +203,7 @@ def runs(process: psutil.Process) -> bool:
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent dies, as process 1 is elsewhere."""
+    """Become the parent of descendants whose parent ends, in place of process 1."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "the kernel lets us adopt no orphans")
+        raise OSError(ctypes.get_errno(), "the kernel does not permit to adopt orphans")

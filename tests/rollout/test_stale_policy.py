@@ -17,7 +17,7 @@ def test_the_server_ends_itself(student: Path, tmp_path: Path) -> None:
         train("grpo_cuda", tmp_path, server, "--max_steps", "6", model=student, code=1)
         wait_for(lambda: server.process.poll() is not None, "the server's end")
         assert server.process.poll() != 0
-    assert "the rollout server did not take the student's weights" in server.said()
+    assert "the rollout server did not load the student's weights" in server.said()
     assert not list((tmp_path / "out").glob("v*-*/checkpoint-*"))
 
 

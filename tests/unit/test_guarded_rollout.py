@@ -95,7 +95,7 @@ def test_a_server_that_does_not_take_the_weights_is_ended(stream: int) -> None:
     passed = out if stream == 1 else err
     assert passed.startswith(f"{FAILED}\nTraceback ...\nValueError: no\n")
     assert err.splitlines()[-1].startswith(
-        f"rlkd guard: the rollout server did not take the student's weights ({FAILED}): it is ended"
+        f"rlkd guard: the rollout server did not load the student's weights ({FAILED}): it is "
     )
     assert not any(map(runs, there))
 
@@ -105,7 +105,7 @@ def test_a_server_that_says_so_and_ends_with_0_is_an_error() -> None:
         assert process.stderr
         last = process.stderr.read().decode().splitlines()[-1]
         assert process.wait(LONG) == 1
-    assert last.startswith("rlkd guard: the rollout server did not take")
+    assert last.startswith("rlkd guard: the rollout server did not load")
 
 
 def test_other_failures_are_not_those_of_weights(tmp_path: Path) -> None:

@@ -64,8 +64,8 @@ def test_a_worker_whose_weight_sync_failed_ends_its_server() -> None:
     sentences = [line for line in done.stderr.splitlines() if "rlkd:" in line]
     assert len(sentences) == 1
     assert (
-        "rlkd: the rollout server did not take the student's weights (KeyError: 'no such "
-        "parameter'): it is ended" in sentences[0]
+        "rlkd: the rollout server did not load the student's weights (KeyError: 'no such "
+        "parameter'): it is stopped" in sentences[0]
     )
 
 
