@@ -48,9 +48,9 @@ class Decomposition:
 class Verdict:
     """The answer to one Match; `probability` of yes against no, if it is known.
 
-    `source` names where it comes from: a text rule, log-probabilities, a constrained choice, free
-    text, or nothing ("refused", which counts as not matched). `reason` explains a refusal: the
-    beginning of the server's message, or of the judge's reply.
+    `source` names its origin: a text rule, log-probabilities, a constrained choice or free text;
+    "refused" means a rejected text or an unreadable reply, and counts as not matched. `reason` is
+    then the beginning of the server's message, or of the judge's reply.
     """
 
     matched: bool

@@ -28,7 +28,7 @@ class RoundCounts(msgspec.Struct, frozen=True):
         prompts: prompts that are new in the run.
         without_teacher: the change in the number of prompts without a teacher structure; negative
             if a prompt has one after all.
-        refusals: examples of refusals.
+        refusals: examples of rejections.
         replies: beginnings of replies that are no structure.
         teachers: reasons why teachers have no structure.
     """
@@ -60,22 +60,22 @@ class RoundCounts(msgspec.Struct, frozen=True):
 
 def count_questions(scores: Sequence[Score]) -> RoundCounts:
     """Return the counts of a batch, except its prompts (`teachers.TeacherRecord`)."""
-    asked: dict[Hashable, str | None] = {}  # each question with its refusal
+    asked: dict[Hashable, str | None] = {}  # each question with its rejection
     students: dict[int, Decomposition] = {}
     for score in scores:
         for side in (score.teacher, score.student):
             if side.asked:  # equal paths share one object
-                asked[id(side)] = _refused_path(side)
+                asked[id(side)] = _path_rejection(side)
         if score.student.asked and score.student.status != "refused":
             students[id(score.student)] = score.student
         for question, verdict in score.verdicts:
             if verdict.source != "rule":
-                refusal = None
+                rejection = None
                 if verdict.source == "refused":
                     why = verdict.reason or f"no verdict on {question.student!r}"
-                    refusal = f"judge, {question.field}: {shorten(why)}"
-                asked[question.field, question.teacher, question.student] = refusal
-    refusals = [refusal for refusal in asked.values() if refusal is not None]
+                    rejection = f"judge, {question.field}: {shorten(why)}"
+                asked[question.field, question.teacher, question.student] = rejection
+    refusals = [rejection for rejection in asked.values() if rejection is not None]
     failed = [side for side in students.values() if side.structure is None]
     return RoundCounts(
         questions=len(asked),
@@ -99,7 +99,7 @@ def shorten(text: str) -> str:
     return text if len(text) <= EXAMPLE_CHARS else text[:EXAMPLE_CHARS].rstrip() + " ..."
 
 
-def _refused_path(side: Decomposition) -> str | None:
+def _path_rejection(side: Decomposition) -> str | None:
     if side.status != "refused":
         return None
     return f"GSRM: {shorten(side.reply) or 'no reason given'}"

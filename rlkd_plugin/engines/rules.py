@@ -98,7 +98,7 @@ def _steps(path: str) -> list[Step]:
     lead_in = ""
     for sentence, equation in zip(sentences, equations, strict=True):
         if equation:
-            steps.append(_computed_step(sentence, equation, lead_in))
+            steps.append(_equation_step(sentence, equation, lead_in))
         elif not by_equation:
             numbers = _NUMBER.findall(sentence)
             steps.append(Step(_goal(sentence), sentence, numbers[-1] if numbers else sentence))
@@ -125,7 +125,7 @@ def _equation(sentence: str) -> tuple[str, str, str] | None:
     return None
 
 
-def _computed_step(sentence: str, equation: tuple[str, str, str], lead_in: str) -> Step:
+def _equation_step(sentence: str, equation: tuple[str, str, str], lead_in: str) -> Step:
     """Return the step of an equation; its goal comes from its sentence or the one before."""
     operations, left, right = equation
     goal = sentence if len(_content_words(_goal(sentence))) >= 2 else f"{lead_in} {sentence}"

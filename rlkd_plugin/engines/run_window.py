@@ -1,4 +1,4 @@
-"""Ends a run whose models refuse too many requests or give no structures.
+"""Ends a run whose models reject too many requests or give no structures.
 
 Limits apply to a window of the run, as a few odd texts in one small batch are no sign of a broken
 server. With several ranks the counts of all are added. A round is the n-th batch of each rank. It
@@ -33,12 +33,12 @@ class Limit:
 
 
 REFUSED = Limit(share=0.05, window=1000, least=64)
-"""Largest share of refused questions. 5% of 64 questions are 4: if 1% of the texts are odd, fewer
+"""Largest share of rejected questions. 5% of 64 questions are 4: if 1% of the texts are odd, fewer
 than 1 run in 100 has that many by chance at its start (2,000 simulated runs, 8 questions a batch).
 A window of 1,000 distinguishes 5% from 2%, and shows a server that breaks down late after 51
 questions."""
 NEARLY_ALL_REFUSED = Limit(share=0.9, window=64, least=32)
-"""The same limit for a server that refuses nearly everything, which fewer questions show."""
+"""The same limit for a server that rejects nearly everything, which fewer questions show."""
 UNDECOMPOSABLE = Limit(share=0.9, window=64, least=32)
 """Share of students' decompositions without a structure that ends a run. Even if a policy writes
 every second path without one, 29 of 32 do not happen by chance. 32 are four steps of 8
@@ -100,7 +100,7 @@ class RunWindow:
             samples: of the batch, if prompts without a teacher structure count too.
 
         Raises:
-            EndpointError: if too many questions are refused, or nearly no student's path has a
+            EndpointError: if too many questions are rejected, or nearly no student's path has a
                 structure.
             RlkdError: if too many prompts have no teacher structure.
         """
@@ -123,7 +123,7 @@ class RunWindow:
         self._run += counts
         if counts.questions:
             self._kept.append(counts)
-        self._check_refused()
+        self._check_rejections()
         self._check_undecomposable()
         self._check_teachers()
 
@@ -136,7 +136,7 @@ class RunWindow:
                 break
         return found
 
-    def _check_refused(self) -> None:
+    def _check_rejections(self) -> None:
         for limit in (NEARLY_ALL_REFUSED, REFUSED):
             newest_ones = self._newest(lambda counts: counts.questions, limit.window)
             asked, refused = newest_ones.questions, newest_ones.refused

@@ -49,7 +49,7 @@ def why_missing(sample: Sample, teacher: Decomposition) -> str:
         return f"{unreadable} and {path}" if unreadable else path
     words = f" ({shorten(teacher.reply)!r})" if teacher.reply else ""
     path = {
-        "refused": f"the GSRM refused the path of its teacher_reasoning{words}",
+        "refused": f"the GSRM rejected the path of its teacher_reasoning{words}",
         "undecomposable": f"the path of its teacher_reasoning gave no structure{words}; "
         "`rlkd check` shows what the GSRM does",
     }[teacher.status]

@@ -36,7 +36,7 @@ MOST_PIECES = 200
 """Most pieces of layout at a field's end. More come from a model that repeats itself: content."""
 
 _DASHES_AND_BLANK = BLANK + "-\u2013\u2014"
-_BEHIND_END = BLANK + "*_`.:-#"
+_AFTER_END = BLANK + "*_`.:-#"
 _ENDS = frozenset(re.findall(f"[{CLOSING}*_`~.:#]", "".join(map(chr, range(0x10000)))))
 _STARS = re.compile(r"(?<![*\s])[ \t]{1,3}\*{2,3}\Z")
 _END = re.compile(
@@ -99,7 +99,7 @@ def _without_last(text: str, end: int, signs: bool, kept: dict[int, bool]) -> in
     if last in _ENDS and (mark := _END.search(text, max(start, end - 60), end)):
         ends = _ends_content(text[start : mark.start()], mark[0]) and mark.end() == end
         alone = whole and line_begin(text, mark.start()) == start
-        if ends or (alone and not text[mark.end() : end].strip(_BEHIND_END)):
+        if ends or (alone and not text[mark.end() : end].strip(_AFTER_END)):
             return mark.start()
     return end
 
@@ -127,7 +127,7 @@ def _before_end(text: str) -> str:
     """Return a text up to the first `[End]` that stands on a line of its own."""
     for mark in _END.finditer(text):
         start = line_begin(text, mark.start())
-        behind = text[mark.end() : mark.end() + MOST].partition("\n")[0]
-        if (start == 0 or text[start - 1] == "\n") and not behind.strip(_BEHIND_END):
+        after = text[mark.end() : mark.end() + MOST].partition("\n")[0]
+        if (start == 0 or text[start - 1] == "\n") and not after.strip(_AFTER_END):
             return text[:start]
     return text

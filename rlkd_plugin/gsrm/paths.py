@@ -27,7 +27,7 @@ _NO_ANSWER = re.compile(
     r"go|comes|and|or|to|in|with|then|put|insert|write|place)\b){1,80}\Z",
     re.IGNORECASE,
 )
-_GOES_ON = re.compile(
+_CONTINUES = re.compile(
     r"[ \t]{1,3}(?:and|or|is|are|was|to|in|at|as|for|with|only|should|must|will|comes?|goes|then|"
     r"part|format|pair|later|because)\b|[ \t]{0,3}(?:\u6807\u7b7e|\u6a19\u7c64|[,;.)])"
 )
@@ -64,21 +64,21 @@ def _answer_begin(text: str) -> int | None:
         start, end = match.span()
         if 0 <= closed < end:
             closed = text.find("</answer>", end)  # once for each `</answer>`: linear time
-        spoken_of = SPOKEN_OF.match(text, end) or _GOES_ON.match(text, end)
+        spoken_of = SPOKEN_OF.match(text, end) or _CONTINUES.match(text, end)
         if spoken_of or is_mention(text, start, end, fences):
             continue
         before = text[max(0, start - _REACH) : start]
         if closed < 0:
-            acts = _open_acts(text, end, before)
+            is_answer = _is_open_answer(text, end, before)
         else:
-            acts = _closed_acts(text, end, closed, before, thinks)
-        if acts:
+            is_answer = _is_closed_answer(text, end, closed, before, thinks)
+        if is_answer:
             decorated = _BEGINS_LINE.search(before)
             return start - (len(decorated[0]) if decorated else 0)
     return None
 
 
-def _closed_acts(text: str, end: int, closed: int, before: str, thinks: bool) -> bool:
+def _is_closed_answer(text: str, end: int, closed: int, before: str, thinks: bool) -> bool:
     """Return whether an `<answer>` begins the answer part; `closed` is where its `</answer>` is."""
     if closed - end <= 2 * _REACH and _NO_ANSWER.match(text[end:closed]):
         return False
@@ -87,7 +87,7 @@ def _closed_acts(text: str, end: int, closed: int, before: str, thinks: bool) ->
     return bool(_BEGINS_PART.search(before)) and not thinks and not _SHOWS_FORM.search(before)
 
 
-def _open_acts(text: str, end: int, before: str) -> bool:
+def _is_open_answer(text: str, end: int, before: str) -> bool:
     """Return whether an `<answer>` without its `</answer>` holds an answer."""
     if _BEGINS_LINE.search(before):
         return True

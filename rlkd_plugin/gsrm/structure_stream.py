@@ -13,7 +13,7 @@ from rlkd_plugin.gsrm.tags import FINAL, TAG, FoundTag, found_tag, is_settled
 
 REACH = 200
 """Longest tag, or phrase before the final answer, in characters."""
-KEPT = 2 * REACH
+KEPT_CHARS = 2 * REACH
 """Characters kept in the window after a cut: the longest tag, and its line before it."""
 MOST_FINAL = 500
 """Longest final answer in characters; what a model writes after it has no content."""
@@ -45,7 +45,7 @@ class StructureReader:
         self._aside: list[str] = []  # the part of the open field before the window
         self._content = 0  # where the rest of the open field's text begins in the window
         self._searched = 0  # the end of the last tag
-        self._behind_tag = 0  # where the text after the last tag begins
+        self._after_tag = 0  # where the text after the last tag begins
         self._opening: Opening | None = None  # of the open field
         self._before = ""  # the part of its line before the tag
         self._opened = 0
@@ -69,7 +69,7 @@ class StructureReader:
         """Look for the first tag; a text that does not begin with it is skipped."""
         match = TAG.search(self._window)
         if match is None:
-            self._is_skipped = len(self._window) > KEPT
+            self._is_skipped = len(self._window) > KEPT_CHARS
         elif is_settled(self._window, match):
             if _is_beginning(self._window, match):
                 self._open(found_tag(self._window, match, 0), match.end())
@@ -85,7 +85,7 @@ class StructureReader:
                 break
             if not is_settled(self._window, match):
                 return
-            found = found_tag(self._window, match, self._behind_tag)
+            found = found_tag(self._window, match, self._after_tag)
             if found.place() == place_of(self._opened):
                 self._close(line_begin(self._window, found.start))
                 if self.is_ended:
@@ -94,7 +94,7 @@ class StructureReader:
             elif not is_mention(self._window, found):
                 self._end(line_begin(self._window, found.start))
                 return
-            self._searched, self._behind_tag = match.end(), found.end
+            self._searched, self._after_tag = match.end(), found.end
         if final:
             self.is_ending = True
             self._count_final(len(self._window) - final.end())
@@ -108,7 +108,7 @@ class StructureReader:
         start = line_begin(self._window, found.start)
         self._opening = Opening(found, start)
         self._before = self._window[start : found.start]
-        self._content = self._behind_tag = found.end
+        self._content = self._after_tag = found.end
         self._searched = searched
         self._opened += 1
 
@@ -133,15 +133,15 @@ class StructureReader:
         """Move text that can no longer change out of the window."""
         if len(self._window) <= MOST_WINDOW or self.is_ended:
             return
-        kept = len(self._window) - KEPT
+        kept = len(self._window) - KEPT_CHARS
         if kept > self._content:
             self._aside.append(self._window[self._content : kept])
             self._content = kept
-        cut = max(0, self._content - KEPT)
+        cut = max(0, self._content - KEPT_CHARS)
         self._window = self._window[cut:]
         self._content -= cut
         self._searched = max(0, self._searched - cut)
-        self._behind_tag = max(0, self._behind_tag - cut)
+        self._after_tag = max(0, self._after_tag - cut)
 
 
 def begins_with_tag(text: str) -> bool:
@@ -149,7 +149,7 @@ def begins_with_tag(text: str) -> bool:
 
     If so, the text is the model's reply, and not its thinking.
     """
-    match = TAG.search(text[:KEPT])
+    match = TAG.search(text[:KEPT_CHARS])
     return match is not None and _is_beginning(text, match)
 
 

@@ -64,7 +64,7 @@ DECORATION = "*_`~"
 """Marks of bold, italic and code that may surround a tag."""
 
 
-def spelled(word: str) -> str:
+def spell(word: str) -> str:
     """Return an expression for a word in ASCII or full-width letters, in any letter case."""
     invisible = r"[\u00ad\u200b-\u200d\u2060\ufeff]{0,2}"
     wide = ord("\uff41") - ord("a")
@@ -74,7 +74,7 @@ def spelled(word: str) -> str:
 
 
 def _name(alias: str) -> str:
-    return rf"[{HYPHENS}{SPACES}_]{{0,3}}".join(map(spelled, alias.split("-")))
+    return rf"[{HYPHENS}{SPACES}_]{{0,3}}".join(map(spell, alias.split("-")))
 
 
 _FLAGS = re.IGNORECASE | re.ASCII  # ASCII: else a long s would match s
@@ -93,19 +93,19 @@ _DECORATION = DECORATION + "\\"
 _UNDECORATED = frozenset(["", "\n", " "])
 _CLOSES = re.compile(r"[^\W_]|[)\]}$%]")
 _SPACE = rf"[{SPACES}]{{1,3}}"
-_PHRASE = _SPACE.join(map(spelled, ("the", "final", "answer", "is")))
+_PHRASE = _SPACE.join(map(spell, ("the", "final", "answer", "is")))
 _MARK = rf"(?:[{SPACES}#>+|\\\u2022{HYPHENS}{DECORATION}{OPENING}]|[0-9]{{1,2}}[.)])"
 _LINE = rf"^(?P<before>{_MARK}{{0,12}})"
 _CLOSE = rf"(?P<close>[{CLOSING}]?)(?P<inner>[{DECORATION}]{{0,3}})[{SPACES}]{{0,3}}"
 _OUTER = rf"(?P<outer>[{DECORATION}]{{0,3}})"
 FINAL = re.compile(
-    rf"{_LINE}(?P<phrase>{spelled('so')}(?:[,\uff0c][{SPACES}]{{0,3}}|{_SPACE}){_PHRASE})"
+    rf"{_LINE}(?P<phrase>{spell('so')}(?:[,\uff0c][{SPACES}]{{0,3}}|{_SPACE}){_PHRASE})"
     rf"{_CLOSE}(?P<colon>[{COLONS}]?){_OUTER}",
     _FLAGS | re.MULTILINE,
 )
 OTHER_FINAL = re.compile(
-    rf"{_LINE}(?P<phrase>(?:{spelled('the')}{_SPACE})?{spelled('final')}{_SPACE}{spelled('answer')}"
-    rf"(?:{_SPACE}{spelled('is')})?|(?:\u6240\u4ee5|\u56e0\u6b64)?[,\uff0c]?\u6700\u7ec8\u7b54\u6848[\u662f\u4e3a]?)"
+    rf"{_LINE}(?P<phrase>(?:{spell('the')}{_SPACE})?{spell('final')}{_SPACE}{spell('answer')}"
+    rf"(?:{_SPACE}{spell('is')})?|(?:\u6240\u4ee5|\u56e0\u6b64)?[,\uff0c]?\u6700\u7ec8\u7b54\u6848[\u662f\u4e3a]?)"
     rf"{_CLOSE}(?P<colon>[{COLONS}]|$){_OUTER}",
     _FLAGS | re.MULTILINE,
 )

@@ -116,10 +116,10 @@ class CodeFences:
         reply: it names a language, or has a partner.
         """
         index = bisect(self.starts, place)
-        behind = len(self.starts) - index
-        if index % 2 == 0 or not behind or self.languages[index]:
+        following = len(self.starts) - index
+        if index % 2 == 0 or not following or self.languages[index]:
             return False
-        return behind % 2 == 1 or bool(self.languages[index + 1])
+        return following % 2 == 1 or bool(self.languages[index + 1])
 
 
 def split_thinking(text: str) -> tuple[str, str]:

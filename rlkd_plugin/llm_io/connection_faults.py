@@ -26,7 +26,7 @@ class ConnectionFault(Exception):
 
     Attributes:
         is_final: whether a retry is useless, at least at the start of a run.
-        status: HTTP status of a proxy that refuses to connect.
+        status: HTTP status of a proxy's rejection.
     """
 
     def __init__(self, words: str, is_final: bool = False, status: int | None = None) -> None:
@@ -56,7 +56,7 @@ async def fault_of(
             )
         return ConnectionFault(f"the host of {url} is unknown; correct {setting}", is_final=True)
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return _proxy_refusal(error, proxy, url)
+        return _proxy_rejection(error, proxy, url)
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return ConnectionFault(
             f"{proxy} cannot be reached: {error.os_error}; correct {proxy and proxy.variable}, or "
@@ -90,7 +90,7 @@ def is_https_complaint(status: int, payload: bytes) -> bool:
     return status == 400 and b"http request" in words and b"https" in words
 
 
-def _proxy_refusal(
+def _proxy_rejection(
     error: aiohttp.ClientHttpProxyError, proxy: Proxy | None, url: str
 ) -> ConnectionFault:
     status = error.status

@@ -27,7 +27,7 @@ class Endpoint:
         """Return the name of one of this endpoint's settings."""
         return f"RLKD_{self.role.upper()}_{option}"
 
-    def refusal(self, url: str, status: int, payload: bytes, via: str = "") -> str:
+    def rejection(self, url: str, status: int, payload: bytes, via: str = "") -> str:
         """Return the message about a rejected request: the server's message and the remedy.
 
         `via` is a remark on the proxy, empty without one.

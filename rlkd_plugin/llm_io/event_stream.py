@@ -114,11 +114,11 @@ class StreamedReply:
                 self.is_done = True
                 if not self.is_whole:
                     self._foreign = data
-        if text := self._joined(self._half + "".join(said)):
+        if text := self._join(self._half + "".join(said)):
             self._said.append(text)
             self._on_text(text)
 
-    def _joined(self, text: str) -> str:
+    def _join(self, text: str) -> str:
         """Return a text with surrogate pairs joined; half a pair waits for the next part."""
         self._half = ""
         if text.isascii():

@@ -56,7 +56,7 @@ class ModelSource:
         return not (self.revision or any(self._facts))
 
     @property
-    def known_by(self) -> str:
+    def known_facts(self) -> str:
         """The known facts as text."""
         known = []
         if self.revision:
@@ -71,7 +71,7 @@ class ModelSource:
 
     def describe(self) -> str:
         """Return a sentence on what identifies it, and what to set if that is not enough."""
-        said = f"the GSRM {self.name!r} is known by {self.known_by}"
+        said = f"the GSRM {self.name!r} is identified by {self.known_facts}"
         why = "; ".join(f"{url}: {fault}" for url, fault in self.faults.items())
         if self.is_name_alone:
             return (
@@ -111,7 +111,7 @@ def served_source(name: str, revision: str, cards: Mapping[str, Card]) -> ModelS
     if len({source._facts for source in known.values()}) > 1:
         if revision:
             return ModelSource(name, revision, faults=faults)
-        each = "; ".join(f"{url}: {source.known_by}" for url, source in known.items())
+        each = "; ".join(f"{url}: {source.known_facts}" for url, source in known.items())
         raise RlkdError(
             f"the servers of RLKD_GSRM_BASE_URL serve different models as {name!r}: {each}. Serve "
             "one model; if it is the same model in several places, set RLKD_GSRM_REVISION"

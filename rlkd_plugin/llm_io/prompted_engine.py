@@ -51,7 +51,7 @@ class PromptedEngine:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """The facts behind `identity`, by name; None for a fact not known on this machine."""
+        """The facts in `identity`, by name; None for a fact not known on this machine."""
         s, source = self.settings, self.gsrm_source
         return {
             "engine": self.name,
@@ -168,7 +168,7 @@ class PromptedEngine:
         path = path[: settings.gsrm_max_chars]
         options: dict[str, Any] = {
             # a structure repeats each step three times, but briefly
-            "max_tokens": min(settings.gsrm_max_tokens, 512 + 2 * estimated_tokens(path)),
+            "max_tokens": min(settings.gsrm_max_tokens, 512 + 2 * estimate_tokens(path)),
             "stop": [END],
         }
         if settings.gsrm_regex:
@@ -200,7 +200,7 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def estimated_tokens(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """Return a high estimate of a text's tokens, for an output budget.
 
     Four Latin letters or spaces count as a token. Every other character counts as one: digits,
@@ -217,7 +217,7 @@ def verdict_of_both(one: Verdict, other: Verdict, threshold: float) -> Verdict:
     """Combine the verdicts on two texts in both orders.
 
     The mean of the probabilities decides. If one has no probability, both must match. If one is
-    refused, the result is refused.
+    "refused", the result is.
     """
     if one.probability is not None and other.probability is not None:
         mean = (one.probability + other.probability) / 2

@@ -33,7 +33,7 @@ def check_url(url: str, key_option: str) -> str:
         FormatError: if it may hold a key, or is not the URL of a server. The message continues the
             name of a setting or an option, and shows nothing of the URL.
     """
-    if _MAY_HOLD_A_KEY & set(_decoded(url)):
+    if _MAY_HOLD_A_KEY & set(_decode(url)):
         raise FormatError(
             "must not hold a key: no user before an @, and nothing after a ? or a #; name the "
             f"key's variable in {key_option}"
@@ -44,7 +44,7 @@ def check_url(url: str, key_option: str) -> str:
     return found["scheme"].lower() + url[found.end("scheme") :].rstrip("/")
 
 
-def _decoded(url: str) -> str:
+def _decode(url: str) -> str:
     """Return a URL with all levels of escapes removed, and look-alikes as ASCII."""
     before = ""
     while url != before:

@@ -24,7 +24,7 @@ from rlkd_plugin.llm_io.own_keys import OwnKeys, is_sendable, read_key
 from rlkd_plugin.llm_io.replies import seconds_to_wait
 from rlkd_plugin.llm_io.transport import RawReply, Transport
 
-RETRIED = frozenset({408, 425, 429, *range(500, 600)})
+RETRY_STATUSES = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP statuses of transient errors; 400, 413, 422 concern the text, others end the run."""
 TEXT_ERRORS = (400, 413, 422)
 OPTION_ERRORS = (*CERTAIN, 403, 404, 405, 500, 501)
@@ -195,13 +195,13 @@ class Servers:
         is_poor = status == 429 and b"insufficient_quota" in payload
         if status == 429 and not is_poor:
             self.answered.add(url)  # it is up
-        if status in RETRIED and not is_poor:
+        if status in RETRY_STATUSES and not is_poor:
             seconds = seconds_to_wait(reply.headers.get("Retry-After"))
             self._free_at[url] = time.monotonic() + seconds
             words = "; ".join(filter(None, (words_of(payload), via)))
             error = self.transient(url, f"HTTP {status}: {words}", seconds)
         else:
-            words = self.endpoint.refusal(url, status, payload, via)
+            words = self.endpoint.rejection(url, status, payload, via)
             error = EndpointError(words, status)
         if status in OPTION_ERRORS:
             said = payload.decode("utf-8", errors="replace")[:MOST_WORDS]

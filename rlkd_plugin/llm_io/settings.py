@@ -175,7 +175,7 @@ class Settings(BaseSettings):
     )
     sample_domain: Literal["math", "science", "code", "puzzle"] = Field(
         default="math",
-        description="domain of the problems of `swift sample`, which hands over no columns",
+        description="domain of the problems of `swift sample`, which passes no columns",
     )
     local_batch: PositiveInt = Field(
         default=16,
@@ -245,8 +245,8 @@ class Settings(BaseSettings):
     )
     max_lost_rows: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.05,
-        description="largest share of rows too long to be encoded with which `rlkd_structured` "
-        "still trains",
+        description="largest share of rows that may be too long to encode; with more, "
+        "`rlkd_structured` does not train",
     )
 
     @model_validator(mode="after")

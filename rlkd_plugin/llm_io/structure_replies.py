@@ -16,7 +16,7 @@ BEGINNING = 200
 PREAMBLE = 200
 """Most characters that introduce a structure ("Here it is:"); a longer text is thinking."""
 
-_GOES_ON = " and more"
+_MORE_TEXT = " and more"
 
 
 def read_structure(reply: Reply) -> tuple[Structure, bool]:
@@ -62,7 +62,7 @@ def _read_whole_steps(text: str, is_cut: bool) -> tuple[Structure, bool]:
     if not is_cut:
         return structure, False
     # appended text shows in which field the reply was cut
-    longer = parse_structure(text + _GOES_ON)
+    longer = parse_structure(text + _MORE_TEXT)
     if structure.final_answer:
         return structure, longer.final_answer != structure.final_answer
     steps = structure.steps

@@ -220,7 +220,7 @@ def merge(
         typer.Option("--mix", help="Merge results of several makers; each line names its maker."),
     ] = False,
 ) -> None:
-    """Merge the results of several shards into one, and refuse those of other settings.
+    """Merge the results of several shards into one, and reject results of other settings.
 
     Second files (OUT.dropped.jsonl, OUT.discarded.jsonl) are merged too. The job that made the
     parts can resume with the result.

@@ -19,7 +19,7 @@ from rlkd_plugin.rlkd_data.rows.row_files import Row
 from rlkd_plugin.rlkd_eval.diversity_job import WRITTEN, check_structures, draw_all, measure_all
 from rlkd_plugin.rlkd_eval.diversity_plan import DiversityJob, Drawing
 from rlkd_plugin.rlkd_eval.finished import is_measured
-from rlkd_plugin.rlkd_eval.plans import Plan, claimed_folder, keep_plan
+from rlkd_plugin.rlkd_eval.plans import Plan, claim_folder, keep_plan
 from rlkd_plugin.rlkd_eval.run_models import RunModel
 from rlkd_plugin.swift_hooks.local.device_memory import free_device_memory
 
@@ -60,13 +60,13 @@ class DiversityMeter:
             model: its folder or id; empty for the server that the settings name.
             adapter: the folder of a LoRA for it, or nothing.
         """
-        with claimed_folder(out):
+        with claim_folder(out):
             keep_plan(out, self._plan(model, adapter), WRITTEN)
             self._measure(DiversityJob(out, self.source, self.drawing, label), model, adapter)
 
     def measure_snapshot(self, out: Path, one: RunModel) -> bool:
         """Measure a model of a run; return False where that was done before."""
-        with claimed_folder(out):
+        with claim_folder(out):
             keep_plan(out, self._plan(one.model, one.adapter), WRITTEN)
             job = DiversityJob(out, self.source, self.drawing, one.label)
             if is_measured(job, self.questions, self.engine, self.embedder):

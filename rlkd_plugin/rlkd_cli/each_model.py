@@ -53,7 +53,7 @@ def each_model(
         about = f"{model.label} ({number} of {len(models)})"
         typer.echo(f"{about}: {model.place}")
         try:
-            _check_kept(model)
+            _check_exists(model)
             if not work(folder, model):
                 typer.echo(f"{about}: already done")
         except (RlkdError, OSError) as error:
@@ -66,7 +66,7 @@ def each_model(
     return folders
 
 
-def _check_kept(model: RunModel) -> None:
+def _check_exists(model: RunModel) -> None:
     """Check that a model of the run still exists; else its path would be read as a hub's id.
 
     Raises:

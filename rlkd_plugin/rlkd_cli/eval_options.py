@@ -43,13 +43,13 @@ def check_snapshot_options(
         RlkdError: if options are given that cannot be combined.
     """
     if snapshots:
-        if given := _given(of_one_model):
+        if given := _names_given(of_one_model):
             raise RlkdError(f"{given[0]} is for one model: remove it, or remove --snapshots")
-    elif given := _given({"--steps": steps, "--with-base": with_base}):
+    elif given := _names_given({"--steps": steps, "--with-base": with_base}):
         raise RlkdError(f"{given[0]} needs --snapshots")
 
 
-def _given(options: Mapping[str, object]) -> list[str]:
+def _names_given(options: Mapping[str, object]) -> list[str]:
     return [name for name, value in options.items() if value]
 
 

@@ -18,7 +18,7 @@ from rlkd_plugin.rlkd_eval.evaluation_plan import (
     resume_evaluation,
 )
 from rlkd_plugin.rlkd_eval.finished import is_evaluated
-from rlkd_plugin.rlkd_eval.plans import claimed_folder
+from rlkd_plugin.rlkd_eval.plans import claim_folder
 from rlkd_plugin.rlkd_eval.run_models import RunModel
 
 
@@ -52,7 +52,7 @@ class Evaluator:
             subject: the model.
             running: the server that serves it already; else it is served here.
         """
-        with claimed_folder(out):
+        with claim_folder(out):
             weights = {} if running else weights_of(subject.model, subject.adapter)
             job = self._prepare(out, subject, weights)
             self._draw(job, running)
@@ -60,7 +60,7 @@ class Evaluator:
     def evaluate_snapshot(self, out: Path, model: RunModel) -> bool:
         """Evaluate a model of a run; return False where that was done before."""
         subject = Subject(model.label, model.model, model.adapter, model.run, model.step)
-        with claimed_folder(out):
+        with claim_folder(out):
             job = self._prepare(out, subject, weights_of(model.model, model.adapter))
             if is_evaluated(job):
                 return False
@@ -90,7 +90,7 @@ class Evaluator:
 
 def score_again(out: Path, concurrency: int) -> None:
     """Score the saved responses of an evaluation again."""
-    with claimed_folder(out):
+    with claim_folder(out):
         job = resume_evaluation(out)
         for name in job.names:
             evaluate_set(job, name, None, concurrency)

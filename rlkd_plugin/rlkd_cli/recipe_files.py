@@ -19,7 +19,7 @@ from rlkd_plugin.rlkd_files import write_whole
 
 DEMO_MODEL = "SmolLM2-135M-Instruct"
 DEMO_STUDENT = "rlkd_plugin/swift_hooks/local/demo_student"
-NAMED = re.compile(r"swift_configs/([\w.]*\w)")
+CONFIG_NAME = re.compile(r"swift_configs/([\w.]*\w)")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def files_of(recipe: Path) -> list[Path]:
     for file in found:  # the loop adds to it
         needed: list[Path] = []
         if file.suffix == ".yaml":
-            for name in NAMED.findall("\n".join(_head(file.read_text("utf-8")))):
+            for name in CONFIG_NAME.findall("\n".join(_head(file.read_text("utf-8")))):
                 needed += sorted(folder.glob(re.sub(r"\d$", "[0-9]", name)))
         elif file.suffix == ".env":
             needed = [folder / f"{file.stem}_{device}.yaml"]

@@ -1,4 +1,4 @@
-"""Loads a sentence-transformers model from a folder or a hub as its card says, or refuses it.
+"""Loads a sentence-transformers model from a folder or a hub as its card says, or rejects it.
 
 sentence-transformers reports none of these: it guesses the pooling where no file names it, loads
 the stock class of a model whose files name a custom class, and fills missing weights with random

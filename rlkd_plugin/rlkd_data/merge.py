@@ -100,7 +100,7 @@ def merge_results(
     """
     found = [_read_part(part) for part in parts]
     _check_different(parts)
-    record = _merged_record(found, mix)
+    record = _merge_records(found, mix)
     for remark in _incomplete(found):
         logger.warning("%s", remark)
     shapes = SHAPES[record.command]
@@ -144,7 +144,7 @@ def _check_different(parts: Sequence[Path]) -> None:
         places[real] = part
 
 
-def _merged_record(parts: Sequence[_Part], mix: bool) -> Record:
+def _merge_records(parts: Sequence[_Part], mix: bool) -> Record:
     """Return the record of the result.
 
     Raises:

@@ -87,7 +87,7 @@ async def write_subset(
     )
     with own(result, mix=job.mix) as owned, owned.open(SIMILARITIES) as measured:
         targets = await embed_items(items, embedder)
-        known = _known_before(measured, targets, present)
+        known = _read_known(measured, targets, present)
         report.measured_before = len(known)
 
         async def work(batch: list[tuple[int, str]]) -> list[Nearest | None]:
@@ -104,7 +104,7 @@ async def write_subset(
                 known[key] = nearest
                 report.measured += 1
 
-        await run_job(in_batches(_unmeasured(files, known)), work, write, job.concurrency)
+        await run_job(in_batches(_problems_to_measure(files, known)), work, write, job.concurrency)
         report.account.check()
         if count > len(known):
             raise RlkdError(
@@ -120,7 +120,7 @@ async def write_subset(
             part.unlink(missing_ok=True)
 
 
-def _known_before(measured: ResultFile, targets: ItemVectors, present: set[int]) -> Known:
+def _read_known(measured: ResultFile, targets: ItemVectors, present: set[int]) -> Known:
     """Return the similarities of earlier runs, for problems that the source has."""
     return {
         row["id"]: (row["similarity"], row["nearest"])
@@ -169,7 +169,7 @@ def _count_problems(files: Sequence[Path], report: SubsetReport) -> set[int]:
     return present
 
 
-def _unmeasured(files: Sequence[Path], known: Known) -> Iterator[tuple[int, str]]:
+def _problems_to_measure(files: Sequence[Path], known: Known) -> Iterator[tuple[int, str]]:
     """Yield the problems that are not measured yet, each once, with their hashes."""
     found = set(known)
     for text, _ in _problems(files, ("problem", "question")):

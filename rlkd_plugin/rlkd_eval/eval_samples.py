@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 CUT_OFF = ("max_tokens", "length")
 """Stop reasons of a response at its limit: evalscope's name and the servers'."""
-REFUSED = ("model_length",)
+TOO_LONG = ("model_length",)
 """evalscope's stop reason where prompt and limit are too long for the server's context."""
 _REMEDY = ": remove it, or name a new folder"
 
@@ -54,7 +54,7 @@ def keep_samples(work: Path, file: Path, runs: int) -> None:
         RlkdError: if some are missing, or a server had no room for a response.
     """
     drawn = dict(_each_row(work, "predictions", _read_prediction))
-    if full := [place for place, one in drawn.items() if one.get("stop_reason") in REFUSED]:
+    if full := [place for place, one in drawn.items() if one.get("stop_reason") in TOO_LONG]:
         raise RlkdError(
             f"the server rejected {len(full)} of {len(drawn)} requests: prompt and --max-tokens "
             "exceed the model's context (vLLM: --max-model-len); raise it, or lower --max-tokens; "

@@ -98,7 +98,7 @@ def keep_plan(folder: Path, plan: Plan, names: Sequence[str]) -> None:
 
 
 @contextmanager
-def claimed_folder(folder: Path) -> Iterator[None]:
+def claim_folder(folder: Path) -> Iterator[None]:
     """Keep other processes out of a job's folder while the body runs; create it if absent.
 
     Raises:

@@ -58,7 +58,7 @@ class RlkdSnapshots(TrainerCallback):
             return
         if beyond := [step for step in self.steps if step > state.max_steps]:
             logger.warning(
-                f"rlkd: {SETTING} names {_listed(beyond)}, but the run ends at step "
+                f"rlkd: {SETTING} names {_join_steps(beyond)}, but the run ends at step "
                 f"{state.max_steps}: there will be no such snapshot"
             )
         _set_aside(Path(str(args.output_dir)), state.global_step)
@@ -98,7 +98,7 @@ class RlkdSnapshots(TrainerCallback):
             if step in due and not snapshot_of(run / f"checkpoint-{step}").is_dir()
         ]
         if missing:
-            logger.warning(f"rlkd: the run has no snapshot of {_listed(missing)}")
+            logger.warning(f"rlkd: the run has no snapshot of {_join_steps(missing)}")
 
     def _take_missing(self, run: Path, last: int) -> None:
         """Take missing snapshots up to a step, where the checkpoint still exists."""
@@ -122,7 +122,7 @@ def _set_aside(run: Path, step: int) -> None:
         return
     if moved:
         logger.warning(
-            f"rlkd: this run is at step {step}; an earlier run's snapshots of {_listed(moved)} "
+            f"rlkd: this run is at step {step}; an earlier run's snapshots of {_join_steps(moved)} "
             f"were moved to {run / SNAPSHOTS / name}"
         )
 
@@ -170,10 +170,10 @@ def _check_steps(steps: Iterable[int], interval: int, last: int) -> None:
     """
     if never := [step for step in steps if step % interval and step != last]:
         raise RlkdError(
-            f"{SETTING} names {_listed(never)}, which is never saved: give multiples of "
+            f"{SETTING} names {_join_steps(never)}, which is never saved: give multiples of "
             f"--save_steps {interval}, or another --save_steps"
         )
 
 
-def _listed(steps: Iterable[int]) -> str:
+def _join_steps(steps: Iterable[int]) -> str:
     return "step " + ", ".join(map(str, steps))

@@ -632,7 +632,7 @@ def test_a_server_that_is_not_there_is_named(good: Loopback, options: SetOptions
     (wrong,) = lines("wrong", output)
     assert "RLKD_GSRM_BASE_URL" in wrong and url in wrong
     assert "9 of 9 verdicts as expected" in output  # the other server is checked all the same
-    assert "is known by" not in output  # nothing can be known of it
+    assert "is identified by" not in output  # nothing can be known of it
 
 
 def test_a_server_that_breaks_in_the_middle_is_named(good: Loopback, options: SetOptions) -> None:
@@ -789,11 +789,11 @@ def test_the_cache_holds_what_this_gsrm_wrote(good: Loopback, options: SetOption
     structure = parse_structure(structure_of("a 1"))
     for number in range(3):
         cache.put("problem", "math", f"path {number}", structure)
-    assert "is known by hub/gsrm-7b" in checked(0)
+    assert "is identified by hub/gsrm-7b" in checked(0)
     assert "3 teacher structures of this GSRM are cached" in checked(0)
     good.models = {"data": [{"id": GSRM, "root": "hub/other"}]}
     output = checked(0)
-    assert "is known by hub/other" in output
+    assert "is identified by hub/other" in output
     assert "0 teacher structures of this GSRM are cached" in output
     assert "; 3 of other models, prompts or settings are not read" in output
     options(gsrm_revision="2")

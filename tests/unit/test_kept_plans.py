@@ -9,7 +9,7 @@ import pytest
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.rlkd_eval import diversity_job, evaluation_plan
 from rlkd_plugin.rlkd_eval.kept_files import PLAN
-from rlkd_plugin.rlkd_eval.plans import Plan, claimed_folder, keep_plan, read_plan
+from rlkd_plugin.rlkd_eval.plans import Plan, claim_folder, keep_plan, read_plan
 
 NAMES = ("eval.json", "samples")
 FACTS: dict[str, Any] = {"model": "m", "samples": None, "tokens": 5}
@@ -62,7 +62,7 @@ def test_what_is_there_without_a_plan_is_somebody_elses(name: str, tmp_path: Pat
     (tmp_path / name).write_text('{"mine": 1}')
     (tmp_path / "notes.txt").write_text("of no concern")
     words = rf"{name} exists already, without a plan.json of"
-    with pytest.raises(RlkdError, match=words), claimed_folder(tmp_path):
+    with pytest.raises(RlkdError, match=words), claim_folder(tmp_path):
         keep(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {name, "notes.txt"}
     (tmp_path / name).unlink()
@@ -77,7 +77,7 @@ def test_a_foreign_plan_is_one_sentence_and_stays(text: str, tmp_path: Path) -> 
     (tmp_path / PLAN).write_text(text)
     with (
         pytest.raises(RlkdError, match=r"is not a plan|is not readable: .*name a new folder"),
-        claimed_folder(tmp_path),
+        claim_folder(tmp_path),
     ):
         keep(tmp_path)
     assert (tmp_path / PLAN).read_text() == text
@@ -111,21 +111,21 @@ def test_an_old_measurement_goes_on_with_its_responses(tmp_path: Path) -> None:
 
 def test_a_folder_is_of_one_process_at_a_time(tmp_path: Path) -> None:
     folder = tmp_path / "new"
-    with claimed_folder(folder):
+    with claim_folder(folder):
         words = "another job writes .*new; wait for it"
-        with pytest.raises(RlkdError, match=words), claimed_folder(folder):
+        with pytest.raises(RlkdError, match=words), claim_folder(folder):
             pass
         keep(folder)
-    with claimed_folder(folder):
+    with claim_folder(folder):
         keep(folder)
 
 
 def test_a_job_that_did_not_begin_leaves_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), claimed_folder(tmp_path / "a" / "new"):
+    with pytest.raises(ZeroDivisionError), claim_folder(tmp_path / "a" / "new"):
         raise ZeroDivisionError
     assert not (tmp_path / "a" / "new").exists()
     (tmp_path / "file").touch()
-    with pytest.raises(RlkdError, match="is not a folder"), claimed_folder(tmp_path / "file"):
+    with pytest.raises(RlkdError, match="is not a folder"), claim_folder(tmp_path / "file"):
         pass
 
 

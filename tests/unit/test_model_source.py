@@ -207,7 +207,7 @@ def test_a_revision_needs_no_server_that_tells(
     servers.models = None
     engine = ServerEngine(load_settings())
     probe_now(engine)
-    assert engine.gsrm_source.known_by == "RLKD_GSRM_REVISION=v3"
+    assert engine.gsrm_source.known_facts == "RLKD_GSRM_REVISION=v3"
     assert [record for record in caplog.records if record.levelname == "WARNING"] == []
 
 
@@ -257,7 +257,7 @@ def test_servers_with_different_models_are_refused(servers: Loopback, options: S
     with pytest.raises(RlkdError, match=r"different models as 'gsrm-7b': http.*org/a.*http.*org/b"):
         two(cards("org/a"), cards("org/b"), options)
     options(gsrm_revision="the same")
-    assert two(cards("org/a"), cards("org/b"), options).gsrm_source.known_by.endswith("the same")
+    assert two(cards("org/a"), cards("org/b"), options).gsrm_source.known_facts.endswith("the same")
 
 
 def test_servers_with_one_model_agree(
@@ -299,7 +299,7 @@ def test_sglang_may_tell_nothing_more() -> None:
 
 def test_a_card_with_a_revision_is_known_by_it() -> None:
     card, _ = read_card(json.dumps({"data": [{"id": "g", "revision": "abc"}]}), "g")
-    assert served_source("g", "", {FAR: card}).known_by == "version abc"
+    assert served_source("g", "", {FAR: card}).known_facts == "version abc"
 
 
 # --- fingerprints ---
@@ -415,11 +415,11 @@ def test_a_model_in_this_process_is_known_by_its_folder(tmp_path: Path) -> None:
     [
         (ModelSource("gsrm"), "another model under this name would read its structures"),
         (ModelSource("gsrm", root="org/gsrm"), "retrained in this place is not noticed"),
-        (ModelSource("gsrm", root="/g", fingerprint="12ab"), "known by /g (weights 12ab)"),
-        (ModelSource("gsrm", "v3"), "known by RLKD_GSRM_REVISION=v3"),
+        (ModelSource("gsrm", root="/g", fingerprint="12ab"), "identified by /g (weights 12ab)"),
+        (ModelSource("gsrm", "v3"), "identified by RLKD_GSRM_REVISION=v3"),
     ],
 )
-def test_it_says_what_it_is_known_by(source: ModelSource, words: str) -> None:
+def test_it_says_what_identifies_it(source: ModelSource, words: str) -> None:
     assert words in source.describe()
 
 

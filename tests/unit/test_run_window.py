@@ -295,7 +295,7 @@ class TestTeachers:
             ),
             pytest.param(
                 *("a path", None, Decomposition(None, "refused", reply="HTTP 400: too long")),
-                ["the GSRM refused the path of its teacher_reasoning ('HTTP 400: too long')"],
+                ["the GSRM rejected the path of its teacher_reasoning ('HTTP 400: too long')"],
                 id="refused",
             ),
             pytest.param(

@@ -185,7 +185,9 @@ def test_teachers_of_a_second_file(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 def test_teachers_of_other_problems_are_an_error(tmp_path: Path) -> None:
     file = write(tmp_path / "teachers.jsonl", {"problem": "Q", "teacher_reasoning": "It is 1."})
-    words = r"teachers\.jsonl has none of the problems of the completions; .* asked as '<\|user\|>P"
+    words = (
+        r"teachers\.jsonl has none of the problems of the completions; .* prompt is '<\|user\|>P"
+    )
     with pytest.raises(RlkdError, match=words):
         read_teachers(file, [("<|user|>P", True)])
     empty = write(tmp_path / "empty.jsonl")

@@ -15,7 +15,7 @@ from rlkd_plugin.engines.trace import append_rows, trace_row
 from rlkd_plugin.gsrm import EndpointError, RlkdError, parse_structure
 from rlkd_plugin.gsrm.texts import FENCES
 from rlkd_plugin.llm_io.chat_client import PROBE
-from rlkd_plugin.llm_io.prompted_engine import estimated_tokens
+from rlkd_plugin.llm_io.prompted_engine import estimate_tokens
 from rlkd_plugin.llm_io.request_options import NEUTRAL
 from rlkd_plugin.llm_io.server_engine import ServerEngine, probe_now
 from rlkd_plugin.llm_io.settings import load_settings
@@ -175,7 +175,7 @@ def test_the_output_budget_grows_with_the_path(servers: Loopback, options: SetOp
 )
 def test_the_budget_counts_tokens_and_not_characters(path: str, tokens: int) -> None:
     """A Chinese character, a digit or a sign is about a token; four Latin letters are one."""
-    assert estimated_tokens(path) == tokens
+    assert estimate_tokens(path) == tokens
 
 
 def test_a_long_path_keeps_its_beginning(servers: Loopback, options: SetOptions) -> None:

@@ -10,7 +10,7 @@ from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.swift_hooks.structured.callback import RlkdStructured
 from rlkd_plugin.swift_hooks.structured.checks import (
     check_arguments,
-    check_lost,
+    check_lost_rows,
     check_rows,
     check_steps,
 )
@@ -190,9 +190,9 @@ def test_no_evaluation_set_has_no_responses() -> None:
 
 
 def test_lost_rows_are_refused_above_a_share() -> None:
-    check_lost("x", 100, 95, 0.05)
+    check_lost_rows("x", 100, 95, 0.05)
     with pytest.raises(RlkdError, match="6 of 100 rows could not be encoded"):
-        check_lost("x", 100, 94, 0.05)
+        check_lost_rows("x", 100, 94, 0.05)
 
 
 def callback(epoch_steps: int = 3, **settings: Any) -> RlkdStructured:

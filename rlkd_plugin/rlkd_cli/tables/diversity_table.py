@@ -40,7 +40,7 @@ def show_diversity(folders: Sequence[Path], console: Console) -> None:
     for result in results:
         console.print(
             f"{result.label}: {result.responses} responses, {result.questions} questions, "
-            f"{result.cut_off} cut off; structures: {result.statuses}{_lost(result)}"
+            f"{result.cut_off} cut off; structures: {result.statuses}{_count_lost(result)}"
         )
     console.print(
         f"D at {FIXED_N} responses, with its standard error over questions: from the mean cosine "
@@ -66,7 +66,7 @@ def _cells(step: DiversityStep | None) -> list[str]:
     return [fixed, f"{step.diversity:.4f}", str(step.responses)]
 
 
-def _lost(result: Diversity) -> str:
+def _count_lost(result: Diversity) -> str:
     """Return how many responses lost steps on their way to a structure; nothing if none did."""
     lost = {"of clipped paths": result.clipped, "cut at the GSRM's token limit": result.cut}
     return "".join(f", {count} {what}" for what, count in lost.items() if count)

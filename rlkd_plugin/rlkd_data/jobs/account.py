@@ -26,8 +26,8 @@ class Account:
     def line(self) -> str:
         """Return the account as a sum, without empty parts."""
         parts = {**self.parts, "in work, for the next run": self.in_work}
-        shown = [_counted(number, name) for name, number in parts.items() if number]
-        return f"{_counted(self.read, 'rows')} read = {' + '.join(shown) or '0'}"
+        shown = [_format_count(number, name) for name, number in parts.items() if number]
+        return f"{_format_count(self.read, 'rows')} read = {' + '.join(shown) or '0'}"
 
     def check(self) -> None:
         """Check that a finished job counted every row once.
@@ -42,5 +42,5 @@ class Account:
             )
 
 
-def _counted(number: int, name: str) -> str:
+def _format_count(number: int, name: str) -> str:
     return f"{number:,} {name.removesuffix('s') if number == 1 else name}"

@@ -26,7 +26,7 @@ MAY_BE_UNKNOWN = {*OVERRULED, *OVERRULED.values(), "served_revision", "adapter_w
 """Facts that only some machines know; None is equal to any value."""
 UNKNOWN = "unknown"
 """The label of the maker of a result from before records were kept."""
-STAMPED = 1 << 20
+STAMP_BYTES = 1 << 20
 """Bytes at each end of a file that go into its stamp."""
 SHOWN = 120
 """Maximum characters of a fact's value in a message."""
@@ -112,8 +112,8 @@ def content_stamp(file: Path) -> str:
     size = file.stat().st_size
     digest = hashlib.blake2b(digest_size=8)
     with file.open("rb") as content:
-        digest.update(content.read(STAMPED))
-        content.seek(max(0, size - STAMPED))
+        digest.update(content.read(STAMP_BYTES))
+        content.seek(max(0, size - STAMP_BYTES))
         digest.update(content.read())
     return f"{size} {digest.hexdigest()}"
 

@@ -1,6 +1,6 @@
 """The result of a job, and the check that the job may write it.
 
-A file of another job or of another maker is refused. Not here: the record (`record`), and how a
+A file of another job or of another maker is rejected. Not here: the record (`record`), and how a
 result is claimed (`ownership`).
 """
 

@@ -22,7 +22,7 @@ class RowKind:
     """The rows of a job.
 
     Attributes:
-        make_row: makes one from a row of the source, or refuses it with a `FormatError`.
+        make_row: makes one from a row of the source, or raises a `FormatError`.
         identities: returns the hashes of a row. A row is done or a duplicate if its first hash is
             known. All of its hashes become known.
     """

@@ -176,13 +176,13 @@ def _is_one_line(file: Path) -> bool:
 
 
 def _check_empty(file: Path) -> None:
-    """Refuse an empty file whose format, by its name, is never empty."""
+    """Reject an empty file whose format, by its name, is never empty."""
     if not file.stat().st_size and file.name.lower().endswith((".parquet", *SUFFIXES)):
         raise RlkdError(f"{file} is empty, but a {file.suffix} file never is; fetch it again")
 
 
 def _check_table(file: Path, head: _Head) -> None:
-    """Refuse a table whose encoding or header is wrong."""
+    """Reject a table whose encoding or header is wrong."""
     if what := with_zeros(head.content) or in_another_encoding(head.lines):
         raise RlkdError(f"{file} {what}")
     read_names(file)

@@ -70,7 +70,7 @@ _OPENR1 = Format(
     key="uuid",
     hub_ids=("open-r1/OpenR1-Math-220k", "open-r1/OpenR1-Math-220k"),
 )
-_PASSED = (BRANCHES, STRUCTURES, PROMPT)
+_PASSED_COLUMNS = (BRANCHES, STRUCTURES, PROMPT)
 _OWN = Format(
     grpo_row,
     needs=("problem",),
@@ -81,9 +81,9 @@ _OWN = Format(
         "domain",
         "teacher_reasoning",
         "teacher_structure",
-        *_PASSED,
+        *_PASSED_COLUMNS,
     ),
-    passes=_PASSED,
+    passes=_PASSED_COLUMNS,
 )
 
 FORMATS = {

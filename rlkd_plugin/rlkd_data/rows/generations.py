@@ -13,7 +13,7 @@ from rlkd_plugin.gsrm import FormatError
 from rlkd_plugin.gsrm.texts import has_reasoning, teacher_path
 from rlkd_plugin.gsrm.thinking import split_thinking, thinking_end
 
-ENDED = ("stop", "eos", "eos_token", "stop_sequence", "end_turn")
+END_REASONS = ("stop", "eos", "eos_token", "stop_sequence", "end_turn")
 """Finish reasons of a whole reply; `length` and others mean that it was cut off."""
 
 
@@ -108,7 +108,7 @@ def _incompleteness(raw: Mapping[str, Any], index: int) -> str | None:
     reason = _value_of(raw, "finish_reasons", index)
     if flag not in (None, True):
         return f"is_reasoning_complete is {flag!r:.40} for generation {index + 1}"
-    if reason and str(reason).lower() not in ENDED:
+    if reason and str(reason).lower() not in END_REASONS:
         return f"finish_reasons has {reason!r:.40} for generation {index + 1}"
     if thinking_end(text) is None:
         return f"generation {index + 1} never closes its thinking, {text[-100:]!r}"

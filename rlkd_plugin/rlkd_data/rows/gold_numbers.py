@@ -8,7 +8,7 @@ r"""Numbers of a gold answer as math-verify reads them: pure rules, each from a 
 - Mixed numbers: `2 1/2`, `2½` are `2\frac{1}{2}`; of `1½x` the fraction has two readings.
 - Powers of ten: `1e5`, `1.5E-3`; `2e-3` might be 2e - 3.
 
-`check_numbers` refuses what math-verify would still misread: numbers side by side
+`check_numbers` rejects what math-verify would still misread: numbers side by side
 (math-verify multiplies them), `(1,000)`, times, dates and ranges (which it subtracts), feet and
 minutes of arc, periods, `5 million`.
 A text with two readings raises `TwoReadings`.
@@ -25,7 +25,7 @@ _SEPARATOR = rf"{SPACE}+|\{{(?:,|\\,)\}}|,\\!|'|_"
 _GROUPED = re.compile(
     rf"(?<![\w.,^'\\}}])([1-9]\d{{0,2}})({_SEPARATOR})(\d{{3}}(?:\2\d{{3}})*)(?!\d)"
 )
-_GROUP_GOES_ON = re.compile(rf"(?:{_SEPARATOR})\d|,\d|_|/?'")
+_GROUP_CONTINUES = re.compile(rf"(?:{_SEPARATOR})\d|,\d|_|/?'")
 _COMMAS_IN_ARGUMENT = re.compile(r"(?<=[a-z}]\{)[1-9]\d{0,2}(?:,\d{3})+(?=\})")
 _COMMAS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")
 _ENDS_OPERATOR = re.compile(
@@ -90,7 +90,7 @@ def plain_numbers(text: str) -> str:
 
 
 def check_numbers(text: str) -> None:
-    """Refuse a text in which math-verify would misread a number.
+    """Reject a text in which math-verify would misread a number.
 
     Raises:
         TwoReadings: with the part in question.
@@ -113,10 +113,10 @@ def check_numbers(text: str) -> None:
 
 def _without_commas(found: re.Match[str]) -> str:
     """Return the digits of a number in groups that has an operator beside it, outside brackets."""
-    before, behind = found.string[: found.start()], found.string[found.end() :]
+    before, after = found.string[: found.start()], found.string[found.end() :]
     if sum(map(before.count, "([{")) > sum(map(before.count, ")]}")):
         return found[0]
-    beside = _ENDS_OPERATOR.search(before) or _BEGINS_OPERATOR.match(behind)
+    beside = _ENDS_OPERATOR.search(before) or _BEGINS_OPERATOR.match(after)
     return found[0].replace(",", "") if beside else found[0]
 
 
@@ -126,7 +126,7 @@ def _one_number(found: re.Match[str]) -> str:
     groups = rest.split(separator)
     text = found.string
     sure = any(group.startswith("0") for group in groups)  # no number of a list begins with 0
-    if _GROUP_GOES_ON.match(text, found.end()):
+    if _GROUP_CONTINUES.match(text, found.end()):
         raise TwoReadings(found[0])
     if separator == "_":
         if not sure and len(groups) < 2:
@@ -163,8 +163,8 @@ def _vulgar_fraction(found: re.Match[str]) -> str:
 
 def _mixed_number(found: re.Match[str]) -> str:
     whole, above, below = found.groups()
-    before, behind = found.string[: found.start()].rstrip(), found.string[found.end() :].lstrip()
-    factor = _OPERAND.match(behind) and not _UNIT_WORD.match(behind)
+    before, after = found.string[: found.start()].rstrip(), found.string[found.end() :].lstrip()
+    factor = _OPERAND.match(after) and not _UNIT_WORD.match(after)
     operand = (
         before
         and (before[-1].isalnum() or before[-1] in ")]}")

@@ -51,7 +51,7 @@ _CURRENCY = re.compile(
     r"(?<=\d)\s?[€£¥₹₽₩]"
 )
 _CENTS = re.compile(
-    r"(?:(?:\\?\$|[€£])\s?(?P<before>\d{1,3})|(?P<behind>\d{1,3})(?=,\d\d\s?(?:\\?\$|[€£]|EUR))),(?P<cents>\d\d)"
+    r"(?:(?:\\?\$|[€£])\s?(?P<before>\d{1,3})|(?P<after>\d{1,3})(?=,\d\d\s?(?:\\?\$|[€£]|EUR))),(?P<cents>\d\d)"
     r"(?:\s?(?:\\?\$|[€£]|EUR))?"
 )
 _SHORT_MONEY = re.compile(r"(?:\\?\$|[€£])\s?[\d.,]+\s?[kKMB]")
@@ -145,7 +145,7 @@ def _money(text: str) -> str:
     if found := _SHORT_MONEY.fullmatch(text):
         raise TwoReadings(found[0])
     found = _CENTS.fullmatch(text)
-    return f"{found['before'] or found['behind']}.{found['cents']}" if found else text
+    return f"{found['before'] or found['after']}.{found['cents']}" if found else text
 
 
 def _units(text: str) -> str:
@@ -177,7 +177,7 @@ def _is_word(letters: str) -> bool:
 
 
 def _check_words(text: str) -> None:
-    """Refuse words beside numbers, which math-verify would multiply letter by letter."""
+    """Reject words beside numbers, which math-verify would multiply letter by letter."""
     if any(char.isdigit() for char in text):
         for found in _LETTERS.finditer(text):
             word = found[0]

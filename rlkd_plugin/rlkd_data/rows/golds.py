@@ -53,11 +53,11 @@ def boxed(answer: str) -> str:
     Raises:
         FormatError: if the answer has two readings.
     """
-    written_out = _written_out(answer.strip())
-    if len(written_out) > LONGEST_GOLD:  # too long to verify
-        return in_box(written_out)
-    plain = plain_notation(written_out)
-    return in_box(plain) if plain == written_out else NormalisedGold(in_box(plain))
+    braced = _brace_arguments(answer.strip())
+    if len(braced) > LONGEST_GOLD:  # too long to verify
+        return in_box(braced)
+    plain = plain_notation(braced)
+    return in_box(plain) if plain == braced else NormalisedGold(in_box(plain))
 
 
 def in_box(answer: str) -> str:
@@ -66,7 +66,7 @@ def in_box(answer: str) -> str:
     ms-swift's `accuracy` reads the shorthand `\frac43` in a gold, but not in a completion without
     answer tags: the gold itself would be a wrong answer.
     """
-    return f"\\boxed{{{_written_out(answer)}}}"
+    return f"\\boxed{{{_brace_arguments(answer)}}}"
 
 
 def rebox(solution: str) -> str:
@@ -89,7 +89,7 @@ def rebox(solution: str) -> str:
 
 
 def check_gold(solution: str) -> None:
-    """Refuse a solution that is not equal to every right completion.
+    """Reject a solution that is not equal to every right completion.
 
     Raises:
         FormatError: if it does not verify, or looks like a number but is read as a text.
@@ -138,11 +138,11 @@ def _looks_mathematical(solution: str) -> bool:
     )
 
 
-def _written_out(answer: str) -> str:
+def _brace_arguments(answer: str) -> str:
     """Return an answer with the arguments of fractions and roots in braces."""
     answer = _SHORT_ROOT.sub(r"\\sqrt{\1}", answer)
     return _SHORT_FRACTION.sub(
-        lambda found: f"\\{found[1]}{_braced(found[2])}{_braced(found[3])}", answer
+        lambda found: f"\\{found[1]}{_brace(found[2])}{_brace(found[3])}", answer
     )
 
 
@@ -154,5 +154,5 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _braced(argument: str) -> str:
+def _brace(argument: str) -> str:
     return argument if argument.startswith("{") else f"{{{argument}}}"

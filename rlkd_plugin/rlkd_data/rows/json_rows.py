@@ -129,7 +129,7 @@ def _next_block(content: Content) -> bytes:
 
 
 def _check_end(rest: bytearray, content: Content) -> None:
-    """Refuse anything but white space after the array."""
+    """Reject anything but white space after the array."""
     block = bytes(rest)
     while True:
         if text := block.strip():

@@ -22,7 +22,7 @@ class UnreadableRestError(Exception):
 
 
 def check_size(size: int) -> None:
-    """Refuse to hold more than the longest row in memory.
+    """Raise before more than the longest row is held in memory.
 
     Raises:
         UnreadableRestError: if there are more bytes.

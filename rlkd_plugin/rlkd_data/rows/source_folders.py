@@ -69,10 +69,10 @@ def _entries(folder: Path) -> list[tuple[Path, str]]:
 def _visible_entries(folder: Path) -> Iterator[tuple[Path, str]]:
     for file in sorted(folder.iterdir()):
         if file.name[0] != "." and not file.name.endswith(RECORD):
-            yield file, _why_unread(file)
+            yield file, _why_skipped(file)
 
 
-def _why_unread(file: Path) -> str:
+def _why_skipped(file: Path) -> str:
     if file.is_dir():
         return "a folder"
     if not file.is_file():

@@ -114,7 +114,7 @@ def _thinks_first(case: Case) -> str:
     )
 
 
-def _swallowed(case: Case) -> str:
+def _lacks_content(case: Case) -> str:
     return (
         f"the GSRM's reply to {case.share} is in `reasoning_content`, and its content is empty: "
         f"{quote(case.reply.thinking)}; a reasoning parser mistakes it for thinking: serve the "
@@ -151,7 +151,7 @@ def _cut(case: Case) -> str:
     )
 
 
-def _rejected(case: Case) -> str:
+def _rejects(case: Case) -> str:
     first = case.some[0]
     errors = [one.error for one in first.exchanges if one.error]
     words = cut_advice(errors[-1] if errors else first.result.reply) or "no message"
@@ -166,7 +166,7 @@ def _rejected(case: Case) -> str:
     return f"the GSRM's server rejects {case.share}: {words}; {remedy}"
 
 
-def _retried(case: Case) -> str:
+def _needs_retry(case: Case) -> str:
     first = case.some[0].exchanges[0].reply or Reply("")
     return (
         f"the GSRM's first reply to {case.share} has no structure ({quote(_beginning(first))}), "
@@ -178,11 +178,11 @@ def _retried(case: Case) -> str:
 SENTENCES: dict[str, Callable[[Case], str]] = {
     "form": _form,
     "thinks": _thinks,
-    "swallowed": _swallowed,
+    "swallowed": _lacks_content,
     "separate": _separate,
     "cut": _cut,
-    "rejected": _rejected,
-    "retried": _retried,
+    "rejected": _rejects,
+    "retried": _needs_retry,
     "thinks_first": _thinks_first,
 }
 """The sentence of each fault, by its name."""

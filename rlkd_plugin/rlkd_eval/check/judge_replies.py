@@ -28,7 +28,7 @@ ROOM = 2048
 """Token limit that lets a judge think and then answer."""
 
 _WORDS_ALONE = "verdicts are read from its words, and RLKD_JUDGE_THRESHOLD has no effect"
-_SWALLOWED = (
+_LACKS_CONTENT = (
     "the judge's answer is in `reasoning_content`, and its content is empty: a reasoning parser "
     "mistakes it for thinking; serve the judge without `--reasoning-parser`"
 )
@@ -81,8 +81,8 @@ def judge_findings(
         text += _explain_replies(twice, settings)
         findings.append(Finding("look", text))
     elif any(one.first and _is_swallowed(one.first) for one in found):
-        findings.append(Finding("look", _SWALLOWED))
-    elif any(one.first and _thought_first(one.first) for one in found):
+        findings.append(Finding("look", _LACKS_CONTENT))
+    elif any(one.first and _thinks_first(one.first) for one in found):
         text = (
             "the judge thinks before each verdict, which costs tokens and time; "
             f"RLKD_JUDGE_BODY='{NO_THINKING}' turns it off where the model allows it"
@@ -132,7 +132,7 @@ def _explain_replies(found: Sequence[SampleVerdict], settings: Settings) -> str:
         if one.first and _thinks(one.first):
             return _thinking(one.first, settings)
     if any(one.first and _is_swallowed(one.first) for one in found):
-        return _SWALLOWED
+        return _LACKS_CONTENT
     first = next((one.first for one in found if one.first), None)
     if first is None:
         errors = [exchange.error for exchange in found[0].exchanges if exchange.error]
@@ -190,7 +190,7 @@ def _opens(text: str) -> bool:
     return bool(text) and (not after_thinking(text) or _THINK_MARK.startswith(text.lower()))
 
 
-def _thought_first(reply: Reply) -> bool:
+def _thinks_first(reply: Reply) -> bool:
     """Return whether a reply has thinking before its answer."""
     return bool(reply.text.strip() and (reply.thinking.strip() or split_thinking(reply.text)[0]))
 

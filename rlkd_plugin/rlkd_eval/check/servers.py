@@ -15,7 +15,7 @@ from rlkd_plugin.gsrm.prompts import decompose_prompt
 from rlkd_plugin.llm_io.chat_client import CHARS_PER_TOKEN
 from rlkd_plugin.llm_io.endpoint import Endpoint
 from rlkd_plugin.llm_io.model_cards import Card, ask_cards
-from rlkd_plugin.llm_io.prompted_engine import estimated_tokens
+from rlkd_plugin.llm_io.prompted_engine import estimate_tokens
 from rlkd_plugin.llm_io.proxies import is_this_machine
 from rlkd_plugin.llm_io.request_options import LIMITS, NEUTRAL, Change
 from rlkd_plugin.llm_io.settings import Settings
@@ -25,7 +25,7 @@ from rlkd_plugin.rlkd_eval.check.samples import PATHS
 from rlkd_plugin.rlkd_eval.check.watched_engine import WatchedEngine
 
 _NEUTRAL_TOP_K = (NEUTRAL["top_k"], 0)
-_EXPLAINED = ("logprobs", "top_logprobs")
+_IN_FINDINGS = ("logprobs", "top_logprobs")
 """Rejected options that the findings about verdicts explain."""
 
 
@@ -129,7 +129,7 @@ def option_findings(engine: WatchedEngine, rejected: Mapping[str, Change]) -> li
     endpoint = engine.client.endpoint
     findings = []
     for name, change in rejected.items():
-        if name in _EXPLAINED or (name in NEUTRAL and _is_dropped(change)):
+        if name in _IN_FINDINGS or (name in NEUTRAL and _is_dropped(change)):
             continue
         text = (
             f"the {engine.role}'s server rejects `{name}` ({quote_error(change.words)}): {change}"
@@ -159,7 +159,7 @@ def context_findings(settings: Settings, card: Card) -> list[Finding]:
     sample = PATHS[0]
     prompt = decompose_prompt(settings.gsrm_prompt, sample.domain, sample.problem, "")
     path = settings.gsrm_max_chars // CHARS_PER_TOKEN
-    needed = estimated_tokens(prompt) + path + settings.gsrm_max_tokens
+    needed = estimate_tokens(prompt) + path + settings.gsrm_max_tokens
     if not card.context or card.context >= needed:
         return []
     return [

@@ -67,29 +67,29 @@ def cost_table(comparison: Comparison) -> Table | None:
 
 
 def _estimate(one: ArmDifference) -> Estimate:
-    value, low, high = _scaled(one, (one.difference.value, one.difference.low, one.difference.high))
+    value, low, high = _scale(one, (one.difference.value, one.difference.low, one.difference.high))
     return Estimate(one.pair, one.test_set, value, low, high)
 
 
 def _row(one: ArmDifference) -> tuple[str, ...]:
     d = one.difference
-    value, low, high = (_signed(one, x) for x in _scaled(one, (d.value, d.low, d.high)))
-    (least,) = _scaled(one, (d.detectable,))
+    value, low, high = (_format_signed(one, x) for x in _scale(one, (d.value, d.low, d.high)))
+    (least,) = _scale(one, (d.detectable,))
     return (
         one.pair,
         one.test_set,
         value,
         f"{low} to {high}",
-        _signed(one, least).lstrip("+"),
+        _format_signed(one, least).lstrip("+"),
         str(one.seeds),
         f"{one.problems:,}",
     )
 
 
-def _scaled(one: ArmDifference, values: Sequence[float]) -> list[float]:
+def _scale(one: ArmDifference, values: Sequence[float]) -> list[float]:
     """Return values for display: shares in percentage points."""
     return [100 * value if one.unit == SHARE else value for value in values]
 
 
-def _signed(one: ArmDifference, value: float) -> str:
+def _format_signed(one: ArmDifference, value: float) -> str:
     return f"{value:+.1f}" if one.unit == SHARE else f"{value:+.3f}"

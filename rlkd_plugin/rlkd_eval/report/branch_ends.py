@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from rlkd_plugin.engines.trace import TraceRow
-from rlkd_plugin.rlkd_eval.report.walk_ends import disagreement, explain, replied
+from rlkd_plugin.rlkd_eval.report.walk_ends import disagreement, explain, quote_reply
 
 NOT_KEPT = (
     "the trace has only the student's steps that were compared with branches that could still win"
@@ -84,7 +84,7 @@ def explain_branch(branch: OtherBranch, best: float) -> str:
     if branch.how == "no_structure":
         parts = [f"this branch has no structure (status: {teacher.status})"]
         if teacher.reply:
-            parts.append(replied("teacher", teacher))
+            parts.append(quote_reply("teacher", teacher))
     elif branch.how == "dropped":
         parts = [f"it could earn at most {_number(branch.most)}, the winner has {_number(best)}"]
     else:

@@ -25,7 +25,7 @@ from rlkd_plugin.rlkd_eval.result_values import distinguish
 from rlkd_plugin.rlkd_eval.results import Evaluation
 
 REPORT = "report.html"
-NAMED = 3  # folders in the title
+MOST_NAMES = 3  # folders in the title
 HELD_OUT = (
     " Figure 3, on held-out problems: the structure reward and the matched depth of responses, and "
     "how many responses have more steps than their teacher."
@@ -55,8 +55,8 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> tuple[Path
 
 def page_of(sources: Sequence[Source], now: datetime) -> Page:
     """Return the content of the page."""
-    names = ", ".join(source.name for source in sources[:NAMED])
-    more = f" and {len(sources) - NAMED} more" if len(sources) > NAMED else ""
+    names = ", ".join(source.name for source in sources[:MOST_NAMES])
+    more = f" and {len(sources) - MOST_NAMES} more" if len(sources) > MOST_NAMES else ""
     origin = f"Made by rlkd {__version__} on {now:%Y-%m-%d at %H:%M}."
     inputs = [Input(s.name, str(s.folder), _holds(s), s.remarks) for s in sources]
     sections = [

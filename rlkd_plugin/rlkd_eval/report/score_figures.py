@@ -41,7 +41,7 @@ LONGEST = 60
 
 def score_table(sources: Sequence[Source]) -> Table | None:
     """Return a row of figures a folder, None without a folder of scores."""
-    found = _scored(sources)
+    found = _score_folders(sources)
     names = [
         name
         for place, name in enumerate(COUNTS)
@@ -64,7 +64,7 @@ def score_table(sources: Sequence[Source]) -> Table | None:
 def reward_charts(sources: Sequence[Source]) -> list[Chart]:
     """Return the chart of the mean rewards, none where no folder has one."""
     estimates, rows = [], []
-    for folder, scored in _scored(sources):
+    for folder, scored in _score_folders(sources):
         mean = scored.figures.mean_reward
         if mean is None:
             continue
@@ -89,7 +89,7 @@ def reward_charts(sources: Sequence[Source]) -> list[Chart]:
 
 def cautions(sources: Sequence[Source]) -> list[str]:
     """Return why the rows of the table are not comparable, a sentence each."""
-    found = _scored(sources)
+    found = _score_folders(sources)
     if len(found) < 2:
         return []
     said = []
@@ -111,7 +111,7 @@ def cautions(sources: Sequence[Source]) -> list[str]:
     return said
 
 
-def _scored(sources: Sequence[Source]) -> list[tuple[str, Scored]]:
+def _score_folders(sources: Sequence[Source]) -> list[tuple[str, Scored]]:
     return [(source.name, source.scored) for source in sources if source.scored]
 
 

@@ -56,7 +56,7 @@ def explain(row: TraceRow) -> str:
         if side.cut:
             parts.append(f"the {who}'s structure was cut at the GSRM's token limit")
         if not side.steps and side.reply:
-            parts.append(replied(who, side))
+            parts.append(quote_reply(who, side))
     return "; ".join(parts)
 
 
@@ -71,7 +71,7 @@ def disagreement(row: TraceRow) -> str:
     return ""
 
 
-def replied(who: str, side: Side) -> str:
+def quote_reply(who: str, side: Side) -> str:
     """Quote the GSRM's reply that has no structure."""
     reply = f"{side.reply[:MOST]}…" if len(side.reply) > MOST else side.reply
     return f"in place of the {who}'s structure the GSRM wrote: {reply}"

@@ -1,6 +1,6 @@
-"""Reads the texts with which an evaluation asked its problems.
+"""Reads the prompts of an evaluation.
 
-Its samples name problems by number alone. The texts are in evalscope's files, in the evaluation's
+Its samples name problems by number alone. The prompts are in evalscope's files, in the evaluation's
 folder `evalscope`, beside `samples`.
 """
 
@@ -13,7 +13,7 @@ from rlkd_plugin.rlkd_files import json_lines
 
 
 def evaluated_problems(samples: Path) -> dict[str, str]:
-    """Return the text with which each problem was asked, by its number.
+    """Return the prompt of each problem, by the problem's number.
 
     Args:
         samples: the file of a test set, `OUT/samples/SET.jsonl`.

@@ -99,7 +99,7 @@ def sort_lines(file: Path, keys: Sequence[int]) -> int:
         The number of lines with other keys.
 
     Raises:
-        RlkdError: if there is no room for the file a second time, beside itself.
+        RlkdError: if the disk has no room for a second copy of the file.
     """
     places = {key: place for place, key in enumerate(keys)}
     starts = array("Q")

@@ -14,7 +14,7 @@ from rlkd_plugin.rlkd_eval.scores.problem_index import ProblemIndex
 from rlkd_plugin.rlkd_eval.scores.teacher_rows import COLUMNS, Teacher, read_teacher
 
 Asked = tuple[str, bool]
-"""The text with which a model was asked, and whether it may hold more than the problem."""
+"""A completion's problem or prompt, and whether it may hold more than the problem."""
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Teachers:
     """The teachers of a source's completions.
 
     Args:
-        problem_of: the problem, after `normalise`, of each text with which a model was asked.
+        problem_of: the problem, after `normalise`, of each completion's problem or prompt.
         known: the teacher of each problem.
     """
 
@@ -49,14 +49,14 @@ class Teachers:
 
 
 def read_teachers(file: Path, wanted: Collection[Asked]) -> Teachers:
-    """Return the teachers of a file for the texts with which a model was asked.
+    """Return the teachers of a file for the completions' problems or prompts.
 
     The file is read twice, and only the wanted teachers are kept. Of several teachers of a problem
     the first counts.
 
     Args:
         file: rows in our own format, a file or a folder.
-        wanted: the texts.
+        wanted: the problems or prompts.
 
     Raises:
         RlkdError: if it cannot be read, or has none of these problems.
@@ -67,8 +67,8 @@ def read_teachers(file: Path, wanted: Collection[Asked]) -> Teachers:
     if not problem_of:
         shown = next(iter(wanted))[0]
         raise RlkdError(
-            f"{file} has none of the problems of the completions; the first was asked as "
-            f"{shown[:200]!r}"
+            f"{file} has none of the problems of the completions; the first completion's "
+            f"problem or prompt is {shown[:200]!r}. Give a file with their teachers"
         )
     needed = set(problem_of.values())
     known: dict[str, Teacher] = {}

@@ -149,7 +149,7 @@ def _conversations(dataset: Any) -> Iterable[list[dict[str, Any]]]:
     return ()
 
 
-def check_lost(name: str, before: int, after: int, most: float) -> None:
+def check_lost_rows(name: str, before: int, after: int, most: float) -> None:
     """Warn of rows that could not be encoded.
 
     Raises:
@@ -182,7 +182,7 @@ def watch_host() -> None:
         kept = host_encode(self, dataset, **kwargs)
         if uses_codes(self.template.loss_scale):
             assert isinstance(kept, Dataset)  # a stream is rejected
-            check_lost(NAME, len(dataset), len(kept), load_settings().max_lost_rows)
+            check_lost_rows(NAME, len(dataset), len(kept), load_settings().max_lost_rows)
         return kept
 
     get_training_args.checked = True
