@@ -116,7 +116,7 @@ def test_a_torn_entry_is_none_and_is_made_anew(
     (file,) = entries(tmp_path)
     file.write_bytes(torn)
     assert cache.get(*ENTRY) is None
-    assert "unreadable" in caplog.text
+    assert "cannot be read, and is replaced" in caplog.text
     cache.put(*ENTRY, STRUCTURE)
     assert cache.get(*ENTRY) == STRUCTURE
 
