@@ -160,7 +160,7 @@ def test_a_server_that_refuses_us_ends_it_with_its_words(tmp_path: Path) -> None
     with plain_server(lambda body: "", refuse="there is no such model") as (url, _):
         options = ["--sets", "math500", "--data", f"math500={data}", "--samples", "math500=1"]
         said = run(str(tmp_path / "out"), "--url", url, *options, code=1)
-    assert "there is no such model" in said and "give the same command again" in said
+    assert "there is no such model" in said and "run the same command again" in said
 
 
 def test_other_problems_in_the_same_folder_are_refused(
@@ -183,7 +183,7 @@ def test_a_server_without_room_for_a_response_is_named(tmp_path: Path) -> None:
     with plain_server(lambda body: "", refuse=words) as (url, _):
         options = ["--sets", "math500", "--data", f"math500={data}", "--samples", "math500=2"]
         said = run(str(tmp_path / "out"), "--url", url, *options, code=1)
-    assert "6 of 6 responses are refusals of the server" in said
+    assert "the server rejected 6 of 6 requests" in said
 
 
 def test_an_answer_in_a_draft_that_was_cut_off_is_none(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_an_answer_in_a_draft_that_was_cut_off_is_none(tmp_path: Path) -> None:
         (["--sets", "math500", "--url", "http://x/v1?key=k"], "--url must not hold a key"),
         (["--sets", "math500", "--url", "http://x/v1#k"], "--url must not hold a key"),
         (["--sets", "math500", "--url", "http://x/v1", "--key-env", "NONE"], "no such variable"),
-        (["--sets", "math500", "--url", "http://x/v1", "--limit", "-1"], "--limit has to be 0"),
+        (["--sets", "math500", "--url", "http://x/v1", "--limit", "-1"], "--limit must be 0 or more"),
         (
             ["--sets", "math500", "--url", "http://x/v1", "--samples", "math500=0"],
             "--samples 1 or more",
@@ -370,7 +370,7 @@ def test_an_evaluation_under_another_label_is_not_mixed_with_this_one(tmp_path: 
         options += ["--url", url, "--served", "m"]
         run(out, *options, "--label", "v1")
         said = run(out, *options, code=1)
-        assert "begun under the label 'v1', not 'm': resume it with --label v1" in said
+        assert "has the label 'v1', not 'm': resume it with --label v1" in said
         run(out, *options, "--label", "v1")
         assert len(asked) == 1
     assert labels(tmp_path / "out") == "v1"

@@ -63,7 +63,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> tuple[Path,
     second, said = train(
         tiny, out, {STEPS: "2, 4, 6,8"}, max_steps=6, resume_from_checkpoint=checkpoint
     )
-    assert "there will be no snapshot of step 8" in said
+    assert "names step 8, but the run ends at step 6: there will be no such snapshot" in said
     return first, second
 
 
