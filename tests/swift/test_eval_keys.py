@@ -113,7 +113,7 @@ def test_a_200_that_is_no_completion_ends_in_a_sentence_without_a_key(
 
     monkeypatch.setattr(function_utils.time, "sleep", lambda _: None)
     left = evaluated(tmp_path, (200, body), 1)
-    assert "rlkd: http://127.0.0.1" in left and "give the same command again" in left
+    assert "rlkd: http://127.0.0.1" in left and "run the same command again" in left
 
 
 # --- the client alone: evalscope retries these for minutes ---
