@@ -210,7 +210,10 @@ def test_an_answer_in_a_draft_that_was_cut_off_is_none(tmp_path: Path) -> None:
         (["--sets", "math500", "--url", "http://x/v1?key=k"], "--url must not hold a key"),
         (["--sets", "math500", "--url", "http://x/v1#k"], "--url must not hold a key"),
         (["--sets", "math500", "--url", "http://x/v1", "--key-env", "NONE"], "no such variable"),
-        (["--sets", "math500", "--url", "http://x/v1", "--limit", "-1"], "--limit must be 0 or more"),
+        (
+            ["--sets", "math500", "--url", "http://x/v1", "--limit", "-1"],
+            "--limit must be 0 or more",
+        ),
         (
             ["--sets", "math500", "--url", "http://x/v1", "--samples", "math500=0"],
             "--samples 1 or more",

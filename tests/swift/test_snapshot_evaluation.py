@@ -199,7 +199,7 @@ def test_figure_5_of_a_run(place: Place, embeddings: str) -> None:
         (["--with-base"], "--with-base needs --snapshots"),
         (["--snapshots", "RUN", "--label", "x"], "--label is for one model"),
         (["--snapshots", "RUN", "--steps", "20-40"], "--steps 20-40: give steps as whole numbers"),
-        (["--snapshots", "RUN", "--steps", "60"], "has no model of step 60; it has 20"),
+        (["--snapshots", "RUN", "--steps", "60"], "has no model of step 60; it has steps 20"),
         (["--snapshots", "none"], "there is no folder none"),
     ],
 )

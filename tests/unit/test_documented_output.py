@@ -52,7 +52,7 @@ def test_an_example_prints_what_the_page_shows(
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RLKD_")}
     environment = {
         **clean,
-        **{"RLKD_ENGINE": "rules"},  # the page sets it once for a block
+        "RLKD_ENGINE": "rules",  # the page sets it once for a block
         **settings,
         "PYTHONPATH": str(ROOT),
         "COLUMNS": "128",
