@@ -22,7 +22,12 @@ os.environ["OMP_NUM_THREADS"] = str(THREADS)  # of the processes that tests star
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away every variable that the plugin reads."""
+    """Take away every variable that the plugin reads, and put `os.environ` itself back.
+
+    datasets' `map` leaves a copy of it in its place; rich, which keeps the first one, would then not
+    see what a test sets.
+    """
+    monkeypatch.setattr(os, "environ", os.environ)
     for name in os.environ:
         if name.startswith("RLKD_") or name in ("RANK", "WORLD_SIZE"):
             monkeypatch.delenv(name)
