@@ -24,7 +24,7 @@ os.environ["OMP_NUM_THREADS"] = str(THREADS)  # of the processes that tests star
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away every variable that the plugin reads, and put `os.environ` itself back.
 
-    datasets' `map` leaves a copy of it in its place; rich, which keeps the first one, would then not
+    datasets' `map` leaves a copy of it in its place. rich keeps the first one, and would then not
     see what a test sets.
     """
     monkeypatch.setattr(os, "environ", os.environ)
