@@ -5,8 +5,8 @@ from collections import deque
 
 MOST_FOR_VERDICTS, LEAST_FOR_VERDICTS = 4, 20
 """If structures are streamed, 1 / 20 to 1 / 4 of the slots are reserved for verdicts: as many as
-verdicts are in flight. Writing a structure takes seconds; a verdict that waits for its end comes
-too late to stop it."""
+verdicts are in flight. Writing a structure takes seconds. A verdict without a slot would wait until
+one is finished, too late to stop it."""
 
 
 class Slots:
@@ -14,14 +14,14 @@ class Slots:
 
     Args:
         count: requests in flight.
-        keeps: whether slots are reserved for verdicts, at least one of two or more. Structures,
+        reserves: whether slots are reserved for verdicts, at least one of two or more. Structures,
             including those of teachers, always have three quarters of the slots. Beyond that one
             begins only if it leaves as many slots free as verdicts are in flight.
     """
 
-    def __init__(self, count: int, keeps: bool) -> None:
+    def __init__(self, count: int, reserves: bool) -> None:
         self._count = count
-        self._most = max(1, count // MOST_FOR_VERDICTS) if keeps and count > 1 else 0
+        self._most = max(1, count // MOST_FOR_VERDICTS) if reserves and count > 1 else 0
         self._least = min(self._most, max(1, count // LEAST_FOR_VERDICTS))
         self._verdicts = _Kind(self)
         self._structures = _Kind(self)

@@ -508,7 +508,7 @@ def test_the_more_verdicts_are_in_flight_the_more_slots_are_kept(
     """Of 64: as many as are in flight stay free, but three quarters are for structures."""
 
     async def given() -> int:
-        slots = Slots(64, keeps=True)
+        slots = Slots(64, reserves=True)
         _, asked = await hold(slots, "judge", verdicts)
         written, tasks = await hold(slots, "GSRM", 64)
         await cancel_all([*asked, *tasks])
@@ -519,7 +519,7 @@ def test_the_more_verdicts_are_in_flight_the_more_slots_are_kept(
 
 def test_a_verdict_that_waits_comes_before_a_structure() -> None:
     async def order() -> tuple[int, int]:
-        slots = Slots(4, keeps=True)
+        slots = Slots(4, reserves=True)
         _, verdicts = await hold(slots, "judge", 4)
         written, structures = await hold(slots, "GSRM", 1)
         more, others = await hold(slots, "judge", 1)
@@ -537,7 +537,7 @@ def test_one_that_is_cancelled_while_it_waits_takes_no_slot(role: str) -> None:
     """Neither before it was given one nor in the moment when it was."""
 
     async def given() -> list[int]:
-        slots, found = Slots(1, keeps=True), []
+        slots, found = Slots(1, reserves=True), []
         _, first = await hold(slots, role, 1)
         _, waiting = await hold(slots, role, 2)
         waiting[0].cancel()
