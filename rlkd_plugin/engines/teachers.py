@@ -38,7 +38,20 @@ class TeacherRecord:
 
 
 def why_missing(sample: Sample, teacher: Decomposition) -> str:
-    """Return why a teacher has no structure: the column to correct, with its value."""
+    """Return why a teacher has no structure: the column to correct, with its value.
+
+    Args:
+        sample: the row.
+        teacher: the decomposition of its first branch; no other branch has a structure either.
+    """
+    why = _why_first_missing(sample, teacher)
+    if sample.more_branches:
+        others = len(sample.more_branches)
+        why += f"; its further branches (teacher_branches, {others}) have no structure either"
+    return why
+
+
+def _why_first_missing(sample: Sample, teacher: Decomposition) -> str:
     structure = sample.teacher_structure
     unreadable = ""
     if structure and structure.strip():

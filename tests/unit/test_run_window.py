@@ -10,7 +10,7 @@ import pytest
 from rlkd_plugin.engines.base import Decomposition, Verdict
 from rlkd_plugin.engines.round_counts import RoundCounts, count_questions
 from rlkd_plugin.engines.run_window import OwnRounds, RunWindow
-from rlkd_plugin.engines.scoring import Sample, Score
+from rlkd_plugin.engines.scoring import BranchText, Sample, Score
 from rlkd_plugin.gsrm import (
     EndpointError,
     Question,
@@ -315,6 +315,17 @@ class TestTeachers:
             assert word in str(error.value)
         if structure is None:
             assert "teacher_structure cannot" not in str(error.value)
+        assert "teacher_branches" not in str(error.value)
+
+    def test_the_error_says_that_no_branch_has_a_structure(self) -> None:
+        """The first branch's column is not the only one to look at."""
+        branches = (BranchText("a path", None), BranchText("another path", None))
+        samples = [Sample("", p, "math", "...", None, branches) for p in ("how many?", "how long?")]
+        empty = Decomposition(None, "undecomposable", asked=False)
+        with pytest.raises(
+            RlkdError, match=r"further branches \(teacher_branches, 2\) have no structure"
+        ):
+            RunWindow().judge([Score(empty, TEACHER)] * 2, samples)
 
 
 class FakeRounds:
