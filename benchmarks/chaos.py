@@ -27,9 +27,10 @@ from pathlib import Path
 from benchmarks.scripted_server import Script
 from benchmarks.scripted_server import run as run_server
 from rlkd_plugin.engines.trace import Side, TraceRow, read_rows
+from rlkd_plugin.llm_io.ports import free_port
 from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
 from tools.stand_ins.places import MODEL, ROOT
-from tools.stand_ins.swift_commands import free_port, swift_command
+from tools.stand_ins.swift_commands import swift_command
 
 GRPO: dict[str, object] = {
     "rlhf_type": "grpo",

@@ -28,8 +28,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.counting_server import serve, take_requests
+from rlkd_plugin.llm_io.ports import free_port
 from tools.stand_ins.places import ROOT
-from tools.stand_ins.swift_commands import free_port
 
 LATENCY = 0.05
 SHORTEST, LONGEST = 0.5, 3.0

@@ -29,9 +29,9 @@ import aiohttp
 
 from benchmarks.counting_server import serve, take_requests
 from rlkd_plugin.gsrm.prompts import decompose_prompt
+from rlkd_plugin.llm_io.ports import free_port
 from tools.stand_ins.hub_shapes import STRUCTURE
 from tools.stand_ins.places import ROOT
-from tools.stand_ins.swift_commands import free_port
 
 IMPORTS_PEAK = """
 import re, rlkd_plugin.rlkd_cli, rlkd_plugin.rlkd_data.teacher_structures

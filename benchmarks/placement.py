@@ -22,11 +22,11 @@ from pathlib import Path
 
 import psutil
 
+from rlkd_plugin.llm_io.ports import free_port
 from rlkd_plugin.rlkd_guard import runs
 from tools.stand_ins.hub_shapes import openr1
 from tools.stand_ins.places import MODEL, ROOT
 from tools.stand_ins.recipes import merge, overlay, read
-from tools.stand_ins.swift_commands import free_port
 from tools.stand_ins.tiny_model import tiny_model
 
 MARK = "RLKD_PLACEMENT_RUN"

@@ -35,8 +35,8 @@ from rlkd_plugin.engines.scoring import Sample, Score
 from rlkd_plugin.gsrm import FIELDS, render_structure
 from rlkd_plugin.gsrm.tags import FINAL_ANSWER, tag
 from rlkd_plugin.gsrm.texts import reasoning_path
+from rlkd_plugin.llm_io.ports import free_port
 from rlkd_plugin.llm_io.settings import Settings
-from tools.stand_ins.swift_commands import free_port
 
 HEAD = """\
 | schedule | seconds | GSRM requests | of them closed | judge requests | prompt tokens | generated \

@@ -32,13 +32,13 @@ from pathlib import Path
 from typing import Any
 
 from rlkd_plugin.gsrm.prompts import DOMAINS, decompose_prompt
+from rlkd_plugin.llm_io.ports import free_port
 from rlkd_plugin.llm_io.replies import Reply
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import Settings
 from rlkd_plugin.rlkd_data.rows.row_format import gsm8k_row
 from tools.ngram_drafts import DRAFTS, LONGEST, SHORTEST, replay
 from tools.stand_ins.places import MODEL, ROOT
-from tools.stand_ins.swift_commands import free_port
 
 TURNS = 5
 """Least turns of each server in a round."""

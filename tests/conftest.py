@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from tests.support.swift_run import THREADS, free_port
+from rlkd_plugin.llm_io.ports import free_port
+from tests.support.swift_run import THREADS
 
 if TYPE_CHECKING:
     from tests.support.loopback import Loopback

@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from rlkd_plugin.gsrm import RlkdError
 from rlkd_plugin.llm_io.own_keys import own_keys
+from rlkd_plugin.llm_io.ports import free_port
 from rlkd_plugin.llm_io.prompting import OWN_TEMPLATE, SERVING, Prompting
 from rlkd_plugin.llm_io.server_commands import deploy_command, has_vllm, vllm_command
 
@@ -69,7 +69,7 @@ def model_server(
     """
     given = _read_options(options, prompting)
     name = f"rlkd-{secrets.token_hex(4)}"
-    port, group_port = _free_port(), _free_port()
+    port, group_port = free_port(), free_port()
     url = f"http://127.0.0.1:{port}/v1"
     if has_vllm():
         files = None
@@ -124,11 +124,6 @@ def _read_options(options: str, prompting: Prompting) -> list[str]:
             f"{prompting.template}: remove the option, or give --template model"
         )
     return words
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 def _serves(url: str, name: str) -> bool:

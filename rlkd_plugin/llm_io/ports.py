@@ -1,8 +1,13 @@
-"""Checks that a server can listen on a port."""
+"""Finds a free port for a server, and checks that a server can listen on a port."""
 
+import secrets
 import socket
+from contextlib import suppress
 
 from rlkd_plugin.gsrm import RlkdError
+
+OWN_PORTS = range(20_000, 29_000)
+"""Below the ports that Linux assigns by itself, from 32768 on, and torchrun's 29500."""
 
 
 def check_port(port: int) -> int:
@@ -24,3 +29,20 @@ def check_port(port: int) -> int:
                 "vllm_server_port, RLKD_GSRM_BASE_URL, RLKD_JUDGE_BASE_URL)"
             ) from None
         return place.getsockname()[1]
+
+
+def free_port() -> int:
+    """Return a free port for a server that listens on it later.
+
+    The port is drawn from `OWN_PORTS`: one that the system assigned could be assigned again, to a
+    socket of another process, before the server has started.
+
+    Raises:
+        RlkdError: if none is free.
+    """
+    for _ in OWN_PORTS:
+        port = secrets.choice(OWN_PORTS)  # a seed of `random` must not repeat it
+        with suppress(OSError), socket.create_server(("", port)):
+            return port
+    first, last = OWN_PORTS[0], OWN_PORTS[-1]
+    raise RlkdError(f"no port from {first} to {last} is free: stop servers that are not needed")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from rlkd_plugin.llm_io.ports import free_port
 from rlkd_plugin.rlkd_cli.recipe_files import copy_recipe, find_recipe
 from rlkd_plugin.rlkd_guard import runs
 from tests.support.rollout import VARIABLES, overlay_with_vllm
@@ -17,7 +18,6 @@ from tests.support.swift_run import environment
 from tests.support.waiting import default_signals
 from tools.stand_ins import recipes
 from tools.stand_ins.places import MODEL
-from tools.stand_ins.swift_commands import free_port
 
 PORTS = ("8000", "8001", "8002", "29501", "51216")
 """Those of the recipes: rollout, GSRM, judge, trainers, and the weights' way."""

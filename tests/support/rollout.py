@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from rlkd_plugin.llm_io.ports import free_port
 from tests.support.loopback import GSRM, JUDGE
 from tests.support.swift_run import FLOAT32, environment, run_script
 from tests.support.waiting import default_signals, wait_for
@@ -15,7 +16,6 @@ from tests.support.weights_log import WeightsLog
 from tools.stand_ins import recipes
 from tools.stand_ins.places import ROOT
 from tools.stand_ins.recipes import Config
-from tools.stand_ins.swift_commands import free_port
 
 STAND_INS = ROOT / "tools" / "stand_ins" / "vllm_on_cpu"
 ON_CPU = ROOT / "tools" / "stand_ins" / "on_cpu.py"

@@ -10,10 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rlkd_plugin.llm_io.ports import free_port
 from rlkd_plugin.swift_hooks.local.cpu_dtype import cpu_dtype
 from tests.support.warm_runs import Run, WarmRuns
 from tools.stand_ins.places import MODEL, ROOT
-from tools.stand_ins.swift_commands import free_port, option_words
+from tools.stand_ins.swift_commands import option_words
 
 THREADS = 1
 """Threads of a process: small models gain nothing by more, and sums stay the same everywhere."""

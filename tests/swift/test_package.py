@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from rlkd_plugin import __version__
-from tests.support.swift_run import free_port
+from rlkd_plugin.llm_io.ports import free_port
 from tools.stand_ins.places import ROOT
 from tools.stand_ins.recipes import CONFIGS
 from tools.stand_ins.tiny_model import tiny_model

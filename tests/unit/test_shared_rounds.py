@@ -25,7 +25,7 @@ Outcomes = dict[str, list[tuple[int, str]]]
 @pytest.fixture(scope="module")
 def outcomes() -> Outcomes:
     """What two real ranks tell."""
-    from tests.support.swift_run import free_port
+    from rlkd_plugin.llm_io.ports import free_port
 
     start = [sys.executable, "-m", ranks_that_score.__name__]
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from rlkd_plugin.gsrm import RlkdError
-from rlkd_plugin.llm_io.ports import check_port
+from rlkd_plugin.llm_io import ports
+from rlkd_plugin.llm_io.ports import check_port, free_port
 from rlkd_plugin.swift_hooks.swift_servers import FailedSyncs
 from tools.stand_ins.places import ROOT
 
@@ -129,3 +130,14 @@ def test_a_server_of_ms_swift_asks_for_the_port_that_it_was_given(tmp_path: Path
         with pytest.raises(RlkdError, match=f"port {port} cannot be used"):
             DeployArguments(model=model, port=port, **words)
     assert DeployArguments(model=model, port=port, **words).port == port
+
+
+def test_a_free_port_is_none_that_the_system_assigns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket of another process could get that one before the server has started."""
+    first = free_port()
+    assert first in ports.OWN_PORTS
+    with socket.create_server(("127.0.0.1", first)):
+        monkeypatch.setattr(ports, "OWN_PORTS", range(first, first + 1))
+        with pytest.raises(RlkdError, match=f"no port from {first} to {first} is free"):
+            free_port()
+    assert free_port() == first

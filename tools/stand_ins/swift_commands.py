@@ -1,15 +1,8 @@
-"""Command lines of ms-swift, and free ports for the processes that they start."""
+"""Command lines of ms-swift."""
 
-import socket
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
-
-
-def free_port() -> int:
-    """Return a free port; a process group of one rank needs one too."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 def option_words(options: Mapping[str, object]) -> list[str]:

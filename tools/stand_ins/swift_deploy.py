@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rlkd_plugin.llm_io.ports import free_port
 from rlkd_plugin.llm_io.server_engine import ServerEngine
 from rlkd_plugin.llm_io.settings import Settings
-from tools.stand_ins.swift_commands import free_port, swift_command
+from tools.stand_ins.swift_commands import swift_command
 
 
 @contextmanager
