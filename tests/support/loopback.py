@@ -22,6 +22,8 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from rlkd_plugin.llm_io.ports import free_port
+
 Role = Literal["gsrm", "judge"]
 
 GSRM = "gsrm-7b"
@@ -222,8 +224,8 @@ class Loopback:
         # asyncio answers without Nagle's delay where the protocol is named
         listener = socket.socket(proto=socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._port = self._port or free_port()  # still free when the server starts again
         listener.bind(("127.0.0.1", self._port))
-        self._port = listener.getsockname()[1]
         config = uvicorn.Config(
             self._app, log_level="critical", loop="asyncio", ws="none", lifespan="off"
         )

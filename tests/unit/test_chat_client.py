@@ -4,7 +4,6 @@ import asyncio
 import gc
 import json
 import logging
-import socket
 import threading
 import time
 import warnings
@@ -22,6 +21,7 @@ from rlkd_plugin.gsrm import EndpointError
 from rlkd_plugin.llm_io import chat_client
 from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.endpoint import Endpoint
+from rlkd_plugin.llm_io.ports import free_port
 from rlkd_plugin.llm_io.replies import Reply
 from tests.support.loopback import (
     JUDGE,
@@ -82,9 +82,7 @@ def failure(client: ChatClient) -> EndpointError:
 
 def free_url() -> str:
     """Return a URL at which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+    return f"http://127.0.0.1:{free_port()}/v1"
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from rlkd_plugin.llm_io import chat_client
 from rlkd_plugin.llm_io.chat_client import ChatClient
 from rlkd_plugin.llm_io.endpoint import Endpoint
 from rlkd_plugin.llm_io.evalscope_run import run_evalscope
+from rlkd_plugin.llm_io.ports import free_port
 from rlkd_plugin.llm_io.proxies import is_this_machine, proxy_for
 from tests.support.doors import ProxyServer, proxy_server, write_certificate, yes_server
 
@@ -238,9 +239,7 @@ def test_a_proxy_that_does_not_reach_the_server_is_retried_and_named(
 @pytest.mark.parametrize("url", [FAR, "https://judge.example/v1"])
 def test_a_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """The server's own host is not said to be unknown."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        down = f"127.0.0.1:{probe.getsockname()[1]}"
+    down = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("ALL_PROXY", f"http://user:{PASSWORD}@{down}")
     sentence = failure(url)
     assert f"the proxy http://{down} (ALL_PROXY)" in sentence and "cannot be reached" in sentence
