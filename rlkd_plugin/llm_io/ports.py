@@ -2,12 +2,15 @@
 
 import secrets
 import socket
+from collections import deque
 from contextlib import suppress
 
 from rlkd_plugin.gsrm import RlkdError
 
 OWN_PORTS = range(20_000, 29_000)
 """Below the ports that Linux assigns by itself, from 32768 on, and torchrun's 29500."""
+_returned: deque[int] = deque(maxlen=64)
+"""The newest ports, whose servers may not listen yet."""
 
 
 def check_port(port: int) -> int:
@@ -42,7 +45,10 @@ def free_port() -> int:
     """
     for _ in OWN_PORTS:
         port = secrets.choice(OWN_PORTS)  # a seed of `random` must not repeat it
+        if port in _returned:
+            continue
         with suppress(OSError), socket.create_server(("", port)):
+            _returned.append(port)
             return port
     first, last = OWN_PORTS[0], OWN_PORTS[-1]
     raise RlkdError(f"no port from {first} to {last} is free: stop servers that are not needed")
